@@ -1,0 +1,49 @@
+"""Fixtures for every test: the shared material, and a guard against leaked threads and tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+
+def assets_dir() -> Path | None:
+    named = os.environ.get("STREAMPOSE_ASSETS")
+    path = Path(named) if named else Path(__file__).parents[2] / "shared" / "assets"
+    return path if path.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder of real models, footage and photos."""
+    path = assets_dir()
+    if path is None:
+        pytest.skip("the shared assets are absent: set STREAMPOSE_ASSETS to their folder")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_threads() -> Iterator[None]:
+    """Fail a test that leaves one of our threads running."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 2
+    while leaked := [t for t in threading.enumerate() if t not in before and t.name.startswith("streampose")]:
+        if time.monotonic() > deadline:
+            pytest.fail(f"leaked threads: {[t.name for t in leaked]}")
+        time.sleep(0.01)
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def no_leaked_tasks() -> AsyncIterator[None]:
+    """Fail a test that leaves a task running."""
+    yield
+    leaked = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+    if leaked:
+        pytest.fail(f"leaked tasks: {leaked}")

@@ -1,0 +1,189 @@
+"""Every exception that streampose raises on purpose, as one tree.
+
+    StreamposeError
+    ├── ConfigError (ValueError)              what was asked for makes no sense, or cannot be done together
+    ├── SourceError
+    │   ├── SourceNotFound (FileNotFoundError)    no such file, camera, host path or stream
+    │   ├── SourceUnsupported (ValueError)        it is there, but it is not video that we can read
+    │   ├── SourceUnauthorized (PermissionError)  the server or the system refuses us
+    │   ├── SourceCorrupt (ValueError)            the media is truncated or damaged
+    │   └── Disconnected (ConnectionError)        a live source went away: the one kind worth retrying
+    │       └── SourceTimeout (TimeoutError)      it is connected but silent
+    ├── ModelError
+    │   ├── ModelNotFound (FileNotFoundError)     no such model file or name
+    │   ├── ModelUnreadable (ValueError)          the file is not an ONNX model
+    │   ├── ModelUnknown (ValueError)             the graph fits no family that we know
+    │   ├── ModelMismatch (ValueError)            a model of one kind was given in the place of another
+    │   ├── ModelOutputError (ArithmeticError)    the model returned NaN or values that cannot be
+    │   ├── ProviderUnavailable (RuntimeError)    the device that was asked for cannot be used
+    │   └── EngineFailed (RuntimeError)           the runtime failed while running the model
+    ├── DownloadError (OSError)
+    │   └── ChecksumMismatch (ValueError)         what came is not what was promised
+    ├── SinkError
+    │   ├── SinkUnavailable (OSError)             the output cannot be opened
+    │   └── SinkFailed (OSError)                  the output broke while writing: disk full, device gone
+    ├── PolicyError (RuntimeError)            a batch policy took what it was not offered
+    ├── ChannelClosed                         no more items will come, or none is taken any more
+    └── WorkerClosed (RuntimeError)           a call on a worker after its end
+        └── WorkerStuck (TimeoutError)        a call did not return within its time
+
+Each class also inherits the fitting builtin, so ``except FileNotFoundError`` works for those who do not know us.
+The message is one line that says what is wrong and what to do. `redact` takes secrets out of URLs first.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "ChannelClosed",
+    "ChecksumMismatch",
+    "ConfigError",
+    "Disconnected",
+    "DownloadError",
+    "EngineFailed",
+    "ModelError",
+    "ModelMismatch",
+    "ModelNotFound",
+    "ModelOutputError",
+    "ModelUnknown",
+    "ModelUnreadable",
+    "PolicyError",
+    "ProviderUnavailable",
+    "SinkError",
+    "SinkFailed",
+    "SinkUnavailable",
+    "SourceCorrupt",
+    "SourceError",
+    "SourceNotFound",
+    "SourceTimeout",
+    "SourceUnauthorized",
+    "SourceUnsupported",
+    "StreamposeError",
+    "WorkerClosed",
+    "WorkerStuck",
+    "redact",
+]
+
+
+class StreamposeError(Exception):
+    """The root: catch this to catch everything that streampose raises on purpose."""
+
+
+class ConfigError(StreamposeError, ValueError):
+    """What was asked for makes no sense, or cannot be done together."""
+
+
+class SourceError(StreamposeError):
+    """A source cannot be opened or read."""
+
+
+class SourceNotFound(SourceError, FileNotFoundError):
+    """No such file, camera, host path or stream."""
+
+
+class SourceUnsupported(SourceError, ValueError):
+    """It is there, but it is not video that we can read."""
+
+
+class SourceUnauthorized(SourceError, PermissionError):
+    """The server or the operating system refuses us."""
+
+
+class SourceCorrupt(SourceError, ValueError):
+    """The media is truncated or damaged."""
+
+
+class Disconnected(SourceError, ConnectionError):
+    """A live source went away: the one kind of failure that is worth retrying."""
+
+
+class SourceTimeout(Disconnected, TimeoutError):
+    """A live source is connected, or connecting, but silent."""
+
+
+class ModelError(StreamposeError):
+    """A model cannot be loaded or run."""
+
+
+class ModelNotFound(ModelError, FileNotFoundError):
+    """No such model file or name."""
+
+
+class ModelUnreadable(ModelError, ValueError):
+    """The file is not an ONNX model."""
+
+
+class ModelUnknown(ModelError, ValueError):
+    """The graph fits no family that we know; the message lists its signature."""
+
+
+class ModelMismatch(ModelError, ValueError):
+    """A model of one kind was given in the place of another."""
+
+
+class ModelOutputError(ModelError, ArithmeticError):
+    """The model returned NaN, infinities or values that cannot be."""
+
+
+class ProviderUnavailable(ModelError, RuntimeError):
+    """The device that was asked for cannot be used."""
+
+
+class EngineFailed(ModelError, RuntimeError):
+    """The runtime failed while running the model."""
+
+
+class DownloadError(StreamposeError, OSError):
+    """A model could not be fetched."""
+
+
+class ChecksumMismatch(DownloadError, ValueError):
+    """What was fetched is not what was promised, or not what was fetched the first time."""
+
+
+class SinkError(StreamposeError):
+    """An output cannot be opened or written."""
+
+
+class SinkUnavailable(SinkError, OSError):
+    """The output cannot be opened."""
+
+
+class SinkFailed(SinkError, OSError):
+    """The output broke while it was written: disk full, device gone."""
+
+
+class PolicyError(StreamposeError, RuntimeError):
+    """A batch policy took what it was not offered, or broke the order of a stream."""
+
+
+class ChannelClosed(StreamposeError):
+    """No more items will come (`get`), or none is taken any more (`put`)."""
+
+
+class WorkerClosed(StreamposeError, RuntimeError):
+    """A call on a worker after its end."""
+
+
+class WorkerStuck(WorkerClosed, TimeoutError):
+    """A call on a worker did not return within its time."""
+
+
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s]*@")
+_SECRET_QUERY = re.compile(
+    r"(?P<key>[?&](?:password|passwd|pwd|pass|token|access_token|auth|key|apikey|api_key|secret|sig|signature|user|username)=)[^&\s#]*",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str) -> str:
+    """Take user names, passwords and tokens out of every URL in a text.
+
+    Args:
+        text: a URL, or any text with URLs in it.
+
+    Returns:
+        The same text with ``***`` in their place: ``rtsp://***@host/path?token=***``.
+    """
+    return _SECRET_QUERY.sub(r"\g<key>***", _USERINFO.sub(r"\g<scheme>***@", text))

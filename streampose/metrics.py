@@ -1,0 +1,220 @@
+"""What the pipeline counts and times, in bounded memory.
+
+For every stream, at every moment: captured = delivered + dropped before delivery + in flight.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from streampose.result import Timing
+
+__all__ = [
+    "Cause",
+    "EngineMetrics",
+    "EngineSnapshot",
+    "Histogram",
+    "Place",
+    "Snapshot",
+    "StreamMetrics",
+    "StreamSnapshot",
+]
+
+# 0.1 ms to 100 s in steps of 5 %: a quantile read from it is within 2.5 % of the truth, in 2.3 kB.
+_STEP = 1.05
+_BOUNDS = tuple(1e-4 * _STEP**i for i in range(math.ceil(math.log(1e6, _STEP)) + 1))
+
+# "Recent" for displays: the last two seconds or so of a 30 fps stream.
+_RECENT = 64
+
+
+class Place(Enum):
+    """Where a frame was dropped."""
+
+    INGRESS = "ingress"
+    """Waiting for a batch."""
+    BATCH = "batch"
+    """Taken for a batch, never delivered."""
+    SINK = "sink"
+    """Delivered, but not taken by a slow sink in time (counted per sink)."""
+
+
+class Cause(Enum):
+    """Why a frame was dropped."""
+
+    OVERFLOW = "overflow"
+    """A fresher one came while it waited."""
+    LATE = "late"
+    """It could no longer meet its deadline."""
+    FAILED = "failed"
+    """Its stream, or the run, ended by a failure."""
+
+
+class Histogram:
+    """Durations in logarithmic buckets of 5 %."""
+
+    __slots__ = ("_counts", "count", "total_s")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_BOUNDS) + 1)
+        self.count = 0
+        self.total_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one duration."""
+        self._counts[bisect.bisect_left(_BOUNDS, seconds)] += 1
+        self.count += 1
+        self.total_s += seconds
+
+    def quantile(self, q: float) -> float | None:
+        """The duration below which a share `q` of them lies, in seconds; `None` when there is none."""
+        if not self.count:
+            return None
+        rank = q * self.count
+        for i, running in enumerate(itertools.accumulate(self._counts)):
+            if running >= rank and running:
+                # The geometric middle of the bucket.
+                return _BOUNDS[min(i, len(_BOUNDS) - 1)] / math.sqrt(_STEP)
+        raise AssertionError("unreachable: the counts add up to count")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSnapshot:
+    """One stream's figures at one moment."""
+
+    captured: int
+    delivered: int
+    in_flight: int
+    dropped: Mapping[tuple[Place, Cause], int]
+    fps: float | None
+    """Deliveries per second over the last few dozen frames; `None` = not known yet."""
+    recent_p50_s: float | None
+    """Latency, capture to delivery, over the last few dozen frames."""
+    recent_p95_s: float | None
+    latency_p50_s: float | None
+    """The same over the whole run."""
+    latency_p99_s: float | None
+    people: int
+    """In the last frame."""
+    batch_size: int
+    """Of the last frame's batch."""
+
+    @property
+    def dropped_total(self) -> int:
+        """Frames that were never delivered."""
+        return sum(n for (place, _), n in self.dropped.items() if place is not Place.SINK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSnapshot:
+    """The shared engine's figures at one moment."""
+
+    batches: int
+    frames: int
+    people: int
+    batch_sizes: Mapping[int, int]
+    """How many batches had so many frames."""
+    busy_s: float
+    """Seconds spent in batches, summed over workers."""
+    batch_p50_s: float | None
+    batch_p99_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All figures of a pipeline at one moment."""
+
+    elapsed_s: float
+    streams: Mapping[str, StreamSnapshot]
+    engine: EngineSnapshot
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamMetrics:
+    """Counts and times of one stream."""
+
+    captured: int = 0
+    delivered: int = 0
+    dropped: Counter[tuple[Place, Cause]] = field(default_factory=Counter)
+    latency: Histogram = field(default_factory=Histogram)
+    people: int = 0
+    batch_size: int = 0
+    _recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def drop(self, place: Place, cause: Cause, frames: int = 1) -> None:
+        """Count dropped frames."""
+        if frames:
+            self.dropped[place, cause] += frames
+
+    def deliver(self, timing: Timing, people: int) -> None:
+        """Count one delivered frame."""
+        self.delivered += 1
+        self.people = people
+        self.batch_size = timing.batch_size
+        self.latency.add(timing.latency_s)
+        self._recent.append((timing.delivered_at, timing.latency_s))
+
+    @property
+    def in_flight(self) -> int:
+        """Frames captured, neither delivered nor dropped yet."""
+        gone = sum(n for (place, _), n in self.dropped.items() if place is not Place.SINK)
+        return self.captured - self.delivered - gone
+
+    def snapshot(self, now: float) -> StreamSnapshot:
+        """The figures at this monotonic time."""
+        latencies = sorted(latency for _, latency in self._recent)
+        fps = None
+        if len(self._recent) > 1:
+            (first, _), (last, _) = self._recent[0], self._recent[-1]
+            # From the second mean interval after the last frame on, a stalled stream shows: its rate falls.
+            pause = now - last if now - last > 2 * (last - first) / (len(self._recent) - 1) else 0.0
+            if (span := last - first + pause) > 0:
+                fps = (len(self._recent) - 1) / span
+        return StreamSnapshot(
+            captured=self.captured,
+            delivered=self.delivered,
+            in_flight=self.in_flight,
+            dropped=dict(self.dropped),
+            fps=fps,
+            recent_p50_s=latencies[len(latencies) // 2] if latencies else None,
+            recent_p95_s=latencies[int(0.95 * (len(latencies) - 1))] if latencies else None,
+            latency_p50_s=self.latency.quantile(0.5),
+            latency_p99_s=self.latency.quantile(0.99),
+            people=self.people,
+            batch_size=self.batch_size,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineMetrics:
+    """Counts and times of the shared engine."""
+
+    frames: int = 0
+    people: int = 0
+    batch_sizes: Counter[int] = field(default_factory=Counter)
+    seconds: Histogram = field(default_factory=Histogram)
+
+    def observe(self, frames: int, people: int, seconds: float) -> None:
+        """Count one batch."""
+        self.frames += frames
+        self.people += people
+        self.batch_sizes[frames] += 1
+        self.seconds.add(seconds)
+
+    def snapshot(self) -> EngineSnapshot:
+        """The figures now."""
+        return EngineSnapshot(
+            batches=self.seconds.count,
+            frames=self.frames,
+            people=self.people,
+            batch_sizes=dict(sorted(self.batch_sizes.items())),
+            busy_s=self.seconds.total_s,
+            batch_p50_s=self.seconds.quantile(0.5),
+            batch_p99_s=self.seconds.quantile(0.99),
+        )

@@ -1,0 +1,136 @@
+"""What a person looks like in numbers: skeletons (which points there are) and poses (where they are)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Poses", "Skeleton"]
+
+# Points that a skeleton may lack but that are defined by others: the mean of these.
+_DERIVED = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """A named set of key points. Two skeletons are the same when their names are.
+
+    Points are matched across skeletons by name (``left_knee``; left and right are the person's own).
+    """
+
+    name: str = field(compare=True)
+    points: tuple[str, ...] = field(compare=False, repr=False)
+    """Names of the k points, in the model's order."""
+    edges: tuple[tuple[int, int], ...] = field(compare=False, repr=False)
+    """Pairs of point indices joined by a line."""
+    sigmas: tuple[float, ...] | None = field(default=None, compare=False, repr=False)
+    """Per-point spread for object key-point similarity (OKS), where its dataset publishes one."""
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @cached_property
+    def flip(self) -> tuple[int, ...]:
+        """For each point, the index of its mirror image; a point on the middle line is its own."""
+        index = {name: i for i, name in enumerate(self.points)}
+        return tuple(index[_mirrored(name)] for name in self.points)
+
+    def map_to(self, other: Skeleton) -> tuple[tuple[int, ...], ...]:
+        """For each point of `other`, the indices here whose mean is that point; empty = it is not known here."""
+        index = {name: i for i, name in enumerate(self.points)}
+        rows: list[tuple[int, ...]] = []
+        for name in other.points:
+            parts = (name,) if name in index else _DERIVED.get(name, ())
+            rows.append(tuple(index[p] for p in parts) if all(p in index for p in parts) else ())
+        return tuple(rows)
+
+
+def _mirrored(name: str) -> str:
+    side, _, rest = name.partition("_")
+    if side == "left":
+        return f"right_{rest}"
+    if side == "right":
+        return f"left_{rest}"
+    return name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poses:
+    """The n people of one picture, as a structure of arrays. n may be 0, and then it is 0.
+
+    Coordinates are pixels of the source image, origin at its top-left corner, where the centre of the first
+    pixel is (0, 0).
+
+    Raises:
+        ValueError: the arrays disagree in shape.
+    """
+
+    skeleton: Skeleton
+    points: NDArray[np.float32]
+    """(n, k, 2) x y. A point may lie outside the picture."""
+    scores: NDArray[np.float32]
+    """(n, k) confidence in [0, 1]; 0 = not known, its coordinates mean nothing."""
+    boxes: NDArray[np.float32]
+    """(n, 4) x1 y1 x2 y2."""
+    box_scores: NDArray[np.float32]
+    """(n,) in [0, 1]."""
+    ids: NDArray[np.int64] | None = None
+    """(n,) identity within a stream's epoch, set by tracking."""
+
+    def __post_init__(self) -> None:
+        n, k = len(self.points), len(self.skeleton)
+        ok = (
+            self.points.shape == (n, k, 2)
+            and self.scores.shape == (n, k)
+            and self.boxes.shape == (n, 4)
+            and self.box_scores.shape == (n,)
+            and (self.ids is None or self.ids.shape == (n,))
+        )
+        if not ok:
+            shapes = [a.shape for a in (self.points, self.scores, self.boxes, self.box_scores)]
+            raise ValueError(f"arrays of {n} poses of {self.skeleton.name} ({k} points) disagree: {shapes}")
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @classmethod
+    def empty(cls, skeleton: Skeleton) -> Poses:
+        """Nobody."""
+        k = len(skeleton)
+        return cls(
+            skeleton=skeleton,
+            points=np.zeros((0, k, 2), np.float32),
+            scores=np.zeros((0, k), np.float32),
+            boxes=np.zeros((0, 4), np.float32),
+            box_scores=np.zeros((0,), np.float32),
+        )
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Poses:
+        """Some of the people: a mask (n,) or an index array."""
+        return replace(
+            self,
+            points=self.points[rows],
+            scores=self.scores[rows],
+            boxes=self.boxes[rows],
+            box_scores=self.box_scores[rows],
+            ids=None if self.ids is None else self.ids[rows],
+        )
+
+    def to(self, skeleton: Skeleton) -> Poses:
+        """The same people in another skeleton's points.
+
+        A derived point (neck, middle of the hips) is the mean of its parts and scores as its weakest part; a
+        point that cannot be known is (0, 0) with score 0.
+        """
+        if skeleton == self.skeleton:
+            return self
+        points = np.zeros((len(self), len(skeleton), 2), np.float32)
+        scores = np.zeros((len(self), len(skeleton)), np.float32)
+        for j, parts in enumerate(self.skeleton.map_to(skeleton)):
+            if parts:
+                points[:, j] = self.points[:, parts].mean(axis=1)
+                scores[:, j] = self.scores[:, parts].min(axis=1)
+        return replace(self, skeleton=skeleton, points=points, scores=scores)

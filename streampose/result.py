@@ -1,0 +1,41 @@
+"""What comes out of the pipeline for one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streampose.frame import Frame, Image
+from streampose.pose import Poses
+
+__all__ = ["Result", "Timing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When one frame passed each place, in monotonic seconds, and how big its batch was."""
+
+    captured_at: float
+    taken_at: float
+    """Left its queue for a batch."""
+    inferred_at: float
+    """Its batch was done."""
+    delivered_at: float
+    """Tracked, drawn, and on its way to the sinks."""
+    batch_size: int
+    """Frames in the batch it was part of, from all streams."""
+
+    @property
+    def latency_s(self) -> float:
+        """From capture to delivery."""
+        return self.delivered_at - self.captured_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One frame, who is in it, and the picture drawn of it."""
+
+    frame: Frame
+    poses: Poses
+    timing: Timing
+    picture: Image | None = None
+    """The rendered frame, (H, W, 3) uint8 BGR; `None` when no sink of the stream wants one."""

@@ -1,0 +1,117 @@
+"""One thread that owns one blocking thing.
+
+`asyncio.to_thread` is not enough for containers, devices and sessions: cancelling it leaves the call running, and a
+close from another thread then races it. Here every call, the closing one too, runs on the one thread, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+
+from streampose.errors import WorkerClosed, WorkerStuck
+
+__all__ = ["Worker"]
+
+
+class Closable(Protocol):
+    """A thing with an end."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+T = TypeVar("T", bound=Closable)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+
+class Worker(Generic[T]):
+    """A thread that owns `thing`: all calls on it go through `call`.
+
+    Args:
+        thing: what it owns; its `close` is called on the thread, once, at `aclose`.
+        name: of the thread, for debuggers and logs.
+    """
+
+    def __init__(self, thing: T, name: str) -> None:
+        self.thing = thing
+        self._name = f"streampose-{name}"
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._closing = False
+        # A daemon: a call that never returns (a hung driver) must not keep the process alive.
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
+    async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function on the thread and return what it returns.
+
+        A cancelled call goes on to its end on the thread; what it returns is thrown away, and calls after it wait.
+
+        Raises:
+            WorkerClosed: the worker was closed.
+            Exception: whatever the function raised.
+        """
+        if self._closing:
+            raise WorkerClosed(f"{self._name} is closed")
+        return await self._submit(lambda: function(*args, **kwargs))
+
+    async def aclose(self, timeout_s: float = 10.0) -> None:
+        """Close the thing on its own thread, after any call in progress, and end the thread. May be called twice.
+
+        Raises:
+            WorkerStuck: a call did not return in time; the thread is left behind.
+            Exception: whatever the thing's `close` raised.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        closed = self._submit(self.thing.close)
+        self._jobs.put(None)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await closed
+        except TimeoutError as error:
+            if not closed.cancelled():  # the thing's own TimeoutError
+                raise
+            raise WorkerStuck(f"{self._name} is stuck in a call; left it behind after {timeout_s:g} s") from error
+        self._thread.join()
+
+    def _submit(self, function: Callable[[], R]) -> asyncio.Future[R]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self._jobs.put((function, loop, future))
+        return future
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            function, loop, future = job
+            result, error = None, None
+            try:
+                result = function()
+            except BaseException as caught:  # noqa: BLE001 - handed to whoever awaits the call
+                error = caught
+            try:
+                loop.call_soon_threadsafe(_settle, future, result, error)
+            except RuntimeError:
+                # The loop is gone, and nobody is left to tell. The thing still gets its close.
+                continue
+            finally:
+                # Do not keep the last frame alive while waiting for the next call.
+                del job, function, future, result, error
+
+
+def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    if future.done():  # cancelled meanwhile
+        return
+    if error is None:
+        future.set_result(result)
+    elif isinstance(error, StopIteration):  # a future cannot carry one
+        future.set_exception(RuntimeError(f"{error!r} left a worker's call"))
+    else:
+        future.set_exception(error)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streampose.channel import Channel, Overflow
+from streampose.errors import ChannelClosed
+
+
+async def test_items_come_out_in_order_and_the_end_is_seen():
+    channel: Channel[int] = Channel(3)
+    for i in range(3):
+        await channel.put(i)
+    channel.close()
+    assert [i async for i in channel] == [0, 1, 2]
+    with pytest.raises(ChannelClosed):
+        await channel.get()
+    with pytest.raises(ChannelClosed):
+        await channel.put(3)
+
+
+async def test_a_full_channel_makes_the_producer_wait():
+    channel: Channel[int] = Channel(1)
+    await channel.put(0)
+    waiting = asyncio.create_task(channel.put(1))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert await channel.get() == 0
+    await waiting
+    assert await channel.get() == 1
+
+
+async def test_drop_oldest_keeps_the_freshest_and_tells():
+    dropped: list[int] = []
+    channel: Channel[int] = Channel(2, Overflow.DROP_OLDEST, on_drop=dropped.append)
+    for i in range(5):
+        channel.put_nowait(i)
+    assert dropped == [0, 1, 2]
+    assert list(channel) == [3, 4]
+
+
+async def test_close_wakes_everyone_who_waits():
+    empty: Channel[int] = Channel(1)
+    full: Channel[int] = Channel(1)
+    await full.put(0)
+    tasks = [asyncio.create_task(empty.get()), asyncio.create_task(full.put(1))]
+    await asyncio.sleep(0)
+    empty.close()
+    full.close()
+    assert all(isinstance(r, ChannelClosed) for r in await asyncio.gather(*tasks, return_exceptions=True))
+    assert await full.get() == 0
+
+
+async def test_a_cancelled_waiter_does_not_eat_a_wake_up():
+    channel: Channel[int] = Channel(1)
+    first, second = asyncio.create_task(channel.get()), asyncio.create_task(channel.get())
+    await asyncio.sleep(0)
+    channel.put_nowait(7)  # wakes the first …
+    first.cancel()  # … which is cancelled in the same tick
+    assert await second == 7
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_take_removes_one_item_by_identity():
+    channel: Channel[list[int]] = Channel(3)
+    items: list[list[int]] = [[], [], []]
+    for item in items:
+        channel.put_nowait(item)
+    channel.take(items[1])
+    assert [id(i) for i in channel] == [id(items[0]), id(items[2])]
+    with pytest.raises(ValueError, match="not in the channel"):
+        channel.take(items[1])
+
+
+@given(st.integers(1, 5), st.lists(st.sampled_from(["put", "get", "take"]), max_size=60), st.sampled_from(Overflow))
+@settings(deadline=None)
+def test_counts_always_add_up(capacity: int, steps: list[str], overflow: Overflow):
+    async def run() -> None:
+        channel: Channel[object] = Channel(capacity, overflow)
+        for step in steps:
+            if step == "put":
+                if overflow is Overflow.WAIT and len(channel) == capacity:
+                    with pytest.raises(asyncio.QueueFull):
+                        channel.put_nowait(object())
+                else:
+                    channel.put_nowait(object())
+            elif len(channel):
+                if step == "get":
+                    await channel.get()
+                else:
+                    channel.take(list(channel)[-1])
+            s = channel.statistics()
+            assert s.put == s.taken + s.dropped + s.depth
+            assert s.depth <= capacity
+
+    asyncio.run(run())

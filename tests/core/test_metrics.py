@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streampose.metrics import Cause, Histogram, Place, StreamMetrics
+from streampose.result import Timing
+
+
+@given(st.lists(st.floats(2e-4, 90), min_size=1, max_size=200), st.floats(0, 1))
+def test_a_quantile_is_within_a_bucket_of_the_truth(values: list[float], q: float):
+    histogram = Histogram()
+    for value in values:
+        histogram.add(value)
+    estimate = histogram.quantile(q)
+    truth = float(np.quantile(values, q, method="inverted_cdf"))
+    assert estimate == pytest.approx(truth, rel=0.05)
+
+
+def test_nothing_counted_has_no_quantile():
+    assert Histogram().quantile(0.5) is None
+
+
+def test_out_of_range_durations_are_kept_at_the_ends():
+    histogram = Histogram()
+    histogram.add(0.0)
+    histogram.add(1e9)
+    assert histogram.quantile(0.1) < 2e-4
+    assert histogram.quantile(1.0) > 90
+
+
+def test_frames_add_up():
+    metrics = StreamMetrics()
+    metrics.captured = 10
+    metrics.drop(Place.INGRESS, Cause.OVERFLOW, 3)
+    metrics.drop(Place.SINK, Cause.OVERFLOW, 5)  # after delivery: not part of the sum
+    for i in range(4):
+        metrics.deliver(Timing(captured_at=0, taken_at=0, inferred_at=0, delivered_at=i, batch_size=2), people=1)
+    snapshot = metrics.snapshot(now=4.0)
+    assert (snapshot.in_flight, snapshot.dropped_total, snapshot.fps) == (3, 3, 1.0)

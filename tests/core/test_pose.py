@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import poses_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streampose.errors import redact
+from streampose.pose import Poses
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25, SKELETONS
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
+def test_skeletons_are_sound(skeleton):
+    assert len(set(skeleton.points)) == len(skeleton)
+    assert all(0 <= a < len(skeleton) and 0 <= b < len(skeleton) and a != b for a, b in skeleton.edges)
+    assert [skeleton.flip[i] for i in skeleton.flip] == list(range(len(skeleton)))
+    assert skeleton.sigmas is None or len(skeleton.sigmas) == len(skeleton)
+
+
+def test_the_published_index_ranges():
+    assert COCO_WHOLEBODY_133.points[17] == "left_big_toe"
+    assert all("face" in p for p in COCO_WHOLEBODY_133.points[23:91])
+    assert all(p.startswith("left_hand") for p in COCO_WHOLEBODY_133.points[91:112])
+    assert all(p.startswith("right_hand") for p in COCO_WHOLEBODY_133.points[112:])
+    # iBUG's mirror pairs: jaw ends, outer eye corners, mouth corners.
+    flip = [f - 23 for f in COCO_WHOLEBODY_133.flip[23:91]]
+    assert (flip[0], flip[36], flip[48], flip[33], flip[60]) == (16, 45, 54, 33, 64)
+
+
+@pytest.mark.parametrize("target", [OPENPOSE_18, OPENPOSE_25])
+@pytest.mark.parametrize("source", [COCO_17, HALPE_26, COCO_WHOLEBODY_133])
+def test_maps_keep_what_both_know(source, target):
+    points = np.random.default_rng(0).uniform(0, 100, (2, len(source), 2)).astype(np.float32)
+    poses = Poses(
+        skeleton=source,
+        points=points,
+        scores=np.full((2, len(source)), 0.5, np.float32),
+        boxes=np.zeros((2, 4), np.float32),
+        box_scores=np.ones(2, np.float32),
+    )
+    mapped = poses.to(target)
+    for name in set(source.points) & set(target.points):
+        i, j = source.points.index(name), target.points.index(name)
+        np.testing.assert_array_equal(mapped.points[:, j], points[:, i])
+    neck = target.points.index("neck")
+    shoulders = [source.points.index(f"{side}_shoulder") for side in ("left", "right")]
+    if "neck" not in source.points:
+        np.testing.assert_allclose(mapped.points[:, neck], points[:, shoulders].mean(axis=1))
+    unknown = [j for j, rows in enumerate(source.map_to(target)) if not rows]
+    assert (mapped.scores[:, unknown] == 0).all()
+    assert set(np.delete(mapped.scores, unknown, axis=1).ravel()) == {0.5}
+
+
+def test_shapes_that_disagree_are_refused():
+    good = poses_of(1, people=2)
+    with pytest.raises(ValueError, match="disagree"):
+        Poses(
+            skeleton=COCO_17,
+            points=good.points,
+            scores=good.scores[:1],
+            boxes=good.boxes,
+            box_scores=good.box_scores,
+        )
+
+
+def test_nobody_is_nobody():
+    assert len(Poses.empty(COCO_17)) == 0
+    assert len(Poses.empty(COCO_17).to(OPENPOSE_25)) == 0
+    assert len(poses_of(1, people=3).take(np.array([True, False, True]))) == 2
+
+
+_word = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=4, max_size=12)
+
+
+@given(user=_word, password=_word, token=_word)
+def test_no_secret_survives(user: str, password: str, token: str):
+    secret = f"zz{password}zz"
+    text = f"cannot open rtsp://{user}:{secret}@host:554/a?x=1&token={secret}&y=2 (or http://{secret}@h/p?password={secret})"
+    clean = redact(text)
+    assert secret not in clean
+    assert "host:554/a?x=1" in clean
+    assert "&y=2" in clean
+
+
+def test_an_at_sign_in_a_password_is_hidden_too():
+    assert redact("rtsp://me:p@ss@host/x") == "rtsp://***@host/x"

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from streampose.errors import WorkerClosed, WorkerStuck
+from streampose.worker import Worker
+
+
+class Thing:
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+        self.events: list[str] = []
+
+    def work(self, seconds: float = 0.0) -> str:
+        self.threads.append(threading.get_ident())
+        time.sleep(seconds)
+        self.events.append("worked")
+        return "done"
+
+    def fail(self) -> None:
+        raise KeyError("no")
+
+    def close(self) -> None:
+        self.threads.append(threading.get_ident())
+        self.events.append("closed")
+
+
+async def test_every_call_and_the_close_run_on_one_other_thread():
+    thing = Thing()
+    worker = Worker(thing, "t")
+    assert await worker.call(thing.work) == "done"
+    assert await worker.call(thing.work, 0.0) == "done"
+    await worker.aclose()
+    await worker.aclose()
+    assert len(set(thing.threads)) == 1
+    assert threading.get_ident() not in thing.threads
+    assert thing.events == ["worked", "worked", "closed"]
+
+
+async def test_an_error_reaches_the_caller_and_the_worker_lives_on():
+    thing = Thing()
+    worker = Worker(thing, "t")
+    with pytest.raises(KeyError):
+        await worker.call(thing.fail)
+    assert await worker.call(thing.work) == "done"
+    await worker.aclose()
+
+
+async def test_close_comes_after_a_cancelled_call_has_returned():
+    thing = Thing()
+    worker = Worker(thing, "t")
+    call = asyncio.create_task(worker.call(thing.work, 0.1))
+    await asyncio.sleep(0.02)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await worker.aclose()
+    assert thing.events == ["worked", "closed"]
+
+
+async def test_a_call_after_the_end_is_an_error():
+    worker = Worker(Thing(), "t")
+    await worker.aclose()
+    with pytest.raises(WorkerClosed):
+        await worker.call(print)
+
+
+async def test_a_stuck_call_is_left_behind():
+    release = threading.Event()
+    worker = Worker(Thing(), "t")
+    call = asyncio.create_task(worker.call(release.wait))
+    await asyncio.sleep(0.01)
+    with pytest.raises(WorkerStuck, match="stuck"):
+        await worker.aclose(timeout_s=0.05)
+    release.set()
+    await call
+
+
+async def test_an_error_of_close_is_raised():
+    class Bad(Thing):
+        def close(self) -> None:
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        await Worker(Bad(), "t").aclose()

@@ -1,0 +1,20 @@
+"""When a batch leaves, and with whom."""
+
+from streampose.batching.batcher import Batcher, Inferred, Lane
+from streampose.batching.cost import BatchCost, Load
+from streampose.batching.policy import BatchPolicy, Decision, FixedBatch, LatencyBatch, Take, Wait, Waiting
+
+__all__ = [
+    "BatchCost",
+    "BatchPolicy",
+    "Batcher",
+    "Decision",
+    "FixedBatch",
+    "Inferred",
+    "Lane",
+    "LatencyBatch",
+    "Load",
+    "Take",
+    "Wait",
+    "Waiting",
+]

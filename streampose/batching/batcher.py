@@ -1,0 +1,291 @@
+"""Frames of many streams in, fair batches through free engines, results back to each stream in order."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from streampose.batching.policy import BatchPolicy, Load, Take, Wait, Waiting
+from streampose.channel import Channel, Overflow
+from streampose.clock import Clock
+from streampose.errors import EngineFailed, PolicyError, StreamposeError
+from streampose.frame import Frame, Image
+from streampose.metrics import Cause, EngineMetrics, Place, StreamMetrics
+from streampose.pose import Poses
+
+__all__ = ["Batcher", "Inferred", "Lane"]
+
+# A batch does not wait for a source that has given nothing for so long.
+_STALLED_S = 0.25
+
+Infer = Callable[[Sequence[Image]], Awaitable[list[Poses]]]
+"""One engine: people of each image. Never called twice at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inferred:
+    """What a batch gave for one frame."""
+
+    poses: Poses
+    taken_at: float
+    inferred_at: float
+    batch_size: int
+
+
+class Lane:
+    """One stream's way through the batcher: frames wait in `ingress`, come out of `outbox` in capture order.
+
+    Args:
+        name: the stream.
+        live: drop the oldest waiting frame when a fresher one comes, instead of making the source wait.
+        budget_s: deadline of a frame from its capture; `None` = the policy's.
+        credits: how many frames may be between `ingress` and the sinks at a time.
+        capacity: how many frames may wait in `ingress`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        live: bool,
+        credits: int,  # noqa: A002 - the field's word
+        capacity: int,
+        budget_s: float | None = None,
+        metrics: StreamMetrics | None = None,
+    ) -> None:
+        self.name = name
+        self.live = live
+        self.budget_s = budget_s
+        self.credits = credits
+        self.metrics = metrics or StreamMetrics()
+        self.people = 1.0
+        """Running mean of people per frame: what the next frame is expected to cost."""
+        self.arrived_at = 0.0
+        """When the last frame came (or the stream joined): one that is silent for long is not waited for."""
+        self.failure: Exception | None = None
+        """Why `outbox` ended, if it was not the end of the stream."""
+        self.changed: Callable[[], None] = lambda: None
+        self.ingress: Channel[Frame] = Channel(
+            capacity,
+            Overflow.DROP_OLDEST if live else Overflow.WAIT,
+            on_drop=lambda _: self.metrics.drop(Place.INGRESS, Cause.OVERFLOW),
+            on_change=lambda: self.changed(),  # noqa: PLW0108 - set later, by the batcher
+        )
+        # Never full: what is inside holds a credit.
+        self.outbox: Channel[tuple[Frame, asyncio.Future[Inferred]]] = Channel(credits)
+
+    def return_credit(self) -> None:
+        """A result was handed to the stream's sinks."""
+        self.credits += 1
+        self.changed()
+
+    def abandon(self, failure: Exception) -> None:
+        """The stream is over, by a failure: what waits is dropped and counted, and nothing more is taken."""
+        self.failure = self.failure or failure
+        self.ingress.close()
+        for frame in tuple(self.ingress):
+            self.ingress.take(frame)
+            self.metrics.drop(Place.INGRESS, Cause.FAILED)
+        self.changed()
+
+
+class Batcher:
+    """Collects fair batches from lanes and runs them on whichever engine is free.
+
+    Args:
+        engines: as many batches can be in flight.
+        policy: sizes the batches.
+        per_stream: at most so many frames of one stream in a batch while others wait, too.
+    """
+
+    def __init__(
+        self,
+        engines: Sequence[Infer],
+        policy: BatchPolicy,
+        clock: Clock,
+        *,
+        per_stream: int | None = None,
+        metrics: EngineMetrics | None = None,
+    ) -> None:
+        self.metrics = metrics or EngineMetrics()
+        self._idle = deque(engines)
+        self._engines = len(engines)
+        self._policy = policy
+        self._clock = clock
+        self._per_stream = per_stream or policy.max_frames
+        self._lanes: list[Lane] = []
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._failure: Exception | None = None
+
+    def add(self, lane: Lane) -> None:
+        """Let a stream join; may be called at any time."""
+        lane.changed = self._wake.set
+        lane.arrived_at = self._clock.now()
+        self._lanes.append(lane)
+        if self._failure is not None:
+            lane.abandon(self._failure)
+        self._wake.set()
+
+    def close(self) -> None:
+        """No more lanes will join: `run` returns when those there are have ended."""
+        self._closed = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Batch until `close` was called and every lane has ended.
+
+        When an engine fails, every lane is abandoned with its error, so that each stream delivers what it has and ends
+        in order; then the error is raised.
+
+        Raises:
+            PolicyError: the policy took what it was not offered.
+            ModelError: an engine failed.
+        """
+        async with asyncio.TaskGroup() as batches:
+            while True:
+                self._wake.clear()
+                try:
+                    until = self._step(batches) if self._failure is None else None
+                except PolicyError as error:
+                    self._fail(error, [])
+                    until = None
+                self._retire()
+                if self._closed and not self._lanes:
+                    break
+                # Whatever changed meanwhile has set the event again.
+                await self._clock.wait(self._wake, until)
+        if self._failure is not None:
+            raise self._failure
+
+    def _step(self, batches: asyncio.TaskGroup) -> float | None:
+        """Start all batches that can start now; return until when to wait if nothing changes."""
+        while self._idle:
+            offer = self._offer()
+            if not offer:
+                return None
+            decision = self._policy.decide(self._clock.now(), tuple(offer), self._more(offer))
+            if isinstance(decision, Wait):
+                return decision.until
+            self._check(decision, offer)
+            for waiting in decision.drop:
+                lane, frame = offer[waiting]
+                lane.ingress.take(frame)
+                lane.metrics.drop(Place.INGRESS, Cause.LATE)
+            if decision.frames:
+                self._start(batches, [offer[w] for w in decision.frames])
+            elif not decision.drop:
+                return None
+        return None
+
+    def _offer(self) -> dict[Waiting, tuple[Lane, Frame]]:
+        """What may be taken now, in fair order: live before offline, then round by round one frame of each stream."""
+        rows = [
+            (not lane.live, turn, order, lane, frame)
+            for order, lane in enumerate(self._lanes)
+            for turn, frame in enumerate(islice(lane.ingress, min(lane.credits, self._per_stream)))
+        ]
+        for _, _, _, lane, frame in rows:
+            lane.arrived_at = max(lane.arrived_at, frame.captured_at)
+        rows.sort(key=lambda row: row[:3])
+        if any(lane.live for lane in self._lanes) and rows and not rows[0][3].live:
+            # No live frame waits now, but one may come any moment: keep the engine for no longer than need be.
+            del rows[1:]
+        return {self._waiting(lane, frame): (lane, frame) for _, _, _, lane, frame in rows}
+
+    def _waiting(self, lane: Lane, frame: Frame) -> Waiting:
+        budget_s = (self._policy.budget_s if lane.budget_s is None else lane.budget_s) if lane.live else math.inf
+        return Waiting(
+            stream=lane.name,
+            captured_at=frame.captured_at,
+            deadline=frame.captured_at + budget_s,
+            people=lane.people,
+        )
+
+    def _more(self, offer: dict[Waiting, tuple[Lane, Frame]]) -> bool:
+        """Whether the offer could grow: a batch in flight will give credits back, or a source has room to go on."""
+        if len(self._idle) < self._engines:
+            return True
+        offered = deque(lane for lane, _ in offer.values())
+        now = self._clock.now()
+        return any(
+            not lane.ingress.closed
+            and now - lane.arrived_at < _STALLED_S
+            and offered.count(lane) < min(lane.credits, self._per_stream, lane.ingress.capacity)
+            for lane in self._lanes
+        )
+
+    def _check(self, take: Take, offer: dict[Waiting, tuple[Lane, Frame]]) -> None:
+        chosen = (*take.frames, *take.drop)
+        if len(set(chosen)) != len(chosen) or not all(w in offer for w in chosen):
+            raise PolicyError("the batch policy took a frame twice, or one that it was not offered")
+        if len(take.frames) > self._policy.max_frames:
+            raise PolicyError(f"the batch policy took {len(take.frames)} frames, over its {self._policy.max_frames}")
+        for lane in {offer[w][0] for w in take.frames}:
+            gone = [offer[w][1] for w in chosen if offer[w][0] is lane]
+            newest = max(offer[w][1].index for w in take.frames if offer[w][0] is lane)
+            if any(frame not in gone for frame in lane.ingress if frame.index < newest):
+                raise PolicyError(f"the batch policy broke the order of stream {lane.name}")
+
+    def _start(self, batches: asyncio.TaskGroup, batch: list[tuple[Lane, Frame]]) -> None:
+        """Take the frames out of their lanes, promise their results in order, and set an engine to work."""
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[Inferred]] = []
+        for lane, frame in batch:
+            lane.ingress.take(frame)
+            lane.credits -= 1
+            futures.append(loop.create_future())
+            lane.outbox.put_nowait((frame, futures[-1]))
+        # Whoever was served goes to the end of the line.
+        served = {lane for lane, _ in batch}
+        self._lanes.sort(key=lambda lane: lane in served)
+        batches.create_task(self._run_batch(self._idle.popleft(), batch, futures))
+
+    async def _run_batch(
+        self, engine: Infer, batch: list[tuple[Lane, Frame]], futures: list[asyncio.Future[Inferred]]
+    ) -> None:
+        taken_at = self._clock.now()
+        try:
+            poses = await engine([frame.image for _, frame in batch])
+            if len(poses) != len(batch):
+                raise EngineFailed(f"the model gave {len(poses)} results for {len(batch)} pictures")  # noqa: TRY301
+        except StreamposeError as error:
+            self._fail(error, futures)
+            return
+        except Exception as error:  # noqa: BLE001 - it ends the run: `run` raises it
+            foreign = EngineFailed(f"the model failed: {type(error).__name__}: {error}")
+            foreign.__cause__ = error
+            self._fail(foreign, futures)
+            return
+        inferred_at = self._clock.now()
+        for (lane, _), future, found in zip(batch, futures, poses, strict=True):
+            lane.people += 0.1 * (len(found) - lane.people)
+            if not future.done():  # its stream may be gone
+                future.set_result(
+                    Inferred(poses=found, taken_at=taken_at, inferred_at=inferred_at, batch_size=len(batch))
+                )
+        people = sum(map(len, poses))
+        self._policy.observe(Load(frames=len(batch), people=people), inferred_at - taken_at)
+        self.metrics.observe(len(batch), people, inferred_at - taken_at)
+        self._idle.append(engine)
+        self._wake.set()
+
+    def _fail(self, error: Exception, futures: list[asyncio.Future[Inferred]]) -> None:
+        self._failure = self._failure or error
+        for lane in self._lanes:
+            lane.abandon(error)
+        for future in futures:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # a stream that is gone will not look: no warning for that
+        self._wake.set()
+
+    def _retire(self) -> None:
+        """Let go of lanes that have ended."""
+        for lane in [lane for lane in self._lanes if lane.ingress.closed and not lane.ingress]:
+            self._lanes.remove(lane)
+            lane.outbox.close()

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from fakes import VirtualClock, frame, poses_of
+
+from streampose.batching import Batcher, FixedBatch, Lane, LatencyBatch, Take, Wait
+from streampose.errors import PolicyError
+from streampose.frame import Image
+from streampose.metrics import Cause, Place
+from streampose.pose import Poses
+
+
+class Engine:
+    """Holds each batch until it is let go."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self._gates: list[asyncio.Event] = []
+
+    async def __call__(self, images: Sequence[Image]) -> list[Poses]:
+        self.batches.append([int(image[0, 0, 0]) for image in images])
+        gate = asyncio.Event()
+        self._gates.append(gate)
+        await gate.wait()
+        return [poses_of(int(image[0, 0, 0])) for image in images]
+
+    def let_go(self, batch: int = -1) -> None:
+        self._gates[batch].set()
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def lane(name: str, *, live: bool = True, credits: int = 2, capacity: int = 2) -> Lane:  # noqa: A002
+    return Lane(name, live=live, credits=credits, capacity=capacity)
+
+
+class Running:
+    def __init__(self, engines: list[Engine], policy, lanes: list[Lane], **options) -> None:
+        self.clock = VirtualClock()
+        self.batcher = Batcher(engines, policy, self.clock, **options)
+        for one in lanes:
+            self.batcher.add(one)
+        self.lanes = lanes
+
+    async def __aenter__(self) -> Running:
+        self.task = asyncio.create_task(self.batcher.run())
+        await settle()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for one in self.lanes:
+            one.ingress.close()
+        self.batcher.close()
+        await settle()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+async def test_results_leave_in_capture_order_whichever_engine_is_faster():
+    slow, fast = Engine(), Engine()
+    one = lane("a", live=False, credits=4, capacity=4)
+    async with Running([slow, fast], FixedBatch(1), [one]):
+        for i in range(2):
+            one.ingress.put_nowait(frame(i))
+        await settle()
+        assert (slow.batches, fast.batches) == ([[0]], [[1]])
+        fast.let_go()
+        await settle()
+        first, future = await one.outbox.get()
+        assert first.index == 0
+        assert not future.done()
+        slow.let_go()
+        assert (await future).poses.points[0, 0, 0] == 0
+
+
+async def test_no_frame_is_taken_from_a_stream_without_credit():
+    engine, one = Engine(), lane("a", credits=1)
+    async with Running([engine], LatencyBatch(10.0), [one]):
+        one.ingress.put_nowait(frame(0))
+        await settle()
+        engine.let_go()
+        one.ingress.put_nowait(frame(1))
+        await settle()
+        assert engine.batches == [[0]]
+        await one.outbox.get()
+        one.return_credit()
+        await settle()
+        assert engine.batches == [[0], [1]]
+        engine.let_go()
+
+
+async def test_streams_take_turns_and_nobody_starves():
+    engine, served = Engine(), Counter()
+    lanes = [lane(name) for name in "abcde"]
+    async with Running([engine], LatencyBatch(1e6, max_frames=2), lanes):
+        for turn in range(50):
+            # "a" is greedy: it always has two fresh frames waiting, the others have one.
+            for one in lanes:
+                for _ in range(2 if one.name == "a" else 1):
+                    one.ingress.put_nowait(frame(turn, stream=one.name))
+            await settle()
+            engine.let_go()
+            await settle()
+            for one in lanes:
+                while len(one.outbox):
+                    await one.outbox.get()
+                    one.return_credit()
+                    served[one.name] += 1
+            await settle()
+        engine.let_go()
+    assert max(served.values()) - min(served.values()) <= 3, served
+
+
+async def test_recordings_fill_only_the_room_that_live_streams_leave():
+    engine = Engine()
+    film, camera = lane("film", live=False, credits=8, capacity=8), lane("camera")
+    async with Running([engine], LatencyBatch(1e6, max_frames=3), [film, camera]):
+        film.ingress.put_nowait(frame(9))
+        await settle()  # the engine is busy with the film, and both wait
+        for i in range(3):
+            film.ingress.put_nowait(frame(10 + i))
+        for i in range(2):
+            camera.ingress.put_nowait(frame(i))
+        engine.let_go()
+        await settle()
+        assert engine.batches == [[9], [0, 1, 10]]
+        engine.let_go()
+
+
+async def test_a_recording_alone_does_not_hold_the_engine_when_cameras_may_come():
+    engine = Engine()
+    film, camera = lane("film", live=False, credits=8, capacity=8), lane("camera")
+    async with Running([engine], LatencyBatch(1e6, max_frames=8), [film, camera]):
+        for i in range(5):
+            film.ingress.put_nowait(frame(i))
+        await settle()
+        assert engine.batches == [[0]]
+        engine.let_go()
+
+
+async def test_a_late_frame_is_dropped_before_inference_and_counted():
+    engine, one = Engine(), lane("a")
+    policy = LatencyBatch(0.1)
+    async with Running([engine], policy, [one]) as running:
+        one.ingress.put_nowait(frame(0))
+        await settle()
+        one.ingress.put_nowait(frame(1))
+        running.clock.advance(0.095)
+        engine.let_go()
+        await settle()
+        assert engine.batches == [[0]]
+        assert one.metrics.dropped[Place.INGRESS, Cause.LATE] == 1
+
+
+async def test_fixed_batches_wait_for_more_but_not_for_what_cannot_come():
+    engine = Engine()
+    one, two = lane("a", live=False, capacity=4, credits=4), lane("b", live=False, capacity=4, credits=4)
+    async with Running([engine], FixedBatch(4), [one, two]) as running:
+        for i in range(3):
+            one.ingress.put_nowait(frame(i))
+        await settle()
+        assert engine.batches == []
+        running.clock.advance(0.3)  # the other one stalls
+        await settle()
+        assert engine.batches == [[0, 1, 2]]
+        engine.let_go()
+        await settle()
+        for _ in range(3):
+            await one.outbox.get()
+            one.return_credit()
+        for i in range(3, 6):
+            one.ingress.put_nowait(frame(i, captured_at=0.3))
+        await settle()
+        assert len(engine.batches) == 1
+        one.ingress.close()
+        two.ingress.close()
+        await settle()
+        assert engine.batches == [[0, 1, 2], [3, 4, 5]]
+        engine.let_go()
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [
+        lambda waiting: Take(frames=(waiting[0], waiting[0])),
+        lambda waiting: Take(frames=(waiting[1],)),
+        lambda waiting: Take(frames=tuple(waiting[:2]) * 1, drop=(waiting[0],)),
+    ],
+    ids=["twice", "out of order", "taken and dropped"],
+)
+async def test_a_policy_that_cheats_is_caught(decide):
+    class Cheat:
+        max_frames, budget_s = 4, 1.0
+
+        def decide(self, now, waiting, more):
+            return decide(waiting) if len(waiting) > 1 else Wait()
+
+        def observe(self, load, seconds):
+            pass
+
+    one = lane("a")
+    running = Running([Engine()], Cheat(), [one])
+    task = asyncio.create_task(running.batcher.run())
+    for i in range(2):
+        one.ingress.put_nowait(frame(i))
+    one.ingress.close()
+    running.batcher.close()
+    with pytest.raises(PolicyError):
+        await task
+    assert one.failure is not None

@@ -1,0 +1,169 @@
+"""Outputs of models that take whole pictures, to people: boxes, scores and, for one-stage models, key points.
+
+Each decoder takes the outputs for one picture and gives what is found in input pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streampose.inference.card import Card
+
+__all__ = ["DECODERS", "Found", "Limits"]
+
+Floats: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What counts as a person."""
+
+    min_score: float = 0.4
+    """Of the box."""
+    max_overlap: float = 0.5
+    """Of two boxes that overlap by more (intersection over union), the better stays; 1 = both stay. It also holds for
+    models that suppress in the graph: RTMDet's own leaves doubles (key-point AP 0.56 → 0.60 at 640 with it)."""
+    max_people: int = 100
+    """The best so many of a picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The people found in one picture, best first."""
+
+    boxes: Floats
+    """(n, 4) x1 y1 x2 y2."""
+    scores: Floats
+    """(n,)."""
+    points: Floats | None = None
+    """(n, k, 3) x y score, from one-stage models."""
+
+
+Decoder = Callable[[Sequence[NDArray[Any]], Card, Limits], Found]
+
+
+def _select(boxes: Floats, scores: Floats, limits: Limits, points: Floats | None = None, *, nms: bool) -> Found:
+    """Those that count: by score, by overlap (`nms`), by number."""
+    # Graphs with suppression inside pad with rows of score 0, and so does the engine: nobody, whatever the limit.
+    keep = np.flatnonzero((scores >= limits.min_score) & (scores > 0))
+    # More candidates than this are noise, and the cost of suppression grows with their square.
+    keep = keep[np.argsort(-scores[keep], kind="stable")][:1000]
+    if nms and len(keep) > 1 and limits.max_overlap < 1:
+        corner, size = boxes[keep, :2], boxes[keep, 2:] - boxes[keep, :2]
+        chosen = cv2.dnn.NMSBoxes(
+            np.hstack([corner, size]).tolist(), scores[keep].tolist(), limits.min_score, limits.max_overlap
+        )
+        keep = keep[np.asarray(chosen, np.intp).reshape(-1)]
+    keep = keep[: limits.max_people]
+    return Found(
+        boxes=boxes[keep].astype(np.float32, copy=False),
+        scores=np.clip(scores[keep], 0, 1).astype(np.float32, copy=False),
+        points=None if points is None else points[keep].astype(np.float32, copy=False),
+    )
+
+
+def _triples(numbers: Floats) -> Floats:
+    """(n, 3·k) → (n, k, 3), also for n = 0."""
+    return numbers.reshape(len(numbers), numbers.shape[1] // 3, 3)
+
+
+def _corners(centred: Floats) -> Floats:
+    """(n, 4) centre and size → corners."""
+    half = centred[:, 2:4] / 2
+    return np.hstack([centred[:, :2] - half, centred[:, :2] + half])
+
+
+def _mmdeploy(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
+    """A detector as MMDeploy exports it: (n, 5) after NMS, (n,) labels."""
+    dets, labels = outputs
+    dets = dets[labels == card.person]
+    return _select(dets[:, :4], dets[:, 4], limits, nms=True)
+
+
+def _rtmo(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
+    """RTMO as MMDeploy exports it: (n, 5) after NMS, (n, k, 3)."""
+    dets, points = outputs
+    return _select(dets[:, :4], dets[:, 4], limits, points, nms=True)
+
+
+def _yolox(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
+    """YOLOX: (n, 5 + classes) grid offsets, log sizes, objectness, class scores."""
+    (rows,) = outputs
+    cell, stride = _grid(card.size_px)
+    scores = rows[:, 4] * rows[:, 5 + card.person]
+    keep = scores >= limits.min_score
+    rows, cell, stride, scores = rows[keep], cell[keep], stride[keep], scores[keep]
+    boxes = np.hstack([(rows[:, :2] + cell) * stride, np.exp(rows[:, 2:4]) * stride])
+    return _select(_corners(boxes), scores, limits, nms=True)
+
+
+def _yolox_decoded(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
+    """YOLOX with `decode_in_inference`: (n, 5 + classes) centre, size, objectness, class scores."""
+    (rows,) = outputs
+    return _select(_corners(rows[:, :4]), rows[:, 4] * rows[:, 5 + card.person], limits, nms=True)
+
+
+@lru_cache
+def _grid(size_px: tuple[int, int]) -> tuple[Floats, Floats]:
+    """The cell (x, y) and the stride of each row, for strides 8, 16, 32."""
+    cells, strides = [], []
+    for stride in (8, 16, 32):
+        width, height = size_px[0] // stride, size_px[1] // stride
+        y, x = np.mgrid[:height, :width]
+        cells.append(np.stack([x, y], axis=2).reshape(-1, 2))
+        strides.append(np.full((width * height, 1), stride))
+    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+def _picodet(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
+    """PicoDet without its NMS: (classes, n) scores; (n, 4) corners."""
+    scores, boxes = outputs
+    return _select(boxes, scores[card.person], limits, nms=True)
+
+
+def _yolo(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
+    """YOLOv8 / 11 detection: (4 + classes, n) centre, size, class scores."""
+    columns, person = outputs[0], 4 + card.person
+    rows = columns[:, columns[person] >= limits.min_score].T
+    return _select(_corners(rows[:, :4]), rows[:, person], limits, nms=True)
+
+
+def _yolo_pose(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
+    """YOLOv8 / 11 pose: (5 + 3·k, n) centre, size, score, k × (x, y, score)."""
+    columns = outputs[0]
+    rows = columns[:, columns[4] >= limits.min_score].T
+    return _select(_corners(rows[:, :4]), rows[:, 4], limits, _triples(rows[:, 5:]), nms=True)
+
+
+def _yolo_end2end(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
+    """YOLOv10 / 26 detection, one box each in the graph: (n, 6) corners, score, class."""
+    rows = outputs[0][outputs[0][:, 5] == card.person]
+    return _select(rows[:, :4], rows[:, 4], limits, nms=False)
+
+
+def _yolo_pose_end2end(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
+    """YOLO26 pose, one box each in the graph: (n, 6 + 3·k) corners, score, class, k × (x, y, score)."""
+    rows = outputs[0]
+    return _select(rows[:, :4], rows[:, 4], limits, _triples(rows[:, 6:]), nms=False)
+
+
+DECODERS: Mapping[str, Decoder] = {
+    "rtmdet": _mmdeploy,
+    "yolox-nms": _mmdeploy,
+    "rtmo": _rtmo,
+    "yolox": _yolox,
+    "yolox-decoded": _yolox_decoded,
+    "picodet": _picodet,
+    "yolo": _yolo,
+    "yolo-pose": _yolo_pose,
+    "yolo-end2end": _yolo_end2end,
+    "yolo-pose-end2end": _yolo_pose_end2end,
+}
+"""By family."""

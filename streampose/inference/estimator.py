@@ -1,0 +1,31 @@
+"""What every estimator is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from streampose.frame import Image
+from streampose.pose import Poses, Skeleton
+
+__all__ = ["Estimator"]
+
+
+class Estimator(Protocol):
+    """Pictures in, people out. Blocking: each instance lives on a thread of its own, one call at a time."""
+
+    skeleton: Skeleton
+
+    def __call__(self, images: Sequence[Image]) -> list[Poses]:
+        """The people of each image, in the images' order.
+
+        Args:
+            images: one or more (H, W, 3) uint8 BGR pictures, of any sizes, of any streams.
+
+        Raises:
+            ModelOutputError: the model returned NaN or infinities.
+            EngineFailed: the runtime failed.
+        """
+
+    def close(self) -> None:
+        """Let go of sessions and device memory. May be called twice."""

@@ -1,0 +1,206 @@
+"""Which family a model is of, read from its graph and its metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from streampose.errors import ConfigError, ModelUnknown
+from streampose.inference import heads
+from streampose.inference.card import IMAGENET_MEAN, IMAGENET_STD, Card, Fit, Kind, Refine
+from streampose.inference.signature import METADATA_KEY, Signature
+from streampose.pose import Skeleton
+from streampose.skeletons import COCO_17, SKELETONS
+
+__all__ = ["FAMILIES", "read_card"]
+
+
+def _yolo_card(s: Signature, family: str) -> Card:
+    names = s.ultralytics("names") or {0: "person"}
+    person = next((index for index, name in names.items() if name == "person"), None)
+    if person is None and len(names) > 1:
+        raise ModelUnknown(f"{s.path.name} finds {', '.join(map(str, names.values())):.80}, but no person")
+    height, width = s.ultralytics("imgsz") or (640, 640)
+    return Card(
+        family=family,
+        kind=Kind.DETECTOR,
+        size_px=(width, height),
+        std=(255,) * 3,
+        fit=Fit.CENTER,
+        person=person or 0,
+    )
+
+
+def _yolo_pose_card(s: Signature, family: str, numbers: int) -> Card:
+    """Of a head with so many numbers for the key points of one person."""
+    k, each = s.ultralytics("kpt_shape") or (numbers // 3, 3)
+    if each != 3 or k * each != numbers:
+        raise ValueError(f"{k} key points of {each} numbers, not of x, y, score")
+    return replace(_yolo_card(s, family), kind=Kind.ONE_STAGE, points=k)
+
+
+def _top_down_card(s: Signature, family: str, **facts: Any) -> Card:
+    return Card(
+        family=family,
+        kind=Kind.KEYPOINTS,
+        size_px=(192, 256),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        points=s.outputs[0].shape[1],
+        **facts,
+    )
+
+
+def _rtmo_card(s: Signature) -> Card:
+    points = s.outputs[1].shape[2] if len(s.outputs[1].shape) == 4 else None
+    # MMDeploy leaves the number open; the published RTMO models have COCO's 17.
+    skeleton = COCO_17 if points is None else None
+    return Card(family="rtmo", kind=Kind.ONE_STAGE, size_px=(640, 640), rgb=False, points=points, skeleton=skeleton)
+
+
+# In this order: the more specific signature first.
+FAMILIES: Mapping[str, tuple[Callable[[Signature], bool], Callable[[Signature], Card]]] = {
+    "yolox-nms": (
+        heads.is_yolox_nms,
+        lambda _: Card(family="yolox-nms", kind=Kind.DETECTOR, size_px=(640, 640), rgb=False),
+    ),
+    "rtmdet": (
+        heads.is_rtmdet,
+        lambda _: Card(
+            family="rtmdet",
+            kind=Kind.DETECTOR,
+            size_px=(320, 320),
+            rgb=False,
+            mean=IMAGENET_MEAN[::-1],
+            std=IMAGENET_STD[::-1],
+        ),
+    ),
+    "rtmo": (heads.is_rtmo, _rtmo_card),
+    "movenet": (
+        heads.is_movenet,
+        lambda _: Card(
+            family="movenet",
+            kind=Kind.KEYPOINTS,
+            size_px=(192, 192),
+            channels_last=True,
+            points=17,
+            # No crop for true boxes is published. AP on 68 people: 1.0 → 0.39, 1.15 → 0.36, 1.25 → 0.35, 1.5 → 0.32;
+            # not the very best of these, since a detector's boxes are often a little tight.
+            padding=1.15,
+        ),
+    ),
+    "heatmap": (heads.is_heatmap, lambda s: _top_down_card(s, "heatmap")),
+    # ViTPose has heatmap's signature but UDP's geometry: it has to be named.
+    "vitpose": (lambda _: False, lambda s: _top_down_card(s, "vitpose", udp=True)),
+    "simcc": (heads.is_simcc, lambda s: _top_down_card(s, "simcc")),
+    "picodet": (
+        heads.is_picodet,
+        lambda _: Card(
+            family="picodet",
+            kind=Kind.DETECTOR,
+            size_px=(320, 320),
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            fit=Fit.STRETCH,
+        ),
+    ),
+    "yolox": (heads.is_yolox, lambda _: Card(family="yolox", kind=Kind.DETECTOR, size_px=(416, 416), rgb=False)),
+    # YOLOX exported with its boxes decoded has the same signature: it has to be named.
+    "yolox-decoded": (
+        lambda _: False,
+        lambda _: Card(family="yolox-decoded", kind=Kind.DETECTOR, size_px=(640, 640), rgb=False),
+    ),
+    "yolo-pose-end2end": (
+        heads.is_yolo_pose_end2end,
+        lambda s: _yolo_pose_card(s, "yolo-pose-end2end", heads.end2end_rows(s) - 6),
+    ),
+    "yolo-end2end": (heads.is_yolo_end2end, lambda s: _yolo_card(s, "yolo-end2end")),
+    "yolo-pose": (heads.is_yolo_pose, lambda s: _yolo_pose_card(s, "yolo-pose", heads.yolo_columns(s) - 5)),
+    "yolo": (heads.is_yolo, lambda s: _yolo_card(s, "yolo")),
+}
+"""By name: whether a signature is of this family, and its card."""
+
+
+def read_card(
+    signature: Signature,
+    name: str,
+    *,
+    family: str | None = None,
+    skeleton: Skeleton | None = None,
+    size_px: tuple[int, int] | None = None,
+) -> Card:
+    """What a model wants and gives.
+
+    Args:
+        signature: of the graph.
+        name: of the file, for messages.
+        family: overrides what the graph and its metadata say.
+        skeleton: the same.
+        size_px: width and height, for a graph that leaves them open; `None` = the family's usual size.
+
+    Raises:
+        ModelUnknown: the graph fits no family, or its number of points fits no skeleton.
+        ConfigError: no such family, or a size or skeleton that the graph does not have.
+    """
+    said = _said(signature)
+    family = family or said.pop("family", None)
+    said.pop("family", None)
+    if family is None:
+        family = next((f for f, (matches, _) in FAMILIES.items() if matches(signature)), None)
+    if family is None:
+        raise ModelUnknown(
+            f"{name} is of no family that is known here: {signature}. Known: {', '.join(FAMILIES)}; "
+            "name one if the model is of it after all"
+        )
+    if family not in FAMILIES:
+        raise ConfigError(f"no family is called {family!r}; there are: {', '.join(FAMILIES)}")
+    try:
+        card = replace(FAMILIES[family][1](signature), **said)
+    except ModelUnknown:
+        raise
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise ModelUnknown(f"{name} does not look like {family}: {signature} ({error})") from error
+    skeleton = skeleton or card.skeleton or heads.SKELETON_BY_SIZE.get(card.points or 0)
+    if card.kind is not Kind.DETECTOR and skeleton is None:
+        raise ModelUnknown(
+            f"{name} ({family}) has a number of key points that no default skeleton has: {signature}. "
+            f"Name its skeleton: {', '.join(SKELETONS)}"
+        )
+    if skeleton is not None and card.points not in {None, len(skeleton)}:
+        raise ConfigError(f"{name} has {card.points} key points, and the skeleton {skeleton.name} {len(skeleton)}")
+    return replace(card, size_px=_size(signature, card, name, size_px), skeleton=skeleton)
+
+
+_READERS: Mapping[str, Callable[[Any], object]] = {
+    "family": str,
+    "skeleton": SKELETONS.__getitem__,
+    "rgb": bool,
+    "mean": tuple,
+    "std": tuple,
+    "fit": Fit,
+    "fill": int,
+    "padding": float,
+    "udp": bool,
+    "refine": Refine,
+    "blur_px": int,
+}
+
+
+def _said(signature: Signature) -> dict[str, Any]:
+    """What the model's own metadata says, as fields of a card; it overrides what the graph suggests."""
+    said = {key: value for key, value in signature.own().items() if key in _READERS}
+    try:
+        return {key: _READERS[key](value) for key, value in said.items()}
+    except (KeyError, ValueError, TypeError) as error:
+        name = signature.path.name
+        raise ModelUnknown(f"{name}: its metadata {METADATA_KEY!r} cannot be understood: {error}") from error
+
+
+def _size(signature: Signature, card: Card, name: str, asked: tuple[int, int] | None) -> tuple[int, int]:
+    fixed = signature.size_px
+    if fixed is not None and asked is not None and asked != fixed:
+        raise ConfigError(f"{name} takes {fixed[0]}×{fixed[1]} only, not {asked[0]}×{asked[1]}")
+    if fixed is None and asked is not None and any(side < 32 or side % 32 for side in asked):
+        raise ConfigError(f"a detector's size is a multiple of 32 pixels, not {asked[0]}×{asked[1]}")
+    return fixed or asked or card.size_px

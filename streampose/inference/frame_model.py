@@ -1,0 +1,118 @@
+"""Models that take whole pictures: detectors and one-stage pose models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from streampose.errors import ModelMismatch
+from streampose.frame import Image
+from streampose.inference.boxes import DECODERS, Found, Limits
+from streampose.inference.card import Card, Kind
+from streampose.inference.engine import Engine
+from streampose.inference.preprocess import Placement, frame_batch, to_blob
+from streampose.pose import Poses
+
+__all__ = ["FrameModel", "OneStage"]
+
+
+class FrameModel:
+    """Finds people in whole pictures.
+
+    Args:
+        engine: the model.
+        card: what it wants and gives.
+        limits: what counts as a person.
+
+    Raises:
+        ModelMismatch: the model takes crops, not pictures.
+    """
+
+    def __init__(self, engine: Engine, card: Card, limits: Limits | None = None) -> None:
+        if card.kind is Kind.KEYPOINTS:
+            raise ModelMismatch(
+                f"{engine.path.name} is a {card.kind.value} ({card.family}): it cannot find people. Give it as --pose, "
+                "with a --detector"
+            )
+        self.engine, self.card, self.limits = engine, card, limits or Limits()
+
+    def __call__(self, images: Sequence[Image]) -> list[Found]:
+        """The people of each picture, in picture pixels."""
+        batch, placements = frame_batch(images, self.card)
+        outputs = self.engine.run(to_blob(batch, self.card, self.engine.input_dtype))
+        decode = DECODERS[self.card.family]
+        return [
+            _placed(decode([output[i] for output in outputs], self.card, self.limits), placement)
+            for i, placement in enumerate(placements)
+        ]
+
+    def warm_up(self, sizes: Sequence[int]) -> None:
+        """Run once for each batch size."""
+        width, height = self.card.size_px
+        self.engine.warm_up((3, height, width), sizes)
+
+    def describe(self) -> str:
+        """One line: what runs where."""
+        width, height = self.card.size_px
+        return f"{self.engine.path.name} ({self.card.family}, {width}×{height}, {self.engine.provider})"
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self.engine.close()
+
+
+def _placed(found: Found, placement: Placement) -> Found:
+    points = found.points
+    if points is not None:
+        points = np.concatenate([placement.to_picture(points[..., :2]), points[..., 2:]], axis=2)
+    return replace(found, boxes=placement.boxes_to_picture(found.boxes), points=points)
+
+
+class OneStage:
+    """An estimator whose one model gives boxes and key points at once.
+
+    Raises:
+        ModelMismatch: the model gives no key points.
+    """
+
+    def __init__(self, model: FrameModel) -> None:
+        if model.card.kind is not Kind.ONE_STAGE or model.card.skeleton is None:
+            raise ModelMismatch(
+                f"{model.engine.path.name} is a {model.card.kind.value} ({model.card.family}): it gives boxes but no "
+                "key points. Give it as --detector, with a --pose model"
+            )
+        self._model = model
+        self.skeleton = model.card.skeleton
+
+    def __call__(self, images: Sequence[Image]) -> list[Poses]:
+        """The people of each picture."""
+        return [self._poses(found) for found in self._model(images)]
+
+    def _poses(self, found: Found) -> Poses:
+        assert found.points is not None
+        return Poses(
+            skeleton=self.skeleton,
+            points=np.ascontiguousarray(found.points[..., :2]),
+            scores=np.clip(found.points[..., 2], 0, 1),
+            boxes=found.boxes,
+            box_scores=found.scores,
+        )
+
+    def describe(self) -> str:
+        """One line: what runs where."""
+        return self._model.describe() + self._model.engine.note
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU."""
+        return self._model.engine.on_gpu
+
+    def warm_up(self, sizes: Sequence[int]) -> None:
+        """Run once for each batch size, so that no real frame pays for a first time."""
+        self._model.warm_up(sizes)
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._model.close()

@@ -1,0 +1,132 @@
+"""How the outputs of each family look: what tells them apart."""
+
+from __future__ import annotations
+
+from streampose.inference.signature import Signature
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26
+
+# What a family's models are published with; a model of another skeleton must say so (metadata or `skeleton=`).
+SKELETON_BY_SIZE = {len(s): s for s in (COCO_17, HALPE_26, COCO_WHOLEBODY_133)}
+
+_Shape = tuple[int | None, ...]
+
+
+def _shapes(signature: Signature) -> list[_Shape]:
+    return [t.shape for t in signature.outputs]
+
+
+def _named(signature: Signature, *names: str) -> bool:
+    return [t.name for t in signature.outputs] == list(names)
+
+
+def _is_task(signature: Signature, task: str) -> bool:
+    """Whether Ultralytics' metadata, if any, names this task: ``detect``, ``pose``, …"""
+    return signature.metadata.get("task", task) == task
+
+
+def is_yolox_nms(s: Signature) -> bool:
+    """MMDeploy gives RTMDet and YOLOX one signature, but their pixels differ; YOLOX's head names its weights so."""
+    return is_rtmdet(s) and s.mentions(b"bbox_head.multi_level_conv")
+
+
+def is_rtmdet(s: Signature) -> bool:
+    """A detector from MMDeploy, suppression inside: dets [b, n, 5], labels [b, n]."""
+    return _named(s, "dets", "labels")
+
+
+def is_rtmo(s: Signature) -> bool:
+    """From MMDeploy: dets [b, n, 5], keypoints [b, n, k, 3]."""
+    return _named(s, "dets", "keypoints")
+
+
+def is_movenet(s: Signature) -> bool:
+    """One person: [1, 1, 17, 3]."""
+    return _shapes(s) == [(1, 1, 17, 3)]
+
+
+def is_heatmap(s: Signature) -> bool:
+    """[b, k, h, w] at a half or a quarter of the input's size."""
+    shape, *others = _shapes(s)
+    size = s.size_px
+    return (
+        not others
+        and len(shape) == 4
+        and None not in shape[1:]
+        and size is not None
+        and any((shape[3], shape[2]) == (size[0] // d, size[1] // d) for d in (2, 4))
+    )
+
+
+def is_simcc(s: Signature) -> bool:
+    """[b, k, W · 2] and [b, k, H · 2]."""
+    shapes = _shapes(s)
+    if len(shapes) != 2 or any(len(shape) != 3 for shape in shapes):
+        return False
+    size, (x, y) = s.size_px, shapes
+    named = [t.name for t in s.outputs] == ["simcc_x", "simcc_y"]
+    return named or (size is not None and (x[2], y[2]) == (size[0] * 2, size[1] * 2))
+
+
+def is_picodet(s: Signature) -> bool:
+    """[b, classes, n] and [b, n, 4], before suppression."""
+    shapes = _shapes(s)
+    return (
+        len(shapes) == 2
+        and all(len(shape) == 3 for shape in shapes)
+        and shapes[1][2] == 4
+        and shapes[0][2] == shapes[1][1]
+        and shapes[0][2] is not None
+    )
+
+
+def is_yolox(s: Signature) -> bool:
+    """[b, n, 5 + classes] for the n cells of strides 8, 16 and 32."""
+    size, shapes = s.size_px, _shapes(s)
+    if len(shapes) != 1 or len(shapes[0]) != 3 or size is None or (shapes[0][2] or 0) < 6:
+        return False
+    return shapes[0][1] == sum((size[0] // d) * (size[1] // d) for d in (8, 16, 32))
+
+
+def yolo_columns(s: Signature) -> int:
+    """The C of a YOLO head's [batch, C, anchors], else 0."""
+    shapes = _shapes(s)
+    if len(shapes) != 1 or len(shapes[0]) != 3:
+        return 0
+    _, columns, anchors = shapes[0]
+    # Exported for pictures of any size, the number of anchors is open; then only Ultralytics' metadata tells.
+    known = columns < anchors if columns and anchors else "task" in s.metadata
+    return (columns or 0) if known else 0
+
+
+def is_yolo_pose(s: Signature) -> bool:
+    """[b, 5 + 3·k, anchors]."""
+    return _is_pose(s, yolo_columns(s) - 5)
+
+
+def is_yolo(s: Signature) -> bool:
+    """[b, 4 + classes, anchors]."""
+    return yolo_columns(s) > 4 and _is_task(s, "detect")
+
+
+def end2end_rows(s: Signature) -> int:
+    """The R of an NMS-free YOLO head's [batch, boxes, R], else 0."""
+    shapes = _shapes(s)
+    if len(shapes) != 1 or len(shapes[0]) != 3:
+        return 0
+    _, boxes, rows = shapes[0]
+    return rows if rows and (boxes is None or boxes >= rows) else 0
+
+
+def is_yolo_end2end(s: Signature) -> bool:
+    """[b, n, 6]."""
+    return end2end_rows(s) == 6 and _is_task(s, "detect")
+
+
+def is_yolo_pose_end2end(s: Signature) -> bool:
+    """[b, n, 6 + 3·k]."""
+    return _is_pose(s, end2end_rows(s) - 6)
+
+
+def _is_pose(s: Signature, numbers: int) -> bool:
+    """Whether so many numbers are key points: the metadata says so, or they fit a skeleton."""
+    return numbers > 0 and _is_task(s, "pose") and ("task" in s.metadata or numbers / 3 in SKELETON_BY_SIZE)

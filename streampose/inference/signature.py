@@ -1,0 +1,103 @@
+"""What a graph takes and gives, and what it says of itself in its metadata."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streampose.errors import ModelUnknown
+
+__all__ = ["METADATA_KEY", "Signature", "Tensor"]
+
+METADATA_KEY = "streampose.card"
+"""A model's metadata may have a JSON object under this key: our own models' facts, as fields of `Card`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One input or output of a graph. A dynamic dimension is `None`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """What a graph takes, gives, and says of itself."""
+
+    path: Path
+    """The model's file."""
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    metadata: Mapping[str, str]
+
+    @classmethod
+    def of(cls, session: Any, path: Path) -> Signature:
+        """What an ONNX Runtime session says of its graph.
+
+        Raises:
+            ModelUnknown: it takes several inputs, or none.
+        """
+        inputs, outputs = tuple(map(_tensor, session.get_inputs())), tuple(map(_tensor, session.get_outputs()))
+        if len(inputs) != 1:
+            names = ", ".join(map(str, inputs)) or "nothing"
+            raise ModelUnknown(f"{path.name} takes {names}; the models known here take one picture tensor")
+        metadata = session.get_modelmeta().custom_metadata_map
+        return cls(path=path, inputs=inputs, outputs=outputs, metadata=metadata)
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.inputs))}) → ({', '.join(map(str, self.outputs))})"
+
+    @property
+    def size_px(self) -> tuple[int, int] | None:
+        """Width and height of the input, where the graph fixes them."""
+        shape = self.inputs[0].shape
+        if len(shape) != 4:
+            return None
+        height, width = (shape[1], shape[2]) if shape[3] == 3 else (shape[2], shape[3])
+        return (width, height) if width and height else None
+
+    def own(self) -> dict[str, Any]:
+        """The object under `METADATA_KEY`.
+
+        Raises:
+            ModelUnknown: it is none.
+        """
+        text = self.metadata.get(METADATA_KEY, "{}")
+        try:
+            said = json.loads(text)
+        except ValueError as error:
+            raise ModelUnknown(f"{self.path.name}: its metadata {METADATA_KEY!r} cannot be read: {error}") from error
+        if not isinstance(said, dict):
+            raise ModelUnknown(f"{self.path.name}: its metadata {METADATA_KEY!r} is no JSON object: {text}")
+        return said
+
+    def ultralytics(self, key: str) -> Any:
+        """What Ultralytics' exporter writes, as Python literals: ``kpt_shape``, ``names``, ``imgsz``; `None` = nothing.
+
+        Raises:
+            ModelUnknown: it cannot be read.
+        """
+        if (text := self.metadata.get(key)) is None:
+            return None
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError) as error:
+            raise ModelUnknown(f"{self.path.name}: its metadata {key!r} cannot be read: {text}") from error
+
+    def mentions(self, mark: bytes) -> bool:
+        """Whether these bytes, say of a weight's name, are in the file."""
+        return mark in self.path.read_bytes()
+
+
+def _tensor(arg: Any) -> Tensor:
+    shape = tuple(d if isinstance(d, int) and d > 0 else None for d in arg.shape)
+    return Tensor(name=arg.name, dtype=arg.type, shape=shape)

@@ -1,0 +1,213 @@
+"""Top-down estimators: first the people, then the key points of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streampose.errors import ModelMismatch
+from streampose.frame import Image
+from streampose.inference.boxes import Found
+from streampose.inference.card import Card, Kind
+from streampose.inference.engine import Engine
+from streampose.inference.frame_model import FrameModel
+from streampose.inference.heatmap import decode_heatmaps, decode_simcc
+from streampose.inference.preprocess import crop_batch, crop_frames, from_crop, to_blob
+from streampose.pose import Poses, Skeleton
+
+__all__ = ["KeypointModel", "TopDown", "WholeFrame"]
+
+Floats = NDArray[np.float32]
+
+
+def _heatmap(outputs: Sequence[NDArray[Any]], card: Card) -> tuple[Floats, Floats]:
+    (maps,) = outputs
+    points, scores = decode_heatmaps(
+        maps.astype(np.float32, copy=False), card.refine, blur_px=card.blur_px, udp=card.udp
+    )
+    edge = 1 if card.udp else 0
+    cells = np.array([maps.shape[3] - edge, maps.shape[2] - edge], np.float32)
+    return points * ((np.array(card.size_px, np.float32) - edge) / cells), scores
+
+
+def _simcc(outputs: Sequence[NDArray[Any]], card: Card) -> tuple[Floats, Floats]:
+    x_bins, y_bins = outputs
+    return decode_simcc(x_bins, y_bins, x_bins.shape[2] / card.size_px[0])
+
+
+def _movenet(outputs: Sequence[NDArray[Any]], card: Card) -> tuple[Floats, Floats]:
+    """MoveNet single pose: (n, 1, 17, 3) of y, x in 0 … 1, score."""
+    rows = outputs[0][:, 0]
+    points = np.ascontiguousarray(rows[..., 1::-1], np.float32) * np.array(card.size_px, np.float32)
+    return points, np.clip(rows[..., 2], 0, 1)
+
+
+_DECODERS: dict[str, Callable[[Sequence[NDArray[Any]], Card], tuple[Floats, Floats]]] = {
+    "heatmap": _heatmap,
+    "vitpose": _heatmap,
+    "simcc": _simcc,
+    "movenet": _movenet,
+}
+
+
+class KeypointModel:
+    """The key points of people whose boxes are known.
+
+    Args:
+        engine: the model.
+        card: what it wants and gives.
+
+    Raises:
+        ModelMismatch: the model takes whole pictures, not crops.
+    """
+
+    def __init__(self, engine: Engine, card: Card) -> None:
+        if card.kind is not Kind.KEYPOINTS or card.skeleton is None:
+            alone = "on its own as --model" if card.kind is Kind.ONE_STAGE else "as --detector"
+            raise ModelMismatch(
+                f"{engine.path.name} is a {card.kind.value} ({card.family}), not a key-point model: give it {alone}"
+            )
+        self.engine, self.card = engine, card
+        self.skeleton: Skeleton = card.skeleton
+
+    def __call__(self, images: Sequence[Image], boxes: Floats) -> tuple[Floats, Floats]:
+        """Key points of n people.
+
+        Args:
+            images: the picture of each person.
+            boxes: (n, 4) x1 y1 x2 y2 in picture pixels.
+
+        Returns:
+            (n, k, 2) picture pixels and (n, k) scores in [0, 1].
+        """
+        frames = crop_frames(boxes, self.card)
+        blob = to_blob(crop_batch(images, list(frames), self.card), self.card, self.engine.input_dtype)
+        points, scores = _DECODERS[self.card.family](self.engine.run(blob), self.card)
+        return from_crop(points, frames, self.card), scores
+
+    def warm_up(self, sizes: Sequence[int]) -> None:
+        """Run once for each batch size."""
+        width, height = self.card.size_px
+        self.engine.warm_up((height, width, 3) if self.card.channels_last else (3, height, width), sizes)
+
+    def describe(self) -> str:
+        """One line: what runs where."""
+        width, height = self.card.size_px
+        return f"{self.engine.path.name} ({self.card.family}, {width}×{height}, {self.engine.provider})"
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self.engine.close()
+
+
+class TopDown:
+    """A detector, then key points for the people of all pictures of the batch together.
+
+    Raises:
+        ModelMismatch: a model is not of the kind for its place.
+    """
+
+    def __init__(self, detector: FrameModel, keypoints: KeypointModel) -> None:
+        self._detector, self._keypoints = detector, keypoints
+        self.skeleton = keypoints.skeleton
+
+    def __call__(self, images: Sequence[Image]) -> list[Poses]:
+        """The people of each picture."""
+        found = self._detector(images)
+        counts = [len(f.boxes) for f in found]
+        if not sum(counts):
+            return [Poses.empty(self.skeleton) for _ in images]
+        owners = [image for image, count in zip(images, counts, strict=True) for _ in range(count)]
+        points, scores = self._keypoints(owners, np.concatenate([f.boxes for f in found]))
+        ends = np.cumsum(counts)
+        return [
+            self._poses(f, points[end - count : end], scores[end - count : end])
+            for f, count, end in zip(found, counts, ends, strict=True)
+        ]
+
+    def _poses(self, found: Found, points: Floats, scores: Floats) -> Poses:
+        return Poses(skeleton=self.skeleton, points=points, scores=scores, boxes=found.boxes, box_scores=found.scores)
+
+    def describe(self) -> str:
+        """One line: what runs where."""
+        return f"{self._detector.describe()} + {self._keypoints.describe()}{self._keypoints.engine.note}"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU."""
+        return self._detector.engine.on_gpu
+
+    def warm_up(self, sizes: Sequence[int]) -> None:
+        """Run once for each batch size, so that no real frame pays for a first time."""
+        self._detector.warm_up(sizes)
+        self._keypoints.warm_up(sizes)
+
+    def close(self) -> None:
+        """Let go of the sessions."""
+        self._detector.close()
+        self._keypoints.close()
+
+
+class WholeFrame:
+    """A key-point model alone, for one person who fills a good part of the picture, as before a webcam.
+
+    Args:
+        keypoints: the model.
+        min_score: below this mean score of the points that score at all there is nobody.
+    """
+
+    # A point counts towards "somebody is there" from this score on.
+    _SEEN = 0.1
+
+    def __init__(self, keypoints: KeypointModel, min_score: float = 0.3) -> None:
+        self._keypoints, self._min_score = keypoints, min_score
+        self.skeleton = keypoints.skeleton
+
+    def __call__(self, images: Sequence[Image]) -> list[Poses]:
+        """The person of each picture, or nobody."""
+        # The card's padding is for boxes around people; here the crop is the picture itself.
+        padding = self._keypoints.card.padding
+        boxes = np.array([_shrunk(image.shape[1], image.shape[0], padding) for image in images], np.float32)
+        points, scores = self._keypoints(images, boxes)
+        return [self._poses(p, s) for p, s in zip(points, scores, strict=True)]
+
+    def _poses(self, points: Floats, scores: Floats) -> Poses:
+        seen = scores >= self._SEEN
+        score = float(scores.mean())
+        # At least a quarter of the points, and sure of them on the whole.
+        if seen.sum() < len(scores) / 4 or scores[seen].mean() < self._min_score:
+            return Poses.empty(self.skeleton)
+        box = np.concatenate([points[seen].min(axis=0), points[seen].max(axis=0)])
+        return Poses(
+            skeleton=self.skeleton,
+            points=points[None],
+            scores=scores[None],
+            boxes=box[None],
+            box_scores=np.array([score], np.float32),
+        )
+
+    def describe(self) -> str:
+        """One line: what runs where."""
+        return f"{self._keypoints.describe()}, one person in the whole frame{self._keypoints.engine.note}"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU."""
+        return self._keypoints.engine.on_gpu
+
+    def warm_up(self, sizes: Sequence[int]) -> None:
+        """Run once for each batch size, so that no real frame pays for a first time."""
+        self._keypoints.warm_up(sizes)
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._keypoints.close()
+
+
+def _shrunk(width: int, height: int, padding: float) -> tuple[float, float, float, float]:
+    """The box that, grown by `padding`, is the picture."""
+    dx, dy = width * (1 - 1 / padding) / 2, height * (1 - 1 / padding) / 2
+    return dx, dy, width - dx, height - dy

@@ -1,0 +1,150 @@
+"""One session: batches, buckets, failures, and what happens when a GPU cannot be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from streampose.errors import EngineFailed, ModelUnknown, ModelUnreadable, ProviderUnavailable
+from streampose.inference import engine as engine_module
+from streampose.inference.engine import Engine, EngineOptions
+
+
+def small(
+    path: Path, op: str = "Relu", *, inputs: int = 1, batch: int | str = "b", metadata: dict | None = None
+) -> Path:
+    """One operator on (batch, 3)."""
+    names = [f"x{i}" for i in range(inputs)]
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, 3]) for name in names]
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 3])
+    graph = helper.make_graph([helper.make_node(op, names, ["y"])], "g", given, [out])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, metadata or {})
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> list[Engine]:
+    """The same function at a free batch, a batch of one, of four, and cut at five."""
+    folder = tmp_path_factory.mktemp("engines")
+    paths = [small(folder / f"{batch}.onnx", batch=batch) for batch in ("b", 1, 4)]
+    return [*map(Engine, paths), Engine(paths[0], EngineOptions(max_batch=5))]
+
+
+@given(n=st.integers(1, 17), gpu=st.booleans())
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_batch_gives_what_each_gives_alone(engines, monkeypatch, n: int, gpu: bool):
+    # Padding to buckets is for GPUs only, but it can be told to do it here.
+    monkeypatch.setattr(Engine, "on_gpu", gpu)
+    blob = np.random.default_rng(n).normal(size=(n, 3)).astype(np.float32)
+    for engine in engines:
+        (out,) = engine.run(blob)
+        np.testing.assert_array_equal(out, np.maximum(blob, 0))
+
+
+def test_a_gpu_sees_few_shapes_and_warms_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Engine, "on_gpu", True)
+    engine, seen = Engine(small(tmp_path / "m.onnx"), EngineOptions(max_batch=16)), set()
+    run = engine.run
+    monkeypatch.setattr(engine, "run", lambda blob: seen.add(len(blob)) or run(blob))
+    engine.warm_up((3,), range(1, 40))
+    assert seen == {1, 2, 4, 8, 16}
+
+
+def test_a_failing_run_is_ours_to_report_and_close_is_final(tmp_path: Path):
+    engine = Engine(small(tmp_path / "m.onnx"))
+    with pytest.raises(EngineFailed, match=r"m\.onnx failed on CPUExecutionProvider at batch 2"):
+        engine.run(np.zeros((2, 4), np.float32))
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineFailed):
+        engine.run(np.zeros((1, 3), np.float32))
+
+
+def test_models_of_several_inputs_are_unknown(tmp_path: Path):
+    with pytest.raises(ModelUnknown, match=r"m\.onnx takes x0 tensor.*, x1 tensor"):
+        Engine(small(tmp_path / "m.onnx", "Add", inputs=2))
+
+
+class TestNoGpu:
+    """A GPU that looks usable and is not."""
+
+    @pytest.fixture(autouse=True)
+    def _looks_usable(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(engine_module, "_why_not", {"tensorrt": "no TensorRT", "cuda": None, "cpu": None}.get)
+
+    def break_cuda(self, monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
+        """Creating a session for CUDA raises, or gives the CPU without a word, as ONNX Runtime does both."""
+        session = engine_module.ort.InferenceSession
+
+        def create(path, options, providers, **rest):
+            if providers[0][0] == "CUDAExecutionProvider":
+                if error is not None:
+                    raise error
+                providers = ["CPUExecutionProvider"]
+            return session(path, options, providers, **rest)
+
+        monkeypatch.setattr(engine_module.ort, "InferenceSession", create)
+
+    @pytest.mark.parametrize(
+        ("error", "why"),
+        [
+            (
+                RuntimeError("at x.cc:1\n CUDA failure 35: driver too old ; GPU=-1 ; file=x.cc"),
+                "CUDA failure 35: driver",
+            ),
+            (None, "fell back"),
+        ],
+    )
+    def test_auto_says_why_and_cuda_is_an_error(self, tmp_path: Path, monkeypatch, capfd, error, why: str):
+        self.break_cuda(monkeypatch, error)
+        model = small(tmp_path / "m.onnx")
+        engine = Engine(model)
+        assert engine.provider == "CPUExecutionProvider"
+        assert engine.passed_over["tensorrt"] == "no TensorRT"
+        assert why in engine.passed_over["cuda"]
+        assert engine.note == f"; the GPU is not used: {engine.passed_over['cuda']}"
+        with pytest.raises(ProviderUnavailable, match=f"cuda was asked for and cannot be used: .*{why}") as caught:
+            Engine(model, EngineOptions(device="cuda"))
+        assert "\n" not in str(caught.value)
+        assert capfd.readouterr() == ("", "")
+
+    def test_a_bad_file_is_still_a_bad_file(self, tmp_path: Path):
+        (tmp_path / "m.onnx").write_text("no")
+        with pytest.raises(ModelUnreadable):
+            Engine(tmp_path / "m.onnx")
+
+
+def test_a_machine_without_gpu_has_nothing_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    without = dict.fromkeys(("tensorrt", "cuda"), "no NVIDIA driver on this machine (libcuda.so.1: …)")
+    monkeypatch.setattr(engine_module, "_why_not", without.get)
+    assert Engine(small(tmp_path / "m.onnx")).note == ""
+
+
+def test_threads_are_those_asked_for_or_those_allowed(tmp_path: Path):
+    model = small(tmp_path / "m.onnx")
+    for threads in (None, 1, 3):
+        options = Engine(model, EngineOptions(threads=threads))._session.get_session_options()
+        assert options.intra_op_num_threads == (threads or engine_module.available_cores())
+
+
+def test_pieces_with_different_numbers_of_boxes_are_joined():
+    joined = engine_module._join([np.ones((1, 2, 5)), np.ones((2, 4, 5)), np.ones((1, 0, 5))])
+    assert joined.shape == (4, 4, 5)
+    assert joined.sum() == (2 + 8) * 5
+
+
+def test_infinite_outputs_are_found_and_big_ones_pass():
+    big = np.full(10, 3e38, np.float32)
+    assert engine_module._finite(big)
+    for bad in (np.nan, np.inf, -np.inf):
+        assert not engine_module._finite(np.array([1, bad], np.float32))
+    assert engine_module._finite(np.array([], np.float32))
+    assert engine_module._finite(np.array([1, 2]))

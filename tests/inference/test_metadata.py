@@ -1,0 +1,147 @@
+"""What graphs and their metadata say beside the plain cases of test_family.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streampose.errors import ConfigError, ModelUnknown
+from streampose.inference.boxes import DECODERS, Limits
+from streampose.inference.card import Card
+from streampose.inference.family import FAMILIES, read_card
+from streampose.inference.signature import METADATA_KEY, Signature, Tensor
+from streampose.skeletons import COCO_17, HALPE_26
+
+
+def signature(
+    *outputs: tuple,
+    called: tuple[str, ...] = (),
+    size: tuple = (640, 640),
+    path: Path = Path("m.onnx"),
+    **metadata: str,
+) -> Signature:
+    """Of one picture input and outputs of these shapes."""
+    called = called or tuple(f"output{i}" for i in range(len(outputs)))
+    given = Tensor(name="images", dtype="tensor(float)", shape=(None, 3, *size))
+    outs = (Tensor(name=n, dtype="tensor(float)", shape=s) for n, s in zip(called, outputs, strict=True))
+    return Signature(path=path, inputs=(given,), outputs=tuple(outs), metadata=metadata)
+
+
+def card(what: Signature, **words) -> Card:
+    return read_card(what, what.path.name, **words)
+
+
+def test_ultralytics_exports_of_any_picture_size_are_known_by_their_metadata():
+    free = signature((None, 84, None), size=(None, None), task="detect", imgsz="[384, 640]")
+    assert (card(free).family, card(free).size_px) == ("yolo", (640, 384))
+    assert card(free, size_px=(320, 320)).size_px == (320, 320)
+    with pytest.raises(ModelUnknown):
+        card(signature((None, 84, None), size=(None, None)))
+
+
+@pytest.mark.parametrize("task", ["segment", "obb", "classify"])
+def test_other_tasks_are_not_taken_for_poses(task: str):
+    for shape in ((1, 84, 8400), (1, 56, 8400), (1, 300, 6), (1, 300, 57)):
+        with pytest.raises(ModelUnknown, match="no family that is known"):
+            card(signature(shape, task=task))
+
+
+def test_the_class_of_people_is_the_one_with_that_name():
+    names = "{0: 'helmet', 1: 'person', 2: 'vest'}"
+    free = card(signature((1, 7, 8400), task="detect", names=names))
+    end2end = card(signature((1, 300, 6), task="detect", names=names))
+    assert (free.person, end2end.person) == (1, 1)
+    columns = np.zeros((7, 2), np.float32)
+    columns[:4] = [[50], [50], [10], [20]]
+    columns[4:, 0], columns[4:, 1] = (0.9, 0.1, 0), (0.1, 0.8, 0)
+    found = DECODERS["yolo"]([columns], free, Limits())
+    np.testing.assert_allclose(found.scores, [0.8])
+    rows = np.array([[0, 0, 9, 9, 0.9, 0], [5, 5, 9, 9, 0.7, 1]], np.float32)
+    found = DECODERS["yolo-end2end"]([rows], end2end, Limits())
+    np.testing.assert_allclose(found.boxes, [[5, 5, 9, 9]])
+    # One class, whatever its name, is what the model is for.
+    assert card(signature((1, 5, 8400), task="detect", names="{0: 'player'}")).person == 0
+
+
+def test_a_detector_of_other_things_is_refused():
+    with pytest.raises(ModelUnknown, match="finds cat, dog, but no person"):
+        card(signature((1, 6, 8400), task="detect", names="{0: 'cat', 1: 'dog'}"))
+
+
+def test_key_points_without_scores_are_refused():
+    with pytest.raises(ModelUnknown, match="17 key points of 2 numbers"):
+        card(signature((1, 39, 8400), task="pose", kpt_shape="[17, 2]"))
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("kpt_shape", "[17,"), ("names", "os.system()"), (METADATA_KEY, "{"), (METADATA_KEY, "[1]")]
+)
+def test_broken_metadata_is_named(key: str, text: str):
+    with pytest.raises(ModelUnknown, match=rf"m\.onnx: its metadata '{key}'"):
+        card(signature((1, 56, 8400), task="pose", **{key: text}))
+
+
+def test_a_skeleton_of_another_size_is_refused():
+    with pytest.raises(ConfigError, match=r"m\.onnx has 17 key points, and the skeleton halpe-26 26"):
+        card(signature((1, 56, 8400)), skeleton=HALPE_26)
+    # RTMO leaves the number open; 17 is what is published, and can be overridden.
+    rtmo = signature((1, None, 5), (1, None, None, 3), called=("dets", "keypoints"))
+    assert card(rtmo).skeleton == COCO_17
+    assert card(rtmo, skeleton=HALPE_26).skeleton == HALPE_26
+
+
+def test_rtmdet_and_yolox_of_one_signature_are_told_apart_by_their_weights(tmp_path: Path):
+    for weights, family in (
+        ("bbox_head.rtm_cls.0.weight", "rtmdet"),
+        ("bbox_head.multi_level_conv_cls.0", "yolox-nms"),
+    ):
+        path = tmp_path / f"{family}.onnx"
+        path.write_bytes(b"\x08\x09" + weights.encode())
+        assert card(signature((1, None, 5), (1, None), called=("dets", "labels"), path=path)).family == family
+
+
+def test_an_unknown_graph_is_shown_with_what_is_known():
+    with pytest.raises(ModelUnknown) as caught:
+        card(signature((1, 1000)))
+    message = str(caught.value)
+    assert "(images tensor(float)[?, 3, 640, 640]) → (output0 tensor(float)[1, 1000])" in message
+    assert all(family in message for family in FAMILIES)
+
+
+def test_sizes_that_the_graph_cannot_take_are_refused():
+    with pytest.raises(ConfigError, match="takes 640×640 only, not 320×320"):
+        card(signature((1, 56, 8400)), size_px=(320, 320))
+    free = signature((None, 84, None), size=(None, None), task="detect")
+    with pytest.raises(ConfigError, match="multiple of 32"):
+        card(free, size_px=(300, 300))
+
+
+def test_rows_without_a_score_are_nobody_even_at_no_limit():
+    for family, outputs in {
+        "rtmdet": [np.zeros((5, 5), np.float32), np.zeros(5, np.int64)],
+        "yolo-end2end": [np.zeros((300, 6), np.float32)],
+    }.items():
+        assert len(DECODERS[family](outputs, FAMILIES[family][1](signature((1, 1))), Limits(min_score=0)).boxes) == 0
+
+
+def test_yolox_grids_and_decoded_boxes_agree():
+    rng = np.random.default_rng(0)
+    size, n = 64, 8 * 8 + 4 * 4 + 2 * 2
+    raw = rng.normal(size=(n, 85)).astype(np.float32)
+    raw[:, 4:] = rng.uniform(size=(n, 81))
+    plain, row = raw.copy(), 0
+    for stride in (8, 16, 32):
+        for y in range(size // stride):
+            for x in range(size // stride):
+                plain[row, :2] = (raw[row, :2] + (x, y)) * stride
+                plain[row, 2:4] = np.exp(raw[row, 2:4]) * stride
+                row += 1
+    grid = card(signature((1, n, 85), size=(size, size)))
+    assert grid.family == "yolox"
+    a = DECODERS["yolox"]([raw], grid, Limits())
+    b = DECODERS["yolox-decoded"]([plain], grid, Limits())
+    assert len(a.boxes) > 3
+    np.testing.assert_allclose(a.boxes, b.boxes, rtol=1e-5, atol=1e-3)
+    np.testing.assert_array_equal(a.scores, b.scores)

@@ -1,0 +1,22 @@
+"""Where frames come from."""
+
+from streampose.sources.camera import CameraSource, camera_names
+from streampose.sources.file import FileSource
+from streampose.sources.images import ImagesSource
+from streampose.sources.network import NetworkSource
+from streampose.sources.opening import open_source
+from streampose.sources.paced import Paced
+from streampose.sources.source import Source
+from streampose.sources.synthetic import SyntheticSource
+
+__all__ = [
+    "CameraSource",
+    "FileSource",
+    "ImagesSource",
+    "NetworkSource",
+    "Paced",
+    "Source",
+    "SyntheticSource",
+    "camera_names",
+    "open_source",
+]

@@ -1,0 +1,103 @@
+"""Folders and globs of images."""
+
+from __future__ import annotations
+
+import glob
+import re
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from streampose.errors import SourceCorrupt, SourceNotFound
+from streampose.frame import Frame, Image, StreamInfo
+
+__all__ = ["IMAGE_SUFFIXES", "ImagesSource"]
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm"})
+
+
+class ImagesSource:
+    """Images as the frames of a video, in the order that people number files in (``img2`` before ``img10``).
+
+    EXIF orientation is applied; sizes may differ from image to image.
+
+    Args:
+        pattern: a folder, a glob, or one image.
+        rate: frames per second that the images stand for.
+    """
+
+    live = False
+
+    def __init__(self, pattern: str | Path, *, rate: Fraction | int = 30) -> None:
+        self._pattern = str(pattern)
+        self._rate = Fraction(rate)
+        self._stream = ""
+        self._paths: list[Path] = []
+        self._index = 0
+
+    def open(self, stream: str) -> StreamInfo:
+        """Find the images, and read the first for its size.
+
+        Raises:
+            SourceNotFound: there are none.
+            SourceCorrupt: the first cannot be read.
+        """
+        folder = Path(self._pattern)
+        one = [folder] if folder.is_file() else None  # a name may hold the signs of a glob
+        found = list(folder.iterdir()) if folder.is_dir() else one or [Path(p) for p in glob.glob(self._pattern)]  # noqa: PTH207 - takes absolute patterns, too
+        self._paths = sorted((p for p in found if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+        if not self._paths:
+            raise SourceNotFound(f"no images at {self._pattern} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        self._stream, self._index = stream, 0
+        height, width = _read(self._paths[0]).shape[:2]
+        return StreamInfo(
+            width_px=width,
+            height_px=height,
+            time_base=1 / self._rate,
+            rate=self._rate,
+            frames=len(self._paths),
+            duration_s=float(len(self._paths) / self._rate),
+        )
+
+    def read(self) -> Frame | None:
+        """The next image.
+
+        Raises:
+            SourceCorrupt: it cannot be read.
+        """
+        if self._index >= len(self._paths):
+            return None
+        image = _read(self._paths[self._index])
+        frame = Frame(
+            stream=self._stream,
+            index=self._index,
+            epoch=0,
+            pts=self._index,
+            time_base=1 / self._rate,
+            captured_at=time.monotonic(),
+            image=image,
+        )
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """Forget the images."""
+        self._paths = []
+
+
+def _read(path: Path) -> Image:
+    # Through memory: cv2.imread cannot open some names on Windows, and prints its complaints to stderr.
+    data = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise SourceCorrupt(f"{path} is not an image that can be read")
+    picture: Image = np.ascontiguousarray(image, np.uint8)
+    picture.setflags(write=False)
+    return picture
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name)]

@@ -1,0 +1,214 @@
+"""Decoding with PyAV: what files, network streams and cameras have in common."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Discard
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from streampose.errors import Disconnected, SourceCorrupt, SourceError, SourceUnsupported, redact
+from streampose.frame import Frame, StreamInfo
+
+__all__ = ["MediaSource", "words"]
+
+log = logging.getLogger("streampose")
+
+_NO_TIME_BASE = Fraction(1, 90_000)
+
+
+class MediaSource:
+    """A source that PyAV opens. The subclasses say what, how, and what an error means.
+
+    Args:
+        url: what PyAV shall open.
+        options: of FFmpeg's demuxer.
+        timeouts_s: for opening and for each read; `None` = no limit.
+    """
+
+    live: bool = False
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        options: Mapping[str, str] | None = None,
+        container_format: str | None = None,
+        timeouts_s: tuple[float, float] | None = None,
+        threads: int = 1,
+    ) -> None:
+        self._url = url
+        self._options = dict(options or {})
+        self._format = container_format
+        self._timeouts_s = timeouts_s
+        self._threads = threads
+        self._container: InputContainer | None = None
+        self._frames: Iterator[Frame] | None = None
+        self._first: Frame | None = None
+        self.skipped_packets = 0
+        """Damaged packets that were left out; decoding went on after them."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({redact(self._url)!r})"
+
+    def open(self, stream: str) -> StreamInfo:
+        """Open the container and find its video.
+
+        Raises:
+            SourceError: of the kind that fits.
+        """
+        try:
+            container = av.open(
+                self._url,
+                format=self._format,
+                options=self._options,
+                timeout=self._timeouts_s,
+                metadata_errors="replace",
+            )
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise self._opening_error(error) from error
+        self._container = container
+        if not container.streams.video:
+            raise SourceUnsupported(f"{self._name} has no video in it")
+        video = container.streams.video[0]
+        for other in container.streams:
+            if other is not video:
+                other.discard = Discard.all  # sound and subtitles are not even read
+        video.thread_type = "SLICE" if self.live or self._threads == 1 else "AUTO"
+        video.codec_context.thread_count = self._threads
+        self._frames = self._decode(container, video, stream)
+        # Rotation is known only with the first picture, and so is whether anything can be decoded at all.
+        self._first = next(self._frames, None)
+        height, width = (video.height, video.width) if self._first is None else self._first.image.shape[:2]
+        return StreamInfo(
+            width_px=width,
+            height_px=height,
+            time_base=video.time_base or _NO_TIME_BASE,
+            rate=video.average_rate,
+            frames=video.frames or None,
+            duration_s=container.duration / av.time_base if container.duration else None,
+            codec=video.codec_context.name,
+        )
+
+    def read(self) -> Frame | None:
+        """The next frame, or `None` at the end.
+
+        Raises:
+            SourceCorrupt: the media breaks off, or nothing in it could be decoded.
+            Disconnected: a live source went away.
+        """
+        if self._first is not None:
+            frame, self._first = self._first, None
+            return frame
+        return None if self._frames is None else next(self._frames, None)
+
+    def close(self) -> None:
+        """Close the container."""
+        if self._frames is not None and self.skipped_packets:
+            log.warning("%s: %d damaged packets were left out", self._name, self.skipped_packets)
+        self._frames = self._first = None
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _decode(self, container: InputContainer, video: VideoStream, stream: str) -> Iterator[Frame]:
+        time_base = video.time_base or _NO_TIME_BASE
+        # What a frame without a timestamp is taken to last.
+        step = max(1, round(1 / video.average_rate / time_base)) if video.average_rate else 1
+        index, pts = 0, None
+        for picture in self._pictures(container, video):
+            pts = _next_pts(picture.pts, pts, step)
+            image = picture.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
+            if turns := (picture.rotation // 90) % 4:
+                image = np.ascontiguousarray(np.rot90(image, turns))
+            image.setflags(write=False)
+            yield Frame(
+                stream=stream,
+                index=index,
+                epoch=0,
+                pts=pts,
+                time_base=time_base,
+                captured_at=time.monotonic(),
+                image=image,
+            )
+            index += 1
+        if index == 0:
+            raise SourceCorrupt(f"{self._name} opens as video, but not one picture in it could be decoded")
+
+    def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
+        """Every picture that can be decoded; damaged packets are counted and left out."""
+        packets = container.demux(video)
+        count, last = 0, None
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError) as error:
+                yield from self._flush(video)
+                raise self._reading_error(error) from error
+            if packet is None:
+                break
+            if packet.pts is not None:
+                count, last = count + 1, packet.pts
+            try:
+                yield from packet.decode()  # the last packet is empty, and empties the decoder
+            except av.error.InvalidDataError:
+                self.skipped_packets += 1
+            except av.error.FFmpegError as error:
+                raise self._reading_error(error) from error
+        self._ended(_missing_s(video, count, last))
+
+    def _flush(self, video: VideoStream) -> Iterator[VideoFrame]:
+        try:
+            yield from video.decode(None)
+        except (av.error.EOFError, av.error.InvalidDataError):
+            return
+
+    @property
+    def _name(self) -> str:
+        """For messages."""
+        return redact(self._url)
+
+    def _opening_error(self, error: Exception) -> SourceError:
+        return SourceUnsupported(f"{self._name} cannot be opened as video: {words(error)}")
+
+    def _reading_error(self, error: Exception) -> SourceError:
+        return SourceCorrupt(f"{self._name} breaks off: {words(error)}")
+
+    def _ended(self, missing_s: float) -> None:
+        """The demuxer says that this is the end. It says so, too, where a file was cut; and no camera has an end."""
+        if self.live:
+            raise Disconnected(f"{self._name} ended the stream")
+        if missing_s:
+            raise SourceCorrupt(f"{self._name} breaks off: its last {missing_s:.1f} s are missing")
+
+
+def _missing_s(video: VideoStream, packets: int, last_pts: int | None) -> float:
+    """How much of what the container promises did not come, in seconds.
+
+    Fewer packets than promised alone mean nothing (an edit list may leave some out), and neither does an end that is a
+    little early; both together, by more than half a second, mean that the file was cut.
+    """
+    if not video.frames or packets >= video.frames or not video.duration or last_pts is None or not video.time_base:
+        return 0.0
+    end = (video.start_time or 0) + video.duration
+    missing_s = float((end - last_pts) * video.time_base)
+    return missing_s if missing_s > 0.5 else 0.0
+
+
+def words(error: Exception) -> str:
+    """What FFmpeg says, without the URL (which may hold a password) and the error number."""
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _next_pts(pts: int | None, last: int | None, step: int) -> int:
+    """Strictly increasing: a missing time is one step on; one that stands still or goes back is one unit on."""
+    if pts is None:
+        return 0 if last is None else last + step
+    return pts if last is None or pts > last else last + 1

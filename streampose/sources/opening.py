@@ -1,0 +1,97 @@
+"""What a user types, to a source."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from streampose.errors import ConfigError, SourceNotFound, redact
+from streampose.sources.camera import CameraSource
+from streampose.sources.file import FileSource
+from streampose.sources.images import IMAGE_SUFFIXES, ImagesSource
+from streampose.sources.network import NetworkSource
+from streampose.sources.paced import Paced
+from streampose.sources.source import Source
+from streampose.sources.synthetic import SyntheticSource
+
+__all__ = ["open_source"]
+
+_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "udp", "rtp", "tcp")
+_CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DOTALL)
+_RECORDINGS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts"})
+
+
+def open_source(text: str, *, live: bool | None = None) -> Source:
+    """The source that a text means; it is not opened yet.
+
+    ====================================  ==========================================================
+    ``clip.mp4``, ``file:///a/clip.mp4``  a video file
+    ``frames/``, ``frames/*.png``         images
+    ``0``, ``/dev/video0``                a camera; also ``avfoundation:NAME``, ``dshow:video=NAME``
+    ``rtsp://…``, ``http://…``, …         a network stream
+    ``synthetic:?people=2``               drawn figures
+    ====================================  ==========================================================
+
+    Args:
+        text: as above.
+        live: `True` plays a recording at its own speed, dropping what is not taken in time; `False` asks for every
+            frame, which a camera cannot give; `None` = as the source is by nature.
+
+    Raises:
+        ConfigError: the text is not understood, or cannot be had this way.
+        SourceNotFound: it looks like a file, and there is none.
+    """
+    source = _recognise(text.strip(), live)
+    if live is False and source.live:
+        raise ConfigError(
+            f"{redact(text)} is live: it cannot wait for every frame to be processed (leave out --offline)"
+        )
+    return Paced(source) if live and not source.live else source
+
+
+def _recognise(text: str, live: bool | None) -> Source:
+    if not text:
+        raise ConfigError("the source is empty: give a file, a folder, a URL, a camera number, or synthetic:")
+    if text.startswith("synthetic:"):
+        return SyntheticSource.parse(text, live=live is not False)
+    if text.startswith("file://"):
+        return FileSource(unquote(urlsplit(text).path))
+    if _CAMERA.fullmatch(text):
+        return CameraSource(text)
+    scheme, colon, _ = text.partition("://")
+    if colon:
+        return _network(text, scheme.lower())
+    path = Path(text)
+    if path.is_dir() or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()):
+        return ImagesSource(text)
+    if path.exists():
+        return FileSource(path)
+    if any(sign in text for sign in "*?["):
+        return ImagesSource(text)
+    near = difflib.get_close_matches(path.name, _neighbours(path), n=1)
+    raise SourceNotFound(f"no file at {text}" + (f"; did you mean {path.with_name(near[0])}?" if near else ""))
+
+
+def _network(text: str, scheme: str) -> Source:
+    if scheme not in _SCHEMES:
+        # Letters in a wrong order (rstp) first: by its own measure difflib finds rtp nearer.
+        near = [s for s in _SCHEMES if sorted(s) == sorted(scheme)] or difflib.get_close_matches(scheme, _SCHEMES, n=1)
+        hint = f"did you mean {near[0]}://?" if near else f"known: {', '.join(f'{s}://' for s in _SCHEMES)}"
+        raise ConfigError(f"{redact(text)}: the protocol {scheme}:// is not known; {hint}")
+    try:
+        host = urlsplit(text).hostname
+    except ValueError as error:
+        raise ConfigError(f"{redact(text)} is not a URL: {error}") from error
+    if not host:
+        raise ConfigError(f"{redact(text)} names no host")
+    source = NetworkSource(text)
+    # A recording on a web server is no camera: it has an end, and can wait.
+    if scheme in {"http", "https"} and Path(urlsplit(text).path).suffix.lower() in _RECORDINGS:
+        source.live = False
+    return source
+
+
+def _neighbours(path: Path) -> list[str]:
+    return [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []

@@ -1,0 +1,33 @@
+"""What every source is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from streampose.frame import Frame, StreamInfo
+
+__all__ = ["Source"]
+
+
+class Source(Protocol):
+    """Where frames come from. Blocking: the pipeline calls it on a thread of its own, one call at a time."""
+
+    live: bool
+    """A live source cannot be asked to wait: frames that are not taken in time are dropped, oldest first."""
+
+    def open(self, stream: str) -> StreamInfo:
+        """Connect, and say what is known. `stream` is the name that every `Frame` of this source shall carry.
+
+        Raises:
+            SourceError: of the kind that fits.
+        """
+
+    def read(self) -> Frame | None:
+        """The next frame, or `None` at the real end (and again at every later call).
+
+        Raises:
+            SourceError: of the kind that fits. After it, only `close` may be called.
+        """
+
+    def close(self) -> None:
+        """Let go of everything. May be called at any time, also before `open` and twice."""

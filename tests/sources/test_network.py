@@ -1,0 +1,172 @@
+"""Streams from real servers on loopback, and servers that do wrong."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from streampose.errors import Disconnected, SourceError, SourceNotFound, SourceTimeout, SourceUnauthorized
+from streampose.sources import NetworkSource
+
+SERVER = Path(__file__).parents[1] / "servers" / "rtsp_server.py"
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+def _has_gstreamer() -> bool:
+    if not shutil.which(SYSTEM_PYTHON):
+        return False
+    check = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
+    return subprocess.run([SYSTEM_PYTHON, "-c", check], capture_output=True, check=False).returncode == 0
+
+
+rtsp = pytest.mark.skipif(not _has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
+
+
+class RtspServer:
+    def __init__(self, *credentials: str) -> None:
+        self.process = subprocess.Popen(
+            [SYSTEM_PYTHON, str(SERVER), *credentials], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def open_server() -> Iterator[RtspServer]:
+    server = RtspServer()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def locked_server() -> Iterator[RtspServer]:
+    server = RtspServer("user", "secret")
+    yield server
+    server.kill()
+
+
+def source(url: str, **options) -> NetworkSource:
+    return NetworkSource(url, open_timeout_s=5, read_timeout_s=2, **options)
+
+
+def read_on(camera: NetworkSource) -> None:
+    for _ in range(1000):
+        assert camera.read() is not None, "a lost camera looked like the end"
+
+
+@rtsp
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_an_rtsp_camera(open_server: RtspServer, transport: str):
+    camera = source(f"rtsp://127.0.0.1:{open_server.port}/live", transport=transport)
+    info = camera.open("cam")
+    assert (info.width_px, info.height_px, info.codec) == (160, 120, "h264")
+    frames = [camera.read() for _ in range(30)]
+    camera.close()
+    camera.close()
+    assert all(f is not None for f in frames)
+    assert all(a.pts < b.pts for a, b in pairwise(frames))
+    # The clock of the stream and ours go alike: 29 frames of 1/30 s.
+    assert 0.5 < frames[-1].time_s - frames[0].time_s < 2
+
+
+@rtsp
+def test_passwords(locked_server: RtspServer):
+    camera = source(f"rtsp://user:secret@127.0.0.1:{locked_server.port}/live")
+    camera.open("cam")
+    assert camera.read() is not None
+    camera.close()
+    for userinfo in ("user:wrong@", ""):
+        with pytest.raises(SourceUnauthorized, match="check user and password") as caught:
+            source(f"rtsp://{userinfo}127.0.0.1:{locked_server.port}/live").open("cam")
+        assert "wrong" not in str(caught.value)
+
+
+@rtsp
+def test_a_wrong_path(open_server: RtspServer):
+    with pytest.raises(SourceNotFound, match="404"):
+        source(f"rtsp://127.0.0.1:{open_server.port}/none").open("cam")
+
+
+@rtsp
+def test_a_camera_that_goes_away():
+    server = RtspServer()
+    camera = source(f"rtsp://127.0.0.1:{server.port}/live")
+    camera.open("cam")
+    assert camera.read() is not None
+    server.kill()
+    with pytest.raises(Disconnected):
+        read_on(camera)
+    camera.close()
+
+
+def test_no_such_host():
+    with pytest.raises(Disconnected, match=r"no host nowhere\.invalid"):
+        source("rtsp://nowhere.invalid/x").open("cam")
+
+
+def test_nobody_listens():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        with pytest.raises(Disconnected, match="refused"):
+            source(f"rtsp://u:secret@127.0.0.1:{free.getsockname()[1]}/x").open("cam")
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_a_server_that_says_nothing(scheme: str):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        quiet = NetworkSource(
+            f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x", open_timeout_s=0.5, read_timeout_s=0.5
+        )
+        with pytest.raises(SourceTimeout):
+            quiet.open("cam")
+        quiet.close()
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        status = int(self.path.strip("/").split(".")[0])
+        if status != 200:
+            self.send_error(status)
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"this is not video, whatever you hope for. " * 5000)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("401", SourceUnauthorized),
+        ("403", SourceUnauthorized),
+        ("404", SourceNotFound),
+        ("500", Disconnected),
+        ("200", SourceError),
+    ],
+)
+def test_answers_over_http(path: str, error: type):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            with pytest.raises(error):
+                source(f"http://127.0.0.1:{server.server_address[1]}/{path}").open("cam")
+        finally:
+            server.shutdown()
+            thread.join()

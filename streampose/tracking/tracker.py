@@ -1,0 +1,162 @@
+"""Who is who from frame to frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from streampose.pose import Poses
+from streampose.tracking.motion import Motion
+from streampose.tracking.similarity import Looks, similarity
+
+__all__ = ["Tracker", "TrackerOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerOptions:
+    """What counts as the same person."""
+
+    keep_lost_s: float = 1.0
+    """How long somebody who is not seen keeps their id, in seconds of media time."""
+    strong_score: float = 0.5
+    """From this box score on, a newcomer gets an id at once, and somebody lost is found again."""
+    doubt_s: float = 0.2
+    """A newcomer of a lower box score gets an id, and is let through, once seen without a gap for so long."""
+    pose_weight: float = 0.5
+    """Share of the key points in the similarity, the rest being box overlap; in [0, 1]."""
+    min_similarity: float = 0.1
+    """Two sightings that are less alike are two people; in [0, 1]. Low, since somebody who enters the picture doubles
+    in size from one frame to the next: a corridor clip of 6 people gives 6 ids, with twice these two limits 8."""
+    min_weak_similarity: float = 0.2
+    """The same for box scores below `strong_score`, which only carry on those who were seen a frame ago."""
+
+
+@dataclass(slots=True, eq=False)
+class _Track:
+    """One person."""
+
+    id: int | None
+    """`None` while in doubt."""
+    first_s: float
+    last_s: float
+    looks: Looks
+    """When last seen; one row."""
+    motion: Motion
+
+
+class Tracker:
+    """Gives every person an id that stays, in one stream. Call it once for each frame, in capture order.
+
+    ByteTrack's two rounds (Zhang et al., ECCV 2022: sure detections first, then doubtful ones for those still
+    missing) on box overlap and key points together. Nobody is hidden to be confirmed: who scores `strong_score` has an
+    id in the first frame. A doubtful newcomer is held back until seen for `doubt_s`, so that flickering false alarms
+    neither show nor use up ids. An id is never given twice, not even after `reset`.
+    """
+
+    def __init__(self, options: TrackerOptions | None = None) -> None:
+        self._options = options or TrackerOptions()
+        self._tracks: list[_Track] = []
+        self._time_s = -math.inf
+        self._last_id = 0
+
+    def reset(self) -> None:
+        """Forget everybody, at a new epoch; ids go on counting."""
+        self._tracks = []
+        self._time_s = -math.inf
+
+    def update(self, poses: Poses, time_s: float) -> Poses:
+        """The next frame.
+
+        Args:
+            poses: the people found in it; an order of people has no meaning.
+            time_s: media time. If it goes backwards, that is a new epoch: everybody is forgotten.
+
+        Returns:
+            Those who have an id, in the order given, with `Poses.ids` set (1, 2, … in order of coming; those who come
+            in one frame are numbered from left to right).
+
+        Raises:
+            ValueError: the time is not a finite number.
+        """
+        if not math.isfinite(time_s):
+            raise ValueError(f"a frame's time is {time_s} s: it must be finite")
+        if time_s < self._time_s:
+            self.reset()
+        before_s, self._time_s = self._time_s, time_s
+        self._tracks = [track for track in self._tracks if self._lasts(track, before_s)]
+        for track in self._tracks:
+            track.motion.predict(time_s - before_s)
+
+        # Everything below goes from left to right, so that no tie depends on the order given.
+        order = _left_to_right(poses)
+        looks, strong = Looks.of(poses)[order], poses.box_scores[order] >= self._options.strong_score
+        tracks = self._recognise(looks, strong, before_s)
+        for row, sure in enumerate(strong.tolist()):
+            self._see(tracks, row, looks[row : row + 1], sure=sure)
+
+        ids = np.zeros(len(poses), np.int64)
+        ids[order] = [tracks[row].id or 0 for row in range(len(poses))]
+        return replace(poses, ids=ids).take(ids > 0)
+
+    def _recognise(self, looks: Looks, strong: NDArray[np.bool_], before_s: float) -> dict[int, _Track]:
+        """Those of the frame who were seen before, by row."""
+        options = self._options
+        everyone = np.ones_like(strong)
+        known = [track for track in self._tracks if track.id is not None]
+        rounds = (
+            (known, strong, options.min_similarity),
+            ([track for track in known if track.last_s == before_s], ~strong, options.min_weak_similarity),
+            ([track for track in self._tracks if track.id is None], everyone, options.min_similarity),
+        )
+        found: dict[int, _Track] = {}
+        for candidates, wanted, least in rounds:
+            rows = np.array([row for row in np.flatnonzero(wanted) if row not in found], np.intp)
+            missing = [track for track in candidates if track not in found.values()]
+            if not len(rows) or not missing:
+                continue
+            alike = similarity(_expected(missing), looks[rows], options.pose_weight)
+            # Below the least, nothing is gained by a pair: then the others decide who gets whom.
+            alike[alike < least] = 0
+            for i, j in zip(*linear_sum_assignment(alike, maximize=True), strict=True):
+                if alike[i, j] > 0:
+                    found[int(rows[j])] = missing[i]
+        return found
+
+    def _see(self, tracks: dict[int, _Track], row: int, looks: Looks, *, sure: bool) -> None:
+        """Bring a person's track up to date, or start one."""
+        track = tracks.get(row)
+        if track is None:
+            track = tracks[row] = _Track(None, self._time_s, self._time_s, looks, Motion(looks.centres[0]))
+            self._tracks.append(track)
+        else:
+            track.motion.correct(looks.centres[0])
+            track.last_s, track.looks = self._time_s, looks
+        if track.id is None and (sure or self._time_s - track.first_s >= self._options.doubt_s):
+            self._last_id += 1
+            track.id = self._last_id
+
+    def _lasts(self, track: _Track, before_s: float) -> bool:
+        """Whether somebody may still be seen again; who is in doubt must not miss a frame."""
+        if track.id is None and track.last_s < before_s:
+            return False
+        return self._time_s - track.last_s <= self._options.keep_lost_s
+
+
+def _expected(tracks: Sequence[_Track]) -> Looks:
+    """What the people of some tracks should look like now: as when last seen, where they should be by now."""
+    looks = Looks.join([track.looks for track in tracks])
+    now = np.stack([track.motion.centre for track in tracks])
+    return looks.moved(now - looks.centres)
+
+
+def _left_to_right(poses: Poses) -> NDArray[np.intp]:
+    """The order of people by the middle of their boxes; ties by everything else that is there."""
+    keys = np.column_stack(
+        [poses.boxes[:, 0] + poses.boxes[:, 2], poses.boxes, poses.box_scores, poses.points.mean(axis=1), poses.scores]
+    )
+    return np.lexsort(keys.T[::-1])

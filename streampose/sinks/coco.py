@@ -1,0 +1,104 @@
+"""COCO results JSON, as pycocotools reads it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from streampose.errors import SinkFailed, SinkUnavailable
+from streampose.frame import Frame, StreamInfo
+from streampose.result import Result
+from streampose.skeletons import COCO_17
+
+__all__ = ["CocoSink"]
+
+
+class CocoSink:
+    """Writes one entry for each person; poses of other skeletons are mapped to COCO's 17 points.
+
+    The file appears under its name when it is closed whole; until then, and after a failure, it is ``NAME.part``.
+
+    Args:
+        path: of the file, overwritten.
+        image_id: of a frame; its index by default.
+    """
+
+    wants_picture = False
+
+    def __init__(self, path: str | Path, *, image_id: Callable[[Frame], int] | None = None) -> None:
+        self._path = Path(path)
+        self._part = self._path.with_name(self._path.name + ".part")
+        self._image_id = image_id or (lambda frame: frame.index)
+        self._file: IO[str] | None = None
+        self._empty = True
+        self._broken = False
+
+    def open(self, stream: str, info: StreamInfo) -> None:
+        """Create the file.
+
+        Raises:
+            SinkUnavailable: it cannot be created.
+        """
+        try:
+            self._file = self._part.open("w", encoding="utf-8")
+            self._file.write("[")
+        except FileNotFoundError as error:
+            raise SinkUnavailable(f"no folder {self._path.parent} for {self._path}: create it first") from error
+        except OSError as error:
+            raise SinkUnavailable(f"{self._path} cannot be written: {error.strerror}") from error
+
+    def write(self, result: Result) -> None:
+        """Append the people of one frame.
+
+        Raises:
+            SinkFailed: the disk is full.
+        """
+        assert self._file is not None
+        poses = result.poses.to(COCO_17)
+        image_id = self._image_id(result.frame)
+        for points, scores, (x1, y1, x2, y2), box_score in zip(
+            poses.points, poses.scores, poses.boxes.tolist(), poses.box_scores.tolist(), strict=True
+        ):
+            entry = {
+                "image_id": image_id,
+                "category_id": 1,
+                "keypoints": np.column_stack([points, scores]).astype(float).round(4).reshape(-1).tolist(),
+                "score": round(box_score * float(scores.mean()), 6),
+                "bbox": [round(x1, 2), round(y1, 2), round(x2 - x1, 2), round(y2 - y1, 2)],
+            }
+            self._put(("\n" if self._empty else ",\n") + json.dumps(entry, separators=(",", ":"), allow_nan=False))
+            self._empty = False
+
+    def close(self) -> None:
+        """Complete the file and give it its name.
+
+        Raises:
+            SinkFailed: the disk is full.
+        """
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            if self._broken:
+                with contextlib.suppress(OSError):  # what is buffered does not fit either
+                    file.close()
+                return
+            with file:
+                file.write("\n]\n")
+            os.replace(self._part, self._path)  # noqa: PTH105 - Path.replace, but this is its well-known name
+        except OSError as error:
+            raise SinkFailed(f"{self._path} could not be finished: {error.strerror}") from error
+
+    def _put(self, text: str) -> None:
+        assert self._file is not None
+        try:
+            self._file.write(text)
+        except OSError as error:
+            self._broken = True
+            raise SinkFailed(f"{self._path} broke off: {error.strerror}") from error

@@ -1,0 +1,302 @@
+"""What every sink does, and what each promises."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from fakes import frame, poses_of
+
+from streampose.errors import SinkFailed, SinkUnavailable
+from streampose.frame import StreamInfo
+from streampose.pose import Poses
+from streampose.result import Result, Timing
+from streampose.sinks import CocoSink, JsonlSink, Sink, StopRequested, VideoSink, WindowSink  # noqa: F401
+from streampose.skeletons import COCO_17, HALPE_26
+
+INFO = StreamInfo(width_px=64, height_px=48, time_base=Fraction(1, 1000), rate=Fraction(25))
+TIMING = Timing(captured_at=1.0, taken_at=1.01, inferred_at=1.02, delivered_at=1.03, batch_size=2)
+
+
+def result(i: int, *, pts: int | None = None, epoch: int = 0, size: tuple[int, int] = (48, 64), poses=None) -> Result:
+    one = frame(i, epoch=epoch)
+    picture = np.full((*size, 3), 8 * i % 256, np.uint8)
+    one = replace(one, image=picture, pts=one.pts if pts is None else pts)
+    return Result(frame=one, poses=poses_of(i) if poses is None else poses, timing=TIMING, picture=picture)
+
+
+def times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [f.pts * f.time_base for f in container.decode(video=0)]
+
+
+SINKS = {
+    "mp4": lambda p: VideoSink(p / "o.mp4"),
+    "mkv": lambda p: VideoSink(p / "o.mkv"),
+    "mov": lambda p: VideoSink(p / "o.mov"),
+    "jsonl": lambda p: JsonlSink(p / "o.jsonl"),
+    "coco": lambda p: CocoSink(p / "o.json"),
+}
+
+
+@pytest.mark.parametrize("make", SINKS.values(), ids=SINKS)
+def test_what_every_sink_does(make, tmp_path: Path):
+    sink: Sink = make(tmp_path)
+    sink.close()  # before it was opened
+    assert list(tmp_path.iterdir()) == []
+    sink.open("s", INFO)
+    for i in range(30):
+        sink.write(result(i))
+    sink.close()
+    sink.close()
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_size > 100
+    empty = make(tmp_path)
+    empty.open("s", INFO)
+    empty.close()
+
+
+@pytest.mark.parametrize("make", SINKS.values(), ids=SINKS)
+def test_a_missing_folder_is_said(make, tmp_path: Path):
+    with pytest.raises(SinkUnavailable, match="create it first"):
+        make(tmp_path / "none").open("s", INFO)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+@pytest.mark.parametrize("pts", [[0, 40, 80, 120], [0, 1, 2, 500, 501, 2000], [7000, 7033, 7067, 7100]])
+def test_times_are_kept(tmp_path: Path, suffix: str, pts: list[int]):
+    path = tmp_path / f"o{suffix}"
+    sink = VideoSink(path)
+    sink.open("s", INFO)
+    for i, at in enumerate(pts):
+        sink.write(result(i, pts=at))
+    sink.close()
+    assert times(path) == [Fraction(at, 1000) for at in pts]
+
+
+@pytest.mark.assets
+def test_times_of_real_footage_are_kept(assets: Path, tmp_path: Path):
+    with av.open(str(assets / "videos" / "pose2sim_multi_cam01.mp4")) as container:
+        stream = container.streams.video[0]
+        pts = [f.pts for f in container.decode(video=0)][:40]
+        info = replace(INFO, time_base=stream.time_base, rate=stream.average_rate)
+    sink = VideoSink(tmp_path / "o.mp4")
+    sink.open("s", info)
+    for i, at in enumerate(pts):
+        made = result(i, pts=at)
+        sink.write(replace(made, frame=replace(made.frame, time_base=info.time_base)))
+    sink.close()
+    assert times(tmp_path / "o.mp4") == [at * info.time_base for at in pts]
+
+
+def test_time_goes_on_after_a_reconnect(tmp_path: Path):
+    sink = VideoSink(tmp_path / "o.mp4")
+    sink.open("s", INFO)
+    for i, (epoch, pts) in enumerate([(0, 1000), (0, 1040), (1, 0), (1, 40), (2, 90_000), (2, 90_040)]):
+        sink.write(result(i, pts=pts, epoch=epoch))
+    sink.close()
+    assert times(tmp_path / "o.mp4") == [Fraction(t, 1000) for t in (1000, 1040, 1080, 1120, 1160, 1200)]
+
+
+def test_odd_and_changing_sizes(tmp_path: Path):
+    sink = VideoSink(tmp_path / "o.mp4")
+    sink.open("s", INFO)
+    for i, size in enumerate([(47, 63), (47, 63), (100, 50), (480, 640)]):
+        sink.write(result(i, size=size))
+    sink.close()
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        assert {(f.width, f.height) for f in container.decode(video=0)} == {(62, 46)}
+
+
+def test_colours_come_back(tmp_path: Path):
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:, :32], picture[:, 32:] = (0, 0, 240), (0, 240, 0)
+    sink = VideoSink(tmp_path / "o.mp4")
+    sink.open("s", INFO)
+    for i in range(5):
+        sink.write(replace(result(i), picture=picture))
+    sink.close()
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        image = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    assert np.abs(image[20, 8].astype(int) - (0, 0, 240)).max() < 16
+    assert np.abs(image[20, -8].astype(int) - (0, 240, 0)).max() < 16
+
+
+def test_an_unknown_kind_of_video_is_said(tmp_path: Path):
+    with pytest.raises(SinkUnavailable, match=r"\.mp4, \.mov, \.mkv"):
+        VideoSink(tmp_path / "o.txt").open("s", INFO)
+
+
+def test_a_line_says_all(tmp_path: Path):
+    sink = JsonlSink(tmp_path / "o.jsonl")
+    sink.open("s", INFO)
+    sink.write(result(3, poses=replace(poses_of(3, people=2), ids=np.array([7, 9]))))
+    sink.write(result(4, poses=Poses.empty(COCO_17)))
+    sink.close()
+    first, second = (json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines())
+    assert first | {"people": []} == {
+        "v": 1,
+        "stream": "s",
+        "frame": 3,
+        "epoch": 0,
+        "pts": 120,
+        "time_base": [1, 1000],
+        "time_s": 0.12,
+        "size_px": [64, 48],
+        "skeleton": "coco-17",
+        "latency_ms": 30.0,
+        "people": [],
+    }
+    assert [p["id"] for p in first["people"]] == [7, 9]
+    assert first["people"][0]["box"] == [3, 3, 13, 23]
+    assert first["people"][0]["points"] == [[3, 3, 1]] * 17
+    assert second["people"] == []
+
+
+def test_coco_entries(tmp_path: Path):
+    path = tmp_path / "o.json"
+    sink = CocoSink(path, image_id=lambda f: 100 + f.index)
+    sink.open("s", INFO)
+    halpe = Poses(
+        skeleton=HALPE_26,
+        points=np.ones((1, 26, 2), np.float32),
+        scores=np.full((1, 26), 0.5, np.float32),
+        boxes=np.array([[1, 2, 11, 22]], np.float32),
+        box_scores=np.array([0.5], np.float32),
+    )
+    sink.write(result(1, poses=halpe))
+    assert not path.exists(), "an unfinished file has its final name"
+    sink.write(result(2, poses=poses_of(2, people=2)))
+    sink.close()
+    entries = json.loads(path.read_text())
+    assert [e["image_id"] for e in entries] == [101, 102, 102]
+    assert entries[0]["keypoints"] == [1, 1, 0.5] * 17
+    assert entries[0]["bbox"] == [1, 2, 10, 20]
+    assert entries[0]["score"] == 0.25
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(command, check=False).returncode:
+        pytest.skip("only root on Linux can mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("name", ["mp4", "mkv", "jsonl", "coco"])
+def test_a_full_disk_is_told(name: str, small_disk: Path):
+    sink = SINKS[name](small_disk)
+    sink.open("s", INFO)
+    rng = np.random.default_rng(0)
+
+    def fill() -> None:
+        for i in range(3000):
+            noise = rng.integers(0, 256, (48, 64, 3), np.uint8)
+            sink.write(replace(result(i), picture=noise))
+        sink.close()
+
+    with pytest.raises(SinkFailed, match="No space left"):
+        fill()
+    if name == "jsonl":
+        for line in (small_disk / "o.jsonl").read_text().splitlines():
+            json.loads(line)
+    with contextlib.suppress(SinkFailed):  # the end could not be written either: said, and let go
+        sink.close()
+
+
+def test_no_screen_is_said(monkeypatch: pytest.MonkeyPatch):
+    if sys.platform != "linux":
+        pytest.skip("only Linux says beforehand that there is no screen")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(SinkUnavailable, match="--out"):
+        WindowSink().open("s", INFO)
+
+
+_SHOW = textwrap.dedent("""
+    import time
+    import streampose  # before anything else: cv2.imshow hangs when PyAV was loaded first
+    from fractions import Fraction
+    import numpy as np
+    import test_sinks as t
+    sinks = [t.WindowSink(), t.WindowSink()]
+    for name, sink in zip(("one", "two"), sinks):
+        sink.open(name, t.INFO)
+    picture = np.full((240, 320, 3), (40, 200, 40), np.uint8)
+    try:
+        for i in range(1000):
+            for sink in sinks:
+                sink.write(t.replace(t.result(i), picture=picture))
+            print("shown", i, flush=True)
+            time.sleep(0.02)
+    except t.StopRequested:
+        print("quit", flush=True)
+    for sink in sinks:
+        sink.close()
+    print("closed", flush=True)
+""")
+
+
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("Xvfb", "xdotool", "import"))), reason="Xvfb, xdotool or imagemagick is absent"
+)
+def test_windows_on_a_screen(tmp_path: Path):
+    screen = subprocess.Popen(
+        ["Xvfb", "-displayfd", "1", "-screen", "0", "1024x600x24", "-nolisten", "tcp"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert screen.stdout is not None
+    display = f":{screen.stdout.readline().strip()}"
+    environment = os.environ | {
+        "DISPLAY": display,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }
+    shown = subprocess.Popen(
+        [sys.executable, "-c", _SHOW], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert shown.stdout is not None
+        for line in shown.stdout:
+            if line.strip() == "shown 60":
+                break
+        else:
+            pytest.fail(shown.communicate()[1])
+        shot = tmp_path / "screen.png"
+        subprocess.run(["import", "-window", "root", str(shot)], env=environment, check=True)
+        windows = subprocess.run(
+            ["xdotool", "search", "--name", "streampose"], env=environment, check=True, capture_output=True, text=True
+        ).stdout.split()
+        assert len(windows) >= 2
+        import cv2
+
+        image = cv2.imread(str(shot))
+        green = (np.abs(image.astype(int) - (40, 200, 40)).max(axis=2) < 20).sum()
+        assert green > 10_000, "the picture is not on the screen"
+        for window in windows:
+            subprocess.run(
+                ["xdotool", "windowfocus", window, "key", "--window", window, "q"], env=environment, check=False
+            )
+            time.sleep(0.1)
+        out, err = shown.communicate(timeout=20)
+        assert out.endswith("quit\nclosed\n"), (out[-100:], err)
+    finally:
+        shown.kill()
+        shown.wait()
+        screen.kill()
+        screen.wait()
+        screen.stdout.close()

@@ -1,0 +1,78 @@
+"""Streaming real-time human pose estimation: many live streams, one engine, a latency budget.
+
+Three lines to begin with:
+
+    async for result in streampose.stream("rtsp://camera/1", model="rtmo-s"):
+        print(result.frame.time_s, len(result.poses))
+
+and `Pipeline` underneath, for many streams, sinks of your own, and control.
+"""
+
+# OpenCV first: PyAV bundles a libxcb of its own, and when that one is loaded first, cv2.imshow on Linux hangs
+# for ever (opencv/opencv#21952, PyAV-Org/PyAV#978).
+import cv2 as _cv2  # noqa: F401
+
+from streampose.api import stream
+from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
+from streampose.errors import StreamposeError
+from streampose.frame import Frame, Image, StreamInfo
+from streampose.inference.boxes import Limits
+from streampose.inference.engine import EngineOptions
+from streampose.inference.estimator import Estimator
+from streampose.inference.loading import ModelChoice, load_estimator, load_estimators
+from streampose.metrics import Snapshot
+from streampose.pipeline import Pipeline
+from streampose.pose import Poses, Skeleton
+from streampose.render import Renderer, Style
+from streampose.result import Result, Timing
+from streampose.sinks import CocoSink, JsonlSink, Sink, StopRequested, VideoSink, WindowSink
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25
+from streampose.sources import Source, SyntheticSource, open_source
+from streampose.streams import Outcome, Stream, StreamReport
+from streampose.tracking import OneEuro, Tracker
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "COCO_17",
+    "COCO_WHOLEBODY_133",
+    "HALPE_26",
+    "OPENPOSE_18",
+    "OPENPOSE_25",
+    "BatchPolicy",
+    "CocoSink",
+    "EngineOptions",
+    "Estimator",
+    "FixedBatch",
+    "Frame",
+    "Image",
+    "JsonlSink",
+    "LatencyBatch",
+    "Limits",
+    "ModelChoice",
+    "OneEuro",
+    "Outcome",
+    "Pipeline",
+    "Poses",
+    "Renderer",
+    "Result",
+    "Sink",
+    "Skeleton",
+    "Snapshot",
+    "Source",
+    "StopRequested",
+    "Stream",
+    "StreamInfo",
+    "StreamReport",
+    "StreamposeError",
+    "Style",
+    "SyntheticSource",
+    "Timing",
+    "Tracker",
+    "VideoSink",
+    "WindowSink",
+    "load_estimator",
+    "load_estimators",
+    "open_source",
+    "stream",
+]

@@ -1,0 +1,38 @@
+"""What is done to each result of a stream before it goes to the sinks."""
+
+from __future__ import annotations
+
+from streampose.frame import Frame, Image
+from streampose.pose import Poses
+from streampose.render import Hud, Renderer
+from streampose.streams import Stream
+
+__all__ = ["Finisher"]
+
+
+class Finisher:
+    """Ids, smoothing, drawing: in order, on one thread."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._tracker, self._smoother = stream.tracker, stream.smoother
+        wanted = any(sink.wants_picture for sink in stream.sinks)
+        self._renderer = (stream.renderer or Renderer()) if wanted else None
+        self._epoch = 0
+        self.needed = self._tracker is not None or self._renderer is not None
+
+    def __call__(self, frame: Frame, poses: Poses, hud: Hud | None) -> tuple[Poses, Image | None]:
+        """The people as they go out, and the picture, if a sink wants one."""
+        if self._tracker is not None:
+            if frame.epoch != self._epoch:
+                self._epoch = frame.epoch
+                self._tracker.reset()
+                if self._smoother is not None:
+                    self._smoother.reset()
+            poses = self._tracker.update(poses, frame.time_s)
+            if self._smoother is not None:
+                poses = self._smoother.update(poses, frame.time_s)
+        picture = None if self._renderer is None else self._renderer(frame.image, poses, hud)
+        return poses, picture
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,58 @@
+"""What a pipeline is asked to run, and how that went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from streampose.frame import StreamInfo
+from streampose.render import Renderer
+from streampose.sinks.sink import Sink
+from streampose.sources.source import Source
+from streampose.tracking import OneEuro, Tracker
+
+__all__ = ["Outcome", "Stream", "StreamReport"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One stream, as asked for: where it comes from, what is done with it, and where it goes."""
+
+    name: str
+    source: Source
+    sinks: Sequence[Sink] = ()
+    budget_s: float | None = None
+    """From capture to result; `None` = the policy's. Only live streams have deadlines."""
+    credits: int | None = None
+    """How many frames may be between the queue and the sinks; `None` = 2 live, or what keeps all engines fed."""
+    tracker: Tracker | None = None
+    """Stable ids; `None` = none."""
+    smoother: OneEuro | None = None
+    """Calmer key points; needs a tracker."""
+    renderer: Renderer | None = None
+    """Draws for the sinks that want a picture; `None` = a default one, where such a sink is there."""
+
+
+class Outcome(Enum):
+    """How a stream ended."""
+
+    ENDED = "ended"
+    """Its source came to its end."""
+    STOPPED = "stopped"
+    """It was asked to stop, and what was on its way was delivered."""
+    FAILED = "failed"
+    """By an error; the other streams went on."""
+    CANCELLED = "cancelled"
+    """It was cut off."""
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamReport:
+    """How one stream is doing, and how it ended."""
+
+    info: StreamInfo | None = None
+    """Once its source is open."""
+    outcome: Outcome | None = None
+    """Once it has ended."""
+    error: Exception | None = None

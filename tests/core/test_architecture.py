@@ -1,0 +1,77 @@
+"""The rules of the house that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import streampose
+
+PACKAGE = Path(streampose.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Lower may not import higher, and parts may not import one another.
+LEVELS = [
+    {"errors", "clock"},
+    {"frame", "pose", "skeletons", "result"},
+    {"channel", "worker", "metrics", "evaluation"},
+    {"batching", "inference", "sources", "tracking", "render", "sinks"},
+    {"streams", "finisher", "pipeline"},
+    {"api"},
+    {"cli", "__init__", "__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+PARTS = LEVELS[3]
+
+
+def imports(path: Path) -> list[str]:
+    """What a file imports, also inside functions."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append(node.module or "")
+    return found
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_downwards(path: Path):
+    me = part_of(path)
+    for name in imports(path):
+        if not name.startswith("streampose."):
+            continue
+        other = name.split(".")[1]
+        assert LEVEL[other] < LEVEL[me] or other == me or (LEVEL[me] == LEVEL[other] and me not in PARTS), (
+            f"{path.name} imports {name}"
+        )
+
+
+def test_each_library_has_its_place():
+    for path in FILES:
+        roots = {name.split(".")[0] for name in imports(path)}
+        relative = path.relative_to(PACKAGE).as_posix()
+        assert "onnxruntime" not in roots or relative == "inference/engine.py", relative
+        assert "av" not in roots or relative.startswith(("sources/", "sinks/")) or relative == "cli/doctor.py", relative
+
+
+def test_only_the_pipeline_starts_tasks():
+    for path in FILES:
+        text = path.read_text()
+        if ".create_task(" in text:
+            relative = path.relative_to(PACKAGE).as_posix()
+            # The batcher's are its batches; the short way and the command start the pipeline itself.
+            assert relative in {"pipeline.py", "batching/batcher.py", "api.py", "cli/session.py"}, relative
+
+
+def test_the_public_face_is_explicit_and_there():
+    for name in streampose.__all__:
+        assert getattr(streampose, name) is not None
+    assert (PACKAGE / "py.typed").exists()

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from fakes import FakeEstimator, MemorySink, ScriptedSource
+
+from streampose.batching import FixedBatch, LatencyBatch
+from streampose.errors import (
+    ConfigError,
+    Disconnected,
+    EngineFailed,
+    ModelOutputError,
+    SinkFailed,
+    SinkUnavailable,
+    SourceNotFound,
+)
+from streampose.metrics import Cause, Place
+from streampose.pipeline import Pipeline
+from streampose.sinks.sink import StopRequested
+from streampose.streams import Outcome, Stream
+
+
+def stream(name: str, script, *sinks, live: bool = False, period_s: float = 0.0, **options) -> Stream:
+    return Stream(name=name, source=ScriptedSource(script, live=live, period_s=period_s), sinks=sinks, **options)
+
+
+def adds_up(pipeline: Pipeline) -> bool:
+    return all(
+        s.captured == s.delivered + s.dropped_total and s.in_flight == 0 for s in pipeline.snapshot().streams.values()
+    )
+
+
+async def test_every_frame_of_a_file_comes_out_in_order_and_once():
+    sinks = [MemorySink(), MemorySink()]
+    estimators = [FakeEstimator(per_frame_s=0.002), FakeEstimator(per_frame_s=0.0005)]  # the second overtakes the first
+    async with Pipeline([stream("a", range(100), *sinks)], estimators, policy=FixedBatch(4)) as pipeline:
+        reports = await pipeline.run()
+    assert reports["a"].outcome is Outcome.ENDED
+    for sink in sinks:
+        assert sink.indices == list(range(100))
+        assert (sink.opened, sink.closed) == (1, 1)
+    assert all(r.poses.points[0, 0, 0] == r.frame.index for r in sinks[0].results), "a frame got another one's people"
+    assert all(e.closed and e.batches for e in estimators)
+    assert adds_up(pipeline)
+
+
+async def test_four_streams_share_batches_and_stay_apart():
+    sinks = {name: MemorySink() for name in "abcd"}
+    streams = [stream(name, range(i, 50 + i), sink) for i, (name, sink) in enumerate(sinks.items())]
+    estimator = FakeEstimator(per_frame_s=0.0005)
+    async with Pipeline(streams, estimator, policy=FixedBatch(8)) as pipeline:
+        await pipeline.run()
+    for i, (name, sink) in enumerate(sinks.items()):
+        assert sink.indices == list(range(i, 50 + i))
+        assert {r.frame.stream for r in sink.results} == {name}
+        assert all(r.poses.points[0, 0, 0] == r.frame.index for r in sink.results)
+    assert any(len(batch) == 8 for batch in estimator.batches)
+
+
+async def test_a_broken_source_ends_alone_after_its_last_frame():
+    good, bad = MemorySink(), MemorySink()
+    streams = [stream("good", range(50), good), stream("bad", [0, 1, 2, Disconnected("cut")], bad)]
+    async with Pipeline(streams, FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert reports["good"].outcome is Outcome.ENDED
+    assert reports["bad"].outcome is Outcome.FAILED
+    assert isinstance(reports["bad"].error, Disconnected)
+    assert good.indices == list(range(50))
+    assert bad.indices == [0, 1, 2]
+    assert bad.closed == 1
+    assert adds_up(pipeline)
+
+
+async def test_a_source_that_cannot_be_opened_ends_alone():
+    class Missing(ScriptedSource):
+        def open(self, stream):
+            raise SourceNotFound("no file")
+
+    good, bad = MemorySink(), MemorySink()
+    streams = [Stream(name="bad", source=Missing([]), sinks=[bad]), stream("good", range(20), good)]
+    async with Pipeline(streams, FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert isinstance(reports["bad"].error, SourceNotFound)
+    assert bad.opened == 0
+    assert good.indices == list(range(20))
+
+
+async def test_a_sink_that_cannot_be_opened_ends_its_stream():
+    class Missing(MemorySink):
+        def open(self, stream, info):
+            raise SinkUnavailable("no folder")
+
+    async with Pipeline([stream("a", range(5), Missing())], FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert isinstance(reports["a"].error, SinkUnavailable)
+
+
+async def test_a_full_disk_ends_its_stream_and_the_other_sinks_get_what_is_on_its_way():
+    full, other, good = MemorySink(error_at=10, error=SinkFailed("disk full")), MemorySink(), MemorySink()
+    streams = [stream("bad", range(500), full, other), stream("good", range(100), good)]
+    async with Pipeline(streams, FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert isinstance(reports["bad"].error, SinkFailed)
+    assert full.indices == list(range(10))
+    assert other.indices == list(range(len(other.indices)))
+    assert len(other.indices) > 10
+    assert (full.closed, other.closed) == (1, 1)
+    assert good.indices == list(range(100))
+    assert adds_up(pipeline)
+
+
+async def test_an_unforeseen_error_of_a_users_sink_is_typed():
+    sink = MemorySink(error_at=3, error=KeyError("oops"))
+    async with Pipeline([stream("a", range(50), sink)], FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert isinstance(reports["a"].error, SinkFailed)
+    assert "oops" in str(reports["a"].error)
+
+
+async def test_an_error_of_closing_ends_its_own_stream():
+    class Source(ScriptedSource):
+        def close(self):
+            raise ZeroDivisionError("a bug")
+
+    class Sink(MemorySink):
+        def close(self):
+            raise ZeroDivisionError("another bug")
+
+    good = MemorySink()
+    streams = [
+        Stream(name="source", source=Source(range(5))),
+        stream("sink", range(5), Sink()),
+        stream("good", range(50), good),
+    ]
+    async with Pipeline(streams, FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert "a bug" in str(reports["source"].error)
+    assert "another bug" in str(reports["sink"].error)
+    assert good.indices == list(range(50))
+
+
+async def test_what_broke_first_is_the_cause():
+    class Full(MemorySink):
+        def close(self):
+            raise SinkFailed("could not be finished")
+
+    async with Pipeline(
+        [stream("a", range(50), Full(error_at=3, error=SinkFailed("broke off")))], FakeEstimator()
+    ) as run:
+        reports = await run.run()
+    assert "broke off" in str(reports["a"].error)
+
+
+@pytest.mark.parametrize("broken", [lambda images: images["x"], lambda images: []], ids=["raises", "gives too few"])
+async def test_a_bug_in_an_estimator_is_an_engine_failure(broken):
+    class Broken(FakeEstimator):
+        def __call__(self, images):
+            return broken(images)
+
+    sink = MemorySink()
+    async with Pipeline([stream("a", range(50), sink)], Broken()) as pipeline:
+        with pytest.raises(EngineFailed):
+            await pipeline.run()
+    assert sink.closed == 1
+
+
+async def test_a_bug_in_drawing_ends_its_own_stream():
+    class Broken:
+        def __call__(self, image, poses, hud=None):
+            raise ZeroDivisionError("a bug")
+
+    bad, good = MemorySink(wants_picture=True), MemorySink()
+    streams = [stream("bad", range(50), bad, renderer=Broken()), stream("good", range(50), good)]
+    async with Pipeline(streams, FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert "ZeroDivisionError: a bug" in str(reports["bad"].error)
+    assert bad.closed == 1
+    assert good.indices == list(range(50))
+    assert adds_up(pipeline)
+
+
+async def test_a_failing_engine_ends_the_run_and_outputs_are_finished():
+    sinks = [MemorySink(), MemorySink()]
+    streams = [stream("a", range(100), sinks[0]), stream("b", range(200, 250), sinks[1])]
+    pipeline = Pipeline(streams, FakeEstimator(fail_at=30), policy=FixedBatch(2))
+    with pytest.raises(ModelOutputError):
+        async with pipeline:
+            await pipeline.run()
+    assert all(r.outcome is Outcome.FAILED for r in pipeline.reports.values())
+    assert sinks[0].indices == list(range(len(sinks[0].indices)))
+    assert [s.closed for s in sinks] == [1, 1]
+    assert adds_up(pipeline)
+
+
+async def test_stop_delivers_what_is_on_its_way():
+    sink = MemorySink(delay_s=0.001)
+    async with Pipeline([stream("a", range(100_000), sink)], FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        while len(sink.results) < 20:
+            await asyncio.sleep(0.005)
+        pipeline.stop()
+        reports = await running
+    assert reports["a"].outcome is Outcome.STOPPED
+    assert sink.indices == list(range(len(sink.indices)))
+    assert sink.closed == 1
+    assert adds_up(pipeline)
+
+
+async def test_a_viewer_can_stop_the_run():
+    quitter, other = MemorySink(error_at=5, error=StopRequested()), MemorySink()
+    streams = [stream("a", range(100_000), quitter), stream("b", range(100_000), other)]
+    async with Pipeline(streams, FakeEstimator(per_frame_s=0.001)) as pipeline:
+        reports = await pipeline.run()
+    assert {r.outcome for r in reports.values()} == {Outcome.STOPPED}
+    assert other.closed == 1
+
+
+async def test_cancelling_closes_everything():
+    source, sink, estimator = ScriptedSource(range(100_000)), MemorySink(delay_s=0.001), FakeEstimator()
+    pipeline = Pipeline([Stream(name="a", source=source, sinks=[sink])], estimator)
+    async with pipeline:
+        running = asyncio.create_task(pipeline.run())
+        while len(sink.results) < 5:
+            await asyncio.sleep(0.005)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert (source.closed, sink.closed, estimator.closed) == (1, 1, True)
+    assert pipeline.reports["a"].outcome is Outcome.CANCELLED
+    assert adds_up(pipeline)
+
+
+async def test_stop_while_a_source_is_still_opening():
+    release = threading.Event()
+
+    class Slow(ScriptedSource):
+        def open(self, stream):
+            release.wait(5)
+            return super().open(stream)
+
+    async with Pipeline([Stream(name="a", source=Slow([0]))], FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        await asyncio.sleep(0.05)
+        pipeline.stop()
+        release.set()
+        reports = await running
+    assert reports["a"].outcome is Outcome.STOPPED
+
+
+async def test_a_live_stream_drops_before_inference_and_stays_fresh():
+    sink = MemorySink()
+    streams = [stream("cam", range(200), sink, live=True, period_s=0.002)]
+    estimator = FakeEstimator(base_s=0.02)
+    async with Pipeline(streams, estimator, policy=LatencyBatch(0.1, max_frames=1)) as pipeline:
+        await pipeline.run()
+    figures = pipeline.snapshot().streams["cam"]
+    assert figures.dropped[Place.INGRESS, Cause.OVERFLOW] > 100
+    assert sum(map(len, estimator.batches)) == figures.delivered, "a frame was dropped after it was paid for"
+    assert sink.indices == sorted(sink.indices)
+    assert figures.latency_p99_s < 0.1
+    assert adds_up(pipeline)
+
+
+async def test_a_slow_viewer_of_one_stream_does_not_touch_another():
+    slow, fast = MemorySink(delay_s=0.05), MemorySink()
+    streams = [
+        stream("slow", range(150), slow, live=True, period_s=0.004),
+        stream("fast", range(150), fast, live=True, period_s=0.004),
+    ]
+    async with Pipeline(streams, FakeEstimator(base_s=0.001)) as pipeline:
+        await pipeline.run()
+    figures = pipeline.snapshot().streams
+    assert len(fast.results) > 140
+    assert figures["slow"].dropped[Place.SINK, Cause.OVERFLOW] > 50
+    assert figures["slow"].delivered > 140
+    assert adds_up(pipeline)
+
+
+async def test_credits_bound_what_is_in_flight():
+    sink = MemorySink(delay_s=0.01)
+    estimator = FakeEstimator()
+    async with Pipeline([stream("a", range(60), sink, credits=3)], estimator, policy=FixedBatch(8)) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        while not running.done():
+            figures = pipeline.snapshot().streams["a"]
+            # 3 by credit, 3 × 9 waiting at most; none between engine and sink beyond the credits.
+            assert sum(map(len, estimator.batches)) - figures.delivered <= 3
+            await asyncio.sleep(0.003)
+        await running
+    assert max(map(len, estimator.batches)) <= 3
+
+
+async def test_senseless_pipelines_are_refused():
+    with pytest.raises(ConfigError, match="at least one"):
+        Pipeline([], FakeEstimator())
+    with pytest.raises(ConfigError, match="two streams are named 'a'"):
+        Pipeline([stream("a", []), stream("a", [])], FakeEstimator())
+
+
+async def test_an_empty_source_ends_well():
+    sink = MemorySink()
+    async with Pipeline([stream("a", [], sink)], FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert reports["a"].outcome is Outcome.ENDED
+    assert (sink.results, sink.closed) == ([], 1)

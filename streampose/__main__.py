@@ -1,0 +1,5 @@
+"""`python -m streampose` is the command."""
+
+from streampose.cli import main
+
+main()

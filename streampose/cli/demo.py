@@ -1,0 +1,97 @@
+"""`streampose demo`: drawn people through a model, judged against the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streampose.cli.outputs import Outputs
+from streampose.cli.say import say
+from streampose.cli.session import Session, run_session
+from streampose.evaluation import Pck, pck
+from streampose.frame import StreamInfo
+from streampose.inference.engine import EngineOptions
+from streampose.inference.loading import ModelChoice
+from streampose.result import Result
+from streampose.sources import SyntheticSource
+from streampose.streams import Stream
+from streampose.tracking import Tracker
+
+__all__ = ["Judge", "demo", "markers_model"]
+
+
+def demo(
+    model: Annotated[str | None, typer.Option(help="A model that does all; or …")] = None,
+    detector: Annotated[str | None, typer.Option(help="… a person detector …")] = None,
+    pose: Annotated[str | None, typer.Option(help="… and a key-point model.")] = None,
+    people: Annotated[int, typer.Option(min=1, max=16, help="How many figures.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long.")] = 10.0,
+    out: Annotated[str | None, typer.Option(help="Write a video there instead of opening a window.")] = None,
+    json: Annotated[str | None, typer.Option(help="JSON Lines: a file, or -.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, tensorrt or cpu.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Other figures, another room.")] = 0,
+) -> None:
+    """Watch a drawn person being followed: no camera, no download.
+
+    Without a model of yours it runs a calibration network that is part of the package: it reads the coloured markers
+    which the figure then wears, and nothing else. With a window where there is a screen, otherwise to
+    streampose-demo.mp4; in the end it says how many key points were right (PCK@0.1 of the person's height).
+    """
+    calibration = model is None and detector is None and pose is None
+    if calibration and people > 1:
+        raise typer.BadParameter("the calibration network knows one person: give a model", param_hint="--people")
+    screen = sys.platform == "win32" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    show = out is None and screen
+    if out is None and not show:
+        out = "streampose-demo.mp4"
+    source = SyntheticSource(people=people, seconds=seconds, seed=seed, live=show, markers=calibration)
+    outputs = Outputs(out=out, json=json, coco=None, show=show)
+    outputs.check({"demo": "synthetic:"})
+    judge = Judge(source)
+    choice = ModelChoice(model=markers_model() if calibration else model, detector=detector, pose=pose)
+    session = Session(
+        streams=[Stream(name="demo", source=source, sinks=[*outputs.sinks("demo"), judge], tracker=Tracker())],
+        choice=choice,
+        options=EngineOptions(device=device),
+        budget_s=0.1,
+    )
+    code = asyncio.run(run_session(session))
+    if judge.score.share is not None:
+        say(
+            f"[bold]{judge.score.share:.1%}[/bold] of {judge.score.total} key points in sight right (PCK@0.1), "
+            f"{judge.score.found} people found of {judge.score.people}"
+        )
+    if out is not None:
+        say(f"written: {out}")
+    raise typer.Exit(code)
+
+
+class Judge:
+    """A sink that compares each result with what was drawn."""
+
+    wants_picture = False
+
+    def __init__(self, source: SyntheticSource) -> None:
+        self._source = source
+        self.score = Pck()
+
+    def open(self, stream: str, info: StreamInfo) -> None:
+        """Nothing to open."""
+
+    def write(self, result: Result) -> None:
+        """Compare one."""
+        self.score += pck(self._source.truth(result.frame.index), result.poses)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def markers_model() -> Path:
+    """The calibration network; see training/markers.py."""
+    return Path(str(resources.files("streampose.inference").joinpath("data", "markers.onnx")))

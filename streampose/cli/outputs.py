@@ -1,0 +1,72 @@
+"""Where the results of each stream go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from streampose.errors import ConfigError, SinkUnavailable
+from streampose.sinks import CocoSink, JsonlSink, Sink, VideoSink, WindowSink
+
+__all__ = ["Outputs"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Outputs:
+    """What was asked for on the command line. A text that is a folder gets one file for each stream."""
+
+    out: str | None
+    json: str | None
+    coco: str | None
+    show: bool
+
+    def check(self, sources: Mapping[str, str]) -> None:
+        """See before anything is opened whether the outputs can be.
+
+        Raises:
+            ConfigError: one file for several streams, or an input that would be overwritten.
+            SinkUnavailable: a folder is missing.
+        """
+        inputs = {Path(text).resolve() for text in sources.values() if Path(text).is_file()}
+        written: set[Path] = set()
+        for option, text in (("--out", self.out), ("--json", self.json), ("--coco", self.coco)):
+            if text is None or (text == "-" and option == "--json"):
+                continue
+            if len(sources) > 1 and not _is_folder(text):
+                raise ConfigError(
+                    f"{option} {text} is one file for {len(sources)} streams: give a folder (end it with /)"
+                )
+            for name in sources:
+                path = _file(text, name, _SUFFIXES[option])
+                if not path.parent.is_dir():
+                    raise SinkUnavailable(f"no folder {path.parent} for {path}: create it first")
+                if path.resolve() in inputs:
+                    raise ConfigError(f"{option} {path} would overwrite an input")
+                if path.resolve() in written:
+                    raise ConfigError(f"two outputs would be written to {path}")
+                written.add(path.resolve())
+
+    def sinks(self, name: str) -> list[Sink]:
+        """The sinks of one stream."""
+        sinks: list[Sink] = []
+        if self.json is not None:
+            sinks.append(JsonlSink("-" if self.json == "-" else _file(self.json, name, _SUFFIXES["--json"])))
+        if self.coco is not None:
+            sinks.append(CocoSink(_file(self.coco, name, _SUFFIXES["--coco"])))
+        if self.out is not None:
+            sinks.append(VideoSink(_file(self.out, name, _SUFFIXES["--out"])))
+        if self.show:
+            sinks.append(WindowSink())
+        return sinks
+
+
+_SUFFIXES = {"--out": ".mp4", "--json": ".jsonl", "--coco": ".coco.json"}
+
+
+def _is_folder(text: str) -> bool:
+    return text.endswith(("/", "\\")) or Path(text).is_dir()
+
+
+def _file(text: str, name: str, suffix: str) -> Path:
+    return Path(text) / f"{name}{suffix}" if _is_folder(text) else Path(text)

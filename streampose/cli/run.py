@@ -1,0 +1,152 @@
+"""`streampose run`: streams in, poses out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from streampose.cli.outputs import Outputs
+from streampose.cli.session import Session, run_session
+from streampose.cli.values import named_sources, parse_seconds, parse_size
+from streampose.errors import ConfigError
+from streampose.inference import zoo
+from streampose.inference.boxes import Limits
+from streampose.inference.engine import EngineOptions
+from streampose.inference.loading import ModelChoice
+from streampose.render import Renderer, Style
+from streampose.skeletons import SKELETONS
+from streampose.sources import open_source
+from streampose.streams import Stream
+from streampose.tracking import OneEuro, Tracker
+
+__all__ = ["run"]
+
+_INPUT, _MODEL, _OUTPUT, _FLOW = "Input", "Model", "Output", "Flow"
+
+
+def run(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]SOURCE...",
+            help="A video file, a folder or glob of images, a camera (0, /dev/video0), a URL (rtsp://, http://, …), or "
+            "synthetic: for drawn figures. Several run at once through one engine.",
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="One model that does all: an ONNX file, or a name.", rich_help_panel=_MODEL)
+    ] = None,
+    detector: Annotated[str | None, typer.Option(help="A person detector …", rich_help_panel=_MODEL)] = None,
+    pose: Annotated[str | None, typer.Option(help="… and a key-point model.", rich_help_panel=_MODEL)] = None,
+    family: Annotated[
+        str | None, typer.Option(help="What --model or --pose is, if it is not recognised.", rich_help_panel=_MODEL)
+    ] = None,
+    detector_family: Annotated[
+        str | None, typer.Option(help="What --detector is, if it is not recognised.", rich_help_panel=_MODEL)
+    ] = None,
+    skeleton: Annotated[
+        str | None, typer.Option(help=f"Its key points: {', '.join(SKELETONS)}.", rich_help_panel=_MODEL)
+    ] = None,
+    detector_size: Annotated[
+        str | None, typer.Option(help="For a detector of open size: 320, 640x384.", rich_help_panel=_MODEL)
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Boxes below are nobody.", rich_help_panel=_MODEL)
+    ] = Limits().min_score,
+    max_people: Annotated[
+        int, typer.Option(min=1, help="In one frame, the best so many.", rich_help_panel=_MODEL)
+    ] = 100,
+    device: Annotated[str, typer.Option(help="auto, cuda, tensorrt or cpu.", rich_help_panel=_MODEL)] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of the engine; all cores by default.", rich_help_panel=_MODEL)
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Rendered video: a file, or a folder for NAME.mp4 each.", rich_help_panel=_OUTPUT),
+    ] = None,
+    json: Annotated[
+        str | None,
+        typer.Option(
+            help="JSON Lines: a file, a folder for NAME.jsonl each, or - for standard output.", rich_help_panel=_OUTPUT
+        ),
+    ] = None,
+    coco: Annotated[
+        str | None, typer.Option(help="COCO results JSON: a file, or a folder.", rich_help_panel=_OUTPUT)
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="A window for each stream; q closes.", rich_help_panel=_OUTPUT)
+    ] = False,
+    hud: Annotated[bool, typer.Option(help="Figures in the picture.", rich_help_panel=_OUTPUT)] = True,
+    boxes: Annotated[bool, typer.Option(help="Boxes in the picture.", rich_help_panel=_OUTPUT)] = True,
+    track: Annotated[bool, typer.Option(help="Give people stable numbers.", rich_help_panel=_FLOW)] = True,
+    smooth: Annotated[bool, typer.Option(help="Calm the key points (One-Euro filter).", rich_help_panel=_FLOW)] = False,
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--offline",
+            help="Play recordings at their own speed and drop what is late, or process every frame. "
+            "By default cameras are live and files are not.",
+            show_default=False,
+            rich_help_panel=_FLOW,
+        ),
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="Latency that live streams aim at: 100ms, 0.2s.", rich_help_panel=_FLOW)
+    ] = "100ms",
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Frames in a batch: exactly (files), at most (live).", rich_help_panel=_FLOW),
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so long.", rich_help_panel=_FLOW)] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
+) -> None:
+    """Find the people and their key points in every stream.
+
+    Ctrl-C stops reading, delivers what is on its way and finishes the files; a second one cuts it off.
+
+    Examples:
+
+      streampose run clip.mp4 --detector rtmdet.onnx --pose rtmpose.onnx --out poses.mp4 --json poses.jsonl
+
+      streampose run 0 --model rtmo-s --show
+
+      streampose run door=rtsp://10.0.0.5/a yard=rtsp://10.0.0.6/a --model rtmo-s --json out/
+    """
+    if skeleton is not None and skeleton not in SKELETONS:
+        raise ConfigError(f"no skeleton is called {skeleton!r}; there are: {', '.join(SKELETONS)}")
+    choice = ModelChoice(
+        model=model,
+        detector=detector,
+        pose=pose,
+        family=family,
+        detector_family=detector_family,
+        skeleton=None if skeleton is None else SKELETONS[skeleton],
+        detector_size_px=None if detector_size is None else parse_size(detector_size),
+        limits=Limits(min_score=min_score, max_people=max_people),
+    )
+    named = named_sources(sources)
+    outputs = Outputs(out=out, json=json, coco=coco, show=show)
+    outputs.check(named)
+    streams = [
+        Stream(
+            name=name,
+            source=open_source(text, live=live),
+            sinks=outputs.sinks(name),
+            tracker=Tracker() if track or smooth else None,
+            smoother=OneEuro() if smooth else None,
+            renderer=Renderer(Style(boxes=boxes), hud=hud),
+        )
+        for name, text in named.items()
+    ]
+    session = Session(
+        streams=streams,
+        choice=choice,
+        options=EngineOptions(device=device, threads=threads, cache_dir=zoo.default_folder() / "tensorrt"),
+        budget_s=parse_seconds(budget),
+        batch=batch,
+        stop_after_s=seconds,
+        quiet=quiet,
+    )
+    raise typer.Exit(asyncio.run(run_session(session)))

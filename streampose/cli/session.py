@@ -1,0 +1,194 @@
+"""One run from the command line: models, pipeline, progress, Ctrl-C, summary."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
+from streampose.cli.say import console, fail, say
+from streampose.errors import redact
+from streampose.inference.engine import EngineOptions
+from streampose.inference.loading import ModelChoice, load_estimators
+from streampose.metrics import Snapshot
+from streampose.pipeline import Pipeline
+from streampose.streams import Outcome, Stream, StreamReport
+
+__all__ = ["Session", "run_session"]
+
+_REFRESH_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What to run, and how to show it."""
+
+    streams: Sequence[Stream]
+    choice: ModelChoice
+    options: EngineOptions
+    budget_s: float
+    batch: int | None = None
+    stop_after_s: float | None = None
+    quiet: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether any stream is."""
+        return any(stream.source.live for stream in self.streams)
+
+    def policy(self) -> BatchPolicy:
+        """The one for these streams."""
+        if self.live:
+            return LatencyBatch(self.budget_s, max_frames=self.batch or 16)
+        return FixedBatch(self.batch or 4)
+
+
+async def run_session(session: Session) -> int:
+    """Run it, and return the exit code.
+
+    Raises:
+        StreamposeError: the models cannot be loaded or run.
+    """
+    # OpenCV's own threads only get into the way of the engines': every stage here has its thread already.
+    cv2.setNumThreads(1)
+    policy = session.policy()
+    estimators = load_estimators(session.choice, session.options, throughput=not session.live)
+    if not session.quiet:
+        times = f" × {len(estimators)} sessions" if len(estimators) > 1 else ""
+        say(f"[dim]{estimators[0].describe()}{times}[/dim]")
+    engine_name = "GPU" if estimators[0].on_gpu else "CPU"
+    async with Pipeline(session.streams, estimators, policy=policy, engine_name=engine_name) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        with _interrupts(pipeline, running):
+            if session.stop_after_s is not None:
+                asyncio.get_running_loop().call_later(session.stop_after_s, pipeline.stop)
+            try:
+                await _watched(pipeline, running, session)
+            except asyncio.CancelledError:
+                say("cut off")
+                return 130
+    if not session.quiet:
+        say(_summary(pipeline.snapshot(), pipeline.reports))
+    failed = [(name, report.error) for name, report in pipeline.reports.items() if report.outcome is Outcome.FAILED]
+    for name, error in failed:
+        fail(redact(f"{name}: {error}" if len(session.streams) > 1 else str(error)))
+    return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _interrupts(pipeline: Pipeline, running: asyncio.Task[Mapping[str, StreamReport]]) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) drains, the second cuts off."""
+    loop = asyncio.get_running_loop()
+    count = 0
+
+    def interrupted() -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            say("stopping: delivering what is on its way (Ctrl-C again cuts it off)")
+            pipeline.stop()
+        else:
+            running.cancel()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    previous = {}
+    for number in signals:
+        try:
+            loop.add_signal_handler(number, interrupted)
+        except NotImplementedError:  # Windows' event loop has none
+            previous[number] = signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupted))
+    try:
+        yield
+    finally:
+        for number in signals:
+            if number in previous:
+                signal.signal(number, previous[number])
+            else:
+                loop.remove_signal_handler(number)
+
+
+async def _watched(pipeline: Pipeline, running: asyncio.Task[Mapping[str, StreamReport]], session: Session) -> None:
+    """Wait for the run, showing how it goes: a bar each for recordings, a line each for live streams."""
+    if session.quiet or not console.is_terminal:
+        await running
+        return
+    display = _LiveLines() if session.live else _Bars(session)
+    with Live(display.draw(pipeline), console=console, refresh_per_second=8, transient=True) as shown:
+        while not running.done():
+            await asyncio.wait([running], timeout=_REFRESH_S)
+            shown.update(display.draw(pipeline))
+    await running
+
+
+class _Bars:
+    def __init__(self, session: Session) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[fps]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._tasks = {s.name: self._progress.add_task(s.name, total=None, fps="") for s in session.streams}
+
+    def draw(self, pipeline: Pipeline) -> Progress:
+        snapshot = pipeline.snapshot()
+        for name, task in self._tasks.items():
+            info, figures = pipeline.reports[name].info, snapshot.streams[name]
+            fps = "" if figures.fps is None else f"{figures.fps:.0f} fps"
+            self._progress.update(task, completed=figures.delivered, total=info.frames if info else None, fps=fps)
+        return self._progress
+
+
+class _LiveLines:
+    def draw(self, pipeline: Pipeline) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("stream", "fps", "p50", "p95", "batch", "people", "dropped", ""):
+            table.add_column(column, justify="left" if column == "stream" else "right")
+        for name, figures in pipeline.snapshot().streams.items():
+            report = pipeline.reports[name]
+            state = "opening" if report.info is None else report.outcome.value if report.outcome else "running"
+            table.add_row(
+                name,
+                "-" if figures.fps is None else f"{figures.fps:.1f}",
+                _ms(figures.recent_p50_s),
+                _ms(figures.recent_p95_s),
+                str(figures.batch_size),
+                str(figures.people),
+                str(figures.dropped_total),
+                state,
+            )
+        return table
+
+
+def _summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> str:
+    lines = []
+    for name, figures in snapshot.streams.items():
+        outcome = reports[name].outcome
+        ended = outcome.value if outcome else "not run"
+        fps = figures.delivered / snapshot.elapsed_s if snapshot.elapsed_s > 0 else 0.0
+        drops = f", {figures.dropped_total} dropped" if figures.dropped_total else ""
+        lines.append(
+            f"{name}: {ended} after {figures.delivered} frames{drops}, {fps:.1f} fps, "
+            f"latency p50 {_ms(figures.latency_p50_s)} p99 {_ms(figures.latency_p99_s)}"
+        )
+    engine = snapshot.engine
+    if engine.batches:
+        lines.append(
+            f"[dim]{engine.batches} batches of {engine.frames / engine.batches:.1f} frames, "
+            f"{engine.people} people, {snapshot.elapsed_s:.1f} s[/dim]"
+        )
+    return "\n".join(lines)
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.0f} ms"

@@ -1,0 +1,76 @@
+"""What people type, to values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from streampose.errors import ConfigError
+
+__all__ = ["named_sources", "parse_seconds", "parse_size"]
+
+_NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
+_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s)?")
+
+
+def named_sources(texts: list[str]) -> dict[str, str]:
+    """``NAME=SOURCE`` or ``SOURCE`` each, to sources by name; a missing name is made from the source.
+
+    Raises:
+        ConfigError: a name is given twice.
+    """
+    named: dict[str, str] = {}
+    for text in texts:
+        match = None if Path(text).exists() else _NAMED.fullmatch(text)
+        if match is not None:
+            name, source = match["name"], match["source"]
+            if name in named:
+                raise ConfigError(f"two streams are named {name!r}: give each its own name")
+        else:
+            source, wanted = text, _name(text)
+            name = next(
+                n for i in range(1, len(texts) + 2) if (n := wanted if i == 1 else f"{wanted}-{i}") not in named
+            )
+        named[name] = source
+    return named
+
+
+def _name(source: str) -> str:
+    """A short name that is safe in file names and says where a source comes from, without its password."""
+    if source.startswith("synthetic:"):
+        return "synthetic"
+    if source.isdigit():
+        return f"camera{source}"
+    try:
+        host = urlsplit(source).hostname if "://" in source else None
+    except ValueError:  # not a URL: opening it says so
+        host = "stream"
+    name = host or Path(source.rstrip("/*?")).stem or "stream"
+    return re.sub(r"[^\w.-]+", "_", name).strip("_.") or "stream"
+
+
+def parse_seconds(text: str) -> float:
+    """``100ms``, ``0.2s``, ``0.2`` (seconds).
+
+    Raises:
+        ConfigError: something else.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    seconds = float(match["number"]) / (1000 if match["unit"] == "ms" else 1) if match else 0.0
+    if seconds <= 0:
+        raise ConfigError(f"{text!r} is not a time: write 100ms, or 0.2s")
+    return seconds
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``640x384`` (width, height) or ``320`` (a square).
+
+    Raises:
+        ConfigError: something else.
+    """
+    parts = text.lower().split("x")
+    if not 1 <= len(parts) <= 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ConfigError(f"{text!r} is not a size: write 640x384, or 320 for a square")
+    width, height = int(parts[0]), int(parts[-1])
+    return width, height

@@ -1,0 +1,80 @@
+"""demo, doctor and models, as a newcomer calls them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import av
+import pytest
+from test_download import BODY, Server, server  # noqa: F401 - the fixture
+
+from streampose.cli.main import main
+from streampose.inference import zoo
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["streampose", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        output = capfd.readouterr()
+        return int(caught.value.code or 0), output.out, output.err
+
+    return run
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
+def test_the_demo_without_a_screen_writes_a_video_and_its_score(command, tmp_path: Path):
+    code, _, err = command("demo", "--seconds", 2)
+    assert code == 0
+    share = float(err.split("% of")[0].split()[-1])
+    assert share > 95
+    assert "60 people found of 60" in err
+    with av.open(str(tmp_path / "streampose-demo.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 60
+
+
+def test_the_calibration_network_knows_one_person(command):
+    code, _, err = command("demo", "--people", 2)
+    assert code == 2
+    assert "calibration network" in err
+
+
+def test_the_doctor_reports_and_tests(command):
+    code, _, err = command("doctor", "--seconds", 1)
+    assert code == 0
+    for word in ("python", "cuda", "cpu  works", "encoders", "libx264", "self-test", "of key points right"):
+        assert word in err
+
+
+def test_models_list_and_show(command, tmp_path: Path):
+    code, out, _ = command("models", "list", "--json", "--cache-dir", tmp_path)
+    assert code == 0
+    assert {m["name"] for m in json.loads(out)} == set(zoo.entries())
+    code, out, _ = command("models", "show", "rtmo-s", "--cache-dir", tmp_path)
+    assert code == 0
+    assert "https://download.openmmlab.com" in out
+    code, _, err = command("models", "show", "rtmo")
+    assert code == 1
+    assert err.startswith("error: no model file and no model is called 'rtmo'; did you mean")
+
+
+def test_models_pull_and_remove(command, server: Server, tmp_path: Path):  # noqa: F811
+    code, out, err = command("models", "pull", "yolox-tiny", "--url", server.url, "--cache-dir", tmp_path)
+    assert code == 0
+    assert "not verified by us" in err
+    assert Path(out.strip()).read_bytes() == BODY
+    assert command("models", "remove", "yolox-tiny", "--cache-dir", tmp_path)[0] == 0
+    assert zoo.cached("yolox-tiny", tmp_path) is None
+    server.status = [404]
+    code, _, err = command("models", "pull", "yolox-s", "--url", server.url, "--cache-dir", tmp_path)
+    assert code == 1
+    assert "404" in err
+    assert err.count("error:") == 1

@@ -1,0 +1,295 @@
+"""The command as people call it: real files, real models, and everything that can be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from dots import build
+
+from streampose.cli.main import main
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """Run the command in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["streampose", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "300")
+        with pytest.raises(SystemExit) as caught:
+            main()
+        output = capfd.readouterr()
+        return int(caught.value.code or 0), output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[object]:
+    """A detector and a key-point model that see nobody in ordinary pictures, and run fast."""
+    detector = build(tmp_path / "det.onnx", "rtmdet", k=3, size=(64, 64))
+    return ["--detector", detector, "--pose", build(tmp_path / "kpt.onnx", "simcc", size=(48, 64))]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Thirty small frames of H.264."""
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 8 * i, np.uint8), format="bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+
+
+def test_a_file_gives_every_frame_at_its_time(command, models, clip: Path, tmp_path: Path):
+    out, js, coco = tmp_path / "o.mp4", tmp_path / "o.jsonl", tmp_path / "o.json"
+    code, stdout, _ = command("run", clip, *models, "--out", out, "--json", js, "--coco", coco)
+    assert (code, stdout) == (0, "")
+    assert [r["frame"] for r in lines(js)] == list(range(30))
+    assert times(out) == times(clip)
+    assert [Fraction(r["pts"] * r["time_base"][0], r["time_base"][1]) for r in lines(js)] == times(clip)
+    assert json.loads(coco.read_text()) == []
+
+
+def test_json_to_standard_output_is_nothing_but_json(command, models, clip: Path):
+    code, stdout, _ = command("run", clip, *models, "--json", "-")
+    assert code == 0
+    assert len([json.loads(line) for line in stdout.splitlines()]) == 30
+
+
+def test_several_sources_write_into_folders(command, models, clip: Path, tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    synthetic = "synthetic:?people=1&size=160x120&seconds=0.5"
+    code, _, _ = command("run", f"a={clip}", clip, synthetic, *models, "--offline", "--json", tmp_path / "out")
+    assert code == 0
+    assert {p.name: len(lines(p)) for p in (tmp_path / "out").iterdir()} == {
+        "a.jsonl": 30,
+        "clip.jsonl": 30,
+        "synthetic.jsonl": 15,
+    }
+
+
+def test_live_keeps_the_clips_own_speed(command, models, clip: Path, tmp_path: Path):
+    start = time.monotonic()
+    code, _, err = command("run", clip, *models, "--live", "--json", tmp_path / "o.jsonl")
+    assert code == 0
+    assert time.monotonic() - start > 29 / 30
+    assert "latency" in err
+
+
+@pytest.mark.parametrize("kind", ["missing", "text", "truncated", "empty", "folder"])
+def test_bad_sources(command, models, clip: Path, tmp_path: Path, kind: str):
+    bad = tmp_path / "bad.mp4"
+    words = {
+        "missing": "no file at",
+        "text": "cannot be opened as video",
+        "truncated": "cut off before it was finished",
+        "empty": "is empty",
+        "folder": "no images",
+    }[kind]
+    if kind == "text":
+        bad.write_text("this is not a video\n" * 100)
+    elif kind == "truncated":
+        bad.write_bytes(clip.read_bytes()[:900])
+    elif kind == "empty":
+        bad.touch()
+    elif kind == "folder":
+        bad.mkdir()
+    code, stdout, err = command("run", bad, *models, "--quiet")
+    assert code == 1
+    assert stdout == ""
+    assert words in err
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+
+
+def test_a_bad_source_does_not_stop_a_good_one(command, models, clip: Path, tmp_path: Path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no")
+    (tmp_path / "out").mkdir()
+    code, _, err = command("run", f"good={clip}", f"bad={bad}", *models, "--json", tmp_path / "out", "--quiet")
+    assert code == 1
+    assert err.startswith("error: bad: ")
+    assert len(lines(tmp_path / "out" / "good.jsonl")) == 30
+
+
+def test_sources_that_nobody_answers_for(command, models):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code, _, err = command("run", f"rtsp://user:secret@127.0.0.1:{port}/x", *models, "--quiet")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "refused the connection" in err
+    assert "secret" not in err
+    code, _, err = command("run", "99", *models, "--quiet")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "no camera" in err
+    code, _, err = command("run", "rstp://host/x", *models)
+    assert code == 1
+    assert "did you mean rtsp://?" in err
+
+
+def test_bad_models(command, models, clip: Path, tmp_path: Path):
+    text = tmp_path / "text.onnx"
+    text.write_text("not a model")
+    unknown = tmp_path / "unknown.onnx"
+    _identity(unknown)
+    nan = build(tmp_path / "nan.onnx", "nan")
+    detector, pose = models[1], models[3]
+    for arguments, words in [
+        (["--model", text], "not an ONNX model"),
+        (["--model", tmp_path / "none.onnx"], "no model file at"),
+        (["--model", unknown], "(x tensor(float)[1, 7]) → (y tensor(float)[1, 7]). Known: "),
+        (["--detector", detector, "--pose", detector], "is a detector (rtmdet), not a key-point model"),
+        (["--detector", pose, "--pose", pose], "cannot find people"),
+        (["--model", detector], "gives boxes but no key points"),
+        (["--detector", detector], "a pose model is missing"),
+        ([], "a model is missing"),
+        (["--model", "rtmo-s", "--pose", pose], "not both"),
+        (["--model", "rtmo"], "did you mean"),
+        (["--model", nan, "--family", "heatmap"], "returned NaN"),
+        ([*models, "--device", "cuda"], "cuda was asked for and cannot be used"),
+        ([*models, "--detector-size", "300"], "takes 64×64 only"),
+    ]:
+        if "cuda" in arguments and shutil.which("nvidia-smi"):
+            continue
+        code, _, err = command("run", clip, *arguments, "--quiet")
+        assert code == 1, arguments
+        assert words in err, (arguments, err)
+        assert "Traceback" not in err
+        assert len([line for line in err.splitlines() if line.startswith("error: ")]) == 1, err
+
+
+def test_bad_outputs(command, models, clip: Path, tmp_path: Path):
+    for arguments, words in [
+        (["--out", tmp_path / "none" / "o.mp4"], "create it first"),
+        (["--json", tmp_path / "none" / "o.jsonl"], "create it first"),
+        (["--out", tmp_path / "o.xyz"], "video is written as .mp4"),
+        (["--out", clip], "would overwrite an input"),
+        (["--show"], "no screen here"),
+    ]:
+        if arguments == ["--show"] and (os.environ.get("DISPLAY") or sys.platform != "linux"):
+            continue
+        code, _, err = command("run", clip, *models, *arguments, "--quiet")
+        assert (code, err.count("\n")) == (1, 1), err
+        assert words in err
+    code, _, err = command("run", f"a={clip}", f"b={clip}", *models, "--out", tmp_path / "o.mp4")
+    assert code == 1
+    assert "one file for 2 streams" in err
+
+
+def test_usage_errors_are_two(command, clip: Path):
+    assert command("run")[0] == 2
+    assert command("run", clip, "--no-such-option")[0] == 2
+    assert command("--version") == (0, "0.1.0\n", "")
+    assert command("run", clip, "--budget", "soon", "--model", "x")[0] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a small tmpfs")
+def test_a_full_disk_ends_its_stream_with_whole_lines(command, models, clip: Path, tmp_path: Path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", small], check=False)
+    if mounted.returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        synthetic = "synthetic:?people=0&size=64x64&seconds=10"
+        code, _, err = command("run", synthetic, *models, "--offline", "--json", small / "o.jsonl", "--quiet")
+        assert (code, err.count("\n")) == (1, 1)
+        assert "No space left on device" in err
+        assert len(lines(small / "o.jsonl")) > 5
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "streampose", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_lines(path: Path, process: subprocess.Popen[str], count: int = 20) -> None:
+    deadline = time.monotonic() + 30
+    while not (path.exists() and path.read_bytes().count(b"\n") >= count):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_finishes_the_files(models, tmp_path: Path, number: signal.Signals):
+    js, out = tmp_path / "o.jsonl", tmp_path / "o.mp4"
+    process = start("run", "synthetic:?size=160x120", *models, "--json", js, "--out", out)
+    wait_for_lines(js, process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert "stopping" in err
+    assert "stopped after" in err
+    assert "Traceback" not in err
+    assert len(times(out)) == len(lines(js))
+
+
+def test_a_second_ctrl_c_cuts_off(models, tmp_path: Path):
+    js = tmp_path / "o.jsonl"
+    # A server that takes the connection and then says nothing: opening it takes its whole time.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"
+        process = start("run", "synthetic:?size=160x120", url, *models, "--json", f"{tmp_path}/")
+        wait_for_lines(tmp_path / "synthetic.jsonl", process)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode in {0, 130}, err
+    assert "Traceback" not in err
+    assert not js.exists()
+
+
+def test_kill_leaves_a_playable_video_and_whole_lines(models, tmp_path: Path):
+    js, out = tmp_path / "o.jsonl", tmp_path / "o.mp4"
+    process = start("run", "synthetic:?size=160x120", *models, "--json", js, "--out", out)
+    wait_for_lines(js, process, 100)
+    process.kill()
+    process.communicate()
+    written = len(lines(js))
+    played = len(times(out))
+    assert written >= 100
+    assert played >= written - 65, f"{written} lines, but only {played} frames can be played"
+
+
+def _identity(path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    tensor = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 7]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", tensor[:1], tensor[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)

@@ -1,0 +1,131 @@
+"""What the pipeline itself adds to the latency of a live stream.
+
+    python benchmarks/live.py [--seconds 20]
+
+A drawn 30 fps 720p source, paced by the clock, and a model that takes no time: all that is left is the way from capture
+to delivery. Asked for: at most 5 ms at p50 and 15 ms at p99.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+
+from streampose import LatencyBatch, OneEuro, Pipeline, Poses, Result, Stream, StreamInfo, SyntheticSource, Tracker
+from streampose.frame import Frame, Image
+from streampose.skeletons import COCO_17
+from streampose.sources import Paced, Source
+
+
+class Nothing:
+    """A model that takes no time, and gives one person."""
+
+    skeleton = COCO_17
+
+    def __call__(self, images: Sequence[Image]) -> list[Poses]:
+        one = Poses(
+            skeleton=COCO_17,
+            points=np.full((1, 17, 2), 100, np.float32),
+            scores=np.ones((1, 17), np.float32),
+            boxes=np.array([[50, 50, 300, 600]], np.float32),
+            box_scores=np.ones(1, np.float32),
+        )
+        return [one for _ in images]
+
+    def close(self) -> None:
+        pass
+
+
+class Collect:
+    def __init__(self, *, wants_picture: bool) -> None:
+        self.wants_picture = wants_picture
+        self.results: list[tuple[float, float]] = []
+
+    def open(self, stream: str, info: StreamInfo) -> None:
+        pass
+
+    def write(self, result: Result) -> None:
+        t = result.timing
+        self.results.append((t.latency_s - (t.inferred_at - t.taken_at), t.latency_s))
+
+    def close(self) -> None:
+        pass
+
+
+class Beforehand:
+    """The same pictures, drawn before the start: a camera's pictures cost this process nothing."""
+
+    live = False
+
+    def __init__(self, seconds: float) -> None:
+        self._synthetic = SyntheticSource(rate=30, live=False)
+        self._pictures = [self._synthetic.render(i) for i in range(60)]
+        self._frames = round(seconds * 30)
+        self._index = 0
+
+    def open(self, stream: str) -> StreamInfo:
+        self._stream = stream
+        return self._synthetic.open(stream)
+
+    def read(self) -> Frame | None:
+        if self._index == self._frames:
+            return None
+        image = self._pictures[self._index % len(self._pictures)]
+        frame = Frame(
+            stream=self._stream, index=self._index, epoch=0, pts=self._index, time_base=Fraction(1, 30),
+            captured_at=time.monotonic(), image=image,
+        )  # fmt: skip
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        self._synthetic.close()
+
+
+async def measure(source: Source, *, full: bool) -> np.ndarray:
+    sink = Collect(wants_picture=full)
+    stream = Stream(
+        name="live",
+        source=source,
+        sinks=[sink],
+        tracker=Tracker() if full else None,
+        smoother=OneEuro() if full else None,
+    )
+    async with Pipeline([stream], Nothing(), policy=LatencyBatch(0.1)) as pipeline:
+        await pipeline.run()
+    return np.array(sink.results)[15:, 0] * 1000  # without the first half second
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    report: dict[str, dict] = {"machine": machine()}
+    seconds = arguments.seconds
+    for name, source, full in (
+        ("results only", SyntheticSource(rate=30, seconds=seconds, live=True), False),
+        ("ids, smoothing, drawing; figures drawn beforehand", Paced(Beforehand(seconds)), True),
+        ("ids, smoothing, drawing; while the next figure is drawn", SyntheticSource(rate=30, seconds=seconds), True),
+    ):
+        overhead = asyncio.run(measure(source, full=full))
+        p50, p99 = np.percentile(overhead, [50, 99])
+        print(f"{name:<56} p50 {p50:5.2f} ms, p99 {p99:5.2f} ms ({len(overhead)} frames)")
+        report[name] = {"p50_ms": round(float(p50), 3), "p99_ms": round(float(p99), 3)}
+    p50_ms, p99_ms = report["results only"].values()
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0 if p50_ms <= 5 and p99_ms <= 15 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Several cameras through one engine, one JSON Lines file each.
+
+python examples/rtsp_to_json.py MODEL rtsp://10.0.0.5/main rtsp://10.0.0.6/main
+"""
+
+import asyncio
+import sys
+
+import streampose as sp
+
+
+async def main(model: str, *urls: str) -> None:
+    cameras = [
+        sp.Stream(
+            name=f"cam{i}",
+            source=sp.open_source(url),
+            sinks=[sp.JsonlSink(f"cam{i}.jsonl")],
+            tracker=sp.Tracker(),
+        )
+        for i, url in enumerate(urls, 1)
+    ]
+    estimator = sp.load_estimator(sp.ModelChoice(model=model))
+    async with sp.Pipeline(cameras, estimator, policy=sp.LatencyBatch(budget_s=0.2)) as pipeline:
+        for name, report in (await pipeline.run()).items():
+            print(name, report.outcome.value, report.error or "")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,18 @@
+"""The short way: people in a stream, frame by frame.
+
+python examples/three_lines.py 0 rtmo-s      (a webcam, after `streampose models pull rtmo-s`)
+"""
+
+import asyncio
+import sys
+
+import streampose
+
+
+async def main(source: str, model: str) -> None:
+    async for result in streampose.stream(source, model=model):
+        print(f"{result.frame.time_s:8.3f} s  {len(result.poses)} people  {result.timing.latency_s * 1000:.0f} ms")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:3]))

@@ -1,0 +1,26 @@
+"""A window on the webcam: skeletons, stable numbers, calm points. q closes it.
+
+python examples/webcam_preview.py MODEL [SOURCE]
+"""
+
+import asyncio
+import sys
+
+import streampose as sp
+
+
+async def main(model: str, source: str = "0") -> None:
+    webcam = sp.Stream(
+        name="webcam",
+        source=sp.open_source(source, live=True),
+        sinks=[sp.WindowSink()],
+        tracker=sp.Tracker(),
+        smoother=sp.OneEuro(),
+    )
+    estimator = sp.load_estimator(sp.ModelChoice(model=model))
+    async with sp.Pipeline([webcam], estimator, policy=sp.LatencyBatch(budget_s=0.1)) as pipeline:
+        await pipeline.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:3]))

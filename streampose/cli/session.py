@@ -75,8 +75,8 @@ async def run_session(session: Session) -> int:
             except asyncio.CancelledError:
                 say("cut off")
                 return 130
-    if not session.quiet:
-        say(_summary(pipeline.snapshot(), pipeline.reports))
+    if not session.quiet and (summary := _summary(pipeline.snapshot(), pipeline.reports)):
+        say(summary)
     failed = [(name, report.error) for name, report in pipeline.reports.items() if report.outcome is Outcome.FAILED]
     for name, error in failed:
         fail(redact(f"{name}: {error}" if len(session.streams) > 1 else str(error)))
@@ -174,6 +174,8 @@ def _summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> str:
     lines = []
     for name, figures in snapshot.streams.items():
         outcome = reports[name].outcome
+        if outcome is Outcome.FAILED and not figures.delivered:
+            continue  # its error says it all
         ended = outcome.value if outcome else "not run"
         fps = figures.delivered / snapshot.elapsed_s if snapshot.elapsed_s > 0 else 0.0
         drops = f", {figures.dropped_total} dropped" if figures.dropped_total else ""

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from streampose.cli.say import console, say
+from streampose.errors import ChecksumMismatch
 from streampose.inference import zoo
 
 __all__ = ["models"]
@@ -34,9 +35,9 @@ def list_models(cache_dir: _Folder = None, as_json: _Json = False) -> None:
         return
     table = Table(box=None, header_style="dim")
     for column in ("name", "kind", "key points", "input", "licence", "here"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "name")
     for entry in rows:
-        here = "yes" if zoo.cached(entry.name, cache_dir) else ""
+        here = _here(entry, cache_dir)
         size = "×".join(map(str, entry.size_px))
         table.add_row(entry.name, entry.kind, entry.skeleton or "", size, entry.licence, here)
     Console().print(table)
@@ -99,5 +100,13 @@ def remove_models(
 
 
 def _facts(entry: zoo.Entry, folder: Path | None) -> dict[str, object]:
-    kept = zoo.cached(entry.name, folder)
-    return {**asdict(entry), "size_px": "×".join(map(str, entry.size_px)), "file": None if kept is None else str(kept)}
+    here = _here(entry, folder)
+    file = str(zoo.cached(entry.name, folder)) if here == "yes" else None
+    return {**asdict(entry), "size_px": "×".join(map(str, entry.size_px)), "here": here, "file": file}
+
+
+def _here(entry: zoo.Entry, folder: Path | None) -> str:
+    try:
+        return "yes" if zoo.cached(entry.name, folder) else ""
+    except ChecksumMismatch:
+        return "damaged"

@@ -51,9 +51,12 @@ class _Part:
 
     def begin(self, url: str, response: httpx.Response) -> None:
         """Note the version that is about to be written."""
-        tag = response.headers.get("etag", "")
-        validator = response.headers.get("last-modified") if not tag or tag.startswith("W/") else tag
-        self._notes.write_text(json.dumps({"url": redact(url), "validator": validator}))
+        self._notes.write_text(json.dumps({"url": redact(url), "validator": _validator(response)}))
+
+    def continued_by(self, response: httpx.Response, url: str) -> bool:
+        """Whether an answer holds the rest of the same version."""
+        starts = response.headers.get("content-range", "").startswith(f"bytes {self.size(url)}-")
+        return starts and _validator(response) in {None, self.validator(url)}
 
     def drop(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -105,13 +108,14 @@ def download(
             try:
                 _fetch(client, url, part, progress)
                 break
-            except (httpx.TransportError, _Passing) as error:
+            except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
+                raise DownloadError(f"{redact(url)} cannot be fetched: {redact(str(error))}") from error
+            except (httpx.HTTPError, _Passing) as error:
                 failures = 0 if part.size(url) > before else failures + 1
                 if failures >= _ATTEMPTS:
-                    raise DownloadError(f"{redact(url)} cannot be fetched: {error or type(error).__name__}") from error
+                    why = redact(str(error)) or type(error).__name__
+                    raise DownloadError(f"{redact(url)} cannot be fetched: {why}") from error
                 time.sleep(pause_s * 2 ** max(0, failures - 1))
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise DownloadError(f"{redact(url)} cannot be fetched: {error or type(error).__name__}") from error
             except DownloadError:
                 raise
             except OSError as error:
@@ -126,6 +130,12 @@ def download(
     return found
 
 
+def _validator(response: httpx.Response) -> str | None:
+    tag: str = response.headers.get("etag", "")
+    changed: str | None = response.headers.get("last-modified")
+    return tag if tag and not tag.startswith("W/") else changed
+
+
 class _Passing(Exception):
     """The server's trouble, which may pass."""
 
@@ -135,16 +145,24 @@ def _fetch(client: httpx.Client, url: str, part: _Part, progress: Progress | Non
     have = part.size(url)
     headers = {"range": f"bytes={have}-", "if-range": part.validator(url) or ""} if have else {}
     with client.stream("GET", url, headers=headers) as response:
-        if response.status_code == 416:  # what is there is longer than the file now
+        if response.status_code == 416:
+            if response.headers.get("content-range") == f"bytes */{have}":
+                return  # all of it is there: only the last step was missed
             part.drop()
             raise _Passing("the file changed on the server")
         if response.status_code in {429, 500, 502, 503, 504}:
             raise _Passing(f"the server answered {response.status_code}")
         if response.status_code not in {200, 206}:
             raise DownloadError(f"{redact(url)} answered {response.status_code} {response.reason_phrase}")
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise DownloadError(f"{redact(url)} comes compressed, though it was asked not to: try a mirror with --url")
         if response.status_code == 200:
             have = 0
             part.begin(url, response)
+        elif not part.continued_by(response, url):
+            # Some servers ignore If-Range: what follows would be the rest of another file.
+            part.drop()
+            raise _Passing("the file changed on the server")
         length = response.headers.get("content-length")
         total = have + int(length) if length else None
         if (total or 0) > _LARGEST:
@@ -197,6 +215,9 @@ def _one_model(opened: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     models = [m for m in opened.infolist() if m.filename.lower().endswith(".onnx") and not m.is_dir()]
     if len(models) != 1:
         raise DownloadError(f"{name} holds {len(models)} ONNX models, not one")
+    # The others fail in ways of their own, and MMDeploy uses none of them.
+    if models[0].compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise DownloadError(f"{name} is packed in a way that is not read here: unpack it, and give the ONNX file")
     # Weights hardly compress: a model 100 times its packed size is a bomb.
     if models[0].file_size > min(_LARGEST, 100 * max(models[0].compress_size, 1 << 20)):
         raise DownloadError(f"{name} would unpack to {models[0].file_size} bytes")

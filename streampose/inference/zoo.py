@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import time
 import tomllib
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ class Entry:
     skeleton: str | None = None
     note: str = ""
     sha256: str | None = None
-    """Of what the address gives; `None` = the first download is trusted, recorded, and enforced from then on."""
+    """Of what the address gives; `None` = the first model that comes is trusted, and enforced from then on."""
     verified: bool = False
     """Whether the maintainers have fetched it from there themselves."""
 
@@ -121,7 +122,7 @@ def cached(name: str, folder: Path | None = None) -> Path | None:
 def pull(name: str, folder: Path | None = None, *, url: str | None = None, progress: Progress | None = None) -> Path:
     """Fetch a model of the zoo, unless it is there.
 
-    What its address gives is recorded at the first time, and has to be the same at every later one.
+    The model that comes the first time is recorded, and has to be the same at every later one.
 
     Args:
         name: of the model.
@@ -152,29 +153,48 @@ def _pull(known: Entry, folder: Path, source: str, progress: Progress | None) ->
     if (kept := cached(name, folder)) is not None:
         return kept
     record = _read_record(target)
-    expected = known.sha256 or (record or {}).get("download_sha256")
-    packed = source.partition("?")[0].lower().endswith(".zip")
-    fetched = folder / f"{name}.zip" if packed else target
-    found = download(source, fetched, sha256=expected, progress=progress)
-    if packed:
+    fresh = folder / f"{name}.new"
+    if source.partition("?")[0].lower().endswith(".zip"):
+        archive = folder / f"{name}.zip"
+        download(source, archive, sha256=known.sha256, progress=progress)
         try:
-            extract_onnx(fetched, target)
+            extract_onnx(archive, fresh)
         finally:
-            fetched.unlink()
-    state = target.stat()
-    _record_path(target).write_text(
-        json.dumps(
-            {
-                "url": redact(source),
-                "download_sha256": found,
-                "sha256": sha256_of(target),
-                "state": [state.st_size, state.st_mtime_ns],
-                "pulled_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            },
-            indent=1,
-        )
+            archive.unlink()
+        found = sha256_of(fresh)
+    else:
+        found = download(source, fresh, sha256=known.sha256, progress=progress)
+    try:
+        _check(fresh, found, name, redact(source), record)
+    except StreamposeError:
+        fresh.unlink()
+        raise
+    state = fresh.stat()
+    _write_record(
+        target,
+        {
+            "url": redact(source),
+            "sha256": found,
+            "state": [state.st_size, state.st_mtime_ns],
+            "pulled_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        },
     )
+    os.replace(fresh, target)  # noqa: PTH105 - atomic, by its well-known name
     return target
+
+
+def _check(fresh: Path, found: str, name: str, source: str, record: Mapping[str, Any] | None) -> None:
+    """Whether what came may be kept: never trust a login page, which would then be enforced."""
+    with fresh.open("rb") as file:
+        head = file.read(1)
+    # ONNX starts with the tag of its first field, ir_version; a page, an error text or an LFS pointer does not.
+    if head != b"\x08":
+        raise DownloadError(f"{source} gives no ONNX model (a web page? an error text?), and it was not kept")
+    if record is not None and found != record["sha256"]:
+        raise ChecksumMismatch(
+            f"{source} gives another {name} than the first time (SHA-256 {found[:12]}…, not {record['sha256'][:12]}…): "
+            f"not kept; if you expect that, streampose models remove --forget {name}, then pull it again"
+        )
 
 
 def remove(name: str, folder: Path | None = None, *, forget: bool = False) -> bool:
@@ -197,9 +217,24 @@ def _record_path(target: Path) -> Path:
     return target.with_suffix(".json")
 
 
+def _write_record(target: Path, record: Mapping[str, Any]) -> None:
+    path = _record_path(target)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(record, indent=1))
+    os.replace(part, path)  # noqa: PTH105
+
+
 def _read_record(target: Path) -> dict[str, Any] | None:
+    path = _record_path(target)
     try:
-        record = json.loads(_record_path(target).read_text())
-    except (OSError, ValueError):
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
         return None
-    return record if isinstance(record, dict) else None
+    except ValueError:
+        record = None
+    # A damaged record is no reason to trust anew.
+    if not isinstance(record, dict) or not {"sha256", "state"} <= record.keys():
+        raise ChecksumMismatch(
+            f"{path} is damaged: streampose models remove --forget {target.stem}, then pull it again"
+        )
+    return record

@@ -67,14 +67,14 @@ def test_models_list_and_show(command, tmp_path: Path):
 
 
 def test_models_pull_and_remove(command, server: Server, tmp_path: Path):  # noqa: F811
-    code, out, err = command("models", "pull", "yolox-tiny", "--url", server.url, "--cache-dir", tmp_path)
+    code, out, err = command("models", "pull", "yolox-m", "--url", server.url, "--cache-dir", tmp_path)
     assert code == 0
     assert "not verified by us" in err
     assert Path(out.strip()).read_bytes() == BODY
-    assert command("models", "remove", "yolox-tiny", "--cache-dir", tmp_path)[0] == 0
-    assert zoo.cached("yolox-tiny", tmp_path) is None
+    assert command("models", "remove", "yolox-m", "--cache-dir", tmp_path)[0] == 0
+    assert zoo.cached("yolox-m", tmp_path) is None
     server.status = [404]
-    code, _, err = command("models", "pull", "yolox-s", "--url", server.url, "--cache-dir", tmp_path)
+    code, _, err = command("models", "pull", "yolox-l-dwpose", "--url", server.url, "--cache-dir", tmp_path)
     assert code == 1
     assert "404" in err
     assert err.count("error:") == 1

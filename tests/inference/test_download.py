@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.server
 import io
+import os
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -17,7 +21,7 @@ from hypothesis import strategies as st
 from streampose.errors import ChecksumMismatch, ConfigError, DownloadError
 from streampose.inference.download import download, extract_onnx
 
-BODY = bytes(range(256)) * 2000
+BODY = bytes(range(8, 256)) * 2000  # ONNX starts with an 8
 SHA = hashlib.sha256(BODY).hexdigest()
 
 
@@ -140,6 +144,136 @@ def test_a_file_that_changed_in_between_is_not_mixed(server: Server, tmp_path: P
     assert target.read_bytes() == server.body
 
 
+class Careless(Handler):
+    """Answers a range whatever `If-Range` says; `shift` = another range than was asked for."""
+
+    shift = 0
+
+    def do_GET(self) -> None:
+        server = self.server
+        start = 0
+        if wanted := self.headers.get("range"):
+            start = int(wanted.removeprefix("bytes=").removesuffix("-")) + self.shift
+            self.send_response(206)
+            self.send_header("content-range", f"bytes {start}-{len(server.body) - 1}/{len(server.body)}")
+        else:
+            self.send_response(200)
+        body = server.body[start:]
+        self.send_header("content-length", str(len(body)))
+        self.send_header("etag", server.etag)
+        self.end_headers()
+        if server.cut_at:
+            self.wfile.write(body[: server.cut_at.pop(0)])
+            server.body, server.etag = server.body[::-1], '"v2"'
+        else:
+            self.wfile.write(body)
+
+
+class Shifted(Careless):
+    shift = -10
+
+
+@pytest.mark.parametrize("handler", [Careless, Shifted])
+def test_a_careless_server_does_not_mix_two_files(server: Server, tmp_path: Path, handler: type[Handler]):
+    server.RequestHandlerClass = handler
+    server.cut_at = [1000]
+    fetch(server, tmp_path / "m.onnx")
+    assert (tmp_path / "m.onnx").read_bytes() == server.body
+
+
+def test_a_file_that_was_whole_before_the_last_step_is_not_fetched_again(server: Server, tmp_path: Path):
+    class Exact(Handler):
+        def do_GET(self) -> None:
+            if self.headers.get("range") != f"bytes={len(BODY)}-":
+                return super().do_GET()
+            self.send_response(416)
+            self.send_header("content-range", f"bytes */{len(BODY)}")
+            self.send_header("content-length", "0")
+            return self.end_headers()
+
+    server.RequestHandlerClass = Exact
+    server.cut_at, server.status = [1000], [200, 404]
+    with pytest.raises(DownloadError):
+        fetch(server, tmp_path / "m.onnx")
+    (tmp_path / "m.onnx.part").write_bytes(BODY)
+    asked = len(server.requests)
+    assert fetch(server, tmp_path / "m.onnx") == SHA
+    assert len(server.requests) == asked
+    assert leftovers(tmp_path) == ["m.onnx"]
+
+
+def test_compressed_though_it_was_asked_not_to(server: Server, tmp_path: Path):
+    class Zipping(Handler):
+        def do_GET(self) -> None:
+            body = gzip.compress(BODY)
+            self.send_response(200)
+            self.send_header("content-encoding", "gzip")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server.RequestHandlerClass = Zipping
+    with pytest.raises(DownloadError, match="compressed"):
+        fetch(server, tmp_path / "m.onnx")
+
+
+def test_a_silent_server_is_given_up(server: Server, tmp_path: Path):
+    done = threading.Event()
+
+    class Silent(Handler):
+        def do_GET(self) -> None:
+            done.wait(10)
+
+    server.RequestHandlerClass = Silent
+    try:
+        with pytest.raises(DownloadError, match=r"cannot be fetched: .*[Tt]ime"):
+            download(server.url, tmp_path / "m.onnx", timeout_s=0.05, pause_s=0.001)
+    finally:
+        done.set()
+
+
+def test_a_redirect_to_another_protocol_is_final(server: Server, tmp_path: Path):
+    class Away(Handler):
+        def do_GET(self) -> None:
+            self.server.requests.append({})
+            self.send_response(302)
+            self.send_header("location", "ftp://user:secret@127.0.0.1/m.onnx")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+    server.RequestHandlerClass = Away
+    with pytest.raises(DownloadError, match="protocol") as caught:
+        fetch(server, tmp_path / "m.onnx")
+    assert len(server.requests) == 1
+    assert "secret" not in str(caught.value)
+
+
+def test_a_stop_keeps_what_is_there(server: Server, tmp_path: Path):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(server, tmp_path / "m.onnx", progress=stop)
+    there = (tmp_path / "m.onnx.part").stat().st_size
+    assert there > 0
+    fetch(server, tmp_path / "m.onnx", sha256=SHA)
+    assert server.requests[-1]["range"] == f"bytes={there}-"
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small disk takes root on Linux")
+def test_a_full_disk_is_said(server: Server, tmp_path: Path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=False).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        with pytest.raises(DownloadError, match="cannot be written: No space left"):
+            fetch(server, small / "m.onnx")
+        assert not (small / "m.onnx").exists()
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
 def test_passing_trouble_is_tried_again_but_not_for_ever(server: Server, tmp_path: Path):
     server.status = [503, 500, 429]
     fetch(server, tmp_path / "m.onnx", sha256=SHA)
@@ -205,6 +339,14 @@ def test_archives_that_are_not_what_they_should_be(tmp_path: Path, files: dict[s
     with pytest.raises(DownloadError, match=words):
         extract_onnx(packed, tmp_path / "m.onnx")
     assert leftovers(tmp_path) == ["a.zip"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_rare_packing_is_refused_in_one_line(tmp_path: Path, method: int):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as opened:
+        opened.writestr("m.onnx", BODY)
+    with pytest.raises(DownloadError, match="unpack it"):
+        extract_onnx(tmp_path / "a.zip", tmp_path / "m.onnx")
 
 
 def test_garbage_is_not_an_archive(tmp_path: Path):

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from test_download import BODY, SHA, Server, archive, server  # noqa: F401 - the fixture
 
-from streampose.errors import ChecksumMismatch, ModelNotFound
+from streampose.errors import ChecksumMismatch, DownloadError, ModelNotFound
 from streampose.inference import zoo
 from streampose.inference.family import FAMILIES
 from streampose.skeletons import SKELETONS
@@ -30,6 +32,8 @@ def test_every_entry_is_complete_and_honest():
         "rtmo-s",
         "rtmo-m",
         "rtmo-l",
+        "rtmdet-nano",
+        "rtmdet-m",
         "vitpose-b",
         "dwpose-l",
     ):
@@ -49,29 +53,29 @@ def test_a_path_is_a_path_and_a_name_must_be_pulled(tmp_path: Path):
 
 
 def test_pull_finds_and_keeps(server: Server, tmp_path: Path):  # noqa: F811
-    path = zoo.pull("yolox-tiny", tmp_path, url=server.url)
+    path = zoo.pull("yolox-m", tmp_path, url=server.url)
     assert path.read_bytes() == BODY
-    assert zoo.find("yolox-tiny", tmp_path) == zoo.Found(path=path, family="yolox", skeleton=None)
-    zoo.pull("yolox-tiny", tmp_path, url=server.url)
+    assert zoo.find("yolox-m", tmp_path) == zoo.Found(path=path, family="yolox", skeleton=None)
+    zoo.pull("yolox-m", tmp_path, url=server.url)
     assert len(server.requests) == 1, "it was fetched twice"
 
 
 def test_an_archive_is_unpacked(server: Server, tmp_path: Path):  # noqa: F811
-    server.body = archive(tmp_path / "a.zip", {"x/end2end.onnx": b"weights"}).read_bytes()
+    server.body = archive(tmp_path / "a.zip", {"x/end2end.onnx": b"\x08weights"}).read_bytes()
     path = zoo.pull("rtmpose-t", tmp_path / "cache", url=server.url.replace("model.onnx", "a.zip"))
-    assert path.read_bytes() == b"weights"
+    assert path.read_bytes() == b"\x08weights"
     assert not list((tmp_path / "cache").glob("*.zip*"))
 
 
 def test_the_first_download_is_trusted_and_then_enforced(server: Server, tmp_path: Path):  # noqa: F811
-    zoo.pull("yolox-tiny", tmp_path, url=server.url)
-    assert zoo.remove("yolox-tiny", tmp_path)
-    server.body, server.etag = b"other weights", '"v2"'
-    with pytest.raises(ChecksumMismatch):
-        zoo.pull("yolox-tiny", tmp_path, url=server.url)
-    assert zoo.cached("yolox-tiny", tmp_path) is None
-    zoo.remove("yolox-tiny", tmp_path, forget=True)
-    assert zoo.pull("yolox-tiny", tmp_path, url=server.url).read_bytes() == b"other weights"
+    zoo.pull("yolox-m", tmp_path, url=server.url)
+    assert zoo.remove("yolox-m", tmp_path)
+    server.body, server.etag = b"\x08other weights", '"v2"'
+    with pytest.raises(ChecksumMismatch, match="models remove --forget yolox-m"):
+        zoo.pull("yolox-m", tmp_path, url=server.url)
+    assert zoo.cached("yolox-m", tmp_path) is None
+    zoo.remove("yolox-m", tmp_path, forget=True)
+    assert zoo.pull("yolox-m", tmp_path, url=server.url).read_bytes() == b"\x08other weights"
 
 
 def test_a_checksum_of_the_zoo_is_enforced(server: Server, tmp_path: Path):  # noqa: F811
@@ -81,19 +85,60 @@ def test_a_checksum_of_the_zoo_is_enforced(server: Server, tmp_path: Path):  # n
 
 
 def test_a_damaged_file_is_noticed(server: Server, tmp_path: Path):  # noqa: F811
-    path = zoo.pull("yolox-tiny", tmp_path, url=server.url)
+    path = zoo.pull("yolox-m", tmp_path, url=server.url)
     path.write_bytes(BODY[:-1] + b"!")
-    with pytest.raises(ChecksumMismatch, match="models remove yolox-tiny"):
-        zoo.find("yolox-tiny", tmp_path)
+    with pytest.raises(ChecksumMismatch, match="models remove yolox-m"):
+        zoo.find("yolox-m", tmp_path)
+
+
+@pytest.mark.parametrize("page", [b"", b"<!DOCTYPE html>sign in", b"version https://git-lfs.github.com/spec/v1"])
+def test_a_page_is_never_trusted(server: Server, tmp_path: Path, page: bytes):  # noqa: F811
+    server.body, server.etag = page, '"page"'
+    with pytest.raises(DownloadError, match="no ONNX model"):
+        zoo.pull("yolox-m", tmp_path, url=server.url)
+    server.body, server.etag = BODY, '"v1"'
+    assert zoo.pull("yolox-m", tmp_path, url=server.url).read_bytes() == BODY
+
+
+def test_a_mirror_may_give_the_model_unpacked_but_no_other(server: Server, tmp_path: Path):  # noqa: F811
+    server.body = archive(tmp_path / "a.zip", {"end2end.onnx": BODY}).read_bytes()
+    folder = tmp_path / "cache"
+    zoo.pull("rtmpose-t", folder, url=server.url.replace("model.onnx", "a.zip"))
+    zoo.remove("rtmpose-t", folder)
+    server.body, server.etag = BODY, '"bare"'
+    assert zoo.pull("rtmpose-t", folder, url=server.url).read_bytes() == BODY
+    zoo.remove("rtmpose-t", folder)
+    server.body, server.etag = BODY[:-1], '"other"'
+    with pytest.raises(ChecksumMismatch):
+        zoo.pull("rtmpose-t", folder, url=server.url)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"url": "x"}'])
+def test_a_damaged_record_is_no_reason_to_trust_anew(server: Server, tmp_path: Path, text: str):  # noqa: F811
+    zoo.pull("yolox-m", tmp_path, url=server.url)
+    (tmp_path / "yolox-m.json").write_text(text)
+    for act in (zoo.cached, zoo.pull):
+        with pytest.raises(ChecksumMismatch, match="models remove --forget yolox-m"):
+            act("yolox-m", tmp_path)
+    zoo.remove("yolox-m", tmp_path, forget=True)
+    zoo.pull("yolox-m", tmp_path, url=server.url)
+
+
+def test_two_processes_at_once_fetch_it_once(server: Server, tmp_path: Path):  # noqa: F811
+    code = f"from streampose.inference import zoo; import pathlib; zoo.pull('yolox-m', pathlib.Path({str(tmp_path)!r}), url={server.url!r})"  # noqa: E501
+    both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert zoo.find("yolox-m", tmp_path).path.read_bytes() == BODY
+    assert len(server.requests) == 1
 
 
 def test_two_at_once_fetch_it_once(server: Server, tmp_path: Path):  # noqa: F811
     threads = [
-        threading.Thread(target=zoo.pull, args=("yolox-tiny", tmp_path), kwargs={"url": server.url}) for _ in range(4)
+        threading.Thread(target=zoo.pull, args=("yolox-m", tmp_path), kwargs={"url": server.url}) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert zoo.find("yolox-tiny", tmp_path).path.read_bytes() == BODY
+    assert zoo.find("yolox-m", tmp_path).path.read_bytes() == BODY
     assert len(server.requests) == 1

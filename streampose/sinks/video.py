@@ -26,8 +26,9 @@ _FRAGMENT_S = 1.0
 # Each fragment goes to the file at once, not when 32 KiB have gathered. The index waits for the first fragment
 # (`delay_moov`), because one written before it (`empty_moov`) makes every file begin at time 0.
 _FRAGMENTED = {"movflags": "+frag_keyframe+delay_moov+default_base_moof", "flush_packets": "1"}
-# MP4 counts time in whole units: 1/90000 s holds every usual rate, and most cameras' clocks, exactly.
-_FALLBACK_TIME_BASE = Fraction(1, 90_000)
+# MP4 counts time in whole units of one nth of a second, and a gap between frames in 31 bits: nanoseconds would overflow
+# after two seconds, microseconds do after half an hour. What is finer than a microsecond is rounded to one.
+_FINEST = 1_000_000
 
 
 class VideoSink:
@@ -56,7 +57,7 @@ class VideoSink:
         self._file: FileIO | None = None
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
-        self._time_base = _FALLBACK_TIME_BASE
+        self._time_base = Fraction(1, _FINEST)
         self._rate = Fraction(30)
         self._last_pts: int | None = None
         self._epoch = 0
@@ -76,11 +77,13 @@ class VideoSink:
             )
         if not self._path.parent.is_dir():
             raise SinkUnavailable(f"no folder {self._path.parent} for {self._path}: create it first")
-        # An MP4 track's unit is at most 1/2³¹ s; anything a source may have beyond a second is nonsense.
-        self._time_base = info.time_base if info.time_base.numerator == 1 else _FALLBACK_TIME_BASE
+        self._time_base = Fraction(1, min(info.time_base.denominator, _FINEST))
         # Only a hint for the encoder's rate control: the times of the frames are what counts.
         self._rate = info.rate or Fraction(30)
-        options = _FRAGMENTED if container_format != "matroska" else {}
+        options: dict[str, str] = {}
+        if container_format != "matroska":
+            # The first time is counted in the film's unit, not the track's: by default milliseconds.
+            options = {**_FRAGMENTED, "movie_timescale": str(self._time_base.denominator)}
         try:
             # Our own file, not FFmpeg's: its errors are the system's, and it is let go of whatever happens.
             self._file = self._path.open("wb", buffering=0)

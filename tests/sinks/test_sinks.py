@@ -86,6 +86,27 @@ def test_times_are_kept(tmp_path: Path, suffix: str, pts: list[int]):
     assert times(path) == [Fraction(at, 1000) for at in pts]
 
 
+@pytest.mark.parametrize(
+    ("time_base", "pts"),
+    [
+        (Fraction(1, 90_000), [1237, 4237, 7241]),  # begins between two milliseconds
+        (Fraction(1001, 24_000), [1, 2, 3, 40]),
+        (Fraction(1001, 30_000), [7, 8, 10]),
+        (Fraction(1, 1_000_000), [33_367, 66_733, 5_000_001, 2_000_000_000]),
+        (Fraction(1, 1_000_000_000), [5_000, 40_000_000_000, 40_033_000_000]),
+        (Fraction(1, 1), [3, 4, 9]),
+    ],
+)
+def test_times_are_exact_in_every_unit(tmp_path: Path, time_base: Fraction, pts: list[int]):
+    sink = VideoSink(tmp_path / "o.mp4")
+    sink.open("s", replace(INFO, time_base=time_base, rate=None))
+    for i, at in enumerate(pts):
+        made = result(i, pts=at)
+        sink.write(replace(made, frame=replace(made.frame, time_base=time_base)))
+    sink.close()
+    assert times(tmp_path / "o.mp4") == [at * time_base for at in pts]
+
+
 @pytest.mark.assets
 def test_times_of_real_footage_are_kept(assets: Path, tmp_path: Path):
     with av.open(str(assets / "videos" / "pose2sim_multi_cam01.mp4")) as container:

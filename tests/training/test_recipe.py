@@ -1,0 +1,86 @@
+"""The recipe from photos to models that the package loads, on drawn figures and a few steps."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install '.[train]'")
+pytest.importorskip("onnxscript", reason="exporting needs onnxscript: pip install '.[train]'")
+
+from streampose.inference.loading import ModelChoice, load_estimator  # noqa: E402
+from streampose.sources import SyntheticSource  # noqa: E402
+from training.nano import __main__ as nano  # noqa: E402
+from training.nano.album import Album  # noqa: E402
+from training.nano.pose_task import PoseTask  # noqa: E402
+from training.nano.trainer import Plan, load_network, train  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of PyTorch's exporter and of the quantiser
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["nano", *map(str, arguments)])
+    nano.main()
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos with labels: drawn figures, under a name of their own so that some are held out."""
+    work = tmp_path_factory.mktemp("nano")
+    (work / "labels").mkdir()
+    nano.draw_figures(work / "photos", work / "labels" / "photos.jsonl", 60)
+    return work
+
+
+def task(work: Path) -> PoseTask:
+    labels = [work / "labels" / "photos.jsonl"]
+    return PoseTask(Album(labels, [1.0], held_out=False), Album(labels, [1.0], held_out=True), (48, 64))
+
+
+def test_training_learns_and_goes_on_where_it_stopped(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "pose.pt"
+    plan = Plan(steps=16, batch=16, every=8, loaders=0)
+    assert plan.rate_at(0) == plan.rate
+    assert plan.rate_at(15) < 0.1 * plan.rate
+    train(task(work), plan, file)
+    losses = [float(line.split("loss ")[1].split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert losses[1] < losses[0]
+    network = train(task(work), Plan(steps=20, batch=16, every=8, loaders=0), file)
+    out = capsys.readouterr().out
+    assert "going on from step 16" in out
+    assert "step 20/20" in out
+    for one, two in zip(network.parameters(), load_network(task(work), file).parameters(), strict=True):
+        assert torch.equal(one, two)
+    # The other network takes over what fits.
+    train(task(work), Plan(steps=1, batch=4, every=1, loaders=0), tmp_path / "other.pt", start=file)
+    assert "tensors taken over" in capsys.readouterr().out
+
+
+def test_from_labels_to_models_that_load(work: Path, monkeypatch: pytest.MonkeyPatch):
+    small = tuple(
+        nano.Stage(s.name, s.pose, (48, 64) if s.pose else (64, 64), 2, 8, 1e-3, s.start) for s in nano.RECIPE
+    )
+    monkeypatch.setattr(nano, "RECIPE", small)
+    call(monkeypatch, "--work", work, "train", "--loaders", 0, "--device", "cpu")
+    call(monkeypatch, "--work", work, "export")
+    files = {name: work / f"nano-{name}.onnx" for name in ("detector", "keypoints")}
+    for file in files.values():
+        model = onnx.load(file)
+        assert any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+        assert file.stat().st_size < 4_000_000
+    picture = SyntheticSource(live=False, width_px=320, height_px=240).render(0)
+    for suffix in ("", "-float32"):
+        chosen = {name: work / f"nano-{name}{suffix}.onnx" for name in files}
+        estimator = load_estimator(ModelChoice(detector=chosen["detector"], pose=chosen["keypoints"]))
+        one, two = estimator([picture, np.zeros((64, 64, 3), np.uint8)])
+        assert one.points.shape[1:] == two.points.shape[1:] == (17, 2)
+        estimator.close()
+
+
+def test_without_labels_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(SystemExit, match="run the step `label` first"):
+        call(monkeypatch, "--work", tmp_path, "train")

@@ -1,0 +1,175 @@
+"""Examples that are still true after all that was done to them, and losses that want what they should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install '.[train]'")
+
+from training.nano.album import Album, body_mask  # noqa: E402
+from training.nano.box_task import MOST, BoxTask, assign, average_precision, giou  # noqa: E402
+from training.nano.figures import draw_figures  # noqa: E402
+from training.nano.network import BoxNet, PoseNet, centres  # noqa: E402
+from training.nano.photos import Person, Photo, write_labels  # noqa: E402
+from training.nano.pose_task import PoseTask, heatmaps  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    draw_figures(folder / "pictures", folder / "figures.jsonl", 12)
+    return folder / "figures.jsonl"
+
+
+@pytest.fixture
+def dots(tmp_path: Path) -> Path:
+    """A person whose joints are white dots on black, and who is a green box's worth of picture."""
+    rng = np.random.default_rng(1)
+    points = np.column_stack([rng.uniform(70, 250, 17), rng.uniform(50, 190, 17), np.ones(17)]).astype(np.float32)
+    points = np.round(points)
+    image = np.zeros((240, 320, 3), np.uint8)
+    cv2.rectangle(image, (60, 40), (259, 199), (0, 60, 0), -1)
+    for x, y, _ in points:
+        cv2.circle(image, (int(x), int(y)), 3, (255, 255, 255), -1)
+    cv2.imwrite(str(tmp_path / "dots.png"), image)
+    person = Person(box=np.array([60, 40, 260, 200], np.float32), points=points, by_hand=True)
+    photo = Photo(path=tmp_path / "dots.png", width=320, height=240, people=[person], complete=True)
+    write_labels(tmp_path / "dots.jsonl", [photo])
+    return tmp_path / "dots.jsonl"
+
+
+def test_key_points_stay_on_their_dots_through_every_turn(dots: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("training.nano.pose_task.lit", lambda image, rng: image)
+    monkeypatch.setattr("training.nano.pose_task.degraded", lambda image, rng: image)
+    monkeypatch.setattr(PoseTask, "_hide", lambda self, crop, rng: None)
+    monkeypatch.setattr("training.nano.pose_task.body_mask", lambda points, shape: None)
+    album = Album([dots], [1.0], held_out=False)
+    task = PoseTask(album, album, (96, 128))
+    on = asked = 0
+    batches = task.batches(16, seed=0)
+    for _ in range(4):
+        images, points = next(batches)
+        assert images.shape == (16, 128, 96, 3)
+        for image, crop in zip(images.numpy(), points.numpy(), strict=True):
+            for x, y, level in crop:
+                column, row = round(float(x) * 96), round(float(y) * 128)
+                if level > 0.5 and 1 <= column < 95 and 1 <= row < 127:
+                    asked += 1
+                    on += image[row, column].min() > 100
+    assert asked > 400
+    assert on / asked > 0.97
+
+
+def test_a_map_is_highest_where_the_estimator_reads_the_point():
+    points = torch.tensor([[[0.5, 0.25, 1.0], [0.5, 0.25, 0.4], [0.1, 0.1, float("nan")], [-0.5, 0.5, 1.0]]])
+    target, asked = heatmaps(points, 24, 32)
+    assert asked.tolist() == [[1, 1, 0, 1]]
+    # Cell i is pixel 4i: the middle of 96 pixels is cell 12.
+    assert divmod(int(target[0, 0].argmax()), 24) == (8, 12)
+    assert target[0, 0].max() == pytest.approx(0.995)
+    assert target[0, 1].max() == pytest.approx(0.4)
+    assert target[0, 2:].max() < 1e-6  # not asked, and outside of the picture
+
+
+def test_the_pose_loss_is_nothing_when_the_maps_are_right():
+    class Right(torch.nn.Module):
+        def forward(self, _):
+            return torch.logit(heatmaps(points, 24, 32)[0].clamp(1e-6))
+
+    points = torch.rand(2, 17, 3)
+    points[0, 0, 2] = float("nan")
+    batch = (torch.zeros(2, 128, 96, 3, dtype=torch.uint8), points)
+    task = PoseTask.__new__(PoseTask)
+    assert task.loss(Right(), batch).item() < 1e-3
+    assert task.loss(PoseNet(), batch).item() > 1
+
+
+def test_mosaics_have_their_boxes_where_the_people_are(dots: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("training.nano.box_task.lit", lambda image, rng: image)
+    monkeypatch.setattr("training.nano.box_task.degraded", lambda image, rng: image)
+    monkeypatch.setattr(BoxTask, "_add_body", lambda self, canvas, rows, rng: None)
+    album = Album([dots], [1.0], held_out=False)
+    task = BoxTask(album, album, 128)
+    images, rows = next(task.batches(16, seed=0))
+    assert rows.shape == (16, MOST, 5)
+    for image, people in zip(images.numpy(), rows.numpy(), strict=True):
+        cover = np.zeros((128, 128), bool)
+        for x1, y1, x2, y2, weight in people[people[:, 4] != 0]:
+            assert weight in {1, -1}
+            cover[max(0, round(y1)) : round(y2), max(0, round(x1)) : round(x2)] = True
+        green = image[..., 1].astype(int) - image[..., 0]
+        inside = (green > 40) | (image.min(axis=2) > 180)
+        # Edges are blended, and people who are cut to a sliver are left out.
+        assert (inside & ~cover).sum() < 0.03 * 128 * 128
+        assert (cover & ~inside).sum() < 0.03 * 128 * 128
+
+
+def test_a_right_answer_is_taught_as_right():
+    cells = centres(64, 64)
+    people = torch.zeros(1, MOST, 5)
+    people[0, 0] = torch.tensor([8.0, 8, 40, 56, 1])
+    people[0, 1] = torch.tensor([44.0, 0, 64, 64, -1])
+    boxes = people[:, :1, :4].expand(-1, len(cells), -1)
+    quality, target, asked = assign(cells, torch.full((1, len(cells)), 0.5), boxes, people)
+    taught = quality[0] > 0
+    assert 1 <= taught.sum() <= 84
+    assert quality[0, taught].min() == pytest.approx(1, abs=1e-3)
+    assert (target[0, taught] == people[0, 0, :4]).all()
+    inside = (cells[taught, :2] > people[0, 0, :2]).all() and (cells[taught, :2] < people[0, 0, 2:4]).all()
+    assert inside
+    ignored = (cells[:, 0] > 44) & ~taught
+    assert (asked[0, ignored] == 0).all()
+    assert (asked[0, ~ignored] == 1).all()
+
+
+def test_nobody_teaches_nothing():
+    cells = centres(64, 64)
+    quality, _, asked = assign(
+        cells, torch.rand(2, len(cells)), torch.rand(2, len(cells), 4) * 64, torch.zeros(2, MOST, 5)
+    )
+    assert quality.sum() == 0
+    assert asked.min() == 1
+
+
+def test_giou():
+    a = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10]])
+    b = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10]])
+    np.testing.assert_allclose(giou(a, b).numpy(), [1, -1 / 3], atol=1e-5)
+
+
+def test_networks_have_their_shapes():
+    assert PoseNet()(torch.zeros(2, 3, 192, 144)).shape == (2, 17, 48, 36)
+    logits, edges = BoxNet()(torch.zeros(1, 3, 64, 96))
+    assert logits.shape == (1, len(centres(64, 96)))
+    assert edges.shape == (1, len(centres(64, 96)), 4)
+    assert edges.min() > 0
+
+
+def test_average_precision(figures: Path):
+    album = Album([figures], [1.0], held_out=False)
+    truth = [np.array([p.box for p in page.photo.people], np.float32).reshape(-1, 4) for page in album.pages]
+    sure = [(boxes, np.full(len(boxes), 0.9, np.float32)) for boxes in truth]
+    assert average_precision(album, sure) == pytest.approx(1)
+    assert average_precision(album, [(b[:0], s[:0]) for b, s in sure]) == 0
+    wrong = [(np.concatenate([b + 1000, b]), np.concatenate([s, s / 2])) for b, s in sure]
+    assert average_precision(album, wrong) < 0.7
+
+
+def test_a_body_is_covered_and_the_room_is_not(figures: Path):
+    album = Album([figures], [1.0], held_out=False)
+    masks = 0
+    for page in album.pages:
+        for person in page.photo.people:
+            assert person.points is not None
+            mask = body_mask(np.nan_to_num(person.points), page.image.shape[:2])
+            if mask is None:
+                continue
+            masks += 1
+            x1, y1, x2, y2 = person.box
+            assert mask.shape == (*page.image.shape[:2], 1)
+            assert 0.1 < mask.sum() / ((x2 - x1) * (y2 - y1)) < 1.2
+    assert masks >= 5

@@ -1,0 +1,52 @@
+"""First step: teachers label the photos of folders."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+
+from training.nano.photos import Photo, find_photos, read_labels, write_labels
+from training.nano.teachers import Teachers
+
+__all__ = ["label"]
+
+_teachers: Teachers | None = None
+
+
+def label(
+    folders: Sequence[Path], detectors: Sequence[tuple[Path, int | None]], pose: Path, out: Path, processes: int
+) -> None:
+    """Label all photos of each folder to `out`/FOLDER.jsonl; a folder that is done is left as it is."""
+    out.mkdir(parents=True, exist_ok=True)
+    for folder in folders:
+        file = out / f"{folder.name}.jsonl"
+        if not file.exists():
+            write_labels(file, _labelled(folder, detectors, pose, processes))
+        photos = read_labels(file)
+        people = sum(len(p.people) for p in photos)
+        print(f"{file}: {len(photos)} photos, {people} people, {sum(not p.people for p in photos)} photos with nobody")
+
+
+def _labelled(
+    folder: Path, detectors: Sequence[tuple[Path, int | None]], pose: Path, processes: int
+) -> Iterator[Photo]:
+    photos = list(find_photos(folder))
+    with get_context("spawn").Pool(processes, _start, (detectors, pose)) as pool:
+        for done, photo in enumerate(pool.imap(_one, photos, chunksize=8), 1):
+            if done % 100 == 0 or done == len(photos):
+                print(f"\r{folder.name}: {done} of {len(photos)}", end="", file=sys.stderr, flush=True)
+            yield photo
+    print(file=sys.stderr)
+
+
+def _start(detectors: Sequence[tuple[Path, int | None]], pose: Path) -> None:
+    global _teachers  # noqa: PLW0603 - one set of sessions a process
+    _teachers = Teachers(detectors, pose)
+
+
+def _one(photo: Photo) -> Photo:
+    assert _teachers is not None
+    _teachers.label(photo)
+    return photo

@@ -1,10 +1,9 @@
-"""A sink of your own: who raises a hand? Runs on drawn figures with any model.
+"""A sink of your own: who raises a hand? Runs on drawn figures.
 
-python examples/custom_sink.py DETECTOR POSE
+python examples/custom_sink.py
 """
 
 import asyncio
-import sys
 
 import streampose as sp
 
@@ -34,13 +33,13 @@ class RaisedHands:
         print("done")
 
 
-async def main(detector: str, pose: str) -> None:
+async def main() -> None:
     source = sp.open_source("synthetic:?people=2&seconds=10", live=False)
     stream = sp.Stream(name="figures", source=source, sinks=[RaisedHands()], tracker=sp.Tracker())
-    estimators = sp.load_estimators(sp.ModelChoice(detector=detector, pose=pose), throughput=True)
+    estimators = sp.load_estimators(sp.ModelChoice(), throughput=True)
     async with sp.Pipeline([stream], estimators) as pipeline:
         await pipeline.run()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    asyncio.run(main())

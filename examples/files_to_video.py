@@ -1,6 +1,6 @@
 """Recordings to videos with skeletons, as fast as the machine goes, no frame lost.
 
-python examples/files_to_video.py DETECTOR POSE clip1.mp4 clip2.mp4
+python examples/files_to_video.py clip1.mp4 clip2.mp4
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from pathlib import Path
 import streampose as sp
 
 
-async def main(detector: str, pose: str, *clips: str) -> None:
+async def main(*clips: str) -> None:
     streams = [
         sp.Stream(
             name=Path(clip).stem,
@@ -22,7 +22,7 @@ async def main(detector: str, pose: str, *clips: str) -> None:
         for clip in clips
     ]
     # On a CPU one session for each core; on a GPU one.
-    estimators = sp.load_estimators(sp.ModelChoice(detector=detector, pose=pose), throughput=True)
+    estimators = sp.load_estimators(sp.ModelChoice(), throughput=True)
     async with sp.Pipeline(streams, estimators, policy=sp.FixedBatch(4)) as pipeline:
         await pipeline.run()
         for name, figures in pipeline.snapshot().streams.items():

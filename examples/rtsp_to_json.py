@@ -1,6 +1,6 @@
 """Several cameras through one engine, one JSON Lines file each.
 
-python examples/rtsp_to_json.py MODEL rtsp://10.0.0.5/main rtsp://10.0.0.6/main
+python examples/rtsp_to_json.py rtsp://10.0.0.5/main rtsp://10.0.0.6/main
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import sys
 import streampose as sp
 
 
-async def main(model: str, *urls: str) -> None:
+async def main(*urls: str) -> None:
     cameras = [
         sp.Stream(
             name=f"cam{i}",
@@ -19,7 +19,7 @@ async def main(model: str, *urls: str) -> None:
         )
         for i, url in enumerate(urls, 1)
     ]
-    estimator = sp.load_estimator(sp.ModelChoice(model=model))
+    estimator = sp.load_estimator(sp.ModelChoice())
     async with sp.Pipeline(cameras, estimator, policy=sp.LatencyBatch(budget_s=0.2)) as pipeline:
         for name, report in (await pipeline.run()).items():
             print(name, report.outcome.value, report.error or "")

@@ -1,6 +1,6 @@
 """The short way: people in a stream, frame by frame.
 
-python examples/three_lines.py 0 rtmo-s      (a webcam, after `streampose models pull rtmo-s`)
+python examples/three_lines.py 0          (a webcam; another model: `stream(source, model="rtmo-s")`)
 """
 
 import asyncio
@@ -9,10 +9,10 @@ import sys
 import streampose
 
 
-async def main(source: str, model: str) -> None:
-    async for result in streampose.stream(source, model=model):
+async def main(source: str) -> None:
+    async for result in streampose.stream(source):
         print(f"{result.frame.time_s:8.3f} s  {len(result.poses)} people  {result.timing.latency_s * 1000:.0f} ms")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    asyncio.run(main(sys.argv[1]))

@@ -1,6 +1,6 @@
 """A window on the webcam: skeletons, stable numbers, calm points. q closes it.
 
-python examples/webcam_preview.py MODEL [SOURCE]
+python examples/webcam_preview.py [SOURCE]
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import sys
 import streampose as sp
 
 
-async def main(model: str, source: str = "0") -> None:
+async def main(source: str = "0") -> None:
     webcam = sp.Stream(
         name="webcam",
         source=sp.open_source(source, live=True),
@@ -17,10 +17,10 @@ async def main(model: str, source: str = "0") -> None:
         tracker=sp.Tracker(),
         smoother=sp.OneEuro(),
     )
-    estimator = sp.load_estimator(sp.ModelChoice(model=model))
+    estimator = sp.load_estimator(sp.ModelChoice())
     async with sp.Pipeline([webcam], estimator, policy=sp.LatencyBatch(budget_s=0.1)) as pipeline:
         await pipeline.run()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    asyncio.run(main(*sys.argv[1:2]))

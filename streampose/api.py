@@ -42,7 +42,7 @@ async def stream(
 
     Args:
         source: what `open_source` understands, or a source.
-        model: one that does all, a path or a name from the zoo; or
+        model: one that does all, a path or a name from the zoo; without any, `streampose-nano`; or
         detector: a detector and
         pose: a key-point model.
         live: play a recording at its own speed.

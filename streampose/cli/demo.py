@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from importlib import resources
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,7 +21,7 @@ from streampose.sources import SyntheticSource
 from streampose.streams import Stream
 from streampose.tracking import Tracker
 
-__all__ = ["Judge", "demo", "markers_model"]
+__all__ = ["Judge", "demo"]
 
 
 def demo(
@@ -39,22 +37,19 @@ def demo(
 ) -> None:
     """Watch a drawn person being followed: no camera, no download.
 
-    Without a model of yours it runs a calibration network that is part of the package: it reads the coloured markers
-    which the figure then wears, and nothing else. With a window where there is a screen, otherwise to
-    streampose-demo.mp4; in the end it says how many key points were right (PCK@0.1 of the person's height).
+    With streampose-nano, which is part of the package, or a model of yours. With a window where there is a screen,
+    otherwise to streampose-demo.mp4; in the end it says how many key points were right (PCK@0.1 of the person's
+    height).
     """
-    calibration = model is None and detector is None and pose is None
-    if calibration and people > 1:
-        raise typer.BadParameter("the calibration network knows one person: give a model", param_hint="--people")
     screen = sys.platform == "win32" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     show = out is None and screen
     if out is None and not show:
         out = "streampose-demo.mp4"
-    source = SyntheticSource(people=people, seconds=seconds, seed=seed, live=show, markers=calibration)
+    source = SyntheticSource(people=people, seconds=seconds, seed=seed, live=show)
     outputs = Outputs(out=out, json=json, coco=None, show=show)
     outputs.check({"demo": "synthetic:"})
     judge = Judge(source)
-    choice = ModelChoice(model=markers_model() if calibration else model, detector=detector, pose=pose)
+    choice = ModelChoice(model=model, detector=detector, pose=pose)
     session = Session(
         streams=[Stream(name="demo", source=source, sinks=[*outputs.sinks("demo"), judge], tracker=Tracker())],
         choice=choice,
@@ -90,8 +85,3 @@ class Judge:
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-def markers_model() -> Path:
-    """The calibration network; see training/markers.py."""
-    return Path(str(resources.files("streampose.inference").joinpath("data", "markers.onnx")))

@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
@@ -15,8 +16,9 @@ import av
 import typer
 
 from streampose.batching import FixedBatch
-from streampose.cli.demo import Judge, markers_model
+from streampose.cli.demo import Judge
 from streampose.cli.say import console
+from streampose.errors import ChecksumMismatch
 from streampose.inference import zoo
 from streampose.inference.engine import EngineOptions, available_cores, provider_report
 from streampose.inference.loading import ModelChoice, load_estimators
@@ -54,10 +56,7 @@ def doctor(
     )
     screen = sys.platform == "win32" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     _line("screen", "there" if screen else "none: --show does not work here, --out does", good=screen)
-    kept = [entry.name for entry in zoo.entries().values() if zoo.cached(entry.name)]
-    _line("models", f"{', '.join(kept) or 'none pulled'} in {zoo.default_folder()}", good=bool(kept))
-    if not kept:
-        advice.append("no model pulled: `streampose models list`, or name an ONNX file of yours")
+    _line("models", ", ".join(_models(advice)) + f"; pulled ones in {zoo.default_folder()}")
     failed = bool(seconds) and not asyncio.run(_self_test(seconds, advice))
     for line in advice:
         console.print(f"[yellow]advice[/yellow]  {line}")
@@ -76,6 +75,15 @@ def _line(what: str, value: str, *, good: bool = True) -> None:
     console.print(f"[{'green' if good else 'yellow'}]{what:>9}[/]  {value}", markup=True)
 
 
+def _models(advice: list[str]) -> Iterator[str]:
+    for name in zoo.entries():
+        try:
+            if zoo.cached(name) is not None:
+                yield name
+        except ChecksumMismatch as error:
+            advice.append(str(error))
+
+
 def _encodes(name: str) -> bool:
     try:
         av.Codec(name, "w")
@@ -85,11 +93,11 @@ def _encodes(name: str) -> bool:
 
 
 async def _self_test(seconds: float, advice: list[str]) -> bool:
-    """Drawn 720p frames through the real pipeline and the calibration network; whether the poses are right."""
-    source = SyntheticSource(markers=True, live=False)
+    """Drawn 720p frames through the real pipeline and streampose-nano; whether the poses are right."""
+    source = SyntheticSource(live=False)
     draw_s = _time_of_drawing(source)
     judge = Judge(source)
-    estimators = load_estimators(ModelChoice(model=markers_model()), EngineOptions(), throughput=True)
+    estimators = load_estimators(ModelChoice(), EngineOptions(), throughput=True)
     async with Pipeline(
         [Stream(name="self-test", source=source, sinks=[judge])], estimators, policy=FixedBatch(4)
     ) as run:

@@ -36,7 +36,12 @@ def run(
         ),
     ],
     model: Annotated[
-        str | None, typer.Option(help="One model that does all: an ONNX file, or a name.", rich_help_panel=_MODEL)
+        str | None,
+        typer.Option(
+            help="One model that does all: an ONNX file, or a name. Without any model streampose-nano is used, which "
+            "is part of the package.",
+            rich_help_panel=_MODEL,
+        ),
     ] = None,
     detector: Annotated[str | None, typer.Option(help="A person detector …", rich_help_panel=_MODEL)] = None,
     pose: Annotated[str | None, typer.Option(help="… and a key-point model.", rich_help_panel=_MODEL)] = None,
@@ -108,9 +113,9 @@ def run(
 
     Examples:
 
-      streampose run clip.mp4 --detector rtmdet.onnx --pose rtmpose.onnx --out poses.mp4 --json poses.jsonl
+      streampose run 0 --show
 
-      streampose run 0 --model rtmo-s --show
+      streampose run clip.mp4 --detector rtmdet.onnx --pose rtmpose.onnx --out poses.mp4 --json poses.jsonl
 
       streampose run door=rtsp://10.0.0.5/a yard=rtsp://10.0.0.6/a --model rtmo-s --json out/
     """

@@ -12,18 +12,24 @@ from streampose.inference.engine import Engine, EngineOptions, available_cores
 from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel, OneStage
 from streampose.inference.top_down import KeypointModel, TopDown, WholeFrame
-from streampose.inference.zoo import Found, find
+from streampose.inference.zoo import NANO, Found, find
 from streampose.pose import Skeleton
 from streampose.skeletons import SKELETONS
 
 __all__ = ["ModelChoice", "PoseEstimator", "load_estimator", "load_estimators"]
+
+_EITHER = "give either one model, or a detector and a pose model, not both"
 
 PoseEstimator = TopDown | OneStage | WholeFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """Which models, and how they are read. Each is a path of an ONNX file or a name from the zoo."""
+    """Which models, and how they are read. Each is a path of an ONNX file or a name from the zoo.
+
+    Nothing at all is `streampose-nano`, the pair that is part of the package; it also stands in for the missing half of
+    a detector or key-point model that is named alone.
+    """
 
     model: str | Path | None = None
     """One that does all: one-stage, or a key-point model for one person who fills the picture."""
@@ -47,25 +53,24 @@ def load_estimator(choice: ModelChoice, options: EngineOptions | None = None) ->
     """Load one estimator.
 
     Raises:
-        ConfigError: the choice is incomplete or contradicts itself.
+        ConfigError: the choice contradicts itself.
         ModelError: of the kind that fits.
     """
-    if choice.model is not None:
+    if choice.model is not None and str(choice.model) != NANO:
         if choice.detector is not None or choice.pose is not None:
-            raise ConfigError("give either one model, or a detector and a pose model, not both")
+            raise ConfigError(_EITHER)
         found = find(choice.model)
         engine = Engine(found.path, options)
         card = _card(engine, found, choice.family, choice.skeleton, choice.detector_size_px)
         if card.kind is Kind.KEYPOINTS:
             return WholeFrame(KeypointModel(engine, card), choice.limits.min_score)
         return OneStage(FrameModel(engine, card, choice.limits))
-    if choice.detector is None or choice.pose is None:
-        both = choice.detector is choice.pose
-        missing = "a model" if both else "a detector" if choice.detector is None else "a pose model"
-        raise ConfigError(
-            f"{missing} is missing: give --model, or --detector and --pose (see `streampose models list`)"
-        )
-    detector, pose = find(choice.detector), find(choice.pose)
+    if choice.model is not None and (choice.detector, choice.pose) != (None, None):
+        raise ConfigError(_EITHER)
+    detector, pose = (
+        find(choice.detector or NANO, kind="detector"),
+        find(choice.pose or NANO, kind="keypoints"),
+    )
     detect, estimate = Engine(detector.path, options), Engine(pose.path, options)
     detector_card = _card(detect, detector, choice.detector_family, None, choice.detector_size_px)
     pose_card = _card(estimate, pose, choice.family, choice.skeleton, None)
@@ -95,7 +100,7 @@ def load_estimators(
             threads, see `benchmarks/offline.py`); else, for the least latency, one of all threads. A GPU gets one.
 
     Raises:
-        ConfigError: the choice is incomplete or contradicts itself.
+        ConfigError: the choice contradicts itself.
         ModelError: of the kind that fits.
     """
     options = options or EngineOptions()

@@ -17,10 +17,25 @@ from typing import Any
 import platformdirs
 from filelock import FileLock
 
-from streampose.errors import ChecksumMismatch, DownloadError, ModelNotFound, StreamposeError, redact
+from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, ModelNotFound, StreamposeError, redact
 from streampose.inference.download import Progress, download, extract_onnx, sha256_of
 
-__all__ = ["Entry", "Found", "cached", "default_folder", "entries", "entry", "find", "pull", "remove"]
+__all__ = [
+    "NANO",
+    "Entry",
+    "Found",
+    "built_in",
+    "cached",
+    "default_folder",
+    "entries",
+    "entry",
+    "find",
+    "pull",
+    "remove",
+]
+
+NANO = "streampose-nano"
+"""Our own pair, part of the package: a person detector and a key-point model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +44,9 @@ class Entry:
 
     name: str
     url: str
-    """Of an ONNX file, or of a zip archive with one in it."""
+    """Of an ONNX file, or of a zip archive with one in it; empty = part of the package."""
     kind: str
-    """``detector``, ``keypoints`` or ``one-stage``."""
+    """``detector``, ``keypoints``, ``one-stage``, or ``pair`` for a detector with a key-point model."""
     family: str
     size_px: tuple[int, int]
     licence: str
@@ -82,8 +97,18 @@ def default_folder() -> Path:
     return platformdirs.user_cache_path("streampose") / "models"
 
 
-def find(model: str | Path, folder: Path | None = None) -> Found:
+def built_in(kind: str) -> Path:
+    """The file of `NANO`'s ``detector`` or ``keypoints`` model."""
+    return Path(str(resources.files("streampose.inference").joinpath("data", f"nano-{kind}.onnx")))
+
+
+def find(model: str | Path, folder: Path | None = None, *, kind: str = "one-stage") -> Found:
     """The file of a model: a path, or a name from the zoo that has been pulled.
+
+    Args:
+        model: the path or the name.
+        folder: that models are kept in.
+        kind: what it is wanted for, as in `Entry.kind`: which of `NANO`'s two files is meant.
 
     Raises:
         ModelNotFound: neither, or not pulled yet.
@@ -95,6 +120,8 @@ def find(model: str | Path, folder: Path | None = None) -> Found:
     if path.suffix == ".onnx" or len(path.parts) > 1:
         raise ModelNotFound(f"no model file at {path}")
     known = entry(str(model))
+    if known.name == NANO:
+        return Found(path=built_in(kind))
     kept = cached(known.name, folder)
     if kept is None:
         raise ModelNotFound(f"{known.name} is not on this machine yet: streampose models pull {known.name}")
@@ -102,11 +129,15 @@ def find(model: str | Path, folder: Path | None = None) -> Found:
 
 
 def cached(name: str, folder: Path | None = None) -> Path | None:
-    """The kept file of a model, or `None`. Hashed again only if its size or time has changed since.
+    """The kept file of a model, or `None`; of `NANO` the folder of its two.
+
+    It is hashed again only if its size or time has changed since.
 
     Raises:
         ChecksumMismatch: it is not what was pulled.
     """
+    if name == NANO:
+        return built_in("detector").parent
     path = (folder or default_folder()) / f"{name}.onnx"
     record = _read_record(path)
     if record is None or not path.is_file():
@@ -136,6 +167,8 @@ def pull(name: str, folder: Path | None = None, *, url: str | None = None, progr
         ChecksumMismatch: it is not what the zoo says, or not what came the first time.
     """
     known = entry(name)
+    if name == NANO:
+        return built_in("detector").parent
     folder = folder or default_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -204,7 +237,12 @@ def remove(name: str, folder: Path | None = None, *, forget: bool = False) -> bo
         name: of the model.
         folder: that it is kept in.
         forget: also forget its checksum, so that the next download is trusted anew.
+
+    Raises:
+        ConfigError: it is part of the package.
     """
+    if name == NANO:
+        raise ConfigError(f"{NANO} is part of the package, and goes with it")
     target = (folder or default_folder()) / f"{entry(name).name}.onnx"
     there = target.exists()
     target.unlink(missing_ok=True)

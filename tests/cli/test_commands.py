@@ -41,10 +41,11 @@ def test_the_demo_without_a_screen_writes_a_video_and_its_score(command, tmp_pat
         assert sum(1 for _ in container.decode(video=0)) == 60
 
 
-def test_the_calibration_network_knows_one_person(command):
-    code, _, err = command("demo", "--people", 2)
-    assert code == 2
-    assert "calibration network" in err
+def test_the_demo_shows_several_people(command, tmp_path: Path):
+    code, _, err = command("demo", "--people", 3, "--seconds", 1, "--json", tmp_path / "poses.jsonl")
+    assert code == 0
+    assert float(err.split("% of")[0].split()[-1]) > 85
+    assert len((tmp_path / "poses.jsonl").read_text().splitlines()) == 30
 
 
 def test_the_doctor_reports_and_tests(command):

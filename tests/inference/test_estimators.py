@@ -187,15 +187,32 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("choice", "message"),
         [
-            ({}, "a model is missing"),
-            ({"detector": "rtmdet"}, "a pose model is missing"),
-            ({"pose": "simcc"}, "a detector is missing"),
             ({"model": "rtmo", "pose": "simcc"}, "not both"),
+            ({"model": "rtmo", "detector": "rtmdet"}, "not both"),
+            ({"model": "streampose-nano", "pose": "simcc"}, "not both"),
         ],
     )
-    def test_incomplete_or_contradictory(self, models, choice: dict, message: str):
+    def test_contradictory(self, models, choice: dict, message: str):
         with pytest.raises(ConfigError, match=message):
-            load_estimator(ModelChoice(**{place: models[kind] for place, kind in choice.items()}))
+            load_estimator(ModelChoice(**{place: models.get(kind, kind) for place, kind in choice.items()}))
+
+    @pytest.mark.parametrize(
+        ("choice", "names"),
+        [
+            ({}, ("nano-detector", "nano-keypoints")),
+            ({"model": "streampose-nano"}, ("nano-detector", "nano-keypoints")),
+            ({"detector": "rtmdet"}, ("rtmdet", "nano-keypoints")),
+            ({"pose": "simcc"}, ("nano-detector", "simcc")),
+            ({"detector": "streampose-nano", "pose": "simcc"}, ("nano-detector", "simcc")),
+        ],
+    )
+    def test_nano_stands_in_for_what_is_not_named(self, models, choice: dict, names: tuple[str, str]):
+        chosen = {place: models.get(kind, kind) for place, kind in choice.items()}
+        estimator = load_estimator(ModelChoice(**chosen))
+        detector, pose = estimator.describe().split(" + ")
+        assert detector.startswith(f"{names[0]}.onnx")
+        assert pose.startswith(f"{names[1]}.onnx")
+        estimator.close()
 
     @pytest.mark.parametrize(
         ("choice", "message"),

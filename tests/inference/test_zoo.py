@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_download import BODY, SHA, Server, archive, server  # noqa: F401 - the fixture
 
-from streampose.errors import ChecksumMismatch, DownloadError, ModelNotFound
+from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, ModelNotFound
 from streampose.inference import zoo
 from streampose.inference.family import FAMILIES
 from streampose.skeletons import SKELETONS
@@ -17,6 +17,8 @@ from streampose.skeletons import SKELETONS
 def test_every_entry_is_complete_and_honest():
     assert len(zoo.entries()) >= 20
     for entry in zoo.entries().values():
+        if entry.name == zoo.NANO:
+            continue
         assert entry.family in FAMILIES
         assert entry.kind in {"detector", "keypoints", "one-stage"}
         assert entry.skeleton is None or entry.skeleton in SKELETONS
@@ -50,6 +52,14 @@ def test_a_path_is_a_path_and_a_name_must_be_pulled(tmp_path: Path):
         zoo.find("rtmos", tmp_path)
     with pytest.raises(ModelNotFound, match="no model file at"):
         zoo.find("models/rtmo.onnx", tmp_path)
+
+
+def test_nano_is_part_of_the_package(tmp_path: Path):
+    files = [zoo.find(zoo.NANO, tmp_path, kind=kind).path for kind in ("detector", "keypoints")]
+    assert all(file.stat().st_size <= 4_000_000 for file in files)
+    assert zoo.cached(zoo.NANO, tmp_path) == zoo.pull(zoo.NANO, tmp_path) == files[0].parent
+    with pytest.raises(ConfigError, match="part of the package"):
+        zoo.remove(zoo.NANO, tmp_path)
 
 
 def test_pull_finds_and_keeps(server: Server, tmp_path: Path):  # noqa: F811

@@ -62,7 +62,7 @@ def test_training_learns_and_goes_on_where_it_stopped(work: Path, tmp_path: Path
 
 def test_from_labels_to_models_that_load(work: Path, monkeypatch: pytest.MonkeyPatch):
     small = tuple(
-        nano.Stage(s.name, s.pose, (48, 64) if s.pose else (64, 64), 2, 8, 1e-3, s.start) for s in nano.RECIPE
+        nano.Stage(s.name, s.pose, (48, 64) if s.pose else (64, 64), 2, 8, 1e-3, start=s.start) for s in nano.RECIPE
     )
     monkeypatch.setattr(nano, "RECIPE", small)
     call(monkeypatch, "--work", work, "train", "--loaders", 0, "--device", "cpu")

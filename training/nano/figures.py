@@ -22,7 +22,7 @@ def draw_figures(folder: Path, labels: Path, count: int) -> None:
     photos = []
     for number in range(count):
         rng = np.random.default_rng(number)
-        sizes = [(416, 234), (312, 416), (416, 312)]
+        sizes = [(640, 360), (480, 640), (640, 480)]
         width, height = sizes[int(rng.integers(3))]
         source = SyntheticSource(
             people=int(rng.integers(1, 5)), width_px=width, height_px=height, seed=FIRST_SEED + number, live=False

@@ -42,11 +42,15 @@ class PoseTask:
     """The key-point model's examples, loss and measure.
 
     Args:
+        album: to learn from.
+        check: held out.
         size: width and height of a crop.
+        strength: how often crops are turned, damaged, hidden and moved elsewhere, 1 = as often as is good for long
+            training; a little less in the end lets the network settle on pictures as they are.
     """
 
-    def __init__(self, album: Album, check: Album, size: tuple[int, int]) -> None:
-        self.size = size
+    def __init__(self, album: Album, check: Album, size: tuple[int, int], strength: float = 1.0) -> None:
+        self.size, self._strength = size, strength
         self._album, self._check = album, check
         self._people, self._shares = _people(album)
 
@@ -96,7 +100,7 @@ class PoseTask:
 
     def _example(self, page: Page, person: Person, rng: np.random.Generator) -> Crop:
         image, points, box = page.image, person.points.copy(), person.box
-        if rng.random() < 0.12 and (mask := body_mask(points, image.shape[:2])) is not None:
+        if rng.random() < 0.12 * self._strength and (mask := body_mask(points, image.shape[:2])) is not None:
             image = self._elsewhere(image, mask, rng)
         sure = points[:, 2] > 0.3
         if rng.random() < 0.35 and sure.sum() >= 8:
@@ -117,7 +121,7 @@ class PoseTask:
             extent = box[2:] - box[:2]
             box[side] += extent[side % 2] * at * (1 if side < 2 else -1)
             image, points, box = _cut(image, points, box)
-        angle = float(np.clip(rng.normal(0, 22), -60, 60)) if rng.random() < 0.6 else 0.0
+        angle = float(np.clip(rng.normal(0, 22), -60, 60)) if rng.random() < 0.6 * self._strength else 0.0
         scale = float(np.exp(np.clip(rng.normal(0, 0.2), -0.45, 0.4)))
         shift = np.clip(rng.normal(0, 0.06, 2), -0.15, 0.15)
         crop = self._crop(image, points, box, angle, scale, shift)
@@ -125,8 +129,11 @@ class PoseTask:
             crop.image = crop.image[:, ::-1]
             crop.points = crop.points[MIRROR].copy()
             crop.points[:, 0] = 1 - 1 / self.size[0] - crop.points[:, 0]
-        crop.image = np.ascontiguousarray(degraded(lit(crop.image, rng), rng))
-        if rng.random() < 0.3:
+        crop.image = lit(crop.image, rng)
+        if rng.random() < self._strength:
+            crop.image = degraded(crop.image, rng)
+        crop.image = np.ascontiguousarray(crop.image)
+        if rng.random() < 0.3 * self._strength:
             self._hide(crop, rng)
         return crop
 

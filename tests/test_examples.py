@@ -1,0 +1,53 @@
+"""The examples run, as their first lines say, on drawn figures or a short clip."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(folder: Path, name: str, *arguments: str) -> str:
+    command = [sys.executable, "-X", "dev", "-W", "error", EXAMPLES / name, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=160, height=96, pix_fmt="yuv420p")
+        for level in range(12):
+            frame = av.VideoFrame.from_ndarray(np.full((96, 160, 3), 20 * level, np.uint8), "bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def test_three_lines(tmp_path: Path, clip: Path):
+    assert len(run(tmp_path, "three_lines.py", str(clip)).splitlines()) == 12
+
+
+def test_files_to_video(tmp_path: Path, clip: Path):
+    assert "clip 12 frames" in run(tmp_path, "files_to_video.py", str(clip))
+    with av.open(str(tmp_path / "clip.poses.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 12
+
+
+def test_custom_sink(tmp_path: Path):
+    out = run(tmp_path, "custom_sink.py")
+    assert out.startswith("watching figures, 1280×720")
+    assert out.endswith("done\n")
+
+
+def test_rtsp_to_json_says_what_failed(tmp_path: Path):
+    out = run(tmp_path, "rtsp_to_json.py", "rtsp://127.0.0.1:9/none")
+    assert out.startswith("cam1 failed")

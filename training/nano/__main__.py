@@ -19,12 +19,14 @@ from pathlib import Path
 import cv2
 import torch
 
+from streampose.inference.zoo import built_in
 from training.nano.album import Album
 from training.nano.box_task import BoxTask
 from training.nano.export import export_boxes, export_pose, quantise
 from training.nano.figures import draw_figures
 from training.nano.label import label
-from training.nano.pose_task import PoseTask
+from training.nano.pose_task import PoseTask, normal
+from training.nano.restore import restore
 from training.nano.trainer import Plan, Task, load_network, train
 
 
@@ -51,6 +53,8 @@ RECIPE = (
     Stage("boxes-small", False, (224, 224), 3_000, 32, 2e-3, start="pose-small"),
     Stage("boxes", False, (320, 320), 700, 32, 1e-3, start="boxes-small"),
 )
+FINAL = ("pose", "boxes")
+"""What is exported."""
 # A photo of COCO's kind is looked at as often as this many of athletes: there are few, and they are what users have.
 RARE, OFTEN = 8.0, 1000
 
@@ -73,6 +77,7 @@ def main() -> None:
     three.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     three.add_argument("--only", choices=[stage.name for stage in RECIPE], help="one stage")
     three.add_argument("--longer", type=float, default=1.0, help="times as many steps, for those who have a GPU")
+    three.add_argument("--tune", action="store_true", help="go on from the nano that ships, not from nothing")
     three.add_argument("--loaders", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     steps.add_parser("export", help="write the ONNX files")
     arguments = parser.parse_args()
@@ -84,14 +89,17 @@ def main() -> None:
         draw_figures(work / "figures", work / "labels" / "figures.jsonl", arguments.count)
     elif arguments.step == "train":
         for stage in RECIPE:
-            if arguments.only in {None, stage.name}:
+            if arguments.only in {None, stage.name} and (stage.name in FINAL or not arguments.tune):
                 plan = Plan(
                     steps=round(stage.steps * arguments.longer), batch=stage.batch, rate=stage.rate,
                     device=arguments.device, loaders=arguments.loaders,
                 )  # fmt: skip
                 start = None if stage.start is None else _checkpoint(work, stage.start)
+                task = _task(stage, work)
+                if arguments.tune:
+                    start = _shipped(stage, task, work)
                 print(f"stage {stage.name}: {plan.steps} steps of {plan.batch}", flush=True)
-                train(_task(stage, work), plan, _checkpoint(work, stage.name), start=start)
+                train(task, plan, _checkpoint(work, stage.name), start=start)
     else:
         _export(work)
 
@@ -103,6 +111,15 @@ def _detector(text: str) -> tuple[Path, int | None]:
 
 def _checkpoint(work: Path, stage: str) -> Path:
     return work / f"{stage}.pt"
+
+
+def _shipped(stage: Stage, task: Task, work: Path) -> Path:
+    """The weights of the package's own model, as a checkpoint to begin with."""
+    network, file = task.network(), work / f"{stage.name}-shipped.pt"
+    pictures = normal(next(task.batches(64, seed=0))[0])
+    restore(network, built_in("keypoints" if stage.pose else "detector"), pictures)
+    torch.save({"average": network.state_dict()}, file)
+    return file
 
 
 def _task(stage: Stage, work: Path) -> Task:
@@ -122,7 +139,7 @@ def _task(stage: Stage, work: Path) -> Task:
 
 def _export(work: Path) -> None:
     for stage in RECIPE:
-        if stage.name not in {"pose", "boxes"}:
+        if stage.name not in FINAL:
             continue
         task = _task(stage, work)
         network = load_network(task, _checkpoint(work, stage.name))

@@ -60,6 +60,19 @@ def test_training_learns_and_goes_on_where_it_stopped(work: Path, tmp_path: Path
     assert "tensors taken over" in capsys.readouterr().out
 
 
+def test_the_nano_that_ships_is_a_beginning(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    (tmp_path / "labels").symlink_to(work / "labels")
+    monkeypatch.setattr(nano, "RECIPE", tuple(nano.Stage(s.name, s.pose, s.size, 1, 8, 1e-5) for s in nano.RECIPE[::2]))
+    call(monkeypatch, "--work", tmp_path, "train", "--tune", "--loaders", 0, "--device", "cpu")
+    lines = capsys.readouterr().out.splitlines()
+    rights = [float(line.split("held out ")[1].split()[0]) for line in lines if "held out" in line]
+    # The figures are of a kind that it has learned from: from nothing, one step would give next to nothing right.
+    assert len(rights) == 2
+    assert min(rights) > 0.3
+
+
 def test_from_labels_to_models_that_load(work: Path, monkeypatch: pytest.MonkeyPatch):
     small = tuple(
         nano.Stage(s.name, s.pose, (48, 64) if s.pose else (64, 64), 2, 8, 1e-3, start=s.start) for s in nano.RECIPE

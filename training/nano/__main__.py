@@ -54,7 +54,7 @@ RECIPE = (
     Stage("boxes", False, (320, 320), 700, 32, 1e-3, start="boxes-small"),
 )
 FINAL = ("pose", "boxes")
-"""What is exported."""
+"""What is exported; the stages before them may begin with the nano that ships."""
 # A photo of COCO's kind is looked at as often as this many of athletes: there are few, and they are what users have.
 RARE, OFTEN = 8.0, 1000
 
@@ -89,14 +89,14 @@ def main() -> None:
         draw_figures(work / "figures", work / "labels" / "figures.jsonl", arguments.count)
     elif arguments.step == "train":
         for stage in RECIPE:
-            if arguments.only in {None, stage.name} and (stage.name in FINAL or not arguments.tune):
+            if arguments.only in {None, stage.name}:
                 plan = Plan(
                     steps=round(stage.steps * arguments.longer), batch=stage.batch, rate=stage.rate,
                     device=arguments.device, loaders=arguments.loaders,
                 )  # fmt: skip
                 start = None if stage.start is None else _checkpoint(work, stage.start)
                 task = _task(stage, work)
-                if arguments.tune:
+                if arguments.tune and stage.name not in FINAL:
                     start = _shipped(stage, task, work)
                 print(f"stage {stage.name}: {plan.steps} steps of {plan.batch}", flush=True)
                 train(task, plan, _checkpoint(work, stage.name), start=start)
@@ -114,7 +114,7 @@ def _checkpoint(work: Path, stage: str) -> Path:
 
 
 def _shipped(stage: Stage, task: Task, work: Path) -> Path:
-    """The weights of the package's own model, as a checkpoint to begin with."""
+    """The weights of the nano that ships, as a checkpoint to begin with."""
     network, file = task.network(), work / f"{stage.name}-shipped.pt"
     pictures = normal(next(task.batches(64, seed=0))[0])
     restore(network, built_in("keypoints" if stage.pose else "detector"), pictures)

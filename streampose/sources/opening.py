@@ -11,8 +11,10 @@ from streampose.errors import ConfigError, SourceNotFound, redact
 from streampose.sources.camera import CameraSource
 from streampose.sources.file import FileSource
 from streampose.sources.images import IMAGE_SUFFIXES, ImagesSource
+from streampose.sources.live_media import LiveMedia
 from streampose.sources.network import NetworkSource
 from streampose.sources.paced import Paced
+from streampose.sources.reconnect import Reconnecting
 from streampose.sources.source import Source
 from streampose.sources.synthetic import SyntheticSource
 
@@ -23,7 +25,7 @@ _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DO
 _RECORDINGS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts"})
 
 
-def open_source(text: str, *, live: bool | None = None) -> Source:
+def open_source(text: str, *, live: bool | None = None, reconnect: bool = True) -> Source:
     """The source that a text means; it is not opened yet.
 
     ====================================  ==========================================================
@@ -38,6 +40,7 @@ def open_source(text: str, *, live: bool | None = None) -> Source:
         text: as above.
         live: `True` plays a recording at its own speed, dropping what is not taken in time; `False` asks for every
             frame, which a camera cannot give; `None` = as the source is by nature.
+        reconnect: open cameras and network streams again when they go away.
 
     Raises:
         ConfigError: the text is not understood, or cannot be had this way.
@@ -48,6 +51,8 @@ def open_source(text: str, *, live: bool | None = None) -> Source:
         raise ConfigError(
             f"{redact(text)} is live: it cannot wait for every frame to be processed (leave out --offline)"
         )
+    if reconnect and isinstance(source, LiveMedia) and source.live:
+        return Reconnecting(source)
     return Paced(source) if live and not source.live else source
 
 

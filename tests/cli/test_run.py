@@ -142,7 +142,7 @@ def test_sources_that_nobody_answers_for(command, models):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code, _, err = command("run", f"rtsp://user:secret@127.0.0.1:{port}/x", *models, "--quiet")
+    code, _, err = command("run", f"rtsp://user:secret@127.0.0.1:{port}/x", *models, "--quiet", "--no-reconnect")
     assert (code, err.count("\n")) == (1, 1)
     assert "refused the connection" in err
     assert "secret" not in err

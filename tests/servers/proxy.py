@@ -18,7 +18,7 @@ class Proxy:
     """Forwards TCP; understands enough of RTSP to damage RTP packets in it, and to lose those of UDP.
 
     `flip` and `lose` are the share of RTP packets with flipped bits (over TCP), or that are lost (over UDP); `blank`
-    makes all payloads zero.
+    makes all payloads zero; `clock_s` is added to the camera's clock.
     """
 
     def __init__(self, port: int) -> None:
@@ -26,9 +26,9 @@ class Proxy:
         self._random = random.Random(0)
         self.flip = self.lose = 0.0
         self.blank = False
+        self.clock_s = 0.0
         self.passed = self.flipped = self.lost = 0
         self._writers: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
-        self._udp: list[asyncio.DatagramTransport] = []
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
         self._flows.set()
@@ -72,8 +72,6 @@ class Proxy:
             for pair in list(self._writers):
                 for writer in pair:
                     writer.transport.abort()
-            for transport in self._udp:
-                transport.close()
             for task in asyncio.all_tasks():
                 if task is not asyncio.current_task():
                     task.cancel()
@@ -103,15 +101,24 @@ class Proxy:
             return
         pair = (writer, far_writer)
         self._writers.add(pair)
-        await asyncio.gather(self._up(reader, far_writer), self._down(far_reader, writer), return_exceptions=True)
-        self._writers.discard(pair)
+        relays: list[asyncio.DatagramTransport] = []
+        up, down = self._up(reader, far_writer, relays), self._down(far_reader, writer)
+        try:
+            await asyncio.gather(up, down, return_exceptions=True)
+        finally:
+            self._writers.discard(pair)
+            for relay in relays:
+                relay.close()
 
-    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _up(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, relays: list[asyncio.DatagramTransport]
+    ) -> None:
         try:
             while data := await reader.read(65536):
                 await self._flows.wait()
                 if match := CLIENT_PORTS.search(data):
-                    ports = [await self._relay(int(port)) for port in match.groups()]
+                    relays += [await self._relay(int(port)) for port in match.groups()]
+                    ports = [relay.get_extra_info("sockname")[1] for relay in relays[-2:]]
                     data = data.replace(match[0], b"client_port=%d-%d" % tuple(ports))
                 writer.write(data)
                 await writer.drain()
@@ -139,6 +146,9 @@ class Proxy:
 
     def _damaged(self, packet: bytearray) -> bytearray:
         self.passed += 1
+        if self.clock_s:
+            ticks = int.from_bytes(packet[4:8]) + round(self.clock_s * 90_000)
+            packet[4:8] = (ticks % 2**32).to_bytes(4)
         if self.blank:
             packet[12:] = bytes(len(packet) - 12)
         if self._random.random() < self.flip and len(packet) > 20:
@@ -147,7 +157,7 @@ class Proxy:
                 packet[self._random.randrange(14, len(packet))] ^= self._random.randrange(1, 256)
         return packet
 
-    async def _relay(self, port: int) -> int:
+    async def _relay(self, port: int) -> asyncio.DatagramTransport:
         """A UDP port that forwards to the client's, and loses some."""
         proxy = self
 
@@ -163,5 +173,4 @@ class Proxy:
                     self.transport.sendto(data, ("127.0.0.1", port))
 
         transport, _ = await self._loop.create_datagram_endpoint(Relay, local_addr=("127.0.0.1", 0))
-        self._udp.append(transport)
-        return transport.get_extra_info("sockname")[1]
+        return transport

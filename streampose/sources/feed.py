@@ -65,6 +65,8 @@ class Feed:
         self._error: Exception | None = None
         self._stopped = self._ended = self._finished = False
         self._wants_key = False
+        # The monotonic moment of media time 0, of a stream that is paced.
+        self._origin: float | None = None
         self.dropped_packets = 0
         """Packets that were given up because the decoder was too far behind."""
         self.last_at = time.monotonic()
@@ -128,6 +130,7 @@ class Feed:
         with self._changed:
             self._stopped = True
             self._packets.clear()
+            self._error = None
             self._changed.notify_all()
             container = None
             if self._finished:  # else the thread closes it
@@ -171,21 +174,14 @@ class Feed:
             # Packets may still be decoded, so the taker closes the container, unless it has left before.
             closing, self._container = self._stopped, None if self._stopped else container
             self._changed.notify_all()
+        del error  # its traceback holds this frame
         if closing:
             container.close()
 
     def _read(self, container: InputContainer, video: VideoStream) -> None:
-        # A server of HLS gives whole segments: what comes in bulk is handed on in its own time.
-        paced, origin = container.format.name == "hls", None
+        paced = container.format.name == "hls"
         for packet in container.demux(video):
-            now = time.monotonic()
-            if paced and packet.dts is not None and packet.time_base:
-                time_s = float(packet.dts * packet.time_base)
-                if origin is None or not -_LONGEST_WAIT_S < origin + time_s - now < _LONGEST_WAIT_S:
-                    origin = now - time_s
-                with self._changed:
-                    self._changed.wait_for(lambda: self._stopped, max(0.0, origin + time_s - now))
-                now = max(now, origin + time_s)
+            now = self._due(packet) if paced else time.monotonic()
             arrival = Arrival(at=now, wall_time_s=_wall_time_s(packet))
             with self._changed:
                 if self._stopped:
@@ -193,6 +189,19 @@ class Feed:
                 self.last_at = now
                 self._keep(packet, arrival)
                 self._changed.notify_all()
+
+    def _due(self, packet: Packet[VideoStream]) -> float:
+        """Wait until its time: a server of HLS gives whole segments, and what comes in bulk is no live picture."""
+        now = time.monotonic()
+        if packet.dts is None or not packet.time_base:
+            return now
+        time_s = float(packet.dts * packet.time_base)
+        if self._origin is None or abs(self._origin + time_s - now) > _LONGEST_WAIT_S:
+            self._origin = now - time_s
+        due = self._origin + time_s
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped, max(0.0, due - now))
+        return max(now, due)
 
     def _keep(self, packet: Packet[VideoStream], arrival: Arrival) -> None:
         if len(self._packets) >= _MAX_PACKETS:

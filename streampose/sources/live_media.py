@@ -20,9 +20,6 @@ from streampose.sources.timeline import Timeline
 
 __all__ = ["LiveMedia"]
 
-# A camera that promises a frame every ten seconds is not stalled after five.
-_FRAMES_TO_MISS = 3
-
 
 class LiveMedia(MediaSource):
     """A `MediaSource` that a `Feed` listens to, as long as it is `live`. The subclasses say what an error means.
@@ -125,19 +122,16 @@ class LiveMedia(MediaSource):
             yield from super()._packets(container, video)
             return
         video.codec_context.copy_opaque = True
-        rate = video.average_rate
-        patience_s = max(self._stall_s, _FRAMES_TO_MISS / float(rate) if rate else 0.0)
         feed.start(video)
         while True:
-            until = self._waiting_since + patience_s
+            until = self._waiting_since + self._stall_s
             packet = feed.take(until)
             if packet is Silence.ENDED:
                 return
-            if packet is Silence.LATE or time.monotonic() > until:
+            if isinstance(packet, Silence) or time.monotonic() > until:
                 if feed.last_at < self._waiting_since:
-                    raise SourceTimeout(f"{self._name} went silent for {patience_s:g} s")
-                raise SourceStalled(f"{self._name} sends, but no picture could be made of it for {patience_s:g} s")
-            assert isinstance(packet, Packet)
+                    raise SourceTimeout(f"{self._name} went silent for {self._stall_s:g} s")
+                raise SourceStalled(f"{self._name} sends, but no picture could be made of it for {self._stall_s:g} s")
             self._index += feed.dropped_packets - self._dropped
             self._dropped = feed.dropped_packets
             yield packet

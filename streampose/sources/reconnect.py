@@ -105,7 +105,8 @@ class Reconnecting:
         try:
             return self._up()
         except SourceError as error:
-            info = self._again(error)
+            away = error
+        info = self._again(away)
         if info is None:
             raise Disconnected("closed before it was there")
         return info
@@ -117,15 +118,17 @@ class Reconnecting:
             SourceError: of a kind that no waiting helps against.
         """
         while not self._stop.is_set():
+            frame, lost = None, None
             try:
                 frame = self.source.read()
             except SourceError as error:
-                if self._stop.is_set() or self._again(error) is None:
-                    return None
-                continue
-            finally:
-                self._count()
-            return None if frame is None else self._placed(frame)
+                # Not opened again in here: this error would be the context of the next one, and so on without end.
+                lost = error
+            self._count()
+            if lost is None:
+                return None if frame is None else self._placed(frame)
+            if self._stop.is_set() or self._again(lost) is None:
+                return None
         return None
 
     def interrupt(self) -> None:
@@ -157,7 +160,7 @@ class Reconnecting:
         self.link.state, self.link.cause = LinkState.UP, None
         return info
 
-    def _again(self, error: SourceError) -> StreamInfo | None:
+    def _again(self, error: SourceError | None) -> StreamInfo | None:
         """Open it again after this error; `None` = interrupted.
 
         Raises:
@@ -165,13 +168,13 @@ class Reconnecting:
         """
         began, tries, link = time.monotonic(), 0, self.link
         first = not self._worked
-        if not first:
+        if not first and error is not None:
             link.lost[error.cause] += 1
             if began - self._up_since >= self._backoff.healthy_s:
                 self._waits = 0
         while True:
             self.source.close()
-            if self._stop.is_set():
+            if self._stop.is_set() or error is None:
                 return None
             link.state, link.cause = LinkState.CONNECTING if first else LinkState.LOST, error.cause
             self._check(error, time.monotonic() - began)
@@ -180,6 +183,8 @@ class Reconnecting:
                 log.warning("%s: %s (%s): %s", self._stream, what, error.cause, redact(str(error)))
             else:
                 log.debug("%s: still away (%s): %s", self._stream, error.cause, redact(str(error)))
+            # Its traceback holds this frame, and what was open in others: let go of it before the next one.
+            error = None
             if self._stop.wait(self._backoff.wait_s(self._waits)):
                 return None
             self._waits += 1

@@ -18,7 +18,7 @@ class Proxy:
     """Forwards TCP; understands enough of RTSP to damage RTP packets in it, and to lose those of UDP.
 
     `flip` and `lose` are the share of RTP packets with flipped bits (over TCP), or that are lost (over UDP); `blank`
-    makes all payloads zero; `clock_s` is added to the camera's clock.
+    makes all pictures zeroes; `clock_s` is added to the camera's clock.
     """
 
     def __init__(self, port: int) -> None:
@@ -150,7 +150,7 @@ class Proxy:
             ticks = int.from_bytes(packet[4:8]) + round(self.clock_s * 90_000)
             packet[4:8] = (ticks % 2**32).to_bytes(4)
         if self.blank:
-            packet[12:] = bytes(len(packet) - 12)
+            packet[14:] = bytes(max(0, len(packet) - 14))  # not the header of a NAL unit, and of its fragment
         if self._random.random() < self.flip and len(packet) > 20:
             self.flipped += 1
             for _ in range(3):

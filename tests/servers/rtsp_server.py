@@ -8,8 +8,9 @@ import argparse
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--address", default="127.0.0.1")
@@ -18,6 +19,7 @@ parser.add_argument("--codec", choices=["h264", "h265", "mjpeg"], default="h264"
 parser.add_argument("--size", default="160x120")
 parser.add_argument("--rate", type=int, default=30)
 parser.add_argument("--gop", type=int, default=15)
+parser.add_argument("--udp-only", action="store_true")
 parser.add_argument("--user")
 parser.add_argument("--password")
 arguments = parser.parse_args()
@@ -42,6 +44,8 @@ factory.set_launch(
     f"framerate={arguments.rate}/1 ! {encoder} name=pay0 pt={payload} )"
 )
 factory.set_shared(True)
+if arguments.udp_only:
+    factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
 if arguments.user is not None:
     auth = GstRtspServer.RTSPAuth()
     token = GstRtspServer.RTSPToken()

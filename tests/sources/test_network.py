@@ -65,6 +65,16 @@ def test_an_rtsp_camera(open_server: RtspServer, transport: str):
 
 
 @rtsp
+def test_a_camera_that_has_udp_only():
+    server = RtspServer("--udp-only")
+    camera = source(server.url(), transport="auto")
+    camera.open("cam")
+    assert all(camera.read() is not None for _ in range(10))
+    camera.close()
+    server.kill()
+
+
+@rtsp
 def test_passwords(locked_server: RtspServer):
     camera = source(f"rtsp://user:secret@127.0.0.1:{locked_server.port}/live")
     camera.open("cam")

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
+import psutil
 import pytest
 from fakes import FakeEstimator, frame, picture
 from hypothesis import given
 from hypothesis import strategies as st
+from servers.hls import HlsServer
 from servers.proxy import Proxy
 from servers.rtsp import RtspServer, has_gstreamer
 from servers.web import GarbageServer, MjpegServer
@@ -493,6 +497,69 @@ def test_mjpeg_over_http():
         seen.until(lambda: seen.epoch == 1)
         seen.more(20)
     server.stop()
+
+
+def test_hls_comes_in_its_own_time(tmp_path: Path):
+    server = HlsServer(tmp_path)
+    time.sleep(1.5)
+    with watch(server.url) as seen:
+        seen.more(90)
+    server.close()
+    at = [at for at, _ in seen.frames]
+    media_s = seen.frames[-1][1].time_s - seen.frames[0][1].time_s
+    assert at[-1] - at[0] == pytest.approx(media_s, abs=0.5)
+    assert max(b - a for a, b in pairwise(at)) < 0.5
+    assert seen.epoch == 0
+
+
+def test_the_name_service_is_away_for_a_while(monkeypatch: pytest.MonkeyPatch):
+    server = MjpegServer()
+    real, off = socket.getaddrinfo, threading.Event()
+
+    def getaddrinfo(*arguments, **options):
+        if off.is_set():
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with watch(f"http://127.0.0.1:{server.port}/video") as seen:
+        seen.more()
+        off.set()
+        server.stop()
+        seen.until(lambda: seen.source.link.cause == "no host", 3)
+        server = MjpegServer(server.port)
+        off.clear()
+        seen.until(lambda: seen.epoch == 1)
+    off.set()
+    with pytest.raises(HostNotFound, match="Temporary failure"):
+        Reconnecting(NetworkSource(f"http://127.0.0.1:{server.port}/video")).open("cam")
+    server.stop()
+
+
+@rtsp
+def test_a_camera_whose_clock_jumps(proxy: Proxy):
+    with watch(through(proxy)) as seen:
+        seen.more()
+        for hours in (5, -3, 0):
+            proxy.clock_s = hours * 3600.0
+            seen.more(20)
+    assert seen.epoch == 0
+    assert seen.frames[-1][1].time_s - seen.frames[0][1].time_s < 10
+
+
+@rtsp
+def test_nothing_is_left_behind(server: RtspServer):
+    process = psutil.Process()
+    with watch(server.url(userinfo="me:secret@")) as seen:
+        seen.more()
+    time.sleep(0.3)
+    files = process.num_fds()
+    for _ in range(10):
+        with watch(server.url()) as seen:
+            seen.more()
+    time.sleep(0.3)
+    assert process.num_fds() <= files
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("streampose")]
 
 
 def test_a_server_that_sends_garbage():

@@ -17,15 +17,14 @@ CLIENT_PORTS = re.compile(rb"client_port=(\d+)-(\d+)")
 class Proxy:
     """Forwards TCP; understands enough of RTSP to damage RTP packets in it, and to lose those of UDP.
 
-    `flip` and `lose` are the share of RTP packets with flipped bits (over TCP), or that are lost (over UDP); `blank`
-    makes all pictures zeroes; `clock_s` is added to the camera's clock.
+    `flip` and `lose` are the share of RTP packets with flipped bits (over TCP), or that are lost (over UDP);
+    `clock_s` is added to the camera's clock.
     """
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._random = random.Random(0)
         self.flip = self.lose = 0.0
-        self.blank = False
         self.clock_s = 0.0
         self.passed = self.flipped = self.lost = 0
         self._writers: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
@@ -72,9 +71,10 @@ class Proxy:
             for pair in list(self._writers):
                 for writer in pair:
                     writer.transport.abort()
-            for task in asyncio.all_tasks():
-                if task is not asyncio.current_task():
-                    task.cancel()
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
         self._call(change)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -149,8 +149,6 @@ class Proxy:
         if self.clock_s:
             ticks = int.from_bytes(packet[4:8]) + round(self.clock_s * 90_000)
             packet[4:8] = (ticks % 2**32).to_bytes(4)
-        if self.blank:
-            packet[14:] = bytes(max(0, len(packet) - 14))  # not the header of a NAL unit, and of its fragment
         if self._random.random() < self.flip and len(packet) > 20:
             self.flipped += 1
             for _ in range(3):

@@ -24,6 +24,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 return
             picture[:] = i % 256
             data = cv2.imencode(".jpg", picture)[1].tobytes()
+            if self.server.ruined:  # type: ignore[attr-defined]
+                data = os.urandom(len(data))
             try:
                 self.wfile.write(
                     b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(data), data)
@@ -39,7 +41,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
-    stopping = False
+    stopping = ruined = False
 
 
 class MjpegServer:
@@ -50,6 +52,10 @@ class MjpegServer:
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
+
+    def ruin(self, ruined: bool) -> None:
+        """Parts come as before, but what is in them is no picture."""
+        self._server.ruined = ruined
 
     def stop(self) -> None:
         self._server.stopping = True

@@ -1,6 +1,6 @@
 """What faults of a camera or its network cost: every row a real server on loopback, and a fault that is made.
 
-    python benchmarks/faults.py [--rounds 50] [--only NAME] [--json benchmarks/results/faults.json]
+    python benchmarks/faults.py [--rounds 50] [--only NAME,…] [--json benchmarks/results/faults.json]
 
 A pipeline runs two streams: the one that gets the faults, and a bystander from a server of its own. For each fault:
 what the link says it was lost by; how soon after the server (or the network) is back the first result is delivered;
@@ -294,7 +294,7 @@ class Table:
         await self._row(name, lambda: opening(url))
 
     async def _row(self, name: str, measure: Callable[[], Awaitable[dict[str, Any]]]) -> None:
-        if self._only and self._only not in name:
+        if self._only and not any(part in name for part in self._only.split(",")):
             return
         row = self.rows[name] = await measure()
         # A thread that was left in FFmpeg ends with FFmpeg's own timeout.
@@ -412,13 +412,15 @@ def show(row: dict[str, Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--only")
+    parser.add_argument("--only", help="rows whose names hold one of these, comma-separated")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if not has_gstreamer():
         print("GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
         return 2
     rows = asyncio.run(faults(arguments.rounds, arguments.only))
+    if arguments.json and arguments.only and arguments.json.exists():  # the other rows stay
+        rows = json.loads(arguments.json.read_text())["faults"] | rows
     if arguments.json:
         arguments.json.write_text(
             json.dumps({"machine": machine(), "faults": rows}, indent=2, ensure_ascii=False) + "\n"

@@ -270,11 +270,11 @@ def no_dns() -> Iterator[Callable[[bool], None]]:
 class Table:
     """The rows, and the servers that they need."""
 
-    def __init__(self, stack: AsyncExitStack, rounds: int, only: str | None) -> None:
+    def __init__(self, stack: AsyncExitStack, rounds: int, only: str | None, path: Path | None) -> None:
         self.rows: dict[str, Any] = {}
         self.rounds = rounds
         self.quick = max(2, rounds // 10)
-        self._stack, self._only = stack, only
+        self._stack, self._only, self._path = stack, only, path
         self._process = psutil.Process()
         self._bystander = self.server("--gop", "30", "--size", "320x240").url()
         self.one = self.server("--gop", "30")
@@ -303,6 +303,10 @@ class Table:
         row |= {"threads left": threads, "files": self._process.num_fds()}
         row |= {"rss MB": round(self._process.memory_info().rss / 1e6, 1)}
         print(f"{name:<42} {show(row)}", flush=True)
+        if self._path is not None:  # after every row: the others of an earlier run stay
+            there = json.loads(self._path.read_text())["faults"] if self._path.exists() else {}
+            text = json.dumps({"machine": machine(), "faults": there | {name: row}}, indent=2, ensure_ascii=False)
+            self._path.write_text(text + "\n")
 
 
 async def server_faults(table: Table) -> None:
@@ -381,9 +385,9 @@ async def openings(table: Table) -> None:
             await table.open(f"at first: garbage ({scheme})", f"{scheme}://127.0.0.1:{noise.port}/x")
 
 
-async def faults(rounds: int, only: str | None) -> dict[str, Any]:
+async def faults(rounds: int, only: str | None, path: Path | None) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
-        table = Table(stack, rounds, only)
+        table = Table(stack, rounds, only, path)
         await server_faults(table)
         await network_faults(table, stack)
         await garbage(table)
@@ -418,13 +422,7 @@ def main() -> int:
     if not has_gstreamer():
         print("GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
         return 2
-    rows = asyncio.run(faults(arguments.rounds, arguments.only))
-    if arguments.json and arguments.only and arguments.json.exists():  # the other rows stay
-        rows = json.loads(arguments.json.read_text())["faults"] | rows
-    if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"machine": machine(), "faults": rows}, indent=2, ensure_ascii=False) + "\n"
-        )
+    rows = asyncio.run(faults(arguments.rounds, arguments.only, arguments.json))
     slow = [
         name
         for name, row in rows.items()

@@ -73,18 +73,26 @@ def test_the_nano_that_ships_is_a_beginning(
     assert min(rights) > 0.3
 
 
-def test_from_labels_to_models_that_load(work: Path, monkeypatch: pytest.MonkeyPatch):
+def test_from_labels_to_models_that_load(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     small = tuple(
         nano.Stage(s.name, s.pose, (48, 64) if s.pose else (64, 64), 2, 8, 1e-3, start=s.start) for s in nano.RECIPE
     )
     monkeypatch.setattr(nano, "RECIPE", small)
     call(monkeypatch, "--work", work, "train", "--loaders", 0, "--device", "cpu")
     call(monkeypatch, "--work", work, "export")
+    out = capsys.readouterr().out
     files = {name: work / f"nano-{name}.onnx" for name in ("detector", "keypoints")}
     for file in files.values():
-        model = onnx.load(file)
-        assert any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-        assert file.stat().st_size < 4_000_000
+        int8 = file.with_stem(f"{file.stem}-int8")
+        assert int8.stat().st_size < 4_000_000
+        assert any(node.op_type == "QuantizeLinear" for node in onnx.load(int8).graph.node)
+        # What ships is the one that the export says has won.
+        winner = "int8" if f"{file.name} is the int8 one" in out else "float32"
+        assert file.read_bytes() == file.with_stem(f"{file.stem}-{winner}").read_bytes()
+        measured = [line.rpartition("held out ")[2] for line in out.splitlines() if f"{file.stem}-" in line]
+        assert len(measured) == 2
     picture = SyntheticSource(live=False, width_px=320, height_px=240).render(0)
     for suffix in ("", "-float32"):
         chosen = {name: work / f"nano-{name}{suffix}.onnx" for name in files}

@@ -2,7 +2,8 @@
 
 from streampose.batching.batcher import Batcher, Inferred, Lane
 from streampose.batching.cost import BatchCost, Load
-from streampose.batching.policy import BatchPolicy, Decision, FixedBatch, LatencyBatch, Take, Wait, Waiting
+from streampose.batching.latency import LatencyBatch
+from streampose.batching.policy import BatchPolicy, Decision, FixedBatch, Take, Wait, Waiting
 
 __all__ = [
     "BatchCost",

@@ -173,15 +173,16 @@ class _LiveLines:
 def _summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> str:
     lines = []
     for name, figures in snapshot.streams.items():
-        outcome = reports[name].outcome
+        outcome, info = reports[name].outcome, reports[name].info
         if outcome is Outcome.FAILED and not figures.delivered:
             continue  # its error says it all
         ended = outcome.value if outcome else "not run"
         fps = figures.delivered / snapshot.elapsed_s if snapshot.elapsed_s > 0 else 0.0
         drops = f", {figures.dropped_total} dropped" if figures.dropped_total else ""
+        decode = f", decode: {info.decoder}" if info and (info.hwaccel or info.hwaccel_note) else ""
         lines.append(
             f"{name}: {ended} after {figures.delivered} frames{drops}, {fps:.1f} fps, "
-            f"latency p50 {_ms(figures.latency_p50_s)} p99 {_ms(figures.latency_p99_s)}"
+            f"latency p50 {_ms(figures.latency_p50_s)} p99 {_ms(figures.latency_p99_s)}{decode}"
         )
     engine = snapshot.engine
     if engine.batches:

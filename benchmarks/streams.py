@@ -3,8 +3,10 @@
     python benchmarks/streams.py [--assets DIR] [--streams 8] [--seconds 10] [--rounds 3]
 
 Eight 30 fps streams of figures drawn beforehand, 640×360, are played live through one pipeline with a budget of 200 ms.
-Beside it, in the same rounds, ONNX Runtime alone runs the same models on ready tensors in the three ways that a CPU
-offers; the best is the bound. Asked for, with `LatencyBatch`: delivered ≥ 0.9 of the bound, p99 ≤ 200 ms, Jain's index
+ONNX Runtime alone runs the same models on ready tensors, in the ways that a CPU offers, right before and right after
+each run, because shared machines drift; the best way of the two moments' mean is that run's bound, and ratios of a run
+and its bound are compared. On a machine that others use, too, a second of the clock is not the same for two threads and
+for twenty; so the ratio is also given for a second of CPU time (`of_alone_cpu`), and both must hold. Asked for, with `LatencyBatch`: delivered ≥ 0.9 of the bound, p99 ≤ 200 ms, Jain's index
 ≥ 0.98, and memory that stays flat. `FixedBatch(8)` is there for contrast.
 """
 
@@ -15,8 +17,11 @@ import asyncio
 import json
 import statistics
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -56,15 +61,37 @@ def play(choice: ModelChoice, loop: Looped, policy: BatchPolicy, streams: int, s
     return figures
 
 
-def row(figures: list[Figures], best_fps: float) -> dict[str, float]:
-    """Medians over the rounds; the worst p99 and the worst growth of memory."""
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Frames for a second of the clock, and for a second of CPU time."""
+
+    wall: float
+    cpu: float
+
+
+def timed(measure: Callable[[], float], frames: int) -> Rate:
+    cpu = time.process_time()
+    wall = measure()
+    return Rate(wall, frames / (time.process_time() - cpu))
+
+
+def mean(a: Rate, b: Rate) -> Rate:
+    return Rate((a.wall + b.wall) / 2, (a.cpu + b.cpu) / 2)
+
+
+def row(figures: list[Figures], bounds: list[Rate]) -> dict[str, float]:
+    """Medians over the rounds; the worst of what must hold in each."""
+    pairs = list(zip(figures, bounds, strict=True))
     return {
         "fps": round(statistics.median(f.fps for f in figures), 1),
-        "of_bound": round(statistics.median(f.fps for f in figures) / best_fps, 3),
+        "alone_fps": round(statistics.median(b.wall for b in bounds), 1),
+        "of_alone": round(statistics.median(f.fps / b.wall for f, b in pairs), 3),
+        "of_alone_cpu": round(statistics.median(f.fps / (f.cores_used or 1.0) / b.cpu for f, b in pairs), 3),
         "p50_ms": round(statistics.median(f.latency_s["p50"] for f in figures) * 1000, 1),
         "p99_ms": round(statistics.median(f.latency_s["p99"] for f in figures) * 1000, 1),
         "p99_worst_ms": round(max(f.latency_s["p99"] for f in figures) * 1000, 1),
         "jain": round(min(jain(list(f.delivered.values())) for f in figures), 4),
+        "batch": round(statistics.median(mean_batch(f) for f in figures), 1),
         "dropped": round(statistics.median(f.lost for f in figures), 3),
         "busy": round(statistics.median(f.busy for f in figures), 3),
         "cores_used": round(statistics.median(f.cores_used or 0.0 for f in figures), 2),
@@ -72,12 +99,16 @@ def row(figures: list[Figures], best_fps: float) -> dict[str, float]:
     }
 
 
+def mean_batch(figures: Figures) -> float:
+    return sum(size * n for size, n in figures.batches.items()) / max(1, sum(figures.batches.values()))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     assets = Path(__file__).parents[2] / "shared" / "assets"
     parser.add_argument("--assets", type=Path, default=assets, help="folder with models/")
     parser.add_argument("--streams", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--people", type=int, default=1, help="figures in each picture")
     parser.add_argument("--only", help="run only the pair whose name has this in it")
@@ -99,34 +130,44 @@ def main() -> int:
         work = Work(loop.pictures, detector, pose)
         ways = {
             f"batch {batch}, {sessions} × {threads} threads": (sessions, threads, batch)
-            for sessions, threads, batch in ((1, cores, 1), (1, cores, 4), (cores, 1, 4), (cores, 1, 8))
+            for sessions, threads, batch in ((1, cores, 4), (cores, 1, 1), (cores, 1, 4), (cores, 1, 8))
         }
-        measures = {}
+        measures: dict[str, Callable[[], Rate]] = {}
         for way, (sessions, threads, batch) in ways.items():
             once = bound(work, sessions=sessions, threads=threads, batch=batch)
-            # As long as a fifth of a run, so that one hiccup does not decide.
-            frames = round(once() * arguments.seconds / 5)
-            measures[way] = bound(work, sessions=sessions, threads=threads, batch=batch, frames=frames)
-        alone: dict[str, list[float]] = {way: [] for way in ways}
+            once()
+            frames = max(8 * sessions, round(once() * 1.2))  # a good second
+            longer = bound(work, sessions=sessions, threads=threads, batch=batch, frames=frames)
+            measures[way] = partial(timed, longer, frames)
         played: dict[str, list[Figures]] = {policy: [] for policy in POLICIES}
+        bounds: dict[str, list[Rate]] = {policy: [] for policy in POLICIES}
+        wins: Counter[str] = Counter()
         for i in range(arguments.rounds):
-            for way, measure in measures.items():
-                alone[way].append(measure())
+            before = {way: measure() for way, measure in measures.items()}
             for policy, make in POLICIES.items():
                 played[policy].append(play(choice, loop, make(), arguments.streams, arguments.seconds))
+                after = {way: measure() for way, measure in measures.items()}
+                means = {way: mean(before[way], after[way]) for way in ways}
+                best = max(means, key=lambda way: means[way].wall)
+                wins[best] += 1
+                # Of all ways the best in each respect: no choice of ours makes the bound low.
+                bounds[policy].append(Rate(means[best].wall, max(m.cpu for m in means.values())))
+                before = after
             print(f"{name}: round {i + 1} of {arguments.rounds} done", file=sys.stderr, flush=True)
-        medians = {way: statistics.median(values) for way, values in alone.items()}
-        best = max(medians, key=medians.__getitem__)
-        print(f"\n{name}: ONNX Runtime alone {medians[best]:.1f} fps ({best})")
-        rows = {policy: row(figures, medians[best]) for policy, figures in played.items()}
+        rows = {policy: row(figures, bounds[policy]) for policy, figures in played.items()}
+        print(f"\n{name} (alone best at {wins.most_common(1)[0][0]})")
         for policy, values in rows.items():
             print(f"  {policy:<22} " + ", ".join(f"{key} {value:g}" for key, value in values.items()))
             for words in diagnose(played[policy][-1]):
                 print(f"    • {words}")
         ours = rows["LatencyBatch(200 ms)"]
-        met = ours["of_bound"] >= 0.9 and ours["p99_ms"] <= BUDGET_S * 1000 and ours["jain"] >= 0.98
+        met = (
+            min(ours["of_alone"], ours["of_alone_cpu"]) >= 0.9
+            and ours["p99_ms"] <= BUDGET_S * 1000
+            and ours["jain"] >= 0.98
+        )
         reached &= met and ours["rss_growth_mb"] < 20
-        report[name] = {"alone_fps": {way: round(fps, 1) for way, fps in medians.items()}, **rows}
+        report[name] = {"alone_best": dict(wins), **rows}
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
     return 0 if reached else 1

@@ -152,7 +152,8 @@ def _decode_bound(f: Figures) -> str | None:
 def _small_batches(f: Figures) -> str | None:
     if not f.overloaded or f.busy < _BUSY or f.largest_batch > 2 or f.max_batch <= 2 or f.budget_s is None:
         return None
-    if _hopeless(f) is not None:
+    # A frame waits for about one batch before its own: if two of twice the size still fit, the budget is no limit.
+    if _hopeless(f) is not None or (f.batch_s is not None and 4 * f.batch_s < f.budget_s):
         return None
     took = "" if f.batch_s is None else f" (a batch takes {_ms(f.batch_s)})"
     return (

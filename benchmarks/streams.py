@@ -6,8 +6,10 @@ Eight 30 fps streams of figures drawn beforehand, 640×360, are played live thro
 ONNX Runtime alone runs the same models on ready tensors, in the ways that a CPU offers, right before and right after
 each run, because shared machines drift; the best way of the two moments' mean is that run's bound, and ratios of a run
 and its bound are compared. On a machine that others use, too, a second of the clock is not the same for two threads and
-for twenty; so the ratio is also given for a second of CPU time (`of_alone_cpu`), and both must hold. Asked for, with `LatencyBatch`: delivered ≥ 0.9 of the bound, p99 ≤ 200 ms, Jain's index
-≥ 0.98, and memory that stays flat. `FixedBatch(8)` is there for contrast.
+for twenty; so the ratio is also given for a second of CPU time (`of_alone_cpu`), and both must hold.
+
+Asked for, with `LatencyBatch`: delivered ≥ 0.9 of the bound, p99 ≤ 200 ms, Jain's index ≥ 0.98, and memory that stays
+flat. `FixedBatch(8)` is there for contrast.
 """
 
 from __future__ import annotations

@@ -64,7 +64,10 @@ def restore(network: nn.Module, file: Path, pictures: Tensor) -> None:
 
 def _tensors(file: Path) -> dict[str, Tensor]:
     """Every weight of the file as float, also those kept as whole numbers and a scale."""
-    raw = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in onnx.load(file).graph.initializer}
+    raw = {
+        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        for tensor in onnx.load(file).graph.initializer
+    }
     out = dict(raw)
     for name, whole in raw.items():
         plain = name.removesuffix("_quantized")

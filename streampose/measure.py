@@ -317,7 +317,7 @@ class Measurement:
         if frames := after.frames - before.frames:
             inside = {name: (s - begin.stages_s.get(name, 0.0)) / frames for name, s in end.stages_s.items()}
             # The estimator's own "decode" is that of the model's outputs.
-            stages |= {"outputs" if name == "decode" else name: s for name, s in inside.items()}
+            stages |= {"outputs" if name == "decode" else name: s for name, s in inside.items() if s > 0}
             if (rest := (after.busy_s - before.busy_s) / frames - sum(inside.values())) > 0:
                 stages["other" if inside else "infer"] = rest
         if finish.count:

@@ -86,7 +86,7 @@ CASES: dict[str, tuple[Figures, str]] = {
         replace(FILE, stages_s={"preprocess": 0.008, "crop": 0.002}),
         "resizing and cropping take 41% of the engines' time",
     ),
-    "below the bound": (replace(FILE, bound_fps=160.0), "reaches 0.50 of what ONNX Runtime alone does here (160 fps)"),
+    "below the bound": (replace(FILE, bound_fps=160.0), "0.50 of what ONNX Runtime alone does here (160 fps): 59%"),
     "at the limit": (FILE, "engine-bound: the engines are busy 97% of the time, 0.94 of what"),
     "late": (
         replace(LIVE, latency_s={"p99": 0.25}, on_time=0.9),
@@ -122,8 +122,49 @@ def test_no_advice_against_itself():
     assert not any("budget" in line or "overloaded" in line for line in diagnose(replace(FILE, dropped={"x": 700})))
     assert not any("hwaccel" in line for line in diagnose(replace(FILE, reading=1.0, busy=0.1, decoder="none")))
     # Where even one frame is too slow, a longer budget for larger batches is no advice.
+    # Where others take the CPU, the rate of the engines alone says nothing of the pipeline.
+    shared = diagnose(replace(FILE, bound_fps=160.0, cores_used=1.0))
+    assert not any("ONNX Runtime alone" in line for line in shared)
+    assert any("other processes" in line for line in shared)
+    # A budget that would allow twice the batch twice over is not what keeps batches small.
+    assert not any("batch never above" in line for line in diagnose(replace(LIVE, batches={1: 500}, batch_s=0.03)))
     hopeless = diagnose(replace(LIVE, batches={1: 100}, batch_s=0.4, latency_s={"p99": 0.5}))
     assert not any("batch never above" in line or "p99" in line for line in hopeless)
+
+
+SHARE, SECONDS = st.floats(0, 1), st.floats(0, 1e4)
+
+
+@given(
+    figures=st.builds(
+        Figures,
+        live=st.booleans(),
+        budget_s=st.none() | st.floats(1e-3, 10),
+        elapsed_s=SECONDS,
+        captured=st.integers(0, 10_000),
+        delivered=st.dictionaries(st.text(max_size=3), st.integers(0, 10_000), min_size=1, max_size=4),
+        dropped=st.dictionaries(st.text(max_size=3), st.integers(0, 10_000), max_size=2),
+        on_time=st.none() | SHARE,
+        latency_s=st.dictionaries(st.sampled_from(["p50", "p99"]), SECONDS),
+        stages_s=st.dictionaries(st.sampled_from(["decode", "preprocess", "detect", "finish"]), SECONDS),
+        reading=SHARE,
+        source_fps=st.none() | SECONDS,
+        busy=SHARE,
+        batches=st.dictionaries(st.integers(1, 32), st.integers(1, 1000)),
+        max_batch=st.integers(1, 32),
+        batch_s=st.none() | SECONDS,
+        on_gpu=st.booleans(),
+        bound_fps=st.none() | SECONDS,
+        gpu=st.none() | st.just(GPU),
+        cores=st.integers(1, 64),
+        cores_used=st.none() | st.floats(0, 64),
+        rss_growth_mb=st.none() | st.floats(-1e4, 1e4),
+    )
+)
+def test_whatever_was_measured_something_is_said_of_it(figures: Figures):
+    words = diagnose(figures)
+    assert words
+    assert all(line and "\n" not in line and "nan" not in line.split() for line in words)
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=64))

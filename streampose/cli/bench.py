@@ -23,7 +23,7 @@ from streampose.diagnosis import Figures
 from streampose.errors import ConfigError, redact
 from streampose.inference import zoo
 from streampose.inference.bound import EngineRate, engine_rate
-from streampose.inference.engine import EngineOptions
+from streampose.inference.engine import EngineOptions, provider_report
 from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimators
 from streampose.measure import Measurement
 from streampose.sources import Looped, Source, SyntheticSource, open_source
@@ -38,7 +38,7 @@ def bench(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="[SOURCE]",
+            metavar="SOURCE",
             help="As for run. Drawn figures (the default) are drawn beforehand, so that drawing is not measured.",
         ),
     ] = "synthetic:",
@@ -123,9 +123,10 @@ def bench(
     code = asyncio.run(_run(measurement, None if frames else seconds or _DEFAULT_S))
     rate = _alone(choice, options, measurement) if bound and code != 130 and measurement.pictures else None
     figures = measurement.figures(bound_fps=None if rate is None else rate.fps, on_gpu=on_gpu, gpu_unused=gpu_unused)
-    console.print(draw(figures, rate, measurement.gauges.gpu_unknown, title=_title(source, measurement, figures)))
+    gpu_unknown = measurement.gauges.gpu_unknown if on_gpu else gpu_unused or provider_report()["cuda"] or "not used"
+    console.print(draw(figures, rate, gpu_unknown, title=_title(source, measurement, figures)))
     if json is not None:
-        _write(json, as_json(figures, rate, measurement.gauges.gpu_unknown))
+        _write(json, as_json(figures, rate, gpu_unknown))
     failed = [(name, report.error) for name, report in measurement.reports.items() if report.error is not None]
     for name, error in failed:
         fail(redact(f"{name}: {error}"))

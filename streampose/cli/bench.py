@@ -110,14 +110,16 @@ def bench(
     say(f"[dim]{estimators[0].describe()}{f' × {len(estimators)} sessions' if len(estimators) > 1 else ''}[/dim]")
     gpu_unused = estimators[0].describe().partition("the GPU is not used: ")[2]
     on_gpu = estimators[0].on_gpu
+    # The first second (queues fill, the cost is learned) does not count, but of a file it may be all there is.
+    endless = live or all(isinstance(s, Looped) for s in sources.values())
+    warm_up = endless and frames is None and (seconds or _DEFAULT_S) >= 5
     measurement = Measurement(
         sources,
         estimators,
         LatencyBatch(parse_seconds(budget), max_frames=batch or 16) if live else FixedBatch(batch or 4),
         live=live,
         frames=frames,
-        # By time, the first second (queues fill, the cost is learned) does not count; by frames, every one does.
-        warm_up_s=1.0 if frames is None and (seconds or _DEFAULT_S) >= 5 else 0.0,
+        warm_up_s=1.0 if warm_up else 0.0,
         track=track,
     )
     code = asyncio.run(_run(measurement, None if frames else seconds or _DEFAULT_S))

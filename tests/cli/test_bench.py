@@ -37,6 +37,12 @@ def test_figures_of_a_file(command, models, clip: Path, tmp_path: Path):  # noqa
     assert any("only 30 frames" in line for line in report["diagnosis"])
 
 
+def test_a_short_file_counts_from_its_first_frame(command, models, clip: Path):  # noqa: F811
+    code, stdout, _ = command("bench", clip, *models, "--no-bound", "--seconds", 60, "--json", "-")
+    assert code == 0
+    assert json.loads(stdout)["figures"]["captured"] == 30
+
+
 def test_live_streams_of_drawn_figures(command, models):  # noqa: F811
     code, stdout, err = command(
         "bench",

@@ -175,7 +175,7 @@ def _overload(f: Figures) -> str | None:
 def _idle(f: Figures) -> str | None:
     if not f.live or f.busy > _IDLE or f.overloaded or not f.source_fps or not f.busy:
         return None
-    more = int(len(f.delivered) * 0.9 / f.busy)
+    more = int(len(f.delivered) * 0.9 / max(f.busy, 0.01))
     room = f": about {more} such streams would fit" if more > len(f.delivered) else ""
     return f"engine idle {1 - f.busy:.0%}: the sources give only {f.source_fps:.0f} fps{room}"
 
@@ -199,7 +199,7 @@ def _finish_bound(f: Figures) -> str | None:
 
 def _preprocess(f: Figures) -> str | None:
     share = f.stages_s.get("preprocess", 0.0) + f.stages_s.get("crop", 0.0)
-    if not f.frames or f.busy < _BUSY or share < 0.3 * f.engine_s:
+    if not f.frames or not f.engine_s or f.busy < _BUSY or share < 0.3 * f.engine_s:
         return None
     return f"resizing and cropping take {share / f.engine_s:.0%} of the engines' time ({_ms(share)} a frame)"
 

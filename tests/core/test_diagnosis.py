@@ -132,7 +132,7 @@ def test_no_advice_against_itself():
     assert not any("batch never above" in line or "p99" in line for line in hopeless)
 
 
-SHARE, SECONDS = st.floats(0, 1), st.floats(0, 1e4)
+SHARE, SECONDS, NAME = st.floats(0, 1), st.floats(0, 1e4), st.text("ab-1", max_size=3)
 
 
 @given(
@@ -142,8 +142,8 @@ SHARE, SECONDS = st.floats(0, 1), st.floats(0, 1e4)
         budget_s=st.none() | st.floats(1e-3, 10),
         elapsed_s=SECONDS,
         captured=st.integers(0, 10_000),
-        delivered=st.dictionaries(st.text(max_size=3), st.integers(0, 10_000), min_size=1, max_size=4),
-        dropped=st.dictionaries(st.text(max_size=3), st.integers(0, 10_000), max_size=2),
+        delivered=st.dictionaries(NAME, st.integers(0, 10_000), min_size=1, max_size=4),
+        dropped=st.dictionaries(NAME, st.integers(0, 10_000), max_size=2),
         on_time=st.none() | SHARE,
         latency_s=st.dictionaries(st.sampled_from(["p50", "p99"]), SECONDS),
         stages_s=st.dictionaries(st.sampled_from(["decode", "preprocess", "detect", "finish"]), SECONDS),

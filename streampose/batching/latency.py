@@ -102,9 +102,8 @@ class LatencyBatch:
         fps = sum(1 / period for period, _ in self._streams.values() if period > 0)
         people = sum(w.people for w in live) / len(live)
         # A frame may have to wait for a batch before it gets into one: half of the budget each.
-        return fps / (
-            self._engines * self.cost.best_rate(min(self.max_frames, self.cost.reach), self.budget_s / 2, people)
-        )
+        within_s = sum(w.deadline - w.captured_at for w in live) / len(live) / 2
+        return fps / (self._engines * self.cost.best_rate(min(self.max_frames, self.cost.reach), within_s, people))
 
     def _best(self, now: float, frames: Sequence[Waiting], load: float) -> list[Waiting]:
         """The first batch of the best plan, from frames in the order of their claim."""

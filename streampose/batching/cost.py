@@ -73,7 +73,7 @@ class BatchCost:
     def predict(self, load: Load) -> float:
         """Expected seconds, > 0."""
         hope = _HOPE if self.observed - self._last.get(load.frames, self.observed) > _FORGOTTEN else 1.0
-        return self._usual(load) * self._shape.get(load.frames, 1.0) * self.speed * hope
+        return max(self._usual(load) * self._shape.get(load.frames, 1.0) * self.speed * hope, 1e-5)
 
     @property
     def reach(self) -> int:

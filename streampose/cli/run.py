@@ -156,7 +156,7 @@ def run(
     session = Session(
         streams=streams,
         choice=choice,
-        options=EngineOptions(device=device, threads=threads, cache_dir=zoo.default_folder() / "tensorrt"),
+        options=EngineOptions(device=device, threads=threads, cache_dir=zoo.default_folder() / "engine"),
         budget_s=parse_seconds(budget),
         batch=batch,
         stop_after_s=seconds,

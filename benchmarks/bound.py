@@ -36,6 +36,8 @@ class Work:
                 crops.extend(to_blob(batch, kpt_card, np.dtype(np.float32)))
         self.frames = len(self.people)
         estimator.close()
+        if not crops:
+            raise ValueError("nobody is in these pictures: the key-point model would have nothing to do")
         self._blobs, self._crops = np.stack(blobs), np.stack(crops)
 
     def sessions(self, threads: int) -> tuple[ort.InferenceSession, ort.InferenceSession]:

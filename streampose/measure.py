@@ -12,94 +12,21 @@ from typing import Any
 
 from streampose.batching import BatchPolicy
 from streampose.diagnosis import Figures
-from streampose.frame import Frame, Image, StreamInfo
+from streampose.frame import Image
 from streampose.gauges import Gauges
 from streampose.inference.engine import available_cores
 from streampose.inference.estimator import Estimator
+from streampose.meter import Metered, Watch
 from streampose.metrics import Histogram, Place, Snapshot
 from streampose.pipeline import Pipeline
-from streampose.result import Result
 from streampose.sources import Paced
 from streampose.sources.source import Source
 from streampose.streams import Stream, StreamReport
 from streampose.tracking import Tracker
 
-__all__ = ["Measurement", "Metered"]
+__all__ = ["Measurement"]
 
 _TICK_S = 0.2
-_SAMPLES = 32
-
-
-class Metered:
-    """A source that says how long its reads take, ends after so many frames, and keeps a few pictures.
-
-    Args:
-        source: what is measured.
-        frames: how many to give; `None` = all.
-    """
-
-    def __init__(self, source: Source, *, frames: int | None = None) -> None:
-        self.live = source.live
-        self._source = source
-        self._frames = math.inf if frames is None else frames
-        self.reads = 0
-        self.wall_s = 0.0
-        self.cpu_s = 0.0
-        self.pictures: list[Image] = []
-
-    def open(self, stream: str) -> StreamInfo:
-        """Open it."""
-        return self._source.open(stream)
-
-    def read(self) -> Frame | None:
-        """The next frame, timed."""
-        if self.reads >= self._frames:
-            return None
-        wall, cpu = time.perf_counter(), time.thread_time()
-        frame = self._source.read()
-        self.wall_s += time.perf_counter() - wall
-        self.cpu_s += time.thread_time() - cpu
-        if frame is not None:
-            if self.reads % 10 == 0 and len(self.pictures) < _SAMPLES:
-                self.pictures.append(frame.image)
-            self.reads += 1
-        return frame
-
-    def close(self) -> None:
-        """Close it."""
-        self._source.close()
-
-
-class _Watch:
-    """A sink that times what comes."""
-
-    wants_picture = False
-
-    def __init__(self, budget_s: float | None) -> None:
-        self._budget_s = math.inf if budget_s is None else budget_s
-        self.counting = True
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self.latency, self.wait, self.finish = Histogram(), Histogram(), Histogram()
-        self.on_time = 0
-
-    def open(self, stream: str, info: StreamInfo) -> None:
-        """Nothing to open."""
-
-    def write(self, result: Result) -> None:
-        """Count one."""
-        if not self.counting:
-            return
-        timing = result.timing
-        self.latency.add(timing.latency_s)
-        self.wait.add(max(0.0, timing.taken_at - timing.captured_at))
-        self.finish.add(max(0.0, timing.delivered_at - timing.inferred_at))
-        self.on_time += timing.latency_s <= self._budget_s
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +68,7 @@ class Measurement:
         self._meters = {name: Metered(source, frames=frames) for name, source in sources.items()}
         self.live = live or any(meter.live for meter in self._meters.values())
         self._budget_s = policy.budget_s if self.live and math.isfinite(policy.budget_s) else None
-        self._watches = [_Watch(self._budget_s) for _ in self._meters]
+        self._watches = [Watch(self._budget_s) for _ in self._meters]
         self._estimators, self._policy, self._warm_up_s = list(estimators), policy, warm_up_s
         streams = [
             Stream(

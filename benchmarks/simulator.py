@@ -76,13 +76,13 @@ class Speed:
         self._done = np.concatenate([[0.0], np.cumsum(np.diff(self._starts) * self._speeds[:-1])])
         self.fastest = float(self._speeds.max())
 
-    def work(self, t: float) -> float:
-        i = int(np.searchsorted(self._starts, t, "right")) - 1
-        return float(self._done[i] + (t - self._starts[i]) * self._speeds[i])
+    def work(self, t: np.ndarray | float) -> np.ndarray:
+        i = np.searchsorted(self._starts, t, "right") - 1
+        return self._done[i] + (t - self._starts[i]) * self._speeds[i]
 
     def end(self, start: float, work_s: float) -> float:
         """When this much work is done that is begun at `start`."""
-        done = self.work(start) + work_s
+        done = float(self.work(start)) + work_s
         i = int(np.searchsorted(self._done, done, "right")) - 1
         return float(self._starts[i] + (done - self._done[i]) / self._speeds[i])
 
@@ -291,36 +291,66 @@ class _Simulation:
                 self.fresh[i] += latency_s <= budget_s + 1e-9
 
 
-def bound(scenario: Scenario, max_frames: int) -> int:
+def bound(scenario: Scenario, max_frames: int, *, blind: bool = False) -> int:
     """More fresh frames than these no schedule can give, even one that knows the future.
 
     Of the frames that count, the most that fit when each needs no more than its best share of a batch's work:
 
     - a batch has at most `max_frames`, at most two of each stream (its lane holds no more), its work fits into the
       budget at the machine's highest speed, and its frames all exist: so many are captured within what of the budget
-      the batch leaves;
-    - of these sizes, the best ``cost(n) / n`` is a frame's least work;
+      the batch leaves. Of these sizes, the best ``cost(n) / n`` is a frame's least work;
     - engines may stop and go on at any time, each frame is worked on between its capture and its deadline only, the
       oldest first (with one budget for all, and equal works, nothing gives more);
-    - where people cost, the cheapest frames are taken, in the time that there is altogether.
+    - where people cost, the frames with the fewest are taken, in the time that there is altogether;
+    - no stream gives more than its lane and its credits let through (`_let_through`).
+
+    Args:
+        scenario: with one budget for all.
+        max_frames: of the policies compared.
+        blind: only over schedules that do not choose frames by how many people they show: a batch of n then costs what
+            n frames drawn by lot cost on average.
     """
     s = scenario
-    when = np.sort(np.concatenate(s.arrivals_s))
-    when = when[when >= s.warm_s]
-    people = np.sort(np.concatenate([p[a >= s.warm_s] for a, p in zip(s.arrivals_s, s.people, strict=True)]))
-    least = math.inf
+    counted = [a >= s.warm_s for a in s.arrivals_s]
+    when = np.concatenate([a[c] for a, c in zip(s.arrivals_s, counted, strict=True)])
+    order = np.argsort(when, kind="stable")
+    when = when[order]
+    people = np.concatenate([p[c] for p, c in zip(s.people, counted, strict=True)])[order]
+    least, least_people = math.inf, 0 if blind else int(people.min())
+    drawn = np.random.default_rng(0).choice(people, (200, max_frames)).cumsum(axis=1)
     for n in range(1, min(max_frames, WAITING * len(s.arrivals_s)) + 1):
-        rest_s = s.budget_s - s.cost(n, 0) / s.speed.fastest
-        if rest_s >= 0 and (n == 1 or (len(when) >= n and np.min(when[n - 1 :] - when[: 1 - n or None]) <= rest_s)):
-            least = min(least, s.cost(n, 0) / n)
+        rest_s = s.budget_s - s.cost(n, n * least_people) / s.speed.fastest
+        if rest_s >= 0 and (n == 1 or (len(when) >= n and np.min(when[n - 1 :] - when[: 1 - n]) <= rest_s)):
+            work = np.mean([s.cost(n, int(p)) for p in drawn[:, n - 1]]) if blind else s.cost(n, 0)
+            least = min(least, float(work) / n)
     if math.isinf(least):
         return 0
     # Oldest first, preemptive: `free` is the work done by when the engines have finished the frames so far.
     fits, free = 0, 0.0
-    for t in when:
-        end = max(free, s.engines * s.speed.work(t)) + least + s.cost.per_person_s * people[0]
-        if end <= s.engines * s.speed.work(t + s.budget_s) + 1e-12:
-            fits, free = fits + 1, end
-    total = s.engines * (s.speed.work(float(when[-1]) + s.budget_s) - s.speed.work(s.warm_s))
-    by_work = int(np.searchsorted(np.cumsum(least + s.cost.per_person_s * people), total, "right"))
-    return min(fits, by_work)
+    each = least + s.cost.per_person_s * least_people
+    for start, end in zip(s.engines * s.speed.work(when), s.engines * s.speed.work(when + s.budget_s), strict=True):
+        if (done := max(free, start) + each) <= end + 1e-12:
+            fits, free = fits + 1, done
+    total = s.engines * float(s.speed.work(when[-1] + s.budget_s) - s.speed.work(s.warm_s))
+    works = np.full(len(people), least) if blind else least + s.cost.per_person_s * np.sort(people)
+    by_work = int(np.searchsorted(np.cumsum(works), total, "right"))
+    shortest_s = s.cost(1, least_people) / s.speed.fastest
+    passing = sum(_let_through(a, s.warm_s, s.budget_s, shortest_s) for a in s.arrivals_s)
+    return min(fits, by_work, passing)
+
+
+def _let_through(arrivals_s: np.ndarray, warm_s: float, budget_s: float, batch_s: float) -> int:
+    """How many frames of one stream could be fresh if it had all engines for itself.
+
+    A frame is dropped when the second one after it comes and it is not taken yet; it has to be taken a batch before its
+    deadline; and it holds one of the stream's credits for a batch.
+    """
+    frames = arrivals_s[arrivals_s >= warm_s]
+    overtaken = np.append(frames[WAITING:], [math.inf] * WAITING)[: len(frames)]
+    held, through = [-math.inf] * CREDITS, 0
+    for t, dropped in zip(frames, overtaken, strict=True):
+        start = max(t, held[0])
+        if start <= min(dropped, t + budget_s - batch_s) + 1e-12:
+            held = [*held[1:], start + batch_s]
+            through += 1
+    return through

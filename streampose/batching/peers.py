@@ -111,14 +111,16 @@ class DeferredBatch:
         """Drop what is lost, then wait as long as the first deadline allows."""
         if not waiting:
             return Wait()
-        lost = tuple(w for w in waiting if self._is_lost(now, w))
+        # Only where a single frame with most people would be late is it worth asking for the very frame.
+        soon = now + self.cost.predict(Load(frames=1, people=max(w.people for w in waiting)))
+        lost = {w: None for w in waiting if w.deadline < soon and self._is_lost(now, w)}
         taken: list[Waiting] = []
         for frame in (w for w in waiting if w not in lost):
             if len(taken) == self.max_frames or (taken and now > self._latest([*taken, frame])):
                 break
             taken.append(frame)
         if lost or not taken:
-            return Take(frames=(), drop=lost)
+            return Take(frames=(), drop=tuple(lost))
         whole = len(taken) == self.max_frames or len(taken) < len(waiting)
         until = self._latest([*taken, taken[-1]])
         if whole or not more or now >= until:

@@ -105,6 +105,14 @@ def run(
         typer.Option(min=1, help="Frames in a batch: exactly (files), at most (live).", rich_help_panel=_FLOW),
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so long.", rich_help_panel=_FLOW)] = None,
+    hwaccel: Annotated[
+        str,
+        typer.Option(
+            help="What decodes: none (software), auto, or a device (cuda, videotoolbox, d3d11va, …); software takes "
+            "over what it cannot.",
+            rich_help_panel=_FLOW,
+        ),
+    ] = "none",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Find the people and their key points in every stream.
@@ -137,7 +145,7 @@ def run(
     streams = [
         Stream(
             name=name,
-            source=open_source(text, live=live),
+            source=open_source(text, live=live, hwaccel=hwaccel),
             sinks=outputs.sinks(name),
             tracker=Tracker() if track or smooth else None,
             smoother=OneEuro() if smooth else None,

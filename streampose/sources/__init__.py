@@ -3,6 +3,7 @@
 from streampose.sources.camera import CameraSource, camera_names
 from streampose.sources.file import FileSource
 from streampose.sources.images import ImagesSource
+from streampose.sources.looped import Looped
 from streampose.sources.network import NetworkSource
 from streampose.sources.opening import open_source
 from streampose.sources.paced import Paced
@@ -13,6 +14,7 @@ __all__ = [
     "CameraSource",
     "FileSource",
     "ImagesSource",
+    "Looped",
     "NetworkSource",
     "Paced",
     "Source",

@@ -10,7 +10,8 @@ import av
 
 from streampose.errors import Disconnected, SourceError, SourceNotFound, SourceUnauthorized, SourceUnsupported
 from streampose.frame import StreamInfo
-from streampose.sources.media import MediaSource, words
+from streampose.sources.hwaccel import words
+from streampose.sources.media import MediaSource
 
 __all__ = ["CameraSource", "camera_names"]
 

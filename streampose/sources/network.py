@@ -18,7 +18,8 @@ from streampose.errors import (
     SourceUnsupported,
 )
 from streampose.frame import StreamInfo
-from streampose.sources.media import MediaSource, words
+from streampose.sources.hwaccel import SOFTWARE, words
+from streampose.sources.media import MediaSource
 
 __all__ = ["NetworkSource"]
 
@@ -36,17 +37,27 @@ class NetworkSource(MediaSource):
         transport: of RTSP: ``tcp`` (goes through firewalls and loses nothing) or ``udp`` (a little fresher).
         open_timeout_s: until the stream must be open.
         read_timeout_s: the longest silence.
+        hwaccel: what decodes: ``none`` (software), ``auto``, or a device (``cuda``, ``videotoolbox``, …).
+
+    Raises:
+        ConfigError: no such device.
     """
 
     live = True
 
     def __init__(
-        self, url: str, *, transport: str = "tcp", open_timeout_s: float = 10.0, read_timeout_s: float = 10.0
+        self,
+        url: str,
+        *,
+        transport: str = "tcp",
+        open_timeout_s: float = 10.0,
+        read_timeout_s: float = 10.0,
+        hwaccel: str = SOFTWARE,
     ) -> None:
         options = dict(_LOW_DELAY)
         if url.lower().startswith(("rtsp:", "rtsps:")):
             options["rtsp_transport"] = transport
-        super().__init__(url, options=options, timeouts_s=(open_timeout_s, read_timeout_s))
+        super().__init__(url, options=options, timeouts_s=(open_timeout_s, read_timeout_s), hwaccel=hwaccel)
         self._open_timeout_s = open_timeout_s
         self._opening_since = 0.0
 

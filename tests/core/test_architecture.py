@@ -16,10 +16,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [
     {"errors", "clock"},
     {"frame", "pose", "skeletons", "result"},
-    {"channel", "worker", "metrics", "evaluation"},
+    {"channel", "worker", "metrics", "evaluation", "diagnosis", "gauges"},
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
     {"streams", "finisher", "pipeline"},
-    {"api"},
+    {"api", "measure"},
     {"cli", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
@@ -67,8 +67,10 @@ def test_only_the_pipeline_starts_tasks():
         text = path.read_text()
         if ".create_task(" in text:
             relative = path.relative_to(PACKAGE).as_posix()
-            # The batcher's are its batches; the short way and the command start the pipeline itself.
-            assert relative in {"pipeline.py", "batching/batcher.py", "api.py", "cli/session.py"}, relative
+            # The batcher's are its batches; the short way, the command and the measurement start the pipeline itself.
+            assert relative in {"pipeline.py", "batching/batcher.py", "api.py", "cli/session.py", "measure.py"}, (
+                relative
+            )
 
 
 def test_the_public_face_is_explicit_and_there():

@@ -154,10 +154,10 @@ def main() -> int:
 
         return run_corners(arguments.seconds, arguments.json)
     started = time.perf_counter()
-    frames = 300 if arguments.quick else 1500
+    frames = 300 if arguments.quick else 1000
     cells, plain = grid(arguments.quick), plotted(arguments.quick)
     with ProcessPoolExecutor(arguments.processes) as pool:
-        rows = list(pool.map(_measure, [(cell, frames) for cell in (*cells, *plain)], chunksize=4))
+        rows = list(pool.map(_measure, [(cell, frames) for cell in (*cells, *plain)], chunksize=1))
     rows, plain_rows = rows[: len(cells)], rows[len(cells) :]
     figures = summary([*rows, *plain_rows])
     show([*rows, *plain_rows], figures)

@@ -10,7 +10,8 @@ from simulator import MAX_PEOPLE, WAITING, Cost, Scenario, Speed
 
 MAX_FRAMES = 16
 RATE_HZ = 30.0
-LOADS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 1.2, 1.5, 2.0)
+LOADS = (0.1, 0.5, 0.8, 1.0, 1.3, 2.0)
+PLOTTED_LOADS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.6, 2.0)
 ARRIVALS = ("steady", "jitter", "bursts", "mixed")
 DISTURBANCES = ("none", "drift", "noise")
 
@@ -48,7 +49,9 @@ class Cell:
         low, high = 1e-4, 1e4
         for _ in range(60):
             middle = (low * high) ** 0.5
-            low, high = (middle, high) if self._capacity_hz(curve.scaled(middle)) * self.load > asked_hz else (low, middle)
+            low, high = (
+                (middle, high) if self._capacity_hz(curve.scaled(middle)) * self.load > asked_hz else (low, middle)
+            )
         cost = curve.scaled(low)
         fits = self.budget_s >= 2.5 * cost(1, self.people / 2) and self._capacity_hz(cost) * self.load < 1.01 * asked_hz
         return cost if fits else None
@@ -138,5 +141,5 @@ def grid(quick: bool) -> list[Cell]:
 
 def plotted(quick: bool) -> list[Cell]:
     """The plain cells of the plots."""
-    loads = (0.3, 1.0, 2.0) if quick else LOADS
+    loads = (0.3, 1.0, 2.0) if quick else PLOTTED_LOADS
     return [Cell(curve=curve, load=load, streams=16) for curve in ("gpu", "cpu") for load in loads]

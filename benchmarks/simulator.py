@@ -118,6 +118,15 @@ class Outcome:
     """Of all that were delivered."""
     drops: dict[str, int]
     batches: Counter[int]
+    """How many of each size."""
+    served: list[int]
+    """Frames delivered per stream, in time or not, counted or not."""
+    most_in_flight: int
+    """Of one stream: taken, and not delivered."""
+
+    @property
+    def longest_batch(self) -> int:
+        return max(self.batches, default=0)
 
     @property
     def goodput(self) -> int:
@@ -224,6 +233,8 @@ class _Simulation:
         self.latencies: list[float] = []
         self.batches: Counter[int] = Counter()
         self.warm_drops: Counter[tuple] = Counter()
+        self.served = [0] * len(self.lanes)
+        self.most_in_flight = 0
 
     async def run(self) -> Outcome:
         s = self.scenario
@@ -247,6 +258,8 @@ class _Simulation:
             latencies_s=np.array(self.latencies),
             drops={cause.value: n for (_, cause), n in drops.items() if n},
             batches=self.batches,
+            served=self.served,
+            most_in_flight=self.most_in_flight,
         )
 
     def _drops(self) -> Counter[tuple]:
@@ -283,8 +296,11 @@ class _Simulation:
     async def _deliver(self, i: int, lane: Lane) -> None:
         budget_s = self.scenario.budget_s
         async for frame, future in lane.outbox:
+            # Here as soon as it was taken, not before: what stands in the outbox holds a credit, too.
+            self.most_in_flight = max(self.most_in_flight, 1 + len(lane.outbox))
             await future
             lane.return_credit()
+            self.served[i] += 1
             if frame.captured_at >= self.scenario.warm_s:
                 latency_s = self.loop.time() - frame.captured_at
                 self.latencies.append(latency_s)

@@ -156,9 +156,13 @@ def main() -> int:
     started = time.perf_counter()
     frames = 300 if arguments.quick else 1000
     cells, plain = grid(arguments.quick), plotted(arguments.quick)
+    rows: list[Row] = []
     with ProcessPoolExecutor(arguments.processes) as pool:
-        rows = list(pool.map(_measure, [(cell, frames) for cell in (*cells, *plain)], chunksize=1))
-    rows, plain_rows = rows[: len(cells)], rows[len(cells) :]
+        for row in pool.map(_measure, [(cell, frames) for cell in (*plain, *cells)]):
+            rows.append(row)
+            print(f"\r{len(rows)} of {len(cells) + len(plain)} cells", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    plain_rows, rows = rows[: len(plain)], rows[len(plain) :]
     figures = summary([*rows, *plain_rows])
     show([*rows, *plain_rows], figures)
     print(f"{time.perf_counter() - started:.0f} s")

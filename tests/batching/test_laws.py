@@ -53,15 +53,16 @@ Step = tuple[float, list[Waiting], bool, float]
 def histories(draw: st.DrawFn) -> list[Step]:
     """A few decisions, each with its own frames; after each a batch is observed, so that policies learn."""
     now, steps = 0.0, []
-    for _ in range(draw(st.integers(1, 4))):
+    # A stream has one budget.
+    budgets_s = draw(st.lists(st.sampled_from([0.033, 0.1, 0.5, math.inf]), min_size=5, max_size=5))
+    for _ in range(draw(st.integers(1, 3))):
         now += draw(st.floats(0.001, 1))
-        budgets = st.sampled_from([0.033, 0.1, 0.5, math.inf])
         ages = st.lists(st.integers(0, 600).map(lambda ms: ms / 1000), max_size=14, unique=True)
         waiting = [
             Waiting(
                 stream=f"s{i % 5}",
                 captured_at=now - age,
-                deadline=now - age + draw(budgets),
+                deadline=now - age + budgets_s[i % 5],
                 people=draw(st.sampled_from([0.0, 1.0, 7.5])),
             )
             # Frames of a stream stand in capture order.

@@ -140,6 +140,7 @@ class Batcher:
         self._idle = deque(engines)
         self._engines = len(engines)
         self._policy = policy
+        policy.engines = len(engines)
         self._clock = clock
         self._per_stream = per_stream or policy.max_frames
         self._lanes: list[Lane] = []

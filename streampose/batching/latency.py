@@ -32,8 +32,8 @@ class LatencyBatch:
       costs much and a frame little, and small batches where it is the other way round. A free engine never waits: at
       low load that gives batches of one, and under load frames gather while it is busy.
     - *Overload*: a second of engine time is worth the frames of the best batch size that the budget allows. A
-      batch is then as large as pays, old frames that would force a small one are given up, and of each stream
-      the freshest frame goes first.
+      batch is then as large as pays, and old frames that would force a small one are given up. Where more waits than
+      can be done in time, of each stream the freshest frame goes first.
 
     Frames that cannot make their deadline any more are dropped before they cost anything. When even a fresh frame alone
     cannot make it (the model is slower than the budget), nothing is dropped for being late: a late skeleton is better
@@ -58,8 +58,9 @@ class LatencyBatch:
         self.max_frames = max_frames
         self.cost = cost or BatchCost()
         self._streams: dict[str, tuple[float, float]] = {}  # live: interval between its frames, when last offered
-        self._in_flight = 0
-        self._engines = 1  # most batches seen in flight
+        self.engines = 1
+        self._in_flight: list[int] = []  # frames of each batch
+        self._ran_at = -math.inf
 
     def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
         """Drop what is lost, take the batch of the best plan."""
@@ -69,6 +70,9 @@ class LatencyBatch:
         self._streams = {name: seen for name, seen in self._streams.items() if now - seen[1] < _GONE_S}
         self._streams |= {w.stream: (w.period_s, now) for w in live}
         lost = [w for w in live if self._is_lost(now, w)]
+        if lost and len(lost) == len(live) and not self._in_flight and now - self._ran_at > self.budget_s:
+            # All are thought lost, and nobody would ever learn that the machine has become faster: try the freshest.
+            lost.remove(max(live, key=lambda w: w.deadline))
         left = [w for w in live if w not in lost]
         taken: list[Waiting] = []
         if left:
@@ -79,13 +83,14 @@ class LatencyBatch:
         chosen, newest = set(taken), {w.stream: w.captured_at for w in sorted(taken, key=lambda w: w.captured_at)}
         passed = [w for w in left if w not in chosen and w.captured_at < newest.get(w.stream, -math.inf)]
         if taken:
-            self._in_flight += 1
-            self._engines = max(self._engines, self._in_flight)
+            self._in_flight.append(len(taken))
+            self._ran_at = now
         return Take(frames=tuple(sorted(taken, key=waiting.index)), drop=(*lost, *passed))
 
     def observe(self, load: Load, seconds: float) -> None:
         """Feed the cost model."""
-        self._in_flight = max(0, self._in_flight - 1)
+        if load.frames in self._in_flight:
+            self._in_flight.remove(load.frames)
         self.cost.observe(load, seconds)
 
     def _is_lost(self, now: float, frame: Waiting) -> bool:
@@ -93,7 +98,7 @@ class LatencyBatch:
         return now + alone_s > frame.deadline and not self._is_hopeless(frame)
 
     def _is_hopeless(self, frame: Waiting) -> bool:
-        return self.cost.predict(Load(frames=1, people=frame.people)) > frame.deadline - frame.captured_at
+        return self.cost.upper(Load(frames=1, people=frame.people)) > frame.deadline - frame.captured_at
 
     def _load(self, live: Sequence[Waiting]) -> float:
         """What the live streams bring, as a share of what the engines can do within the budget."""
@@ -103,18 +108,22 @@ class LatencyBatch:
         people = sum(w.people for w in live) / len(live)
         # A frame may have to wait for a batch before it gets into one: half of the budget each.
         within_s = sum(w.deadline - w.captured_at for w in live) / len(live) / 2
-        return fps / (self._engines * self.cost.best_rate(min(self.max_frames, self.cost.reach), within_s, people))
+        return fps / (self.engines * self.cost.best_rate(min(self.max_frames, self.cost.reach), within_s, people))
 
     def _best(self, now: float, frames: Sequence[Waiting], load: float) -> list[Waiting]:
         """The first batch of the best plan, from frames in the order of their claim."""
-        if load >= _FULL:
-            frames = _freshest_first(frames)
         people = sum(w.people for w in frames) / len(frames)
-        most = min(len(frames), self.max_frames, self.cost.reach)
+        # Streams have few credits: a batch that took all of them would leave the other engines without work.
+        share = math.ceil((len(frames) + sum(self._in_flight)) / self.engines)
+        most = min(len(frames), self.max_frames, self.cost.reach, share)
         costs = [0.0] + [self.cost.upper(Load(frames=n, people=n * people)) for n in range(1, most + 1)]
         rate = max(n / cost for n, cost in enumerate(costs) if n)
         price = rate * min(max((load - _BUSY) / (_FULL - _BUSY), 0.0), 1.0)
         due = [math.inf if self._is_hopeless(w) else w.deadline - now for w in frames]
+        if load >= _FULL and len(frames) > rate * self.engines * min(due):
+            # There is more than can be done in time: of each stream the frame that has most time goes first.
+            frames = _freshest_first(frames)
+            due = [math.inf if self._is_hopeless(w) else w.deadline - now for w in frames]
         ordered = sorted(due)
 
         def in_time(seconds: float) -> int:
@@ -128,9 +137,9 @@ class LatencyBatch:
             rest = min(in_time(costs[n]) - n, most)
             while rest and in_time(costs[n] + costs[rest]) < rest:
                 rest -= 1
-            engine_s = costs[n] + costs[rest]
-            latency = (n * costs[n] + rest * engine_s) / (n + rest)
-            value = n + rest - price * engine_s - 0.1 * latency / costs[most]
+            saved = rest - price * costs[rest]
+            latency = (n * costs[n] + rest * (costs[n] + costs[rest])) / (n + rest)
+            value = n - price * costs[n] + max(saved, 0.0) - 0.1 * latency / costs[most]
             if value > best_value:
                 best, best_value = n, value
         fits = [(w, left) for w, left in zip(frames, due, strict=True) if left >= costs[best]]

@@ -38,6 +38,7 @@ class TimeoutBatch:
     def __init__(self, size: int = 8, timeout_s: float = 0.01) -> None:
         _sane(size, timeout_s)
         self.max_frames = size
+        self.engines = 1
         self.timeout_s = timeout_s
         self.budget_s = math.inf
 
@@ -71,6 +72,7 @@ class AimdBatch:
         _sane(max_frames, budget_s)
         self.budget_s = budget_s
         self.max_frames = max_frames
+        self.engines = 1
         self.size = 1.0
         """How many it takes now, before rounding down."""
 
@@ -105,6 +107,7 @@ class DeferredBatch:
         _sane(max_frames, budget_s)
         self.budget_s = budget_s
         self.max_frames = max_frames
+        self.engines = 1
         self.cost = cost or BatchCost()
 
     def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
@@ -159,6 +162,7 @@ class WindowBatch:
     def __init__(self, *, max_frames: int = 16) -> None:
         _sane(max_frames, self.LONGEST_S)
         self.max_frames = max_frames
+        self.engines = 1
         self.budget_s = math.inf
         self._batch_s = 0.0
         self._last: dict[str, float] = {}
@@ -201,6 +205,7 @@ class RuleBatch:
 
     def __init__(self) -> None:
         self.max_frames = 16
+        self.engines = 1
         self.budget_s = math.inf
 
     def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:

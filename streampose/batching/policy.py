@@ -54,6 +54,8 @@ class BatchPolicy(Protocol):
 
     max_frames: int
     """No batch holds more."""
+    engines: int
+    """How many batches can be in flight; the batcher says it."""
     budget_s: float
     """Deadline of a live frame, from its capture, where its stream names none; `inf` = none."""
 
@@ -84,6 +86,7 @@ class FixedBatch:
         if frames < 1:
             raise ValueError(f"a batch has at least 1 frame, not {frames}")
         self.max_frames = frames
+        self.engines = 1
         self.budget_s = math.inf
 
     def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:

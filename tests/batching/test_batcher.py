@@ -236,7 +236,7 @@ async def test_fixed_batches_wait_for_more_but_not_for_what_cannot_come():
 )
 async def test_a_policy_that_cheats_is_caught(decide):
     class Cheat:
-        max_frames, budget_s = 4, 1.0
+        max_frames, budget_s, engines = 4, 1.0, 1
 
         def decide(self, now, waiting, more):
             return decide(waiting) if len(waiting) > 1 else Wait()

@@ -15,7 +15,8 @@ from training.nano.box_task import MOST, BoxTask, assign, average_precision, gio
 from training.nano.figures import draw_figures  # noqa: E402
 from training.nano.network import BoxNet, PoseNet, centres  # noqa: E402
 from training.nano.photos import Person, Photo, write_labels  # noqa: E402
-from training.nano.pose_task import PoseTask, heatmaps  # noqa: E402
+from training.nano.pose_task import PoseTask, heatmaps, normal  # noqa: E402
+from training.nano.trainer import Plan, train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,27 @@ def test_nobody_teaches_nothing():
     )
     assert quality.sum() == 0
     assert asked.min() == 1
+
+
+def test_everything_stays_on_the_device_of_its_input():
+    assert normal(torch.zeros(2, 16, 12, 3, dtype=torch.uint8, device="meta")).device.type == "meta"
+    found = heatmaps(torch.zeros(2, 17, 3, device="meta"), 24, 32)
+    assert [t.device.type for t in found] == ["meta", "meta"]
+    cells = centres(64, 64).to("meta")
+    n = len(cells)
+    rows = torch.zeros(2, MOST, 5, device="meta")
+    found = assign(cells, torch.zeros(2, n, device="meta"), torch.zeros(2, n, 4, device="meta"), rows)
+    assert [t.device.type for t in found] == ["meta"] * 3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs PyTorch with CUDA")
+@pytest.mark.parametrize("pose", [True, False])
+def test_a_step_on_the_gpu(figures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], pose: bool):
+    album = Album([figures], [1.0], held_out=False)
+    task = PoseTask(album, album, (48, 64)) if pose else BoxTask(album, album, 64)
+    train(task, Plan(steps=2, batch=4, every=1, loaders=0, device="cuda"), tmp_path / "stage.pt")
+    assert "step 2/2" in capsys.readouterr().out
 
 
 def test_giou():

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from streampose import StreamposeError
 from streampose.sources import SyntheticSource
+from training.nano.label import label
 from training.nano.photos import Person, find_photos
 from training.nano.teachers import MIRROR, SURE, Teachers, fused, iou, joined
 
@@ -69,6 +71,13 @@ class TestJoined:
         said = points(5)
         out = joined(said[MIRROR], said, BOX)
         np.testing.assert_allclose(out[:, :2], said[:, :2], atol=1e-4)
+
+
+def test_a_teacher_that_is_not_there_says_so_at_once(tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((20, 20, 3), np.uint8))
+    with pytest.raises((StreamposeError, OSError), match="missing"):
+        label([tmp_path], [(tmp_path / "missing.onnx", None)], tmp_path / "missing.onnx", tmp_path / "labels", 2)
+    assert list((tmp_path / "labels").iterdir()) == []
 
 
 @pytest.mark.assets

@@ -32,6 +32,8 @@ def label(
 def _labelled(
     folder: Path, detectors: Sequence[tuple[Path, int | None]], pose: Path, processes: int
 ) -> Iterator[Photo]:
+    # A process that fails to start would be started again for ever: what is wrong with the files shows here.
+    Teachers(detectors, pose).close()
     photos = list(find_photos(folder))
     with get_context("spawn").Pool(processes, _start, (detectors, pose)) as pool:
         for done, photo in enumerate(pool.imap(_one, photos, chunksize=8), 1):

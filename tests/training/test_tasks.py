@@ -65,6 +65,45 @@ def test_key_points_stay_on_their_dots_through_every_turn(dots: Path, monkeypatc
     assert on / asked > 0.97
 
 
+def test_blobs_are_where_their_points_say_after_shrinking(tmp_path: Path):
+    points = np.array([[x, y, 1] for y in (200, 400, 600, 800) for x in (300, 500, 700, 900)], np.float32)
+    points = np.concatenate([points, [[600, 500, 1]]]).astype(np.float32)
+    y, x = np.mgrid[:1000, :1200].astype(np.float32)
+    image = sum(255 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 12**2)) for px, py, _ in points)
+    cv2.imwrite(str(tmp_path / "blobs.png"), np.repeat(image[..., None].clip(0, 255), 3, 2).astype(np.uint8))
+    person = Person(box=np.array([100, 50, 1100, 950], np.float32), points=points, by_hand=True)
+    write_labels(tmp_path / "blobs.jsonl", [Photo(tmp_path / "blobs.png", 1200, 1000, [person], complete=True)])
+    album = Album([tmp_path / "blobs.jsonl"], [1.0], held_out=False)
+    task = PoseTask(album, album, (96, 128))
+    crop = task._plain(album.pages[0], album.pages[0].photo.people[0])
+    away = []
+    for px, py, _ in crop.points[:16]:
+        column, row = round(float(px) * 96), round(float(py) * 128)
+        around = crop.image[row - 5 : row + 6, column - 5 : column + 6, 0].astype(float)
+        dy, dx = np.mgrid[row - 5 : row + 6, column - 5 : column + 6]
+        away.append(np.average(np.stack([dx, dy]), axis=(1, 2), weights=around) - (px * 96, py * 128))
+    assert np.abs(np.mean(away, axis=0)).max() < 0.05
+
+
+def test_backgrounds_are_of_photos_with_nobody(dots: Path, tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "empty.png"), np.full((20, 30, 3), 7, np.uint8))
+    write_labels(tmp_path / "empty.jsonl", [Photo(path=tmp_path / "empty.png", width=30, height=20)])
+    rng = np.random.default_rng(0)
+    album = Album([dots, tmp_path / "empty.jsonl"], [1.0, 1.0], held_out=False)
+    assert {album.background(rng).shape for _ in range(9)} == {(20, 30, 3)}
+    assert Album([dots], [1.0], held_out=False).background(rng).shape == (240, 320, 3)
+
+
+def test_nobody_to_learn_from_says_so(dots: Path, tmp_path: Path):
+    (tmp_path / "nobody.jsonl").write_text("")
+    nobody, album = (Album([file], [1.0], held_out=False) for file in (tmp_path / "nobody.jsonl", dots))
+    with pytest.raises(ValueError, match="nobody is large enough"):
+        PoseTask(nobody, album, (48, 64))
+    with pytest.raises(ValueError, match="no photos"):
+        BoxTask(nobody, album, 64)
+    assert PoseTask(album, nobody, (48, 64)).checked == BoxTask(album, nobody, 64).checked == 0
+
+
 def test_a_map_is_highest_where_the_estimator_reads_the_point():
     points = torch.tensor([[[0.5, 0.25, 1.0], [0.5, 0.25, 0.4], [0.1, 0.1, float("nan")], [-0.5, 0.5, 1.0]]])
     target, asked = heatmaps(points, 24, 32)

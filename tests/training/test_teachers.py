@@ -11,7 +11,7 @@ import pytest
 from streampose import StreamposeError
 from streampose.sources import SyntheticSource
 from training.nano.label import label
-from training.nano.photos import Person, find_photos
+from training.nano.photos import Person, Photo, find_photos, write_labels
 from training.nano.teachers import MIRROR, SURE, Teachers, completed, fused, iou, joined
 
 BOX = np.array([0, 0, 100, 100], np.float32)
@@ -85,6 +85,17 @@ def test_a_teacher_that_is_not_there_says_so_at_once(tmp_path: Path):
     with pytest.raises((StreamposeError, OSError), match="missing"):
         label([tmp_path], [(tmp_path / "missing.onnx", None)], tmp_path / "missing.onnx", tmp_path / "labels", 2)
     assert not list((tmp_path / "labels").glob("*.jsonl"))
+
+
+def test_folders_of_one_name_are_not_mixed_up(tmp_path: Path):
+    one, two = tmp_path / "one" / "set", tmp_path / "two" / "set"
+    nobody = tmp_path / "none.onnx"
+    with pytest.raises(ValueError, match="another folder"):
+        label([one, two], [(nobody, None)], nobody, tmp_path / "labels", 1)
+    write_labels(tmp_path / "labels" / "set.jsonl", [Photo(path=one / "a.jpg", width=8, height=8)])
+    label([one], [(nobody, None)], nobody, tmp_path / "labels", 1)
+    with pytest.raises(ValueError, match="another folder"):
+        label([two], [(nobody, None)], nobody, tmp_path / "labels", 1)
 
 
 def test_small_boxes_by_hand_are_not_asked(tmp_path: Path):

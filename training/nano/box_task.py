@@ -28,12 +28,18 @@ class BoxTask:
 
     Args:
         side: of the square input, pixels.
+
+    Raises:
+        ValueError: the album is empty.
     """
 
     def __init__(self, album: Album, check: Album, side: int) -> None:
         self.side = side
         self._album, self._check = album, check
+        if not album.pages:
+            raise ValueError("there are no photos to learn from")
         self._shares = album.weights / album.weights.sum()
+        self.checked = sum(len(page.photo.people) for page in check.pages)
         self._cells = centres(side, side)
 
     def network(self) -> BoxNet:

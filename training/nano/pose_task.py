@@ -47,12 +47,18 @@ class PoseTask:
         size: width and height of a crop.
         strength: how often crops are turned, damaged, hidden and moved elsewhere, 1 = as often as is good for long
             training; a little less in the end lets the network settle on pictures as they are.
+
+    Raises:
+        ValueError: nobody in the album is large enough to learn from.
     """
 
     def __init__(self, album: Album, check: Album, size: tuple[int, int], strength: float = 1.0) -> None:
         self.size, self._strength = size, strength
         self._album, self._check = album, check
         self._people, self._shares = _people(album)
+        if not self._people:
+            raise ValueError("nobody is large enough to learn from: 40 pixels and five joints at least")
+        self.checked = len(_people(check)[0])
 
     def network(self) -> PoseNet:
         """A new one."""
@@ -153,7 +159,9 @@ class PoseTask:
         if zoom < 0.5:
             share = max(0.1, zoom * 1.5)
             image = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-            matrix = np.column_stack([turn / share, offset])
+            # Pixels are counted at their middles, and the middle of the first one has moved.
+            half = np.full(2, 0.5 / share - 0.5)
+            matrix = np.column_stack([turn / share, offset + turn @ half])
         else:
             matrix = np.column_stack([turn, offset])
         out = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)

@@ -19,6 +19,9 @@ __all__ = ["Plan", "Task", "load_network", "train"]
 class Task(Protocol):
     """What is learned."""
 
+    checked: int
+    """People that `measure` looks for."""
+
     def network(self) -> nn.Module:
         """A new network."""
 

@@ -80,6 +80,11 @@ def test_photos_that_coco_does_not_list_are_not_known_to_be_empty(folder: Path):
         "im00001.jpg": (True, 1),
         "im00002.jpg": (False, 0),
     }
+    document["categories"] = [{"id": 1, "name": "dog"}]
+    (folder / "person_keypoints.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="none is named person"):
+        list(find_photos(folder))
+    del document["categories"]
     document["images"] = [{"id": 1, "file_name": "elsewhere.jpg"}]
     (folder / "person_keypoints.json").write_text(json.dumps(document))
     with pytest.raises(ValueError, match="lists none of the 4 photos"):

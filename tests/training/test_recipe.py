@@ -117,6 +117,13 @@ def test_a_loss_that_is_no_number_does_not_reach_the_checkpoint(work: Path, tmp_
     assert not (tmp_path / "pose.pt").exists()
 
 
+def test_int8_ships_if_it_is_faster_and_was_judged():
+    assert nano._int8_wins(9, [2.0, 1.0], [0.9, 0.895])
+    assert not nano._int8_wins(9, [1.0, 2.0], [0.9, 0.9])
+    assert not nano._int8_wins(9, [2.0, 1.0], [0.9, 0.8])
+    assert not nano._int8_wins(0, [2.0, 1.0], [0.0, 0.0])
+
+
 def test_without_pytorch_it_says_what_to_install():
     code = "import sys, runpy; sys.modules['torch'] = None; runpy.run_module('training.nano', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -65,6 +65,15 @@ def test_key_points_stay_on_their_dots_through_every_turn(dots: Path, monkeypatc
     assert on / asked > 0.97
 
 
+def apart(image: np.ndarray, points: np.ndarray, reach: int) -> np.ndarray:
+    """From each point to the middle of the blob around it, the mean of all."""
+    found = []
+    for column, row in np.round(points).astype(int):
+        y, x = np.mgrid[row - reach : row + reach + 1, column - reach : column + reach + 1]
+        found.append(np.average(np.stack([x, y]), axis=(1, 2), weights=image[y, x, 0].astype(float)))
+    return np.mean(np.array(found) - points, axis=0)
+
+
 def test_blobs_are_where_their_points_say_after_shrinking(tmp_path: Path):
     points = np.array([[x, y, 1] for y in (200, 400, 600, 800) for x in (300, 500, 700, 900)], np.float32)
     points = np.concatenate([points, [[600, 500, 1]]]).astype(np.float32)
@@ -75,14 +84,13 @@ def test_blobs_are_where_their_points_say_after_shrinking(tmp_path: Path):
     write_labels(tmp_path / "blobs.jsonl", [Photo(tmp_path / "blobs.png", 1200, 1000, [person], complete=True)])
     album = Album([tmp_path / "blobs.jsonl"], [1.0], held_out=False)
     task = PoseTask(album, album, (96, 128))
-    crop = task._plain(album.pages[0], album.pages[0].photo.people[0])
-    away = []
-    for px, py, _ in crop.points[:16]:
-        column, row = round(float(px) * 96), round(float(py) * 128)
-        around = crop.image[row - 5 : row + 6, column - 5 : column + 6, 0].astype(float)
-        dy, dx = np.mgrid[row - 5 : row + 6, column - 5 : column + 6]
-        away.append(np.average(np.stack([dx, dy]), axis=(1, 2), weights=around) - (px * 96, py * 128))
-    assert np.abs(np.mean(away, axis=0)).max() < 0.05
+    page = album.pages[0]
+    person = page.photo.people[0]
+    assert person.points is not None
+    # In memory, and in the crop.
+    assert np.abs(apart(page.image, person.points[:16, :2], 20)).max() < 0.05
+    crop = task._plain(page, person)
+    assert np.abs(apart(crop.image, crop.points[:16, :2] * (96, 128), 5)).max() < 0.05
 
 
 def test_backgrounds_are_of_photos_with_nobody(dots: Path, tmp_path: Path):

@@ -162,6 +162,11 @@ def _task(stage: Stage, work: Path) -> Task:
     return PoseTask(album, check, stage.size, stage.strength) if stage.pose else BoxTask(album, check, stage.size[0])
 
 
+def _int8_wins(checked: int, times: list[float], rights: list[float]) -> bool:
+    """Of float and int8; what nobody was held out to judge does not ship."""
+    return checked > 0 and times[1] < times[0] and rights[1] > rights[0] - MOST_LOST
+
+
 def _export(work: Path) -> None:
     """The float model, the int8 one, and of the two the one that wins under the name that is shipped."""
     for stage in RECIPE:
@@ -181,7 +186,7 @@ def _export(work: Path) -> None:
         rights = [task.measure(model) for model in models]
         for file, time_ms, right in zip((plain, small), times, rights, strict=True):
             print(f"{file} {file.stat().st_size:,} bytes, {time_ms:.2f} ms on one thread, held out {right:.4f}")
-        wins = task.checked > 0 and times[1] < times[0] and rights[1] > rights[0] - MOST_LOST
+        wins = _int8_wins(task.checked, times, rights)
         if not task.checked:
             print(f"nano-{name}: nothing was held out: int8 not judged", flush=True)
         shutil.copyfile(small if wins else plain, work / f"nano-{name}.onnx")

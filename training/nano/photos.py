@@ -129,7 +129,9 @@ def _rows(file: Path, photos: int) -> list[tuple[list[str], list[list[float]]]]:
 def _coco(document: dict[str, Any]) -> dict[str, _Marks]:
     names = {image["id"]: image["file_name"] for image in document["images"]}
     categories = document.get("categories") or [{"id": 1, "name": "person"}]
-    persons = {c["id"] for c in categories if c["name"] == "person"}
+    persons = {c["id"] for c in categories if c.get("name") == "person"}
+    if not persons:
+        raise ValueError("person_keypoints.json has categories, but none is named person")
     found: dict[str, _Marks] = {name: ([], []) for name in names.values()}
     for annotation in document["annotations"]:
         if annotation.get("category_id", 1) not in persons or annotation["image_id"] not in names:

@@ -134,7 +134,7 @@ def train(task: Task, plan: Plan, file: Path, *, start: Path | None = None) -> n
             mean = torch.stack(losses).mean().item()
             losses.clear()
             if not math.isfinite(mean) or not _is_finite(network):
-                raise ArithmeticError(f"the loss is {mean}: a lower rate than {plan.rate} is needed")
+                raise ArithmeticError(f"step {step}: astray, loss {mean}: a lower rate than {plan.rate} is needed")
             _keep(file, {"network": network, "average": average, "optimiser": optimiser}, step)
             speed = (step - first) * plan.batch / (time.monotonic() - began)
             with torch.autocast(plan.device.type, torch.bfloat16):

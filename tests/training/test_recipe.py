@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -100,6 +101,34 @@ def test_from_labels_to_models_that_load(
         one, two = estimator([picture, np.zeros((64, 64, 3), np.uint8)])
         assert one.points.shape[1:] == two.points.shape[1:] == (17, 2)
         estimator.close()
+
+
+def test_a_stage_that_comes_before_is_named(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "labels").symlink_to(work / "labels")
+    with pytest.raises(SystemExit, match=r"^error: .*pose-small.pt is missing: run `train --only pose-small` first"):
+        call(monkeypatch, "--work", tmp_path, "train", "--only", "pose", "--device", "cpu")
+
+
+def test_a_loss_that_is_no_number_does_not_reach_the_checkpoint(work: Path, tmp_path: Path):
+    broken = task(work)
+    broken.loss = lambda network, batch: sum(p.sum() for p in network.parameters()) * float("nan")  # type: ignore[method-assign]
+    with pytest.raises(ArithmeticError, match="a lower rate"):
+        train(broken, Plan(steps=2, batch=4, every=1, loaders=0), tmp_path / "pose.pt")
+    assert not (tmp_path / "pose.pt").exists()
+
+
+def test_int8_ships_if_it_is_faster_and_was_judged():
+    assert nano._int8_wins(9, [2.0, 1.0], [0.9, 0.895])
+    assert not nano._int8_wins(9, [1.0, 2.0], [0.9, 0.9])
+    assert not nano._int8_wins(9, [2.0, 1.0], [0.9, 0.8])
+    assert not nano._int8_wins(0, [2.0, 1.0], [0.0, 0.0])
+
+
+def test_without_pytorch_it_says_what_to_install():
+    code = "import sys, runpy; sys.modules['torch'] = None; runpy.run_module('training.nano', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: torch is missing: pip install '.[train]'\n"
 
 
 def test_without_labels_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -186,7 +186,7 @@ async def test_streams_are_served_by_their_weights():
 
 async def test_a_late_frame_is_dropped_before_inference_and_counted():
     engine, one = Engine(), lane("a")
-    policy = LatencyBatch(0.1)
+    policy = costly_batches(8, 0.1)
     async with Running([engine], policy, [one]) as running:
         one.ingress.put_nowait(frame(0))
         await settle()

@@ -234,3 +234,17 @@ def test_a_prediction_is_always_positive_and_finite(history: list[tuple[int, flo
 def test_senseless_sizes_are_refused(make):
     with pytest.raises(ValueError, match=r"at least 1|positive"):
         make()
+
+
+def test_when_all_is_thought_lost_one_is_tried():
+    # The model was fast enough, then it was not: without a try, nobody would learn that it is again.
+    policy = latency_batch(0.02, 0.004)
+    stale = [waiting(0.0, stream=name, people=0.0) for name in "ab"]
+    policy.decide(0.0, [waiting(0.0)], True)
+    policy.observe(Load(frames=1, people=0), 0.024)
+    first = policy.decide(0.09, stale, True)
+    assert isinstance(first, Take)
+    assert (first.frames, set(first.drop)) == ((), set(stale))
+    later = policy.decide(0.3, [waiting(0.21, stream=name, people=0.0) for name in "ab"], True)
+    assert isinstance(later, Take)
+    assert len(later.frames) == 1

@@ -195,7 +195,7 @@ def test_everything_stays_on_the_device_of_its_input():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs PyTorch with CUDA")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("pose", [True, False])
 def test_a_step_on_the_gpu(figures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], pose: bool):
     album = Album([figures], [1.0], held_out=False)

@@ -11,7 +11,7 @@ import numpy as np
 __all__ = ["BatchCost", "Load"]
 
 # From so many batches on, what was learned counts for more than a single surprise.
-_SETTLED = 12
+_SETTLED = 8
 # A batch may take this many times what was expected before it teaches no more than that: one hiccup of the machine (a
 # neighbour, a shape that is compiled) must not make the policy drop frames for seconds.
 _SURPRISE = 3.0
@@ -116,7 +116,7 @@ class BatchCost:
         ratios.append(plain / self._usual(load))
         if len(ratios) >= 3:
             self._shape[load.frames] = median(ratios)
-        if len(self._exceeded) >= 20:
+        if len(self._exceeded) >= 8:
             worst = sorted(self._exceeded)[int(_QUANTILE * (len(self._exceeded) - 1))]
             self.margin = min(max(worst, _LEAST_MARGIN), _MOST_MARGIN)
 

@@ -136,16 +136,19 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     for _ in range(streams):
         rate_hz = draw(st.sampled_from([5.0, 15.0, 30.0, 60.0]))
         arrivals.append(np.arange(draw(st.floats(0, 0.2)), seconds, 1 / rate_hz))
+    cost = Cost(
+        base_s=draw(st.floats(0.0, 0.02)),
+        per_frame_s=draw(st.floats(0.001, 0.03)),
+        per_person_s=draw(st.sampled_from([0.0, 0.003])),
+        buckets=draw(st.booleans()),
+    )
+    people = draw(st.integers(0, 4))
     return Scenario(
-        cost=Cost(
-            base_s=draw(st.floats(0.0, 0.02)),
-            per_frame_s=draw(st.floats(0.001, 0.03)),
-            per_person_s=draw(st.sampled_from([0.0, 0.003])),
-            buckets=draw(st.booleans()),
-        ),
-        budget_s=draw(st.sampled_from([0.05, 0.1, 0.3])),
+        cost=cost,
+        # A budget below what one frame costs, or just above, is no task for a batch policy.
+        budget_s=max(draw(st.sampled_from([0.05, 0.1, 0.3])), 2.5 * cost(1, people)),
         arrivals_s=tuple(arrivals),
-        people=tuple(np.full(len(a), draw(st.integers(0, 4))) for a in arrivals),
+        people=tuple(np.full(len(a), people) for a in arrivals),
         engines=draw(st.integers(1, 2)),
     )
 

@@ -15,7 +15,7 @@ _SETTLED = 8
 # A batch may take this many times what was expected before it teaches no more than that: one hiccup of the machine (a
 # neighbour, a shape that is compiled) must not make the policy drop frames for seconds.
 _SURPRISE = 3.0
-# Samples behind the three medians. Nine follow a machine that slows down within five batches, and four outliers in a
+# Samples behind the medians. Nine follow a machine that slows down within five batches, and four outliers in a
 # row do not move them.
 _RECENT, _PER_SHAPE, _SPREAD = 9, 9, 128
 # Smaller changes of speed are left to the other two: a median over a few sizes is not that exact.
@@ -34,14 +34,16 @@ class Load:
 
 
 class BatchCost:
-    """Seconds of a batch: (a + b·frames + c·people) · shape · speed.
+    """Seconds of a batch, by its size and the people in it, times how fast the machine is now.
 
-    - a, b and c come from recursive least squares that forget slowly: they tell of sizes that were never seen.
-    - `shape`, for each number of frames, is the median of what its last batches took beside that: a GPU's batches are
-      padded, so cost goes in steps, and some sizes just run badly. A size that was not run lately counts as a little
-      cheaper than it was, so that it is tried again now and then: nothing else would show that it has become so.
-    - `speed` is the same median over the last few batches of any size: the machine throttles, or a neighbour came.
+    - Of each size that was run, the median of its last batches: a GPU's batches are padded, so cost goes in steps, and
+      some sizes just run badly. Sizes between two of these are interpolated.
+    - Beyond them, and for what a person costs, a + b·frames + c·people by recursive least squares that forget slowly.
+    - `speed` is the median over the last few batches of any size against the above: the machine throttles, or a
+      neighbour came.
     - The margin of `upper` is a high quantile of how far predictions were exceeded lately.
+
+    A size that was not run lately counts as a little cheaper than it was, so that it is tried again now and then.
 
     Args:
         memory: how many batches the least squares remember, in effect.
@@ -55,9 +57,9 @@ class BatchCost:
         self._theta = (0.010, 0.001, 0.001)
         self._cov = np.diag([30.0, 1.0, 1.0])
         self._speeds: deque[float] = deque(maxlen=_RECENT)
-        self._shapes: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=_PER_SHAPE))
+        self._samples: defaultdict[int, deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=_PER_SHAPE))
         self._exceeded: deque[float] = deque(maxlen=_SPREAD)
-        self._shape: dict[int, float] = {}
+        self._known: dict[int, tuple[float, float]] = {}  # size: seconds at usual speed, of so many people
         self._last: dict[int, int] = {}  # size: which batch was the last of it
         self.speed = 1.0
         """How many times as long as usual batches take now."""
@@ -65,15 +67,15 @@ class BatchCost:
         """By how much `upper` is above `predict`."""
         self.observed = 0
 
+    def predict(self, load: Load) -> float:
+        """Expected seconds, > 0."""
+        hope = _HOPE if self.observed - self._last.get(load.frames, self.observed) > _FORGOTTEN else 1.0
+        return max(self._usual(load) * self.speed * hope, 1e-5)
+
     @property
     def settled(self) -> bool:
         """Whether there is enough experience to build on."""
         return self.observed >= _SETTLED
-
-    def predict(self, load: Load) -> float:
-        """Expected seconds, > 0."""
-        hope = _HOPE if self.observed - self._last.get(load.frames, self.observed) > _FORGOTTEN else 1.0
-        return max(self._usual(load) * self._shape.get(load.frames, 1.0) * self.speed * hope, 1e-5)
 
     @property
     def reach(self) -> int:
@@ -97,32 +99,47 @@ class BatchCost:
 
     def observe(self, load: Load, seconds: float) -> None:
         """Learn from one batch that took `seconds`."""
-        expected = self.predict(load)
-        usual = self._usual(load)
-        shaped = usual * self._shape.get(load.frames, 1.0)
         self.observed += 1
+        usual = self._usual(load)
         if self.settled:
-            self._exceeded.append(seconds / expected)
-            self._speeds.append(seconds / shaped)
+            self._exceeded.append(seconds / self.predict(load))
+            if load.frames in self._known:
+                self._speeds.append(seconds / usual)
             speed = max(median(self._speeds), 1e-3) if len(self._speeds) >= 3 else 1.0
             self.speed = speed if max(speed, 1 / speed) > _STEADY else 1.0
         # What it would have taken at the usual speed, and no more than a surprise.
         plain = seconds / self.speed
-        if self.settled:
+        if self.settled and load.frames in self._known:
             plain = min(max(plain, usual / _SURPRISE), usual * _SURPRISE)
         self._learn(load, plain)
         self._last[load.frames] = self.observed
-        ratios = self._shapes[load.frames]
-        ratios.append(plain / self._usual(load))
-        if len(ratios) >= 3:
-            self._shape[load.frames] = median(ratios)
+        samples = self._samples[load.frames]
+        samples.append((plain, load.people))
+        self._known[load.frames] = median(s for s, _ in samples), sum(p for _, p in samples) / len(samples)
         if len(self._exceeded) >= 8:
             worst = sorted(self._exceeded)[int(_QUANTILE * (len(self._exceeded) - 1))]
             self.margin = min(max(worst, _LEAST_MARGIN), _MOST_MARGIN)
 
     def _usual(self, load: Load) -> float:
+        """Seconds at the usual speed."""
+        if load.frames in self._known:
+            return self._at(load.frames, load.people)
+        below = max((n for n in self._known if n < load.frames), default=None)
+        above = min((n for n in self._known if n > load.frames), default=None)
+        if below is not None and above is not None:
+            share = (load.frames - below) / (above - below)
+            return (1 - share) * self._at(below, load.people) + share * self._at(above, load.people)
         a, b, c = self._theta
+        if below is not None:
+            # A larger batch is never worse than the frames that it adds one by one, and is thought no dearer.
+            step_s = min(b, self._at(below, load.people) / below)
+            return self._at(below, load.people) + step_s * (load.frames - below)
         return max(a + b * load.frames + c * load.people, 1e-5)
+
+    def _at(self, frames: int, people: float) -> float:
+        """Of a size that was run, with another number of people."""
+        seconds, usual_people = self._known[frames]
+        return max(seconds + self._theta[2] * (people - usual_people), 0.2 * seconds, 1e-5)
 
     def _learn(self, load: Load, seconds: float) -> None:
         x = np.array([1.0, load.frames, load.people])

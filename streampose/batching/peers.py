@@ -125,7 +125,8 @@ class DeferredBatch:
         if lost or not taken:
             return Take(frames=(), drop=tuple(lost))
         whole = len(taken) == self.max_frames or len(taken) < len(waiting)
-        until = self._latest([*taken, taken[-1]])
+        # A size that was never run may be thought cheaper than one that was.
+        until = min(self._latest(taken), self._latest([*taken, taken[-1]]))
         if whole or not more or now >= until:
             return Take(frames=tuple(taken))
         return Wait(until=min(until, now + _ASK_AGAIN_S))

@@ -148,8 +148,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(__file__).parents[2] / "shared" / "assets"
     parser.add_argument("--assets", type=Path, default=default, help="folder with models/ and photos/")
+    parser.add_argument("--nano", type=Path, help="folder with a nano of your own, to judge it in the place of ours")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
+    nano = {
+        kind: arguments.nano / f"nano-{kind}.onnx" if arguments.nano else built_in(kind)
+        for kind in ("detector", "keypoints")
+    }
     models = arguments.assets / "models"
     photos = Photos(arguments.assets / "photos" / "coco_mini_val")
 
@@ -172,8 +177,8 @@ def main() -> int:
         return boxes_only(photos, detector(models / name, size, LOW, reference=reference))
 
     def nano_pair() -> float:
-        people = detector(built_in("detector"), None, replace(LOW, max_people=20), reference=reference)
-        return end_to_end(photos, TopDown(people, keypoints(built_in("keypoints"), reference=reference)))
+        people = detector(nano["detector"], None, replace(LOW, max_people=20), reference=reference)
+        return end_to_end(photos, TopDown(people, keypoints(nano["keypoints"], reference=reference)))
 
     rtmdet, yolox = "rtmdet_nano_person.onnx", "yolox_nano_416.onnx"
     rows: list[tuple[str, float | None, Callable[[], float]]] = [
@@ -191,13 +196,13 @@ def main() -> int:
         (
             "key points, true boxes: streampose-nano",
             None,
-            lambda: with_true_boxes(photos, keypoints(built_in("keypoints"), reference=reference)),
+            lambda: with_true_boxes(photos, keypoints(nano["keypoints"], reference=reference)),
         ),
         ("end to end: streampose-nano", None, nano_pair),
         (
             "person boxes: streampose-nano",
             None,
-            lambda: boxes_only(photos, detector(built_in("detector"), None, LOW, reference=reference)),
+            lambda: boxes_only(photos, detector(nano["detector"], None, LOW, reference=reference)),
         ),
     ]
     print(f"{'COCO AP on the 79 photos':<48} {'reference':>9} {'ours':>6} {'difference':>11} {'our defaults':>13}")

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, default=default, help="folder with models/")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    parser.add_argument("--pictures", type=Path, help="draw the model's best and worst frames into this folder")
+    parser.add_argument("--pictures", type=Path, help="draw usual frames, and below them the worst, into this file")
     arguments = parser.parse_args()
     models = arguments.assets / "models"
     other = ModelChoice(
@@ -75,12 +75,11 @@ def main() -> None:
         figures[name] = {"ms": round(median, 2), "pck": round(score.share, 4), "found": score.found, "of": score.people}
         if frames:
             frames.sort(key=lambda frame: frame[0])
-            for kind, chosen in (("worst", frames[:4]), ("usual", frames[len(frames) // 2 :][:4])):
-                tiles = [cv2.resize(picture, (480, 270), interpolation=cv2.INTER_AREA) for _, picture in chosen]
-                rows = [np.hstack(tiles[:2]), np.hstack(tiles[2:])]
-                cv2.imwrite(
-                    str(arguments.pictures / f"nano-{kind}.jpg"), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 85]
-                )
+            chosen = frames[len(frames) // 2 :][:3] + frames[:3]
+            tiles = [cv2.resize(picture, (480, 270), interpolation=cv2.INTER_AREA) for _, picture in chosen]
+            sheet = np.vstack([np.hstack(tiles[:3]), np.hstack(tiles[3:])])
+            if not cv2.imwrite(str(arguments.pictures), sheet):
+                raise SystemExit(f"{arguments.pictures} cannot be written")
     ratio = medians["rtmdet@320 + pp_tinypose_256x192"] / medians["streampose-nano"]
     sizes = {kind: built_in(kind).stat().st_size for kind in ("detector", "keypoints")}
     print(f"streampose-nano is {ratio:.2f} × as fast; its files: {sizes}")

@@ -16,86 +16,23 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
-import onnxruntime as ort
+from bound import Work, bound
 from machine import machine
 
 HERE = Path(__file__).parent
 
 
-class Work:
-    """What the clip asks of the models: ready tensors, and how many people each frame has."""
-
-    def __init__(self, video: Path, detector: Path, pose: Path, frames: int) -> None:
-        from streampose.inference.boxes import Limits
-        from streampose.inference.loading import ModelChoice, load_estimator
-        from streampose.inference.preprocess import crop_batch, crop_frames, frame_batch, to_blob
-
-        self.detector, self.pose, self.frames = detector, pose, frames
-        estimator = load_estimator(ModelChoice(detector=detector, pose=pose, limits=Limits(min_score=0.4)))
-        det_card, kpt_card = estimator._detector.card, estimator._keypoints.card
-        self.people, blobs, crops = [], [], []
-        with av.open(str(video)) as container:
-            for frame in islice(container.decode(video=0), frames):
-                image = frame.to_ndarray(format="bgr24")
-                (poses,) = estimator([image])
-                self.people.append(len(poses))
-                if len(blobs) < 64:  # 64 different pictures are enough to be real, and fit into memory
-                    blobs.append(to_blob(frame_batch([image], det_card)[0], det_card, np.dtype(np.float32))[0])
-                if len(poses) and len(crops) < 64:
-                    boxes = crop_frames(poses.boxes, kpt_card)
-                    batch = crop_batch([image] * len(boxes), list(boxes), kpt_card)
-                    crops.extend(to_blob(batch, kpt_card, np.dtype(np.float32)))
-        self.frames = len(self.people)
-        estimator.close()
-        self._blobs, self._crops = np.stack(blobs), np.stack(crops)
-
-    def sessions(self, threads: int) -> tuple[ort.InferenceSession, ort.InferenceSession]:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return tuple(
-            ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            for path in (self.detector, self.pose)
-        )
-
-    def run(self, sessions: tuple[ort.InferenceSession, ort.InferenceSession], batch: int, part: range) -> None:
-        detect, estimate = sessions
-        names = detect.get_inputs()[0].name, estimate.get_inputs()[0].name
-        for first in range(part.start, part.stop, batch):
-            rows = range(first, min(first + batch, part.stop))
-            detect.run(None, {names[0]: self._blobs[[i % len(self._blobs) for i in rows]]})
-            if people := sum(self.people[i] for i in rows):
-                estimate.run(None, {names[1]: self._crops[[i % len(self._crops) for i in range(people)]]})
-
-
-def bound(work: Work, *, sessions: int, threads: int, batch: int) -> Callable[[], float]:
-    made = [work.sessions(threads) for _ in range(sessions)]
-    for pair in made:
-        work.run(pair, batch, range(min(8, work.frames)))
-
-    def measure() -> float:
-        share = -(-work.frames // sessions)
-        parts = [range(i * share, min((i + 1) * share, work.frames)) for i in range(sessions)]
-        # Interleaved frames would balance better than halves; people are spread evenly enough in this clip.
-        threads_ = [threading.Thread(target=work.run, args=(p, batch, r)) for p, r in zip(made, parts, strict=True)]
-        start = time.perf_counter()
-        for thread in threads_:
-            thread.start()
-        for thread in threads_:
-            thread.join()
-        return work.frames / (time.perf_counter() - start)
-
-    return measure
+def pictures(video: Path, frames: int) -> Iterator[np.ndarray]:
+    with av.open(str(video)) as container:
+        for frame in islice(container.decode(video=0), frames):
+            yield frame.to_ndarray(format="bgr24")
 
 
 def ours(clip: Path, arguments: argparse.Namespace, *outputs: str) -> Callable[[], float]:
@@ -158,7 +95,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clip = cut(video, arguments.frames, folder)
-        work = Work(clip, arguments.detector, arguments.pose, arguments.frames)
+        work = Work(pictures(clip, arguments.frames), arguments.detector, arguments.pose)
         arguments.frames = work.frames
         ways: dict[str, Callable[[], float]] = {
             "ONNX Runtime alone, batch 1, 1 session × 2 threads": bound(work, sessions=1, threads=2, batch=1),

@@ -22,6 +22,7 @@
     │   ├── ModelOutputError (ArithmeticError)    the model returned NaN or values that cannot be
     │   ├── ProviderUnavailable (RuntimeError)    the device that was asked for cannot be used
     │   └── EngineFailed (RuntimeError)           the runtime failed while running the model
+    │       └── DeviceLost                            the GPU is gone, for this process for good
     ├── DownloadError (OSError)
     │   └── ChecksumMismatch (ValueError)         what came is not what was promised
     ├── SinkError
@@ -45,6 +46,7 @@ __all__ = [
     "ChannelClosed",
     "ChecksumMismatch",
     "ConfigError",
+    "DeviceLost",
     "Disconnected",
     "DownloadError",
     "EngineFailed",
@@ -188,6 +190,10 @@ class ProviderUnavailable(ModelError, RuntimeError):
 
 class EngineFailed(ModelError, RuntimeError):
     """The runtime failed while running the model."""
+
+
+class DeviceLost(EngineFailed):
+    """The GPU is gone: after such an error it refuses every later call of this process."""
 
 
 class DownloadError(StreamposeError, OSError):

@@ -57,3 +57,14 @@ class StreamInfo:
     duration_s: float | None = None
     codec: str | None = None
     """The decoder's name, e.g. ``h264``."""
+    hwaccel: str | None = None
+    """The device that decodes, e.g. ``cuda``; `None` = the CPU, or nothing needs decoding."""
+    hwaccel_note: str | None = None
+    """Why devices that were asked for do not decode."""
+
+    @property
+    def decoder(self) -> str:
+        """What decodes, in words: ``cuda``, ``software``, ``software (cuda: …)``."""
+        if self.hwaccel is not None:
+            return self.hwaccel
+        return "software" if self.hwaccel_note is None else f"software ({self.hwaccel_note})"

@@ -72,6 +72,12 @@ class Histogram:
         self.count += 1
         self.total_s += seconds
 
+    def merge(self, other: Histogram) -> None:
+        """Count what the other one has counted, too."""
+        self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
+        self.count += other.count
+        self.total_s += other.total_s
+
     def quantile(self, q: float) -> float | None:
         """The duration below which a share `q` of them lies, in seconds; `None` when there is none."""
         if not self.count:

@@ -105,6 +105,8 @@ class Pipeline:
             raise ConfigError(
                 f"stream {bad[0]!r} smooths without tracking: smoothing follows a person, so it needs ids"
             )
+        if bad := [s.name for s in streams if not s.weight > 0]:
+            raise ConfigError(f"stream {bad[0]!r} has a weight that is not positive")
         self._engines = list(estimators) if isinstance(estimators, Sequence) else [estimators]
         live = [stream.source.live for stream in streams]
         self._policy: BatchPolicy = policy or (LatencyBatch() if any(live) else FixedBatch())
@@ -127,6 +129,7 @@ class Pipeline:
             credits=stream.credits or (2 if live else max(2, share)),
             capacity=2 if live else max(2, share),
             budget_s=stream.budget_s,
+            weight=stream.weight,
             metrics=StreamMetrics(),
         )
 
@@ -287,7 +290,7 @@ class Pipeline:
                 for _, channel in running.sinks:
                     await channel.put(result)
                 lane.metrics.deliver(timing, len(poses))
-                lane.return_credit()
+                lane.return_credit(timing.delivered_at - timing.inferred_at)
         except StreamposeError as error:
             lane.abandon(error)
         finally:

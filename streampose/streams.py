@@ -25,6 +25,8 @@ class Stream:
     sinks: Sequence[Sink] = ()
     budget_s: float | None = None
     """From capture to result; `None` = the policy's. Only live streams have deadlines."""
+    weight: float = 1.0
+    """Its share of the engines beside the others' where there is not enough for all; > 0."""
     credits: int | None = None
     """How many frames may be between the queue and the sinks; `None` = 2 live, or what keeps all engines fed."""
     tracker: Tracker | None = None

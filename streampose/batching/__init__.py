@@ -2,19 +2,26 @@
 
 from streampose.batching.batcher import Batcher, Inferred, Lane
 from streampose.batching.cost import BatchCost, Load
-from streampose.batching.policy import BatchPolicy, Decision, FixedBatch, LatencyBatch, Take, Wait, Waiting
+from streampose.batching.latency import LatencyBatch
+from streampose.batching.peers import AimdBatch, DeferredBatch, RuleBatch, TimeoutBatch, WindowBatch
+from streampose.batching.policy import BatchPolicy, Decision, FixedBatch, Take, Wait, Waiting
 
 __all__ = [
+    "AimdBatch",
     "BatchCost",
     "BatchPolicy",
     "Batcher",
     "Decision",
+    "DeferredBatch",
     "FixedBatch",
     "Inferred",
     "Lane",
     "LatencyBatch",
     "Load",
+    "RuleBatch",
     "Take",
+    "TimeoutBatch",
     "Wait",
     "Waiting",
+    "WindowBatch",
 ]

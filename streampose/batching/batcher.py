@@ -19,6 +19,8 @@ from streampose.pose import Poses
 
 __all__ = ["Batcher", "Inferred", "Lane"]
 
+# A stream that had nothing to offer for a while has no more claim than so many frames beside one that had.
+_MOST_CLAIM = 2.0
 # A batch does not wait for a source that has given nothing for so long.
 _STALLED_S = 0.25
 
@@ -43,6 +45,7 @@ class Lane:
         name: the stream.
         live: drop the oldest waiting frame when a fresher one comes, instead of making the source wait.
         budget_s: deadline of a frame from its capture; `None` = the policy's.
+        weight: this stream's share beside the others' where there is not enough for all.
         credits: how many frames may be between `ingress` and the sinks at a time.
         capacity: how many frames may wait in `ingress`.
     """
@@ -55,15 +58,24 @@ class Lane:
         credits: int,  # noqa: A002 - the field's word
         capacity: int,
         budget_s: float | None = None,
+        weight: float = 1.0,
         metrics: StreamMetrics | None = None,
     ) -> None:
         self.name = name
+        self.weight = weight
         self.live = live
         self.budget_s = budget_s
         self.credits = credits
         self.metrics = metrics or StreamMetrics()
         self.people = 1.0
         """Running mean of people per frame: what the next frame is expected to cost."""
+        self.period_s = 0.0
+        """Running mean of the interval between its frames, dropped ones included; 0 = not known yet."""
+        self.served = 0.0
+        """Frames taken, divided by the weight: whoever has least has the best claim."""
+        self.finishing_s = 0.0
+        """What is needed from an engine's result to its delivery; the deadline of a batch is so much earlier."""
+        self._newest: Frame | None = None
         self.arrived_at = 0.0
         """When the last frame came (or the stream joined): one that is silent for long is not waited for."""
         self.failure: Exception | None = None
@@ -78,10 +90,23 @@ class Lane:
         # Never full: what is inside holds a credit.
         self.outbox: Channel[tuple[Frame, asyncio.Future[Inferred]]] = Channel(credits)
 
-    def return_credit(self) -> None:
-        """A result was handed to the stream's sinks."""
+    def return_credit(self, finishing_s: float = 0.0) -> None:
+        """A result was handed to the stream's sinks, so long after the engine gave it."""
+        # Up quickly, down slowly: a deadline is kept by those that took long.
+        self.finishing_s += (0.3 if finishing_s > self.finishing_s else 0.02) * (finishing_s - self.finishing_s)
         self.credits += 1
         self.changed()
+
+    def saw(self, frame: Frame) -> None:
+        """A frame is offered, for the first time or again."""
+        last = self._newest
+        if last is not None and frame.index <= last.index:
+            return
+        self.arrived_at = max(self.arrived_at, frame.captured_at)
+        if last is not None:
+            period_s = (frame.captured_at - last.captured_at) / (frame.index - last.index)
+            self.period_s += (0.1 if self.period_s else 1.0) * (period_s - self.period_s)
+        self._newest = frame
 
     def abandon(self, failure: Exception) -> None:
         """The stream is over, by a failure: what waits is dropped and counted, and nothing more is taken."""
@@ -115,6 +140,7 @@ class Batcher:
         self._idle = deque(engines)
         self._engines = len(engines)
         self._policy = policy
+        policy.engines = len(engines)
         self._clock = clock
         self._per_stream = per_stream or policy.max_frames
         self._lanes: list[Lane] = []
@@ -126,6 +152,7 @@ class Batcher:
         """Let a stream join; may be called at any time."""
         lane.changed = self._wake.set
         lane.arrived_at = self._clock.now()
+        lane.served = max((other.served for other in self._lanes), default=0.0)
         self._lanes.append(lane)
         if self._failure is not None:
             lane.abandon(self._failure)
@@ -183,18 +210,19 @@ class Batcher:
         return None
 
     def _offer(self) -> dict[Waiting, tuple[Lane, Frame]]:
-        """What may be taken now, in fair order: live before offline, then round by round one frame of each stream."""
-        rows = [
-            (not lane.live, turn, order, lane, frame)
-            for order, lane in enumerate(self._lanes)
-            for turn, frame in enumerate(islice(lane.ingress, min(lane.credits, self._per_stream)))
-        ]
-        for _, _, _, lane, frame in rows:
-            lane.arrived_at = max(lane.arrived_at, frame.captured_at)
+        """What may be taken now, in fair order: live before offline, then whose turn comes first.
+
+        A lane's frames have their turns at `served` + 1, + 2, … divided by its weight, as in weighted fair queueing
+        (Demers, Keshav and Shenker, SIGCOMM 1989).
+        """
+        rows = []
+        most = max((lane.served for lane in self._lanes), default=0.0)
+        for order, lane in enumerate(self._lanes):
+            lane.served = max(lane.served, most - _MOST_CLAIM)
+            for turn, frame in enumerate(islice(lane.ingress, min(lane.credits, self._per_stream)), 1):
+                lane.saw(frame)
+                rows.append((not lane.live, lane.served + turn / lane.weight, order, lane, frame))
         rows.sort(key=lambda row: row[:3])
-        if any(lane.live for lane in self._lanes) and rows and not rows[0][3].live:
-            # No live frame waits now, but one may come any moment: keep the engine for no longer than need be.
-            del rows[1:]
         return {self._waiting(lane, frame): (lane, frame) for _, _, _, lane, frame in rows}
 
     def _waiting(self, lane: Lane, frame: Frame) -> Waiting:
@@ -202,8 +230,9 @@ class Batcher:
         return Waiting(
             stream=lane.name,
             captured_at=frame.captured_at,
-            deadline=frame.captured_at + budget_s,
+            deadline=frame.captured_at + budget_s - lane.finishing_s,
             people=lane.people,
+            period_s=lane.period_s,
         )
 
     def _more(self, offer: dict[Waiting, tuple[Lane, Frame]]) -> bool:
@@ -238,6 +267,7 @@ class Batcher:
         for lane, frame in batch:
             lane.ingress.take(frame)
             lane.credits -= 1
+            lane.served += 1 / lane.weight
             futures.append(loop.create_future())
             lane.outbox.put_nowait((frame, futures[-1]))
         # Whoever was served goes to the end of the line.

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
 __all__ = ["BatchCost", "Load"]
+
+# From so many batches on, what was learned counts for more than a single surprise.
+_SETTLED = 8
+# A batch may take this many times what was expected before it teaches no more than that: one hiccup of the machine (a
+# neighbour, a shape that is compiled) must not make the policy drop frames for seconds.
+_SURPRISE = 3.0
+# Samples behind the medians. Nine follow a machine that slows down within five batches, and four outliers in a
+# row do not move them.
+_RECENT, _PER_SHAPE, _SPREAD = 9, 9, 128
+# Smaller changes of speed are left to the other two: a median over a few sizes is not that exact.
+_STEADY = 1.15
+# A size counts as not run lately after so many batches, and is then thought so much cheaper.
+_FORGOTTEN, _HOPE = 256, 0.85
+_QUANTILE, _LEAST_MARGIN, _MOST_MARGIN = 0.98, 1.02, 1.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,42 +34,120 @@ class Load:
 
 
 class BatchCost:
-    """Seconds of a batch as a + b·frames + c·people, by recursive least squares that forgets slowly.
+    """Seconds of a batch, by its size and the people in it, times how fast the machine is now.
 
-    A batch far longer than expected counts as four times as long (the machine was busy elsewhere, or a shape was
-    compiled): without this, one hiccup would make the policy drop frames for seconds.
+    - Of each size that was run, the median of its last batches: a GPU's batches are padded, so cost goes in steps, and
+      some sizes just run badly. Sizes between two of these are interpolated.
+    - Beyond them, and for what a person costs, a + b·frames + c·people by recursive least squares that forget slowly.
+    - `speed` is the median over the last few batches of any size against the above: the machine throttles, or a
+      neighbour came.
+    - The margin of `upper` is a high quantile of how far predictions were exceeded lately.
+
+    A size that was not run lately counts as a little cheaper than it was, so that it is tried again now and then.
 
     Args:
-        memory: how many batches it remembers, in effect.
+        memory: how many batches the least squares remember, in effect.
     """
 
-    def __init__(self, memory: int = 100) -> None:
+    def __init__(self, memory: int = 200) -> None:
         self._forget = 1 - 1 / memory
-        # A weak belief before the first batch: 10 ms a frame, 2 ms a person. It is wrong by 10 × either way on
-        # some machine; three batches outweigh it.
-        self._theta = np.array([0.0, 0.010, 0.002])
-        self._cov = np.eye(3)
+        # A weak belief before the first batch: 10 ms a batch, 1 ms a frame and a person. It is wrong by 10 × either
+        # way on some machine; three batches outweigh it. As long as only one size was run, nobody can tell what
+        # belongs to the batch and what to the frame: then it is the batch's, for then larger ones are tried.
+        self._theta = (0.010, 0.001, 0.001)
+        self._cov = np.diag([30.0, 1.0, 1.0])
+        self._speeds: deque[float] = deque(maxlen=_RECENT)
+        self._samples: defaultdict[int, deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=_PER_SHAPE))
+        self._exceeded: deque[float] = deque(maxlen=_SPREAD)
+        self._known: dict[int, tuple[float, float]] = {}  # size: seconds at usual speed, of so many people
+        self._last: dict[int, int] = {}  # size: which batch was the last of it
+        self.speed = 1.0
+        """How many times as long as usual batches take now."""
+        self.margin = 1.15
+        """By how much `upper` is above `predict`."""
         self.observed = 0
 
     def predict(self, load: Load) -> float:
         """Expected seconds, > 0."""
-        return max(float(self._theta @ self._features(load)), 1e-5)
+        hope = _HOPE if self.observed - self._last.get(load.frames, self.observed) > _FORGOTTEN else 1.0
+        return max(self._usual(load) * self.speed * hope, 1e-5)
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is enough experience to build on."""
+        return self.observed >= _SETTLED
+
+    @property
+    def reach(self) -> int:
+        """The largest size worth a guess: twice the largest that was run."""
+        return 2 * max(self._last, default=1)
+
+    def upper(self, load: Load) -> float:
+        """Seconds that 98 of 100 batches of this load do not exceed: what a promise can be built on."""
+        return self.predict(load) * self.margin
+
+    def best_rate(self, most: int, within_s: float, people: float) -> float:
+        """Frames a second of the best batch size.
+
+        Args:
+            most: frames a batch.
+            within_s: that the batch may take; a single frame may take longer.
+            people: in each frame.
+        """
+        costs = ((n, self.predict(Load(frames=n, people=n * people))) for n in range(1, most + 1))
+        return max(n / cost for n, cost in costs if n == 1 or cost <= within_s)
 
     def observe(self, load: Load, seconds: float) -> None:
         """Learn from one batch that took `seconds`."""
-        x = self._features(load)
-        expected = self.predict(load)
-        if self.observed >= 8:
-            seconds = min(seconds, 4 * expected)
+        self.observed += 1
+        usual = self._usual(load)
+        if self.settled:
+            self._exceeded.append(seconds / self.predict(load))
+            if load.frames in self._known:
+                self._speeds.append(seconds / usual)
+            speed = max(median(self._speeds), 1e-3) if len(self._speeds) >= 3 else 1.0
+            self.speed = speed if max(speed, 1 / speed) > _STEADY else 1.0
+        # What it would have taken at the usual speed, and no more than a surprise.
+        plain = seconds / self.speed
+        if self.settled and load.frames in self._known:
+            plain = min(max(plain, usual / _SURPRISE), usual * _SURPRISE)
+        self._learn(load, plain)
+        self._last[load.frames] = self.observed
+        samples = self._samples[load.frames]
+        samples.append((plain, load.people))
+        self._known[load.frames] = median(s for s, _ in samples), sum(p for _, p in samples) / len(samples)
+        if len(self._exceeded) >= 8:
+            worst = sorted(self._exceeded)[int(_QUANTILE * (len(self._exceeded) - 1))]
+            self.margin = min(max(worst, _LEAST_MARGIN), _MOST_MARGIN)
+
+    def _usual(self, load: Load) -> float:
+        """Seconds at the usual speed."""
+        if load.frames in self._known:
+            return self._at(load.frames, load.people)
+        below = max((n for n in self._known if n < load.frames), default=None)
+        above = min((n for n in self._known if n > load.frames), default=None)
+        if below is not None and above is not None:
+            share = (load.frames - below) / (above - below)
+            return (1 - share) * self._at(below, load.people) + share * self._at(above, load.people)
+        a, b, c = self._theta
+        if below is not None:
+            # A larger batch is never worse than the frames that it adds one by one, and is thought no dearer.
+            step_s = min(b, self._at(below, load.people) / below)
+            return self._at(below, load.people) + step_s * (load.frames - below)
+        return max(a + b * load.frames + c * load.people, 1e-5)
+
+    def _at(self, frames: int, people: float) -> float:
+        """Of a size that was run, with another number of people."""
+        seconds, usual_people = self._known[frames]
+        return max(seconds + self._theta[2] * (people - usual_people), 0.2 * seconds, 1e-5)
+
+    def _learn(self, load: Load, seconds: float) -> None:
+        x = np.array([1.0, load.frames, load.people])
+        theta = np.array(self._theta)
         gain = self._cov @ x / (self._forget + x @ self._cov @ x)
-        self._theta = self._theta + gain * (seconds - self._theta @ x)
         # No part of a batch takes less than no time: keeps predictions sane outside the sizes seen so far.
-        self._theta = np.maximum(self._theta, 0.0)
+        a, b, c = np.maximum(theta + gain * (seconds - theta @ x), 0.0).tolist()
+        self._theta = (a, b, c)
         cov = (self._cov - np.outer(gain, x @ self._cov)) / self._forget
         # Without a bound, what is never excited (always the same size) grows for ever by forgetting.
         self._cov = cov if np.trace(cov) < 1e3 else self._cov
-        self.observed += 1
-
-    @staticmethod
-    def _features(load: Load) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        return np.array([1.0, load.frames, load.people])

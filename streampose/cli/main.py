@@ -9,6 +9,7 @@ from typing import Annotated, TextIO
 import typer
 
 import streampose
+from streampose.cli.bench import bench
 from streampose.cli.demo import demo
 from streampose.cli.doctor import doctor
 from streampose.cli.models import models
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(demo)
 app.command()(doctor)
+app.command()(bench)
 app.add_typer(models, name="models")
 
 

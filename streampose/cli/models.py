@@ -41,7 +41,10 @@ def list_models(cache_dir: _Folder = None, as_json: _Json = False) -> None:
         size = "×".join(map(str, entry.size_px))
         table.add_row(entry.name, entry.kind, entry.skeleton or "", size, entry.licence, here)
     Console().print(table)
-    say("[dim]addresses are as published, and were not tried by us; licences are those of the weights[/dim]")
+    say(
+        "[dim]addresses are as published, and were not tried by us; streampose-nano is part of the package; "
+        "licences are those of the weights[/dim]"
+    )
 
 
 @models.command("show")
@@ -73,6 +76,9 @@ def pull_models(
         TimeRemainingColumn(),
     )
     for entry in [zoo.entry(name) for name in names]:
+        if entry.name == zoo.NANO:
+            say(f"{entry.name} is part of the package: nothing to fetch")
+            continue
         if not entry.verified and zoo.cached(entry.name, cache_dir) is None:
             say(f"[dim]{entry.name}: address from {entry.listed_in}, not verified by us; licence {entry.licence}[/dim]")
         with Progress(*columns, console=console, transient=True) as bars:

@@ -108,6 +108,14 @@ def run(
         typer.Option(min=1, help="Frames in a batch: exactly (files), at most (live).", rich_help_panel=_FLOW),
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so long.", rich_help_panel=_FLOW)] = None,
+    hwaccel: Annotated[
+        str,
+        typer.Option(
+            help="What decodes: none (software), auto, or a device (cuda, videotoolbox, d3d11va, …); software takes "
+            "over what it cannot.",
+            rich_help_panel=_FLOW,
+        ),
+    ] = "none",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Find the people and their key points in every stream.
@@ -140,7 +148,7 @@ def run(
     streams = [
         Stream(
             name=name,
-            source=open_source(text, live=live, reconnect=reconnect),
+            source=open_source(text, live=live, reconnect=reconnect, hwaccel=hwaccel),
             sinks=outputs.sinks(name),
             tracker=Tracker() if track or smooth else None,
             smoother=OneEuro() if smooth else None,
@@ -151,7 +159,7 @@ def run(
     session = Session(
         streams=streams,
         choice=choice,
-        options=EngineOptions(device=device, threads=threads, cache_dir=zoo.default_folder() / "tensorrt"),
+        options=EngineOptions(device=device, threads=threads, cache_dir=zoo.default_folder() / "engine"),
         budget_s=parse_seconds(budget),
         batch=batch,
         stop_after_s=seconds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,7 +22,7 @@ from streampose.metrics import Snapshot
 from streampose.pipeline import Pipeline
 from streampose.streams import Outcome, Stream, StreamReport
 
-__all__ = ["Session", "run_session"]
+__all__ = ["Session", "interrupts", "run_session"]
 
 _REFRESH_S = 0.2
 
@@ -67,7 +67,7 @@ async def run_session(session: Session) -> int:
     engine_name = "GPU" if estimators[0].on_gpu else "CPU"
     async with Pipeline(session.streams, estimators, policy=policy, engine_name=engine_name) as pipeline:
         running = asyncio.create_task(pipeline.run())
-        with _interrupts(pipeline, running):
+        with interrupts(pipeline.stop, running.cancel):
             if session.stop_after_s is not None:
                 asyncio.get_running_loop().call_later(session.stop_after_s, pipeline.stop)
             try:
@@ -84,7 +84,7 @@ async def run_session(session: Session) -> int:
 
 
 @contextlib.contextmanager
-def _interrupts(pipeline: Pipeline, running: asyncio.Task[Mapping[str, StreamReport]]) -> Iterator[None]:
+def interrupts(stop: Callable[[], object], cancel: Callable[[], object]) -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) drains, the second cuts off."""
     loop = asyncio.get_running_loop()
     count = 0
@@ -94,9 +94,9 @@ def _interrupts(pipeline: Pipeline, running: asyncio.Task[Mapping[str, StreamRep
         count += 1
         if count == 1:
             say("stopping: delivering what is on its way (Ctrl-C again cuts it off)")
-            pipeline.stop()
+            stop()
         else:
-            running.cancel()
+            cancel()
 
     signals = (signal.SIGINT, signal.SIGTERM)
     previous = {}
@@ -181,15 +181,16 @@ def _state(report: StreamReport) -> str:
 def _summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> str:
     lines = []
     for name, figures in snapshot.streams.items():
-        outcome = reports[name].outcome
+        outcome, info = reports[name].outcome, reports[name].info
         if outcome is Outcome.FAILED and not figures.delivered:
             continue  # its error says it all
         ended = outcome.value if outcome else "not run"
         fps = figures.delivered / snapshot.elapsed_s if snapshot.elapsed_s > 0 else 0.0
         drops = f", {figures.dropped_total} dropped" if figures.dropped_total else ""
+        decode = f", decode: {info.decoder}" if info and (info.hwaccel or info.hwaccel_note) else ""
         lines.append(
             f"{name}: {ended} after {figures.delivered} frames{drops}{_reconnects(reports[name])}, {fps:.1f} fps, "
-            f"latency p50 {_ms(figures.latency_p50_s)} p99 {_ms(figures.latency_p99_s)}"
+            f"latency p50 {_ms(figures.latency_p50_s)} p99 {_ms(figures.latency_p99_s)}{decode}"
         )
     engine = snapshot.engine
     if engine.batches:

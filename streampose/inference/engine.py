@@ -1,68 +1,35 @@
-"""ONNX Runtime, and nothing else: the only file that imports it."""
+"""One model, ready to run on batches of any size."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import io
-import os
-import sys
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from streampose.errors import (
-    ConfigError,
-    EngineFailed,
-    ModelNotFound,
-    ModelOutputError,
-    ModelUnreadable,
-    ProviderUnavailable,
+from streampose.errors import DeviceLost, EngineFailed, ModelNotFound, ModelOutputError
+from streampose.inference.half import half_graph
+from streampose.inference.limit import BatchLimit, is_lost, is_out_of_memory
+from streampose.inference.options import EngineOptions
+from streampose.inference.providers import (
+    PROVIDERS,
+    available_cores,
+    gist,
+    no_gpu_here,
+    open_session,
+    provider_report,
 )
+from streampose.inference.runner import TENSOR_TYPES, BoundRunner, Runner
 from streampose.inference.signature import Signature
 
 __all__ = ["Engine", "EngineOptions", "available_cores", "provider_report"]
 
-# Best first.
-_PROVIDERS = {
-    "tensorrt": "TensorrtExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "cpu": "CPUExecutionProvider",
-}
-DEVICES = ("auto", *_PROVIDERS)
-
-_TYPES: Mapping[str, type[np.generic]] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-}
-
-ort.set_default_logger_severity(4)  # fatal only: what matters reaches the user as our own errors
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineOptions:
-    """How models are run. One place for all of it."""
-
-    device: str = "auto"
-    """``auto`` (the best that works), ``tensorrt``, ``cuda`` or ``cpu``. A named one that cannot be had is an error."""
-    device_id: int = 0
-    """Which GPU."""
-    threads: int | None = None
-    """CPU threads of one session; `None` = one for each core that this process may use."""
-    max_batch: int = 32
-    """No run holds more; larger batches are cut."""
-    cache_dir: Path | None = None
-    """Where TensorRT keeps its built engines; `None` = it builds them anew at each start, which takes minutes."""
+log = logging.getLogger("streampose")
 
 
 class Engine:
@@ -71,6 +38,8 @@ class Engine:
     Args:
         model: path of an ONNX file.
         options: how to run it.
+        graph: run this instead of what the file holds. Its first input is shared by the whole batch,
+            the others have one row for each item.
 
     Raises:
         ModelNotFound: no such file.
@@ -80,46 +49,84 @@ class Engine:
         ConfigError: no such device.
     """
 
-    def __init__(self, model: Path, options: EngineOptions | None = None) -> None:
+    def __init__(self, model: Path, options: EngineOptions | None = None, graph: bytes | None = None) -> None:
         self.path = model
         self.options = options or EngineOptions()
         if not model.is_file():
             raise ModelNotFound(f"no model file at {model}")
-        self._session, self.passed_over = _open(model, self.options)
+        self._graph = half_graph(model, graph, self.options.cache_dir) if self.options.half else graph
+        self._fused = graph is not None
+        self._lost = ""
+        self._open(self.options)
+        self._items = self.signature.inputs[self._fused :]
+        self.input_dtype = np.dtype(TENSOR_TYPES.get(self._items[0].dtype, np.float32))
+        self._static_batch = self._items[0].shape[0]
+        self._limit = BatchLimit(self._static_batch or self.options.max_batch)
+        self._warned = self._shrink = False
+
+    def _open(self, options: EngineOptions) -> None:
+        self._session, self.passed_over = open_session(self.path, options, self._graph)
         self.provider: str = self._session.get_providers()[0]
-        self.signature = Signature.of(self._session, model)
-        self.input_dtype = np.dtype(_TYPES.get(self.signature.inputs[0].dtype, np.float32))
-        self._static_batch = self.signature.inputs[0].shape[0]
+        self.signature = Signature.of(self._session, self.path, several=self._fused)
+        self._runner: Runner | BoundRunner = (
+            Runner(self._session, self.signature)
+            if self.provider == PROVIDERS["cpu"]
+            else BoundRunner(self._session, self.signature, "cuda", options.device_id, cuda_graphs=options.cuda_graphs)
+        )
+
+    def with_graph(self, graph: bytes) -> Engine:
+        """The same model, its graph replaced; this engine is closed."""
+        self.close()
+        return Engine(self.path, self.options, graph)
 
     @property
     def on_gpu(self) -> bool:
         """Whether it runs on a GPU."""
-        return self.provider != _PROVIDERS["cpu"]
+        return self.provider != PROVIDERS["cpu"]
 
     @property
     def note(self) -> str:
         """Why a GPU that this machine has is not used, to end `describe()` with; else empty."""
-        why = self.passed_over.get("cuda", _NO_DRIVER)
-        return "" if self.on_gpu or why.startswith((_NO_DRIVER, _NOT_BUILT)) else f"; the GPU is not used: {why}"
+        if self._lost:
+            return f"; the GPU was lost, the CPU goes on: {self._lost}"
+        why = self.passed_over.get("cuda")
+        return "" if self.on_gpu or no_gpu_here(why) else f"; the GPU is not used: {why}"
 
-    def run(self, blob: NDArray[np.generic]) -> list[NDArray[Any]]:
+    @property
+    def batch_limit(self) -> int:
+        """The largest batch of one run: as asked for, or as far as the device's memory goes."""
+        return self._limit.now
+
+    def upload(self, array: NDArray[Any]) -> Any:
+        """What `run`'s `shared` may be given several times over: the array, on the device."""
+        return self._runner.upload(array)
+
+    def run(self, *items: NDArray[Any], shared: Any = None) -> list[NDArray[Any]]:
         """Run the model on a batch of any size.
 
         A model of a fixed batch is run in pieces of that size; on a GPU, batches are padded to a power of two, so that
-        few shapes are ever seen. Neither shows in what comes back.
+        few shapes are ever seen; where the device's memory does not do, a batch is cut in two. None of it shows in what
+        comes back.
 
         Args:
-            blob: (n, …), C-contiguous, of the input's dtype; n ≥ 1.
+            items: (n, …) for each input, C-contiguous, of its dtype; n ≥ 1.
+            shared: for a fused graph, its first input, from `upload` of this or another engine on the same device.
 
         Returns:
             One array (n, …) for each output.
 
         Raises:
             ModelOutputError: NaN or infinity came back.
-            EngineFailed: the runtime failed.
+            DeviceLost: the device is gone, for this process for good.
+            EngineFailed: the runtime failed otherwise, or has no memory for even one item.
         """
-        step = self._static_batch or self.options.max_batch
-        pieces = [self._run_piece(blob[i : i + step]) for i in range(0, len(blob), step)]
+        pieces, start, total = [], 0, len(items[0])
+        while start < total:
+            n = min(self._limit.now, total - start)
+            outputs = self._attempt([item[start : start + n] for item in items], shared)
+            if outputs is not None:
+                pieces.append(outputs)
+                start += n
         if len(pieces) == 1:
             return pieces[0]
         return [_join(arrays) for arrays in zip(*pieces, strict=True)]
@@ -131,148 +138,77 @@ class Engine:
             shape: of one item, without the batch.
             sizes: the batch sizes.
         """
-        for size in sorted({self._bucket(min(n, self.options.max_batch)) for n in sizes}):
+        for size in self.buckets(sizes):
             self.run(np.zeros((size, *shape), self.input_dtype))
+
+    def buckets(self, sizes: Sequence[int]) -> list[int]:
+        """The batch sizes that are really run for these."""
+        return sorted({self._bucket(min(n, self.options.max_batch)) for n in sizes})
 
     def close(self) -> None:
         """Let go of the session and its memory."""
         with contextlib.suppress(AttributeError):
-            del self._session
+            del self._session, self._runner
 
     def _bucket(self, n: int) -> int:
         if self._static_batch:
             return self._static_batch
         return 1 << (n - 1).bit_length() if self.on_gpu else n
 
-    def _run_piece(self, piece: NDArray[np.generic]) -> list[NDArray[Any]]:
-        n, size = len(piece), self._bucket(len(piece))
-        if size != n:
-            piece = np.concatenate([piece, np.repeat(piece[-1:], size - n, axis=0)])
+    def _attempt(self, piece: list[NDArray[Any]], shared: Any) -> list[NDArray[Any]] | None:
+        """Run a piece; `None` = it has to be tried again, smaller or on the CPU."""
+        n, size = len(piece[0]), self._bucket(len(piece[0]))
         try:
-            binding = self._session.io_binding()
-            binding.bind_cpu_input(self.signature.inputs[0].name, piece)
-            for tensor in self.signature.outputs:
-                binding.bind_output(tensor.name)
-            self._session.run_with_iobinding(binding)
-            outputs = binding.copy_outputs_to_cpu()
-        except Exception as error:  # the runtime's exceptions share no useful base class
-            raise EngineFailed(f"{self.path.name} failed on {self.provider} at batch {size}: {_line(error)}") from error
+            outputs = self._run_piece(piece, shared, size)
+        except Exception as error:  # noqa: BLE001 - `_failed` raises; the runtime's exceptions share no useful base class
+            if is_out_of_memory(error) and size > 1 and not self._static_batch:
+                self._halve(size, error)
+                return None
+            return self._failed(piece, shared, size, error)
+        self._shrink = False
+        self._limit.passed(n)
         for tensor, array in zip(self.signature.outputs, outputs, strict=True):
             if not _finite(array):
                 raise ModelOutputError(f"{self.path.name} returned NaN or infinity in {tensor.name!r}: broken weights?")
         return [array[:n] for array in outputs] if size != n else list(outputs)
 
+    def _run_piece(self, piece: list[NDArray[Any]], shared: Any, size: int) -> list[NDArray[Any]]:
+        short = size - len(piece[0])
+        if short:
+            piece = [np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for a in piece]
+        feeds: Mapping[str, Any] = {tensor.name: a for tensor, a in zip(self._items, piece, strict=True)}
+        if self._fused:
+            feeds = {self.signature.inputs[0].name: shared, **feeds}
+        return self._runner.run(feeds, size, shrink=self._shrink)
 
-def available_cores() -> int:
-    """How many cores this process may use: its affinity, which containers and `taskset` narrow."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    def _halve(self, size: int, error: Exception) -> None:
+        self._limit.failed(size)
+        # What the refused batch had already been given stays in the arena, cut up for its shapes.
+        self._shrink = True
+        level = logging.INFO if self._warned else logging.WARNING
+        message = "%s: no memory on %s for a batch of %d; at most %d from now on (%s)"
+        log.log(level, message, self.path.name, self.provider, size, self._limit.now, gist(error))
+        self._warned = True
 
-
-def provider_report() -> dict[str, str | None]:
-    """For each device, best first: `None` if it can be used, else why not, in words."""
-    return {device: _why_not(device) for device in _PROVIDERS}
-
-
-_NO_DRIVER = "no NVIDIA driver on this machine"
-_NOT_BUILT = "this onnxruntime is built without"
-
-
-@lru_cache
-def _why_not(device: str) -> str | None:
-    name = _PROVIDERS[device]
-    if name not in ort.get_available_providers():
-        return f"{_NOT_BUILT} {name}: pip install onnxruntime-gpu"
-    if device == "cpu":
-        return None
-    driver = _missing("nvcuda") if sys.platform == "win32" else _missing("cuda", 1)
-    if driver is not None:
-        return f"{_NO_DRIVER} ({driver})"
-    # From here on the CUDA wheels' libraries are found by name. What is missing it prints; we say it ourselves.
-    with contextlib.redirect_stdout(io.StringIO()):
-        ort.preload_dlls()
-    cuda = str(ort.cuda_version).partition(".")[0]
-    # cuDNN is not linked but loaded at the first convolution: too late for a good message.
-    for library, major in (("cublasLt", cuda), ("cublas", cuda), ("cudart", cuda), ("cudnn", 9)):
-        if (missing := _missing(library, major)) is not None:
-            return f"CUDA or cuDNN libraries are missing ({missing}): pip install 'streampose[cuda]'"
-    if device == "tensorrt" and (missing := _missing("nvinfer", 10)) is not None:
-        return f"no TensorRT libraries ({missing})"
-    return None
+    def _failed(self, piece: list[NDArray[Any]], shared: Any, size: int, error: Exception) -> list[NDArray[Any]] | None:
+        message = f"{self.path.name} failed on {self.provider} at batch {size}: {gist(error)}"
+        lost = is_lost(error)
+        if not (self.on_gpu and self.options.fallback_to_cpu and (lost or is_out_of_memory(error))):
+            raise (DeviceLost if lost else EngineFailed)(message) from error
+        log.warning("%s. The CPU goes on, slower", message)
+        self._lost = gist(error)
+        host = shared if shared is None or isinstance(shared, np.ndarray) else _downloaded(shared, message)
+        self._open(replace(self.options, device="cpu"))
+        return self._attempt(piece, host)
 
 
-def _missing(library: str, major: int | str = "") -> str | None:
-    """What the loader says of a library that it cannot load."""
-    infix = "" if library.startswith("nv") else "64"
-    windows = f"{library}{infix}_{major}.dll" if major else f"{library}.dll"
+def _downloaded(shared: Any, message: str) -> NDArray[Any]:
+    """What was uploaded, back on the CPU; a lost device may not give it back, and then this batch is lost with it."""
     try:
-        ctypes.CDLL(windows if sys.platform == "win32" else f"lib{library}.so.{major}")
-    except OSError as error:
-        return str(error)
-    return None
-
-
-# What is wrong with the file on any device.
-_FILE_ERRORS = ("InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel", "NotImplemented")
-
-
-def _open(model: Path, options: EngineOptions) -> tuple[ort.InferenceSession, dict[str, str]]:
-    """A session on the best device that works, and why each better one was passed over."""
-    if options.device not in DEVICES:
-        raise ConfigError(f"no device is called {options.device!r}; there are: {', '.join(DEVICES)}")
-    passed_over: dict[str, str] = {}
-    for device in _PROVIDERS if options.device == "auto" else [options.device]:
-        if (why := _why_not(device)) is not None:
-            passed_over[device] = why
-            continue
-        # What a GPU's provider cannot run goes to those after it.
-        order = list(_PROVIDERS)[list(_PROVIDERS).index(device) :]
-        providers = [(_PROVIDERS[d], _provider_options(d, options)) for d in order if _why_not(d) is None]
-        try:
-            # Its own fallback would print, and run on the CPU as if nothing else had been asked for.
-            session = ort.InferenceSession(str(model), _session_options(options), providers, enable_fallback=0)
-        except Exception as error:  # the runtime's exceptions share no useful base class
-            if device == "cpu" or type(error).__name__ in _FILE_ERRORS:
-                raise ModelUnreadable(
-                    f"{model.name} is not an ONNX model that can be loaded: {_line(error)}"
-                ) from error
-            passed_over[device] = _line(error)
-        else:
-            if session.get_providers()[0] == _PROVIDERS[device]:
-                return session, passed_over
-            passed_over[device] = "the runtime fell back without saying why"
-    raise ProviderUnavailable(f"{options.device} was asked for and cannot be used: {passed_over[options.device]}")
-
-
-def _line(error: Exception) -> str:
-    """The gist of a runtime's message, which may be a page."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    _, cuda, why = text.partition("CUDA failure")
-    return cuda + why.partition(" ; ")[0] if cuda else text[:300]
-
-
-def _provider_options(device: str, options: EngineOptions) -> dict[str, object]:
-    if device == "cuda":
-        return {"device_id": options.device_id, "cudnn_conv_algo_search": "HEURISTIC"}
-    if device == "tensorrt":
-        cache = options.cache_dir
-        return {"device_id": options.device_id, "trt_engine_cache_enable": cache is not None} | (
-            {"trt_engine_cache_path": str(cache)} if cache else {}
-        )
-    return {}
-
-
-def _session_options(options: EngineOptions) -> ort.SessionOptions:
-    session = ort.SessionOptions()
-    session.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    session.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    session.intra_op_num_threads = options.threads or available_cores()
-    session.inter_op_num_threads = 1
-    # Spinning threads take the core from decoding and drawing while they wait.
-    session.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session.log_severity_level = 4
-    return session
+        array: NDArray[Any] = shared.numpy()
+    except Exception as error:  # the runtime's exceptions share no useful base class
+        raise DeviceLost(message) from error
+    return array
 
 
 def _finite(array: NDArray[Any]) -> bool:

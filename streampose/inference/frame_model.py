@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from streampose.inference.boxes import DECODERS, Found, Limits
 from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine
 from streampose.inference.preprocess import Placement, frame_batch, to_blob
+from streampose.inference.stopwatch import Stopwatch, total_seconds
 from streampose.pose import Poses
 
 __all__ = ["FrameModel", "OneStage"]
@@ -37,16 +38,23 @@ class FrameModel:
                 "with a --detector"
             )
         self.engine, self.card, self.limits = engine, card, limits or Limits()
+        self.timings = Stopwatch()
 
     def __call__(self, images: Sequence[Image]) -> list[Found]:
         """The people of each picture, in picture pixels."""
+        self.timings.start()
         batch, placements = frame_batch(images, self.card)
-        outputs = self.engine.run(to_blob(batch, self.card, self.engine.input_dtype))
+        blob = to_blob(batch, self.card, self.engine.input_dtype)
+        self.timings.lap("preprocess")
+        outputs = self.engine.run(blob)
+        self.timings.lap("detect")
         decode = DECODERS[self.card.family]
-        return [
+        found = [
             _placed(decode([output[i] for output in outputs], self.card, self.limits), placement)
             for i, placement in enumerate(placements)
         ]
+        self.timings.lap("decode")
+        return found
 
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size."""
@@ -112,6 +120,10 @@ class OneStage:
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size, so that no real frame pays for a first time."""
         self._model.warm_up(sizes)
+
+    def stage_seconds(self) -> Mapping[str, float]:
+        """Seconds spent so far in each of `STAGES`."""
+        return total_seconds(self._model.timings)
 
     def close(self) -> None:
         """Let go of the session."""

@@ -40,14 +40,19 @@ class Signature:
     metadata: Mapping[str, str]
 
     @classmethod
-    def of(cls, session: Any, path: Path) -> Signature:
+    def of(cls, session: Any, path: Path, *, several: bool = False) -> Signature:
         """What an ONNX Runtime session says of its graph.
+
+        Args:
+            session: the session.
+            path: of the model.
+            several: inputs are allowed, as our own fused graphs have them.
 
         Raises:
             ModelUnknown: it takes several inputs, or none.
         """
         inputs, outputs = tuple(map(_tensor, session.get_inputs())), tuple(map(_tensor, session.get_outputs()))
-        if len(inputs) != 1:
+        if len(inputs) != 1 and not several:
             names = ", ".join(map(str, inputs)) or "nothing"
             raise ModelUnknown(f"{path.name} takes {names}; the models known here take one picture tensor")
         metadata = session.get_modelmeta().custom_metadata_map

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from streampose.inference.engine import Engine
 from streampose.inference.frame_model import FrameModel
 from streampose.inference.heatmap import decode_heatmaps, decode_simcc
 from streampose.inference.preprocess import crop_batch, crop_frames, from_crop, to_blob
+from streampose.inference.stopwatch import Stopwatch, total_seconds
 from streampose.pose import Poses, Skeleton
 
 __all__ = ["KeypointModel", "TopDown", "WholeFrame"]
@@ -72,6 +73,7 @@ class KeypointModel:
             )
         self.engine, self.card = engine, card
         self.skeleton: Skeleton = card.skeleton
+        self.timings = Stopwatch()
 
     def __call__(self, images: Sequence[Image], boxes: Floats) -> tuple[Floats, Floats]:
         """Key points of n people.
@@ -83,10 +85,16 @@ class KeypointModel:
         Returns:
             (n, k, 2) picture pixels and (n, k) scores in [0, 1].
         """
+        self.timings.start()
         frames = crop_frames(boxes, self.card)
         blob = to_blob(crop_batch(images, list(frames), self.card), self.card, self.engine.input_dtype)
-        points, scores = _DECODERS[self.card.family](self.engine.run(blob), self.card)
-        return from_crop(points, frames, self.card), scores
+        self.timings.lap("crop")
+        outputs = self.engine.run(blob)
+        self.timings.lap("keypoints")
+        points, scores = _DECODERS[self.card.family](outputs, self.card)
+        points = from_crop(points, frames, self.card)
+        self.timings.lap("decode")
+        return points, scores
 
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size."""
@@ -145,6 +153,10 @@ class TopDown:
         self._detector.warm_up(sizes)
         self._keypoints.warm_up(sizes)
 
+    def stage_seconds(self) -> Mapping[str, float]:
+        """Seconds spent so far in each of `STAGES`."""
+        return total_seconds(self._detector.timings, self._keypoints.timings)
+
     def close(self) -> None:
         """Let go of the sessions."""
         self._detector.close()
@@ -201,6 +213,10 @@ class WholeFrame:
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size, so that no real frame pays for a first time."""
         self._keypoints.warm_up(sizes)
+
+    def stage_seconds(self) -> Mapping[str, float]:
+        """Seconds spent so far in each of `STAGES`."""
+        return total_seconds(self._keypoints.timings)
 
     def close(self) -> None:
         """Let go of the session."""

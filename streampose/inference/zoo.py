@@ -98,7 +98,13 @@ def default_folder() -> Path:
 
 
 def built_in(kind: str) -> Path:
-    """The file of `NANO`'s ``detector`` or ``keypoints`` model."""
+    """The file of `NANO`'s ``detector`` or ``keypoints`` model.
+
+    Raises:
+        ConfigError: another kind.
+    """
+    if kind not in {"detector", "keypoints"}:
+        raise ConfigError(f"{NANO} is a detector and a key-point model, not a {kind} model: name no model to use both")
     return Path(str(resources.files("streampose.inference").joinpath("data", f"nano-{kind}.onnx")))
 
 
@@ -113,6 +119,7 @@ def find(model: str | Path, folder: Path | None = None, *, kind: str = "one-stag
     Raises:
         ModelNotFound: neither, or not pulled yet.
         ChecksumMismatch: the kept file is not what was pulled.
+        ConfigError: `NANO` as what it is not.
     """
     path = Path(model)
     if path.is_file():

@@ -4,6 +4,7 @@ from streampose.sources.backoff import Backoff
 from streampose.sources.camera import CameraSource, camera_names
 from streampose.sources.file import FileSource
 from streampose.sources.images import ImagesSource
+from streampose.sources.looped import Looped
 from streampose.sources.network import NetworkSource
 from streampose.sources.opening import open_source
 from streampose.sources.paced import Paced
@@ -18,6 +19,7 @@ __all__ = [
     "ImagesSource",
     "Link",
     "LinkState",
+    "Looped",
     "NetworkSource",
     "Paced",
     "Reconnecting",

@@ -10,8 +10,8 @@ import av
 
 from streampose.errors import Disconnected, SourceError, SourceNotFound, SourceUnauthorized, SourceUnsupported
 from streampose.frame import StreamInfo
+from streampose.sources.hwaccel import words
 from streampose.sources.live_media import LiveMedia
-from streampose.sources.media import words
 
 __all__ = ["CameraSource", "camera_names"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from streampose.errors import SourceCorrupt, SourceError, SourceNotFound, SourceUnsupported
 from streampose.frame import StreamInfo
+from streampose.sources.hwaccel import SOFTWARE
 from streampose.sources.media import MediaSource
 
 __all__ = ["FileSource"]
@@ -21,12 +22,16 @@ class FileSource(MediaSource):
         path: of the file.
         threads: for decoding. One is right beside inference on a CPU: frame threads cost 12 % more CPU in all (corridor
             clip, 0.73 → 0.82 ms a frame), and the engines use every core anyway.
+        hwaccel: what decodes: ``none`` (software), ``auto``, or a device (``cuda``, ``videotoolbox``, …).
+
+    Raises:
+        ConfigError: no such device.
     """
 
-    def __init__(self, path: str | Path, *, threads: int = 1) -> None:
+    def __init__(self, path: str | Path, *, threads: int = 1, hwaccel: str = SOFTWARE) -> None:
         self._path = Path(path)
         # "file:" keeps FFmpeg from reading a name like "a:b.mp4" or "-" as a protocol.
-        super().__init__(f"file:{self._path}", threads=threads)
+        super().__init__(f"file:{self._path}", threads=threads, hwaccel=hwaccel)
 
     def open(self, stream: str) -> StreamInfo:
         """Open the file.

@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 from streampose.errors import SourceStalled, SourceTimeout
 from streampose.frame import Frame, StreamInfo
 from streampose.sources.feed import MAX_AGE_S, Arrival, Feed, Silence
+from streampose.sources.hwaccel import SOFTWARE
 from streampose.sources.media import MediaSource
 from streampose.sources.timeline import Timeline
 
@@ -33,6 +34,7 @@ class LiveMedia(MediaSource):
         container_format: for devices.
         open_timeout_s: until it must be open, and again until the first picture.
         stall_s: the longest time without a picture.
+        hwaccel: what decodes.
     """
 
     live = True
@@ -45,9 +47,16 @@ class LiveMedia(MediaSource):
         container_format: str | None = None,
         open_timeout_s: float,
         stall_s: float,
+        hwaccel: str = SOFTWARE,
     ) -> None:
         # FFmpeg's read timeout bounds the life of a thread that nobody waits for any more.
-        super().__init__(url, options=options, container_format=container_format, timeouts_s=(open_timeout_s, stall_s))
+        super().__init__(
+            url,
+            options=options,
+            container_format=container_format,
+            timeouts_s=(open_timeout_s, stall_s),
+            hwaccel=hwaccel,
+        )
         self._open_timeout_s, self._stall_s = open_timeout_s, stall_s
         self._stream = ""
         self._feed: Feed | None = None

@@ -15,10 +15,20 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from streampose.errors import SourceCorrupt, SourceEnded, SourceError, SourceUnsupported, redact
+from streampose.errors import (
+    SourceCorrupt,
+    SourceEnded,
+    SourceError,
+    SourceNotFound,
+    SourceTimeout,
+    SourceUnauthorized,
+    SourceUnsupported,
+    redact,
+)
 from streampose.frame import Frame, StreamInfo
+from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
 
-__all__ = ["MediaSource", "words"]
+__all__ = ["MediaSource"]
 
 log = logging.getLogger("streampose")
 
@@ -32,6 +42,11 @@ class MediaSource:
         url: what PyAV shall open.
         options: of FFmpeg's demuxer.
         timeouts_s: for opening and for each read; `None` = no limit.
+        hwaccel: what decodes: ``none`` (software), ``auto`` (the first device that can), or a device (``cuda``, …). One
+            that cannot is passed over for software, and `StreamInfo.hwaccel_note` says why.
+
+    Raises:
+        ConfigError: no such device.
     """
 
     live: bool = False
@@ -44,12 +59,15 @@ class MediaSource:
         container_format: str | None = None,
         timeouts_s: tuple[float, float] | None = None,
         threads: int = 1,
+        hwaccel: str = SOFTWARE,
     ) -> None:
         self._url = url
         self._options = dict(options or {})
         self._format = container_format
         self._timeouts_s = timeouts_s
         self._threads = threads
+        self._devices = candidates(hwaccel)
+        self._decodes_on: str | None = None
         self._container: InputContainer | None = None
         self._frames: Iterator[Frame] | None = None
         self._first: Frame | None = None
@@ -66,7 +84,24 @@ class MediaSource:
         Raises:
             SourceError: of the kind that fits.
         """
+        passed_over: list[str] = []
+        for device in self._devices:
+            if (why := why_not(device)) is not None:
+                passed_over.append(f"{device}: {why}")
+                continue
+            try:
+                return self._open_on(device, stream, passed_over)
+            except (SourceNotFound, SourceUnauthorized, SourceTimeout):
+                raise  # not the device's fault, and no better a second time
+            except SourceError as error:
+                self.close()
+                passed_over.append(f"{device}: {words(error.__cause__ or error)}")
+        return self._open_on(None, stream, passed_over)
+
+    def _open_on(self, device: str | None, stream: str, passed_over: list[str]) -> StreamInfo:
+        self.skipped_packets = 0
         try:
+            self._decodes_on = device
             container = self._connect()
         except SourceError:
             raise
@@ -85,6 +120,17 @@ class MediaSource:
         # Rotation is known only with the first picture, and so is whether anything can be decoded at all.
         self._first = next(self._frames, None)
         height, width = (video.height, video.width) if self._first is None else self._first.image.shape[:2]
+        codec = video.codec_context
+        # Only the first picture shows it: a device may take the codec and then not this profile of it. The decoder's
+        # format is then a software one; the pictures' own always is, since they were brought to memory.
+        decodes = device is not None and codec.pix_fmt in {
+            config.format.name for config in codec.codec.hardware_configs if config.format is not None
+        }
+        if device is not None and not decodes:
+            passed_over = [*passed_over, f"{device}: it does not decode this {codec.name}"]
+        note = "; ".join(passed_over) or None
+        if note is not None and not decodes:
+            log.warning("%s: decoded in software (%s)", self._name, note)
         return StreamInfo(
             width_px=width,
             height_px=height,
@@ -92,7 +138,9 @@ class MediaSource:
             rate=video.average_rate,
             frames=video.frames or None,
             duration_s=container.duration / av.time_base if container.duration else None,
-            codec=video.codec_context.name,
+            codec=codec.name,
+            hwaccel=device if decodes else None,
+            hwaccel_note=note,
         )
 
     def _connect(self) -> InputContainer:
@@ -102,6 +150,7 @@ class MediaSource:
             options=self._options,
             timeout=self._timeouts_s,
             metadata_errors="replace",
+            hwaccel=None if self._decodes_on is None else accelerator(self._decodes_on),
         )
 
     def read(self) -> Frame | None:
@@ -234,8 +283,3 @@ def _missing_s(video: VideoStream, packets: int, last_pts: int | None) -> float:
     end = (video.start_time or 0) + video.duration
     missing_s = float((end - last_pts) * video.time_base)
     return missing_s if missing_s > 0.5 else 0.0
-
-
-def words(error: Exception) -> str:
-    """What FFmpeg says, without the URL (which may hold a password) and the error number."""
-    return getattr(error, "strerror", None) or type(error).__name__

@@ -22,8 +22,8 @@ from streampose.errors import (
     SourceUnsupported,
 )
 from streampose.frame import StreamInfo
+from streampose.sources.hwaccel import SOFTWARE, words
 from streampose.sources.live_media import LiveMedia
-from streampose.sources.media import words
 
 __all__ = ["NetworkSource"]
 
@@ -53,19 +53,28 @@ class NetworkSource(LiveMedia):
             (TCP, or UDP where the server has no other).
         open_timeout_s: until the stream must be open.
         stall_s: the longest time without a picture.
+        hwaccel: what decodes: ``none`` (software), ``auto``, or a device (``cuda``, ``videotoolbox``, …).
 
     Raises:
-        ConfigError: no such transport.
+        ConfigError: no such transport, or no such device.
     """
 
-    def __init__(self, url: str, *, transport: str = "auto", open_timeout_s: float = 5.0, stall_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        transport: str = "auto",
+        open_timeout_s: float = 5.0,
+        stall_s: float = 5.0,
+        hwaccel: str = SOFTWARE,
+    ) -> None:
         options = dict(_QUICK)
         self._scheme = url.partition(":")[0].lower()
         if transport not in _TRANSPORTS:
             raise ConfigError(f"no RTSP transport is called {transport!r}; there are: {', '.join(_TRANSPORTS)}")
         if self._scheme in {"rtsp", "rtsps"}:
             options |= _TRANSPORTS[transport]
-        super().__init__(url, options=options, open_timeout_s=open_timeout_s, stall_s=stall_s)
+        super().__init__(url, options=options, open_timeout_s=open_timeout_s, stall_s=stall_s, hwaccel=hwaccel)
         self._opening_since = 0.0
         self._probes = False
 

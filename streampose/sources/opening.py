@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from streampose.errors import ConfigError, SourceNotFound, redact
 from streampose.sources.camera import CameraSource
 from streampose.sources.file import FileSource
+from streampose.sources.hwaccel import SOFTWARE, candidates
 from streampose.sources.images import IMAGE_SUFFIXES, ImagesSource
 from streampose.sources.live_media import LiveMedia
 from streampose.sources.network import NetworkSource
@@ -25,7 +26,7 @@ _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DO
 _RECORDINGS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts"})
 
 
-def open_source(text: str, *, live: bool | None = None, reconnect: bool = True) -> Source:
+def open_source(text: str, *, live: bool | None = None, reconnect: bool = True, hwaccel: str = SOFTWARE) -> Source:
     """The source that a text means; it is not opened yet.
 
     ====================================  ==========================================================
@@ -41,12 +42,14 @@ def open_source(text: str, *, live: bool | None = None, reconnect: bool = True) 
         live: `True` plays a recording at its own speed, dropping what is not taken in time; `False` asks for every
             frame, which a camera cannot give; `None` = as the source is by nature.
         reconnect: open cameras and network streams again when they go away.
+        hwaccel: what decodes files and network streams: ``none`` (software), ``auto``, or a device (``cuda``, …).
 
     Raises:
-        ConfigError: the text is not understood, or cannot be had this way.
+        ConfigError: the text is not understood, or cannot be had this way; no such device decodes here.
         SourceNotFound: it looks like a file, and there is none.
     """
-    source = _recognise(text.strip(), live)
+    candidates(hwaccel)  # a wrong name is told, whatever the source is
+    source = _recognise(text.strip(), live, hwaccel)
     if live is False and source.live:
         raise ConfigError(
             f"{redact(text)} is live: it cannot wait for every frame to be processed (leave out --offline)"
@@ -56,30 +59,30 @@ def open_source(text: str, *, live: bool | None = None, reconnect: bool = True) 
     return Paced(source) if live and not source.live else source
 
 
-def _recognise(text: str, live: bool | None) -> Source:
+def _recognise(text: str, live: bool | None, hwaccel: str) -> Source:
     if not text:
         raise ConfigError("the source is empty: give a file, a folder, a URL, a camera number, or synthetic:")
     if text.startswith("synthetic:"):
         return SyntheticSource.parse(text, live=live is not False)
     if text.startswith("file://"):
-        return FileSource(unquote(urlsplit(text).path))
+        return FileSource(unquote(urlsplit(text).path), hwaccel=hwaccel)
     if _CAMERA.fullmatch(text):
         return CameraSource(text)
     scheme, colon, _ = text.partition("://")
     if colon:
-        return _network(text, scheme.lower())
+        return _network(text, scheme.lower(), hwaccel)
     path = Path(text)
     if path.is_dir() or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()):
         return ImagesSource(text)
     if path.exists():
-        return FileSource(path)
+        return FileSource(path, hwaccel=hwaccel)
     if any(sign in text for sign in "*?["):
         return ImagesSource(text)
     near = difflib.get_close_matches(path.name, _neighbours(path), n=1)
     raise SourceNotFound(f"no file at {text}" + (f"; did you mean {path.with_name(near[0])}?" if near else ""))
 
 
-def _network(text: str, scheme: str) -> Source:
+def _network(text: str, scheme: str, hwaccel: str) -> Source:
     if scheme not in _SCHEMES:
         # Letters in a wrong order (rstp) first: by its own measure difflib finds rtp nearer.
         near = [s for s in _SCHEMES if sorted(s) == sorted(scheme)] or difflib.get_close_matches(scheme, _SCHEMES, n=1)
@@ -91,7 +94,7 @@ def _network(text: str, scheme: str) -> Source:
         raise ConfigError(f"{redact(text)} is not a URL: {error}") from error
     if not host:
         raise ConfigError(f"{redact(text)} names no host")
-    source = NetworkSource(text)
+    source = NetworkSource(text, hwaccel=hwaccel)
     # A recording on a web server is no camera: it has an end, and can wait.
     if scheme in {"http", "https"} and Path(urlsplit(text).path).suffix.lower() in _RECORDINGS:
         source.live = False

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from fakes import VirtualClock, frame, poses_of
 
-from streampose.batching import Batcher, FixedBatch, Lane, LatencyBatch, Take, Wait
+from streampose.batching import Batcher, FixedBatch, Lane, LatencyBatch, Load, Take, Wait
 from streampose.errors import PolicyError
 from streampose.frame import Image
 from streampose.metrics import Cause, Place
@@ -37,8 +37,15 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def lane(name: str, *, live: bool = True, credits: int = 2, capacity: int = 2) -> Lane:  # noqa: A002
-    return Lane(name, live=live, credits=credits, capacity=capacity)
+def lane(
+    name: str,
+    *,
+    live: bool = True,
+    credits: int = 2,  # noqa: A002
+    capacity: int = 2,
+    weight: float = 1.0,
+) -> Lane:
+    return Lane(name, live=live, credits=credits, capacity=capacity, weight=weight)
 
 
 class Running:
@@ -118,10 +125,18 @@ async def test_streams_take_turns_and_nobody_starves():
     assert max(served.values()) - min(served.values()) <= 3, served
 
 
+def costly_batches(max_frames: int, budget_s: float) -> LatencyBatch:
+    """It knows that a batch costs 20 ms, and a frame 1 ms more."""
+    policy = LatencyBatch(budget_s, max_frames=max_frames)
+    for i in range(100):
+        policy.observe(Load(frames=i % 8 + 1, people=i % 3), 0.02 + 0.001 * (i % 8 + 1))
+    return policy
+
+
 async def test_recordings_fill_only_the_room_that_live_streams_leave():
     engine = Engine()
     film, camera = lane("film", live=False, credits=8, capacity=8), lane("camera")
-    async with Running([engine], LatencyBatch(1e6, max_frames=3), [film, camera]):
+    async with Running([engine], costly_batches(3, 1e6), [film, camera]):
         film.ingress.put_nowait(frame(9))
         await settle()  # the engine is busy with the film, and both wait
         for i in range(3):
@@ -134,20 +149,44 @@ async def test_recordings_fill_only_the_room_that_live_streams_leave():
         engine.let_go()
 
 
-async def test_a_recording_alone_does_not_hold_the_engine_when_cameras_may_come():
+async def test_a_recording_does_not_hold_the_engine_while_a_camera_is_there():
     engine = Engine()
     film, camera = lane("film", live=False, credits=8, capacity=8), lane("camera")
-    async with Running([engine], LatencyBatch(1e6, max_frames=8), [film, camera]):
-        for i in range(5):
-            film.ingress.put_nowait(frame(i))
+    async with Running([engine], costly_batches(8, 0.1), [film, camera]):
+        camera.ingress.put_nowait(frame(0))
         await settle()
-        assert engine.batches == [[0]]
+        for i in range(8):
+            film.ingress.put_nowait(frame(10 + i))
         engine.let_go()
+        await settle()
+        # A quarter of the budget, 25 ms, has room for four or five.
+        assert len(engine.batches[1]) in {3, 4, 5}
+        engine.let_go()
+
+
+async def test_streams_are_served_by_their_weights():
+    engine = Engine()
+    heavy, light = lane("heavy", weight=3.0), lane("light")
+    served = {"heavy": 0, "light": 0}
+    async with Running([engine], FixedBatch(1), [heavy, light]):
+        for i in range(80):
+            for one in (heavy, light):
+                while len(one.ingress) < 2:
+                    one.ingress.put_nowait(frame(2 * i + len(one.ingress)))
+            await settle()
+            engine.let_go()
+            await settle()
+            for one in (heavy, light):
+                while one.outbox:
+                    served[one.name] += 1
+                    one.outbox.take(next(iter(one.outbox)))
+                    one.return_credit()
+    assert served["heavy"] == pytest.approx(3 * served["light"], rel=0.2)
 
 
 async def test_a_late_frame_is_dropped_before_inference_and_counted():
     engine, one = Engine(), lane("a")
-    policy = LatencyBatch(0.1)
+    policy = costly_batches(8, 0.1)
     async with Running([engine], policy, [one]) as running:
         one.ingress.put_nowait(frame(0))
         await settle()
@@ -197,7 +236,7 @@ async def test_fixed_batches_wait_for_more_but_not_for_what_cannot_come():
 )
 async def test_a_policy_that_cheats_is_caught(decide):
     class Cheat:
-        max_frames, budget_s = 4, 1.0
+        max_frames, budget_s, engines = 4, 1.0, 1
 
         def decide(self, now, waiting, more):
             return decide(waiting) if len(waiting) > 1 else Wait()

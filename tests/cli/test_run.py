@@ -103,6 +103,16 @@ def test_live_keeps_the_clips_own_speed(command, models, clip: Path, tmp_path: P
     assert "latency" in err
 
 
+def test_decoding_on_a_device_loses_no_frame(command, models, clip: Path, tmp_path: Path):
+    code, _, err = command("run", clip, *models, "--hwaccel", "auto", "--json", tmp_path / "o.jsonl")
+    assert code == 0
+    assert [r["frame"] for r in lines(tmp_path / "o.jsonl")] == list(range(30))
+    assert "decode: " in err
+    code, _, err = command("run", clip, *models, "--hwaccel", "cudaa")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "there are: none, auto" in err
+
+
 @pytest.mark.parametrize("kind", ["missing", "text", "truncated", "empty", "folder"])
 def test_bad_sources(command, models, clip: Path, tmp_path: Path, kind: str):
     bad = tmp_path / "bad.mp4"

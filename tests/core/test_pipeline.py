@@ -266,8 +266,8 @@ async def test_a_live_stream_drops_before_inference_and_stays_fresh():
 async def test_a_slow_viewer_of_one_stream_does_not_touch_another():
     slow, fast = MemorySink(delay_s=0.05), MemorySink()
     streams = [
-        stream("slow", range(150), slow, live=True, period_s=0.004),
-        stream("fast", range(150), fast, live=True, period_s=0.004),
+        stream("slow", range(150), slow, live=True, period_s=0.01),
+        stream("fast", range(150), fast, live=True, period_s=0.01),
     ]
     async with Pipeline(streams, FakeEstimator(base_s=0.001)) as pipeline:
         await pipeline.run()

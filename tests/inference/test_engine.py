@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from streampose.errors import EngineFailed, ModelUnknown, ModelUnreadable, ProviderUnavailable
 from streampose.inference import engine as engine_module
+from streampose.inference import providers
 from streampose.inference.engine import Engine, EngineOptions
 
 
@@ -78,11 +79,11 @@ class TestNoGpu:
 
     @pytest.fixture(autouse=True)
     def _looks_usable(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(engine_module, "_why_not", {"tensorrt": "no TensorRT", "cuda": None, "cpu": None}.get)
+        monkeypatch.setattr(providers, "_why_not", {"tensorrt": "no TensorRT", "cuda": None, "cpu": None}.get)
 
     def break_cuda(self, monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
         """Creating a session for CUDA raises, or gives the CPU without a word, as ONNX Runtime does both."""
-        session = engine_module.ort.InferenceSession
+        session = providers.ort.InferenceSession
 
         def create(path, options, providers, **rest):
             if providers[0][0] == "CUDAExecutionProvider":
@@ -91,7 +92,7 @@ class TestNoGpu:
                 providers = ["CPUExecutionProvider"]
             return session(path, options, providers, **rest)
 
-        monkeypatch.setattr(engine_module.ort, "InferenceSession", create)
+        monkeypatch.setattr(providers.ort, "InferenceSession", create)
 
     @pytest.mark.parametrize(
         ("error", "why"),
@@ -124,7 +125,7 @@ class TestNoGpu:
 
 def test_a_machine_without_gpu_has_nothing_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     without = dict.fromkeys(("tensorrt", "cuda"), "no NVIDIA driver on this machine (libcuda.so.1: …)")
-    monkeypatch.setattr(engine_module, "_why_not", without.get)
+    monkeypatch.setattr(providers, "_why_not", without.get)
     assert Engine(small(tmp_path / "m.onnx")).note == ""
 
 
@@ -132,7 +133,7 @@ def test_threads_are_those_asked_for_or_those_allowed(tmp_path: Path):
     model = small(tmp_path / "m.onnx")
     for threads in (None, 1, 3):
         options = Engine(model, EngineOptions(threads=threads))._session.get_session_options()
-        assert options.intra_op_num_threads == (threads or engine_module.available_cores())
+        assert options.intra_op_num_threads == (threads or providers.available_cores())
 
 
 def test_pieces_with_different_numbers_of_boxes_are_joined():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from streampose.errors import ConfigError, ModelMismatch
 from streampose.inference.boxes import Limits
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator, load_estimators
+from streampose.inference.stopwatch import STAGES
 from streampose.inference.top_down import TopDown, WholeFrame
 from streampose.pose import Poses
 
@@ -157,6 +159,22 @@ def test_top_down_is_what_plain_code_gives(assets: Path, photos, alone):
             apart = np.abs(got[2] - points)[got[3] > 0.3] / cell
             assert np.mean(apart < 0.1) > 0.9
             assert np.median(apart) < 0.01
+
+
+def test_the_stages_add_up_to_the_call(tmp_path: Path):
+    grid = np.stack(np.meshgrid(np.arange(40, 161, 40), np.arange(40, 201, 40)), axis=2).reshape(-1, 2)
+    picture = paint(grid[:17], 256, 192)
+    rtmdet, simcc, rtmo = (build(tmp_path / f"{kind}.onnx", kind) for kind in ("rtmdet", "simcc", "rtmo"))
+    pair = load_estimator(ModelChoice(detector=rtmdet, pose=simcc))
+    began = time.perf_counter()
+    assert len(pair([picture])[0]) == 1
+    took, stages = time.perf_counter() - began, pair.stage_seconds()
+    assert tuple(stages) == STAGES
+    assert all(seconds > 0 for seconds in stages.values())
+    assert sum(stages.values()) <= took
+    alone = load_estimator(ModelChoice(model=rtmo))
+    alone([picture])
+    assert {stage for stage, seconds in alone.stage_seconds().items() if seconds} == {"preprocess", "detect", "decode"}
 
 
 @pytest.mark.assets

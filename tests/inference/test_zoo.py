@@ -58,6 +58,8 @@ def test_nano_is_part_of_the_package(tmp_path: Path):
     files = [zoo.find(zoo.NANO, tmp_path, kind=kind).path for kind in ("detector", "keypoints")]
     assert all(file.stat().st_size <= 4_000_000 for file in files)
     assert zoo.cached(zoo.NANO, tmp_path) == zoo.pull(zoo.NANO, tmp_path) == files[0].parent
+    with pytest.raises(ConfigError, match="not a one-stage model"):
+        zoo.find(zoo.NANO, tmp_path)
     with pytest.raises(ConfigError, match="part of the package"):
         zoo.remove(zoo.NANO, tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ from streampose import (
     open_source,
 )
 from streampose.evaluation import Pck, pck
+from streampose.inference.zoo import built_in
 from streampose.sources import SyntheticSource
 
 pytestmark = pytest.mark.assets
@@ -118,8 +120,9 @@ def test_a_batch_gives_what_single_pictures_give(assets: Path, pair: ModelChoice
         ({"detector": "yolox_nano_416", "pose": "pp_tinypose_128x96"}, 0.85),
         ({"detector": "picodet_s_320_pedestrian", "pose": "movenet_lightning_192_from_int8"}, 0.7),
         ({"model": "yolov8n-pose_640_from_int8"}, 0.9),
+        ({}, 0.93),
     ],
-    ids=["rtmdet+tinypose", "yolox+tinypose", "picodet+movenet", "yolov8-pose"],
+    ids=["rtmdet+tinypose", "yolox+tinypose", "picodet+movenet", "yolov8-pose", "nano"],
 )
 def test_every_model_finds_the_drawn_person(assets: Path, choice: dict[str, str], least: float):
     estimator = load_estimator(ModelChoice(**{k: assets / "models" / f"{v}.onnx" for k, v in choice.items()}))
@@ -129,3 +132,26 @@ def test_every_model_finds_the_drawn_person(assets: Path, choice: dict[str, str]
         (found,) = estimator([source.render(index)])
         score += pck(source.truth(index), found)
     assert score.share > least
+
+
+def test_nano_is_as_good_as_its_card_says(assets: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    accuracy = importlib.import_module("accuracy")
+    photos = accuracy.Photos(assets / "photos" / "coco_mini_val")
+    keypoints = accuracy.keypoints(built_in("keypoints"), reference=False)
+    assert accuracy.with_true_boxes(photos, keypoints) > 0.22
+    detector = accuracy.detector(built_in("detector"), None, accuracy.LOW, reference=False)
+    assert accuracy.boxes_only(photos, detector) > 0.13
+
+
+def test_nano_finds_the_person_in_the_corridor(assets: Path, pair: ModelChoice):
+    nano, other = load_estimator(ModelChoice()), load_estimator(pair)
+    with av.open(str(assets / "videos" / "intel_one_by_one_person.mp4")) as clip:
+        images = [
+            frame.to_ndarray(format="bgr24")
+            for i, frame in enumerate(clip.decode(video=0))
+            if i in {120, 300, 420, 780, 1140, 1320}
+        ]
+    for ours, theirs in zip(nano(images), other(images), strict=True):
+        assert len(ours) == len(theirs) == 1
+        assert np.abs(ours.boxes - theirs.boxes).max() < 0.15 * images[0].shape[0]

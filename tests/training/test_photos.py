@@ -21,13 +21,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_photos_alone(folder: Path):
+def test_photos_alone(folder: Path, capsys: pytest.CaptureFixture[str]):
     (folder / "images" / "broken.jpg").write_bytes(b"no picture")
     photos = list(find_photos(folder))
     assert [(p.path.name, p.width, p.height, p.people, p.complete) for p in photos] == [
         ("im00001.jpg", 80, 60, [], False),
         ("im00002.jpg", 80, 60, [], False),
     ]
+    assert "1 files are no pictures that can be read: broken.jpg" in capsys.readouterr().err
 
 
 def test_a_folder_without_photos_says_so(tmp_path: Path):
@@ -58,6 +59,47 @@ def test_coco(folder: Path):
     assert one.ignore[0].tolist() == [0, 0, 8, 8]
 
 
+def test_photos_that_coco_does_not_list_are_not_known_to_be_empty(folder: Path):
+    for name in ("a", "b"):
+        (folder / "images" / name).mkdir()
+        cv2.imwrite(str(folder / "images" / name / "same.jpg"), np.zeros((60, 80, 3), np.uint8))
+    document = {
+        "categories": [{"id": 3, "name": "person"}, {"id": 1, "name": "dog"}],
+        "images": [{"id": 1, "file_name": "b/same.jpg"}, {"id": 2, "file_name": "train/im00001.jpg"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 3, "bbox": [1, 1, 20, 30]},
+            {"image_id": 1, "category_id": 1, "bbox": [5, 5, 20, 30]},
+            {"image_id": 2, "category_id": 3, "bbox": [2, 2, 20, 30]},
+        ],
+    }
+    (folder / "person_keypoints.json").write_text(json.dumps(document))
+    found = {p.path.relative_to(folder / "images").as_posix(): p for p in find_photos(folder)}
+    assert {name: (p.complete, len(p.people)) for name, p in found.items()} == {
+        "a/same.jpg": (False, 0),
+        "b/same.jpg": (True, 1),
+        "im00001.jpg": (True, 1),
+        "im00002.jpg": (False, 0),
+    }
+    document["categories"] = [{"id": 1, "name": "dog"}]
+    (folder / "person_keypoints.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="none is named person"):
+        list(find_photos(folder))
+    del document["categories"]
+    document["images"] = [{"id": 1, "file_name": "elsewhere.jpg"}]
+    (folder / "person_keypoints.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="lists none of the 4 photos"):
+        list(find_photos(folder))
+
+
+def test_joints_of_other_photos_are_refused(folder: Path):
+    (folder / "joints.json").write_text(json.dumps({"joints": ["neck"], "points": [[[1.0, 1.0, 1]]]}))
+    with pytest.raises(ValueError, match="joints of 1 photos, but there are 2"):
+        list(find_photos(folder))
+    (folder / "joints.json").write_text("[]")
+    with pytest.raises(ValueError, match="has no `joints`"):
+        list(find_photos(folder))
+
+
 def test_leeds(folder: Path):
     names = ["right_ankle", "left_wrist", "neck"]
     rows = [[[20.0, 50.0, 1], [40.0, 10.0, 1], [30.0, 20.0, 0]], [[0.0, 0.0, 0]] * 3]
@@ -65,6 +107,7 @@ def test_leeds(folder: Path):
     one, two = find_photos(folder)
     points = one.people[0].points
     assert points is not None
+    assert one.people[0].by_many
     assert points[16].tolist() == [20, 50, 1]
     assert points[9].tolist() == [40, 10, 1]
     assert np.isnan(points[:, 2]).sum() == 15
@@ -94,6 +137,14 @@ def test_labels_come_back(folder: Path, tmp_path: Path):
     image, scale = back.read(40)
     assert image.shape == (30, 40, 3)
     assert scale == 0.5
+
+
+def test_labels_of_before_are_read(tmp_path: Path):
+    person = {"box": [1, 2, 3, 4], "score": 1.0, "points": None, "by_hand": True}
+    row = {"path": "a.jpg", "size": [8, 6], "complete": True, "people": [person], "ignore": []}
+    (tmp_path / "labels.jsonl").write_text(json.dumps(row))
+    (photo,) = read_labels(tmp_path / "labels.jsonl")
+    assert not photo.people[0].by_many
 
 
 def test_labelling_that_fails_leaves_no_half_file(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -73,18 +74,26 @@ def test_the_nano_that_ships_is_a_beginning(
     assert min(rights) > 0.3
 
 
-def test_from_labels_to_models_that_load(work: Path, monkeypatch: pytest.MonkeyPatch):
+def test_from_labels_to_models_that_load(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     small = tuple(
         nano.Stage(s.name, s.pose, (48, 64) if s.pose else (64, 64), 2, 8, 1e-3, start=s.start) for s in nano.RECIPE
     )
     monkeypatch.setattr(nano, "RECIPE", small)
     call(monkeypatch, "--work", work, "train", "--loaders", 0, "--device", "cpu")
     call(monkeypatch, "--work", work, "export")
+    out = capsys.readouterr().out
     files = {name: work / f"nano-{name}.onnx" for name in ("detector", "keypoints")}
     for file in files.values():
-        model = onnx.load(file)
-        assert any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-        assert file.stat().st_size < 4_000_000
+        int8 = file.with_stem(f"{file.stem}-int8")
+        assert int8.stat().st_size < 4_000_000
+        assert any(node.op_type == "QuantizeLinear" for node in onnx.load(int8).graph.node)
+        # What ships is the one that the export says has won.
+        winner = "int8" if f"{file.name} is the int8 one" in out else "float32"
+        assert file.read_bytes() == file.with_stem(f"{file.stem}-{winner}").read_bytes()
+        measured = [line.rpartition("held out ")[2] for line in out.splitlines() if f"{file.stem}-" in line]
+        assert len(measured) == 2
     picture = SyntheticSource(live=False, width_px=320, height_px=240).render(0)
     for suffix in ("", "-float32"):
         chosen = {name: work / f"nano-{name}{suffix}.onnx" for name in files}
@@ -92,6 +101,34 @@ def test_from_labels_to_models_that_load(work: Path, monkeypatch: pytest.MonkeyP
         one, two = estimator([picture, np.zeros((64, 64, 3), np.uint8)])
         assert one.points.shape[1:] == two.points.shape[1:] == (17, 2)
         estimator.close()
+
+
+def test_a_stage_that_comes_before_is_named(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "labels").symlink_to(work / "labels")
+    with pytest.raises(SystemExit, match=r"^error: .*pose-small.pt is missing: run `train --only pose-small` first"):
+        call(monkeypatch, "--work", tmp_path, "train", "--only", "pose", "--device", "cpu")
+
+
+def test_a_loss_that_is_no_number_does_not_reach_the_checkpoint(work: Path, tmp_path: Path):
+    broken = task(work)
+    broken.loss = lambda network, batch: sum(p.sum() for p in network.parameters()) * float("nan")  # type: ignore[method-assign]
+    with pytest.raises(ArithmeticError, match="a lower rate"):
+        train(broken, Plan(steps=2, batch=4, every=1, loaders=0), tmp_path / "pose.pt")
+    assert not (tmp_path / "pose.pt").exists()
+
+
+def test_int8_ships_if_it_is_faster_and_was_judged():
+    assert nano._int8_wins(9, [2.0, 1.0], [0.9, 0.895])
+    assert not nano._int8_wins(9, [1.0, 2.0], [0.9, 0.9])
+    assert not nano._int8_wins(9, [2.0, 1.0], [0.9, 0.8])
+    assert not nano._int8_wins(0, [2.0, 1.0], [0.0, 0.0])
+
+
+def test_without_pytorch_it_says_what_to_install():
+    code = "import sys, runpy; sys.modules['torch'] = None; runpy.run_module('training.nano', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: torch is missing: pip install '.[train]'\n"
 
 
 def test_without_labels_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

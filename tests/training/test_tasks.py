@@ -15,7 +15,8 @@ from training.nano.box_task import MOST, BoxTask, assign, average_precision, gio
 from training.nano.figures import draw_figures  # noqa: E402
 from training.nano.network import BoxNet, PoseNet, centres  # noqa: E402
 from training.nano.photos import Person, Photo, write_labels  # noqa: E402
-from training.nano.pose_task import PoseTask, heatmaps  # noqa: E402
+from training.nano.pose_task import PoseTask, heatmaps, normal  # noqa: E402
+from training.nano.trainer import Plan, train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,53 @@ def test_key_points_stay_on_their_dots_through_every_turn(dots: Path, monkeypatc
                     on += image[row, column].min() > 100
     assert asked > 400
     assert on / asked > 0.97
+
+
+def apart(image: np.ndarray, points: np.ndarray, reach: int) -> np.ndarray:
+    """From each point to the middle of the blob around it, the mean of all."""
+    found = []
+    for column, row in np.round(points).astype(int):
+        y, x = np.mgrid[row - reach : row + reach + 1, column - reach : column + reach + 1]
+        found.append(np.average(np.stack([x, y]), axis=(1, 2), weights=image[y, x, 0].astype(float)))
+    return np.mean(np.array(found) - points, axis=0)
+
+
+def test_blobs_are_where_their_points_say_after_shrinking(tmp_path: Path):
+    points = np.array([[x, y, 1] for y in (200, 400, 600, 800) for x in (300, 500, 700, 900)], np.float32)
+    points = np.concatenate([points, [[600, 500, 1]]]).astype(np.float32)
+    y, x = np.mgrid[:1000, :1200].astype(np.float32)
+    image = sum(255 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 12**2)) for px, py, _ in points)
+    cv2.imwrite(str(tmp_path / "blobs.png"), np.repeat(image[..., None].clip(0, 255), 3, 2).astype(np.uint8))
+    person = Person(box=np.array([100, 50, 1100, 950], np.float32), points=points, by_hand=True)
+    write_labels(tmp_path / "blobs.jsonl", [Photo(tmp_path / "blobs.png", 1200, 1000, [person], complete=True)])
+    album = Album([tmp_path / "blobs.jsonl"], [1.0], held_out=False)
+    task = PoseTask(album, album, (96, 128))
+    page = album.pages[0]
+    person = page.photo.people[0]
+    assert person.points is not None
+    # In memory, and in the crop.
+    assert np.abs(apart(page.image, person.points[:16, :2], 20)).max() < 0.05
+    crop = task._plain(page, person)
+    assert np.abs(apart(crop.image, crop.points[:16, :2] * (96, 128), 5)).max() < 0.05
+
+
+def test_backgrounds_are_of_photos_with_nobody(dots: Path, tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "empty.png"), np.full((20, 30, 3), 7, np.uint8))
+    write_labels(tmp_path / "empty.jsonl", [Photo(path=tmp_path / "empty.png", width=30, height=20)])
+    rng = np.random.default_rng(0)
+    album = Album([dots, tmp_path / "empty.jsonl"], [1.0, 1.0], held_out=False)
+    assert {album.background(rng).shape for _ in range(9)} == {(20, 30, 3)}
+    assert Album([dots], [1.0], held_out=False).background(rng).shape == (240, 320, 3)
+
+
+def test_nobody_to_learn_from_says_so(dots: Path, tmp_path: Path):
+    (tmp_path / "nobody.jsonl").write_text("")
+    nobody, album = (Album([file], [1.0], held_out=False) for file in (tmp_path / "nobody.jsonl", dots))
+    with pytest.raises(ValueError, match="nobody is large enough"):
+        PoseTask(nobody, album, (48, 64))
+    with pytest.raises(ValueError, match="no photos"):
+        BoxTask(nobody, album, 64)
+    assert PoseTask(album, nobody, (48, 64)).checked == BoxTask(album, nobody, 64).checked == 0
 
 
 def test_a_map_is_highest_where_the_estimator_reads_the_point():
@@ -133,6 +181,27 @@ def test_nobody_teaches_nothing():
     )
     assert quality.sum() == 0
     assert asked.min() == 1
+
+
+def test_everything_stays_on_the_device_of_its_input():
+    assert normal(torch.zeros(2, 16, 12, 3, dtype=torch.uint8, device="meta")).device.type == "meta"
+    found = heatmaps(torch.zeros(2, 17, 3, device="meta"), 24, 32)
+    assert [t.device.type for t in found] == ["meta", "meta"]
+    cells = centres(64, 64).to("meta")
+    n = len(cells)
+    rows = torch.zeros(2, MOST, 5, device="meta")
+    found = assign(cells, torch.zeros(2, n, device="meta"), torch.zeros(2, n, 4, device="meta"), rows)
+    assert [t.device.type for t in found] == ["meta"] * 3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("pose", [True, False])
+def test_a_step_on_the_gpu(figures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], pose: bool):
+    album = Album([figures], [1.0], held_out=False)
+    task = PoseTask(album, album, (48, 64)) if pose else BoxTask(album, album, 64)
+    train(task, Plan(steps=2, batch=4, every=1, loaders=0, device="cuda"), tmp_path / "stage.pt")
+    assert "step 2/2" in capsys.readouterr().out
 
 
 def test_giou():

@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from streampose import StreamposeError
 from streampose.sources import SyntheticSource
-from training.nano.photos import Person, find_photos
-from training.nano.teachers import MIRROR, SURE, Teachers, fused, iou, joined
+from training.nano.label import label
+from training.nano.photos import Person, Photo, find_photos, write_labels
+from training.nano.teachers import MIRROR, SURE, Teachers, completed, fused, iou, joined
 
 BOX = np.array([0, 0, 100, 100], np.float32)
 
@@ -57,6 +59,13 @@ class TestJoined:
         hand, said = np.full((17, 3), np.nan, np.float32), points(3)
         np.testing.assert_array_equal(joined(hand, said, BOX), said)
 
+    def test_careful_marks_are_kept_and_the_others_are_the_teachers(self):
+        hand, said = points(6, 1.0), points(7)
+        hand[3] = np.nan
+        out = completed(hand, said)
+        np.testing.assert_array_equal(np.delete(out, 3, 0), np.delete(hand, 3, 0))
+        np.testing.assert_array_equal(out[3], said[3])
+
     def test_two_sure_ones_that_differ_are_not_asked(self):
         said = points(4)
         hand = said.copy()
@@ -69,6 +78,34 @@ class TestJoined:
         said = points(5)
         out = joined(said[MIRROR], said, BOX)
         np.testing.assert_allclose(out[:, :2], said[:, :2], atol=1e-4)
+
+
+def test_a_teacher_that_is_not_there_says_so_at_once(tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((20, 20, 3), np.uint8))
+    with pytest.raises((StreamposeError, OSError), match="missing"):
+        label([tmp_path], [(tmp_path / "missing.onnx", None)], tmp_path / "missing.onnx", tmp_path / "labels", 2)
+    assert not list((tmp_path / "labels").glob("*.jsonl"))
+
+
+def test_folders_of_one_name_are_not_mixed_up(tmp_path: Path):
+    one, two = tmp_path / "one" / "set", tmp_path / "two" / "set"
+    nobody = tmp_path / "none.onnx"
+    with pytest.raises(ValueError, match="another folder"):
+        label([one, two], [(nobody, None)], nobody, tmp_path / "labels", 1)
+    write_labels(tmp_path / "labels" / "set.jsonl", [Photo(path=one / "a.jpg", width=8, height=8)])
+    label([one], [(nobody, None)], nobody, tmp_path / "labels", 1)
+    with pytest.raises(ValueError, match="another folder"):
+        label([two], [(nobody, None)], nobody, tmp_path / "labels", 1)
+
+
+def test_small_boxes_by_hand_are_not_asked(tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((40, 40, 3), np.uint8))
+    small, found = np.array([2, 2, 8, 20], np.float32), np.array([20, 2, 24, 20], np.float32)
+    (photo,) = find_photos(tmp_path)
+    photo.people, photo.complete = [Person(box=small, by_hand=True), Person(box=found, score=0.5)], True
+    Teachers.__new__(Teachers).label(photo)
+    assert photo.people == []
+    assert [box.tolist() for box in photo.ignore] == [small.tolist()]
 
 
 @pytest.mark.assets

@@ -13,16 +13,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import torch
 
+try:
+    import onnxscript  # noqa: F401 - the exporter needs it
+    import torch
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error.name} is missing: pip install '.[train]'") from None
+
+from streampose import StreamposeError
 from streampose.inference.zoo import built_in
 from training.nano.album import Album
 from training.nano.box_task import BoxTask
-from training.nano.export import export_boxes, export_pose, quantise
+from training.nano.export import Exported, export_boxes, export_pose, interleaved_ms, quantise
 from training.nano.figures import draw_figures
 from training.nano.label import label
 from training.nano.pose_task import PoseTask, normal
@@ -55,12 +62,21 @@ RECIPE = (
 )
 FINAL = ("pose", "boxes")
 """What is exported; the stages before them may begin with the nano that ships."""
+MOST_LOST = 0.01
+"""Of the held-out measure, for int8 to be kept."""
 # A photo of COCO's kind is looked at as often as this many of athletes: there are few, and they are what users have.
 RARE, OFTEN = 12.0, 1000
 
 
 def main() -> None:
-    """Read the command line, do the step."""
+    """Read the command line, do the step; what goes wrong is one line."""
+    try:
+        _run()
+    except (StreamposeError, ArithmeticError, ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def _run() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.nano", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -94,12 +110,14 @@ def main() -> None:
                     steps=round(stage.steps * arguments.longer), batch=stage.batch, rate=stage.rate,
                     device=arguments.device, loaders=arguments.loaders,
                 )  # fmt: skip
-                start = None if stage.start is None else _checkpoint(work, stage.start)
+                own, start = _checkpoint(work, stage.name), None
                 task = _task(stage, work)
                 if arguments.tune and stage.name not in FINAL:
                     start = _shipped(stage, task, work)
+                elif stage.start is not None and not own.exists():
+                    start = _trained(work, stage.start)
                 print(f"stage {stage.name}: {plan.steps} steps of {plan.batch}", flush=True)
-                train(task, plan, _checkpoint(work, stage.name), start=start)
+                train(task, plan, own, start=start)
     else:
         _export(work)
 
@@ -111,6 +129,13 @@ def _detector(text: str) -> tuple[Path, int | None]:
 
 def _checkpoint(work: Path, stage: str) -> Path:
     return work / f"{stage}.pt"
+
+
+def _trained(work: Path, stage: str) -> Path:
+    file = _checkpoint(work, stage)
+    if not file.exists():
+        raise ValueError(f"{file} is missing: run `train --only {stage}` first")
+    return file
 
 
 def _shipped(stage: Stage, task: Task, work: Path) -> Path:
@@ -126,7 +151,7 @@ def _task(stage: Stage, work: Path) -> Task:
     cv2.setNumThreads(1)
     labels = sorted((work / "labels").glob("*.jsonl"))
     if not labels:
-        raise SystemExit(f"{work / 'labels'} has no labels: run the step `label` first")
+        raise ValueError(f"{work / 'labels'} has no labels: run the step `label` first")
     sizes = [sum(1 for _ in file.open()) for file in labels]
     rare = [size < OFTEN and file.stem != "figures" for file, size in zip(labels, sizes, strict=True)]
     weights = [RARE if few else 1.0 for few in rare]
@@ -137,20 +162,35 @@ def _task(stage: Stage, work: Path) -> Task:
     return PoseTask(album, check, stage.size, stage.strength) if stage.pose else BoxTask(album, check, stage.size[0])
 
 
+def _int8_wins(checked: int, times: list[float], rights: list[float]) -> bool:
+    """Of float and int8; what nobody was held out to judge does not ship."""
+    return checked > 0 and times[1] < times[0] and rights[1] > rights[0] - MOST_LOST
+
+
 def _export(work: Path) -> None:
+    """The float model, the int8 one, and of the two the one that wins under the name that is shipped."""
     for stage in RECIPE:
         if stage.name not in FINAL:
             continue
         task = _task(stage, work)
-        network = load_network(task, _checkpoint(work, stage.name))
+        network = load_network(task, _trained(work, stage.name))
         name = "keypoints" if stage.pose else "detector"
-        plain, small = work / f"nano-{name}-float32.onnx", work / f"nano-{name}.onnx"
+        plain, small = work / f"nano-{name}-float32.onnx", work / f"nano-{name}-int8.onnx"
         if stage.pose:
             export_pose(network, stage.size, plain)
         else:
             export_boxes(network, stage.size[0], plain)
         quantise(plain, small, task.batches(32, seed=1))
-        print(f"{plain} {plain.stat().st_size:,} bytes, {small} {small.stat().st_size:,} bytes")
+        models = [Exported(plain), Exported(small)]
+        times = interleaved_ms(models, torch.zeros(1, 3, *reversed(stage.size)))
+        rights = [task.measure(model) for model in models]
+        for file, time_ms, right in zip((plain, small), times, rights, strict=True):
+            print(f"{file} {file.stat().st_size:,} bytes, {time_ms:.2f} ms on one thread, held out {right:.4f}")
+        wins = _int8_wins(task.checked, times, rights)
+        if not task.checked:
+            print(f"nano-{name}: nothing was held out: int8 not judged", flush=True)
+        shutil.copyfile(small if wins else plain, work / f"nano-{name}.onnx")
+        print(f"nano-{name}.onnx is the {'int8' if wins else 'float'} one", flush=True)
 
 
 if __name__ == "__main__":

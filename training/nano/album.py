@@ -46,10 +46,12 @@ class Album:
                     self.pages.append(_page(photo))
                     shares.append(weight)
         self.weights = np.array(shares)
+        self._empty = [page for page in self.pages if not page.photo.people and not page.photo.ignore]
 
     def background(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """A photo of anything."""
-        return self.pages[int(rng.integers(len(self.pages)))].image
+        """A photo with nobody; where there is none, a photo of anything."""
+        pages = self._empty or self.pages
+        return pages[int(rng.integers(len(pages)))].image
 
 
 def _is_held_out(path: Path) -> bool:
@@ -63,7 +65,9 @@ def _page(photo: Photo) -> Page:
     for person in photo.people:
         person.box = person.box * scale
         if person.points is not None:
-            person.points = person.points * np.array([scale, scale, 1], np.float32)
+            # Points count pixels by their middles, boxes by their edges.
+            person.points = person.points.copy()
+            person.points[:, :2] = (person.points[:, :2] + 0.5) * scale - 0.5
     photo.ignore = [box * scale for box in photo.ignore]
     return Page(image, photo)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from training.nano.album import Album, Page, body_mask
 from training.nano.look import degraded, lit
 from training.nano.network import BoxNet, centres
-from training.nano.pose_task import normal
+from training.nano.pose_task import device_of, normal
 
 __all__ = ["BoxTask"]
 
@@ -28,12 +28,18 @@ class BoxTask:
 
     Args:
         side: of the square input, pixels.
+
+    Raises:
+        ValueError: the album is empty.
     """
 
     def __init__(self, album: Album, check: Album, side: int) -> None:
         self.side = side
         self._album, self._check = album, check
+        if not album.pages:
+            raise ValueError("there are no photos to learn from")
         self._shares = album.weights / album.weights.sum()
+        self.checked = sum(len(page.photo.people) for page in check.pages)
         self._cells = centres(side, side)
 
     def network(self) -> BoxNet:
@@ -59,8 +65,9 @@ class BoxTask:
         images, rows = batch
         logits, edges = network(normal(images))
         logits, edges = logits.float(), edges.float()
-        boxes = _boxes(self._cells, edges)
-        quality, target, asked = assign(self._cells, logits.detach().sigmoid(), boxes.detach(), rows)
+        cells = self._cells.to(logits.device)
+        boxes = _boxes(cells, edges)
+        quality, target, asked = assign(cells, logits.detach().sigmoid(), boxes.detach(), rows)
         chance = logits.sigmoid()
         focus = (quality - chance.detach()).abs() ** 2
         score = (F.binary_cross_entropy_with_logits(logits, quality, reduction="none") * focus * asked).sum()
@@ -77,8 +84,10 @@ class BoxTask:
         found = []
         for page in self._check.pages:
             image, scale = fitted(page.image, self.side)
-            logits, edges = network(normal(torch.from_numpy(image[None])))
-            boxes, scores = _boxes(self._cells, edges.float())[0].numpy(), logits.float().sigmoid()[0].numpy()
+            logits, edges = (
+                a.float().cpu() for a in network(normal(torch.from_numpy(image[None]).to(device_of(network))))
+            )
+            boxes, scores = _boxes(self._cells, edges)[0].numpy(), logits.sigmoid()[0].numpy()
             best = np.argsort(-scores)[:300]
             best = best[scores[best] > 0.05]
             corners = boxes[best].copy()

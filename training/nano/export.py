@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import statistics
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +23,7 @@ from streampose.inference.signature import METADATA_KEY
 from training.nano.network import BoxNet, PoseNet, centres
 from training.nano.pose_task import normal
 
-__all__ = ["export_boxes", "export_pose", "quantise"]
+__all__ = ["Exported", "export_boxes", "export_pose", "interleaved_ms", "quantise"]
 
 POSE_CARD = {"family": "heatmap", "skeleton": "coco-17", "padding": 1.25, "refine": "dark", "blur_px": 5}
 BOX_CARD = {"family": "picodet", "fit": "top-left", "fill": 114}
@@ -147,6 +149,36 @@ def quantise(source: Path, target: Path, batches: Iterator[tuple[Tensor, Tensor]
             extra_options={"CalibMovingAverage": True},
         )  # fmt: skip
     _finish(target, card)
+
+
+class Exported(nn.Module):
+    """An exported file in the place of the network, for `Task.measure`: logits, and edges where it is a detector."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """(b, 3, H, W), as the network takes them."""
+        found = [torch.from_numpy(a) for a in self._session.run(None, {"image": x.float().contiguous().numpy()})]
+        logits = found[0].clamp(1e-6, 1 - 1e-6).logit()
+        if len(found) == 1:
+            return logits
+        cells, corners = centres(x.shape[2], x.shape[3])[:, :2], found[1]
+        return logits[:, 0], torch.cat([cells - corners[..., :2], corners[..., 2:] - cells], -1)
+
+
+def interleaved_ms(models: list[Exported], picture: Tensor, rounds: int = 60) -> list[float]:
+    """Median milliseconds of one picture on one thread, the models taking turns."""
+    times: list[list[float]] = [[] for _ in models]
+    for _ in range(rounds):
+        for model, took in zip(models, times, strict=True):
+            start = time.perf_counter()
+            model(picture)
+            took.append(1000 * (time.perf_counter() - start))
+    return [statistics.median(took) for took in times]
 
 
 def _tail(file: Path) -> list[str]:

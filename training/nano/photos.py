@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import cv2
@@ -29,6 +31,12 @@ class Person:
     points: Floats | None = None
     """(17, 3) x, y, target: how high the student's map shall be there; NaN = nobody knows, so it is not asked."""
     by_hand: bool = False
+    by_many: bool = False
+    """Whether the points were marked by a crowd, with its mistakes."""
+
+
+_Marks = tuple[list[Person], list[Floats]]
+"""The people of a photo, and its places to ignore."""
 
 
 @dataclass(slots=True)
@@ -66,32 +74,68 @@ def find_photos(folder: Path) -> Iterator[Photo]:
     (Leeds Sports Pose: fourteen joints of the main person).
 
     Raises:
-        ValueError: there is no photo.
+        ValueError: there is no photo, or what is said by hand is of other photos.
     """
     images = folder / "images" if (folder / "images").is_dir() else folder
     paths = sorted(p for p in images.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not paths:
         raise ValueError(f"{folder} has no photos ({', '.join(sorted(SUFFIXES))})")
     coco, joints = folder / "person_keypoints.json", folder / "joints.json"
-    by_name = _coco(json.loads(coco.read_text())) if coco.exists() else {}
-    points = json.loads(joints.read_text()) if joints.exists() else None
+    listed = _listed(_coco(json.loads(coco.read_text())), paths, images) if coco.exists() else {}
+    if coco.exists() and not listed:
+        raise ValueError(f"{coco} lists none of the {len(paths)} photos in {images}")
+    rows = _rows(joints, len(paths)) if joints.exists() else None
+    broken: list[str] = []
     for index, path in enumerate(paths):
         head = cv2.imread(str(path))
         if head is None:
+            broken.append(str(path.relative_to(images)))
             continue
         photo = Photo(path=path, width=head.shape[1], height=head.shape[0])
-        if path.name in by_name:
-            photo.people, photo.ignore = by_name[path.name]
-        photo.complete = bool(by_name)
-        if points is not None:
-            photo.people = [_leeds(points["joints"], points["points"][index])]
+        if path in listed:
+            photo.people, photo.ignore = listed[path]
+            photo.complete = True
+        if rows is not None:
+            photo.people = [_leeds(*rows[index])]
         yield photo
+    if broken:
+        print(f"{folder}: {len(broken)} files are no pictures that can be read: {', '.join(broken)}", file=sys.stderr)
 
 
-def _coco(document: dict[str, Any]) -> dict[str, tuple[list[Person], list[Floats]]]:
+def _listed(found: dict[str, _Marks], paths: Sequence[Path], images: Path) -> dict[Path, _Marks]:
+    """Each photo's people: by its path below `images`, or by its name where only one photo and one entry have it."""
+    names, entries = Counter(path.name for path in paths), Counter(PurePath(name).name for name in found)
+    by_name = {PurePath(name).name: marks for name, marks in found.items() if entries[PurePath(name).name] == 1}
+    listed = {}
+    for path in paths:
+        below = path.relative_to(images).as_posix()
+        if below in found:
+            listed[path] = found[below]
+        elif names[path.name] == 1 and path.name in by_name:
+            listed[path] = by_name[path.name]
+    return listed
+
+
+def _rows(file: Path, photos: int) -> list[tuple[list[str], list[list[float]]]]:
+    """The joints' names, and the joints, of each photo."""
+    document = json.loads(file.read_text())
+    if not isinstance(document, dict) or not {"joints", "points"} <= document.keys():
+        raise ValueError(f"{file} has no `joints` and `points`")
+    if len(document["points"]) != photos:
+        raise ValueError(f"{file} has joints of {len(document['points'])} photos, but there are {photos}")
+    return [(document["joints"], row) for row in document["points"]]
+
+
+def _coco(document: dict[str, Any]) -> dict[str, _Marks]:
     names = {image["id"]: image["file_name"] for image in document["images"]}
-    found: dict[str, tuple[list[Person], list[Floats]]] = {name: ([], []) for name in names.values()}
+    categories = document.get("categories") or [{"id": 1, "name": "person"}]
+    persons = {c["id"] for c in categories if c.get("name") == "person"}
+    if not persons:
+        raise ValueError("person_keypoints.json has categories, but none is named person")
+    found: dict[str, _Marks] = {name: ([], []) for name in names.values()}
     for annotation in document["annotations"]:
+        if annotation.get("category_id", 1) not in persons or annotation["image_id"] not in names:
+            continue
         x, y, w, h = annotation["bbox"]
         box = np.array([x, y, x + w, y + h], np.float32)
         people, ignore = found[names[annotation["image_id"]]]
@@ -122,7 +166,7 @@ def _leeds(names: list[str], rows: list[list[float]]) -> Person:
     low, high = (marked.min(axis=0), marked.max(axis=0)) if len(marked) else (np.zeros(2), np.zeros(2))
     margin = 0.1 * float((high - low).max())
     box = np.concatenate([low - margin, high + margin]).astype(np.float32)
-    return Person(box=box, score=0.0, points=points, by_hand=True)
+    return Person(box=box, score=0.0, points=points, by_hand=True, by_many=True)
 
 
 def write_labels(file: Path, photos: Iterable[Photo]) -> None:
@@ -136,6 +180,7 @@ def write_labels(file: Path, photos: Iterable[Photo]) -> None:
                     "score": round(float(p.score), 3),
                     "points": None if p.points is None else [_rounded(row) for row in p.points],
                     "by_hand": p.by_hand,
+                    "by_many": p.by_many,
                 }
                 for p in photo.people
             ]
@@ -161,6 +206,7 @@ def read_labels(file: Path) -> list[Photo]:
                 score=p["score"],
                 points=None if p["points"] is None else np.array(p["points"], np.float32),
                 by_hand=p["by_hand"],
+                by_many=p.get("by_many", False),
             )
             for p in row["people"]
         ]

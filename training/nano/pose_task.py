@@ -47,12 +47,18 @@ class PoseTask:
         size: width and height of a crop.
         strength: how often crops are turned, damaged, hidden and moved elsewhere, 1 = as often as is good for long
             training; a little less in the end lets the network settle on pictures as they are.
+
+    Raises:
+        ValueError: nobody in the album is large enough to learn from.
     """
 
     def __init__(self, album: Album, check: Album, size: tuple[int, int], strength: float = 1.0) -> None:
         self.size, self._strength = size, strength
         self._album, self._check = album, check
         self._people, self._shares = _people(album)
+        if not self._people:
+            raise ValueError("nobody is large enough to learn from: 40 pixels and five joints at least")
+        self.checked = len(_people(check)[0])
 
     def network(self) -> PoseNet:
         """A new one."""
@@ -74,7 +80,7 @@ class PoseTask:
         target, asked = heatmaps(points, logits.shape[3], logits.shape[2])
         each = F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(dim=(2, 3))
         # What is left when the map is exactly right: subtracted, so that the figure says how far it is from that.
-        least = F.binary_cross_entropy(target, target, reduction="none").sum(dim=(2, 3))
+        least = (torch.special.entr(target) + torch.special.entr(1 - target)).sum(dim=(2, 3))
         return ((each - least) * asked).sum() / asked.sum()
 
     @torch.no_grad()
@@ -86,7 +92,7 @@ class PoseTask:
             crops = [self._plain(*p) for p in people[start : start + 64]]
             images = torch.from_numpy(np.stack([c.image for c in crops]))
             points = np.stack([c.points for c in crops])
-            maps = network(normal(images)).float()
+            maps = network(normal(images.to(device_of(network)))).float().cpu()
             flat = maps.flatten(2).argmax(2)
             found = np.stack([flat % maps.shape[3] / maps.shape[3], flat // maps.shape[3] / maps.shape[2]], 2)
             apart = (found - points[..., :2]) * np.array([self.size[0] / self.size[1], 1])
@@ -153,7 +159,9 @@ class PoseTask:
         if zoom < 0.5:
             share = max(0.1, zoom * 1.5)
             image = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-            matrix = np.column_stack([turn / share, offset])
+            # Pixels are counted at their middles, and the middle of the first one has moved.
+            half = np.full(2, 0.5 / share - 0.5)
+            matrix = np.column_stack([turn / share, offset + turn @ half])
         else:
             matrix = np.column_stack([turn, offset])
         out = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
@@ -217,10 +225,16 @@ def _cut(
     return image[y1:y2, x1:x2], points, np.array([0, 0, x2 - x1, y2 - y1], np.float32)
 
 
+def device_of(network: torch.nn.Module) -> torch.device:
+    """Where the network computes; an exported one has no parameters and computes on the CPU."""
+    return next((p.device for p in network.parameters()), torch.device("cpu"))
+
+
 def normal(images: Tensor) -> Tensor:
     """(b, H, W, 3) uint8 BGR → (b, 3, H, W) as both networks take them: RGB, ImageNet's mean and deviation."""
     planes = images.permute(0, 3, 1, 2).float().flip(1)
-    return ((planes - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+    mean, deviation = MEAN.to(images.device), STD.to(images.device)
+    return ((planes - mean) / deviation).contiguous(memory_format=torch.channels_last)
 
 
 def heatmaps(points: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
@@ -228,8 +242,8 @@ def heatmaps(points: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
     asked = ~points[..., 2].isnan()
     level = points[..., 2].nan_to_num().clamp(0, 1)
     sigma = SIGMA * height
-    x = torch.arange(width) - points[..., :1].nan_to_num(-9) * width
-    y = torch.arange(height) - points[..., 1:2].nan_to_num(-9) * height
+    x = torch.arange(width, device=points.device) - points[..., :1].nan_to_num(-9) * width
+    y = torch.arange(height, device=points.device) - points[..., 1:2].nan_to_num(-9) * height
     gauss_x, gauss_y = torch.exp(-(x**2) / (2 * sigma**2)), torch.exp(-(y**2) / (2 * sigma**2))
     target = level[..., None, None] * gauss_y[..., :, None] * gauss_x[..., None, :]
     return target.clamp(0, 0.995), asked.float()

@@ -58,11 +58,17 @@ class Teachers:
         if not photo.complete:
             self._find(photo, image)
         people = [p for p in photo.people if min(p.box[2:] - p.box[:2]) >= 8]
+        photo.ignore += [p.box for p in photo.people if p.by_hand and min(p.box[2:] - p.box[:2]) < 8]
         photo.people = people
         if people:
             said = self._points(image, np.array([p.box for p in people], np.float32))
             for person, points in zip(people, said, strict=True):
-                person.points = points if person.points is None else joined(person.points, points, person.box)
+                if person.points is None:
+                    person.points = points
+                elif person.by_many:
+                    person.points = joined(person.points, points, person.box)
+                else:
+                    person.points = completed(person.points, points)
 
     def _find(self, photo: Photo, image: np.ndarray) -> None:
         """Boxes that the detectors and their mirror images agree about."""
@@ -116,8 +122,13 @@ class Teachers:
             model.close()
 
 
+def completed(hand: Floats, said: Floats) -> Floats:
+    """What is marked by hand as it is, the rest from the teacher, (17, 3)."""
+    return np.where(np.isnan(hand[:, 2:]), said, hand)
+
+
 def joined(hand: Floats, said: Floats, box: Floats) -> Floats:
-    """What hand and teacher say together, (17, 3).
+    """What many hands and the teacher say together, (17, 3).
 
     By hand wins where the teacher is unsure. Where the teacher is sure of another place, the mark may be one of the
     wrong ones of crowd-sourced sets: left and right are exchanged if that settles it, else the point is not asked.

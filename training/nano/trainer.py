@@ -19,6 +19,9 @@ __all__ = ["Plan", "Task", "load_network", "train"]
 class Task(Protocol):
     """What is learned."""
 
+    checked: int
+    """People that `measure` looks for."""
+
     def network(self) -> nn.Module:
         """A new network."""
 
@@ -72,8 +75,9 @@ class _Stream(IterableDataset):
         self._task, self._batch, self._seed = task, batch, seed
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        torch.set_num_threads(1)
         worker = torch.utils.data.get_worker_info()
+        if worker is not None:
+            torch.set_num_threads(1)
         return self._task.batches(self._batch, self._seed * 1000 + (worker.id if worker else 0))
 
 
@@ -86,7 +90,11 @@ def train(task: Task, plan: Plan, file: Path, *, start: Path | None = None) -> n
 
     Returns:
         The averaged network (Polyak and Juditsky, 1992).
+
+    Raises:
+        ArithmeticError: the loss or the weights are no numbers any more; the checkpoint is the one before.
     """
+    torch.manual_seed(0)
     network = task.network()
     if start is not None and not file.exists():
         _take(network, torch.load(start, weights_only=True)["average"])
@@ -125,14 +133,18 @@ def train(task: Task, plan: Plan, file: Path, *, start: Path | None = None) -> n
         if step % plan.every == 0 or step == plan.steps:
             mean = torch.stack(losses).mean().item()
             losses.clear()
+            if not math.isfinite(mean) or not _is_finite(network):
+                raise ArithmeticError(f"step {step}: astray, loss {mean}: a lower rate than {plan.rate} is needed")
             _keep(file, {"network": network, "average": average, "optimiser": optimiser}, step)
             speed = (step - first) * plan.batch / (time.monotonic() - began)
             with torch.autocast(plan.device.type, torch.bfloat16):
                 good = task.measure(average)
             print(f"step {step}/{plan.steps} loss {mean:.4f} held out {good:.4f} {speed:.0f}/s", flush=True)
-            if not math.isfinite(mean):
-                raise ArithmeticError(f"the loss is {mean}: a lower rate than {plan.rate} is needed")
     return average
+
+
+def _is_finite(network: nn.Module) -> bool:
+    return all(bool(p.isfinite().all()) for p in network.parameters())
 
 
 @torch.no_grad()

@@ -1,0 +1,180 @@
+"""Batch policies compared: goodput within the budget, latency, drops, fairness, against what no schedule can exceed.
+
+    python benchmarks/batching.py [--quick] [--json FILE] [--plot FILE.png]   # simulated: the grid of grid.py
+    python benchmarks/batching.py --live                                      # the corners, in a real pipeline
+
+The simulator drives the very batcher and policies that run live (`simulator.py`); `--live` runs the corner cells with a
+real model on this machine, after measuring what its batches cost, and again simulated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from grid import MAX_FRAMES, Cell, grid, plotted
+from simulator import bound, simulate
+
+from streampose.batching import (
+    AimdBatch,
+    BatchPolicy,
+    DeferredBatch,
+    FixedBatch,
+    LatencyBatch,
+    RuleBatch,
+    TimeoutBatch,
+    WindowBatch,
+)
+
+POLICIES: dict[str, Callable[[float], BatchPolicy]] = {
+    "latency": lambda budget_s: LatencyBatch(budget_s, max_frames=MAX_FRAMES),
+    "deferred": lambda budget_s: DeferredBatch(budget_s, max_frames=MAX_FRAMES),
+    "aimd": lambda budget_s: AimdBatch(budget_s, max_frames=MAX_FRAMES),
+    "timeout 8": lambda budget_s: TimeoutBatch(8, budget_s / 4),
+    "timeout 16": lambda budget_s: TimeoutBatch(MAX_FRAMES, budget_s / 4),
+    "window": lambda _: WindowBatch(max_frames=MAX_FRAMES),
+    "rule": lambda _: RuleBatch(),
+    "fixed 8": lambda _: FixedBatch(8),
+    "fixed 1": lambda _: FixedBatch(1),
+}
+OURS, SINGLE = "latency", "fixed 1"
+Row = dict[str, object]
+
+
+def measure(cell: Cell, frames: int) -> Row:
+    """One cell, all policies."""
+    scenario = cell.scenario(frames)
+    row: Row = {
+        "cell": asdict(cell),
+        "single_frame_ms": round(scenario.cost(1, cell.people / 2) * 1e3, 3),
+        "bound": bound(scenario, MAX_FRAMES),
+        "blind_bound": bound(scenario, MAX_FRAMES, blind=True),
+        "policies": {},
+    }
+    for name, make in POLICIES.items():
+        o = simulate(scenario, make(cell.budget_s))
+        row["captured"] = o.captured
+        row["policies"][name] = {
+            "goodput": o.goodput,
+            "late": o.delivered - o.goodput,
+            "drops": o.drops,
+            "p50_ms": round(o.quantile(0.5) * 1e3, 2),
+            "p99_ms": round(o.quantile(0.99) * 1e3, 2),
+            "fairness": round(o.fairness, 4),
+            "mean_batch": round(sum(n * k for n, k in o.batches.items()) / max(o.batches.total(), 1), 2),
+        }
+    return row
+
+
+def _measure(job: tuple[Cell, int]) -> Row:
+    return measure(*job)
+
+
+def summary(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
+    """For each policy, over all cells."""
+    rows = list(rows)
+    out = {}
+    for name in POLICIES:
+        mine = [row["policies"][name] for row in rows]
+        best_peer = [max(p["goodput"] for peer, p in row["policies"].items() if peer != name) for row in rows]
+        of_bound = np.array([p["goodput"] / row["bound"] for p, row in zip(mine, rows, strict=True)])
+        of_blind = np.array([p["goodput"] / row["blind_bound"] for p, row in zip(mine, rows, strict=True)])
+        deficit = [(b - p["goodput"]) / row["captured"] for p, b, row in zip(mine, best_peer, rows, strict=True)]
+        late = [p["p99_ms"] / 1e3 / row["cell"]["budget_s"] for p, row in zip(mine, rows, strict=True)]
+        idle = [
+            p["p50_ms"] / row["policies"][SINGLE]["p50_ms"]
+            for p, row in zip(mine, rows, strict=True)
+            if row["cell"]["load"] == 0.1
+        ]
+        out[name] = {
+            "goodput_of_bound_mean": float(of_bound.mean()),
+            "goodput_of_bound_worst": float(of_bound.min()),
+            "goodput_of_blind_bound_mean": float(of_blind.mean()),
+            "goodput_of_blind_bound_worst": float(of_blind.min()),
+            "worst_deficit_to_a_peer": float(max(deficit)),
+            "p99_of_budget_median": float(np.nanmedian(late)),
+            "p99_of_budget_worst": float(np.nanmax(late)),
+            "late_of_delivered": sum(p["late"] for p in mine) / max(sum(p["late"] + p["goodput"] for p in mine), 1),
+            "idle_p50_of_single_worst": max(idle, default=float("nan")),
+            "fairness_mean": float(np.mean([p["fairness"] for p in mine])),
+            "fairness_worst": min(p["fairness"] for p in mine),
+        }
+    return out
+
+
+def show(rows: list[Row], figures: Mapping[str, Mapping[str, float]]) -> None:
+    for row in rows:
+        cell = row["cell"]
+        print(
+            "{curve} × {load}, {streams} streams {arrivals}, ≤ {people} people, {ms:.0f} ms, {disturbance}, "
+            "{engines} engine(s)".format(**cell, ms=cell["budget_s"] * 1e3)
+            + f": of {row['captured']} at most {row['bound']} ({row['blind_bound']} blind)"
+        )
+        for name, p in row["policies"].items():
+            drops = ", ".join(f"{cause} {n}" for cause, n in p["drops"].items()) or "none"
+            print(
+                f"  {name:<11}{p['goodput']:6d} fresh {p['goodput'] / row['bound']:6.3f}  late {p['late']:5d}"
+                f"  p50 {p['p50_ms']:7.1f}  p99 {p['p99_ms']:7.1f} ms  Jain {p['fairness']:.3f}"
+                f"  batch {p['mean_batch']:5.2f}  drops: {drops}"
+            )
+    print(f"\n{len(rows)} cells; goodput as a share of the bound (of the blind bound), over cells")
+    print(
+        f"{'':<11}{'mean':>14}{'worst':>15}{'worst gap':>11}{'p99/budget':>16}{'late':>8}"
+        f"{'idle p50':>10}{'Jain':>8}{'worst':>8}"
+    )
+    for name, f in figures.items():
+        print(
+            f"{name:<11}{f['goodput_of_bound_mean']:7.3f} ({f['goodput_of_blind_bound_mean']:.3f})"
+            f"{f['goodput_of_bound_worst']:7.3f} ({f['goodput_of_blind_bound_worst']:.3f})"
+            f"{f['worst_deficit_to_a_peer']:10.1%} {f['p99_of_budget_median']:6.2f} ≤ {f['p99_of_budget_worst']:6.2f}"
+            f"{f['late_of_delivered']:8.2%}{f['idle_p50_of_single_worst']:10.2f}"
+            f"{f['fairness_mean']:8.3f}{f['fairness_worst']:8.3f}"
+        )
+    print("worst gap: to the best other policy of a cell, in frames captured; idle p50: at load 0.1, against fixed 1")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few cells, few frames")
+    parser.add_argument("--live", action="store_true", help="the corners in a real pipeline, against the simulator")
+    parser.add_argument("--seconds", type=float, default=12, help="of each live cell")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--plot", type=Path, help="draw goodput and latency over load here (PNG; SVG beside it)")
+    arguments = parser.parse_args()
+    if arguments.live:
+        from corners import run_corners
+
+        return run_corners(arguments.seconds, arguments.json)
+    started = time.perf_counter()
+    frames = 300 if arguments.quick else 1000
+    cells, plain = grid(arguments.quick), plotted(arguments.quick)
+    rows: list[Row] = []
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for row in pool.map(_measure, [(cell, frames) for cell in (*plain, *cells)]):
+            rows.append(row)
+            print(f"\r{len(rows)} of {len(cells) + len(plain)} cells", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    plain_rows, rows = rows[: len(plain)], rows[len(plain) :]
+    figures = summary([*rows, *plain_rows])
+    show([*rows, *plain_rows], figures)
+    print(f"{time.perf_counter() - started:.0f} s")
+    if arguments.json:
+        whole = {"summary": figures, "grid": rows, "plotted": plain_rows}
+        arguments.json.write_text(json.dumps(whole, indent=None, separators=(",", ":")).replace('{"cell"', '\n{"cell"'))
+    if arguments.plot:
+        from plots import draw
+
+        draw(plain_rows, arguments.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Corner cells in a real pipeline with a real model, and the same simulated from what its batches cost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+from simulator import Cost, Scenario, simulate
+
+from streampose import LatencyBatch, Pipeline, Result, Stream, StreamInfo, SyntheticSource
+from streampose.batching import BatchPolicy, FixedBatch, TimeoutBatch
+from streampose.frame import Frame, Image
+from streampose.inference.engine import EngineOptions
+from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimators
+
+MAX_FRAMES = 8
+BUDGET_S = 0.25
+WARM_S = 3.0
+AGREES = 0.15
+CORNERS = tuple(itertools.product((2, 8), (0.2, 0.9, 1.6)))
+POLICIES = {
+    "latency": lambda: LatencyBatch(BUDGET_S, max_frames=MAX_FRAMES),
+    "timeout 8": lambda: TimeoutBatch(MAX_FRAMES, BUDGET_S / 4),
+    "fixed 1": lambda: FixedBatch(1),
+}
+
+
+class Repeating:
+    """Live pictures drawn beforehand, given at set times after a common start."""
+
+    live = True
+
+    def __init__(self, pictures: Sequence[Image], times_s: np.ndarray, start: float) -> None:
+        self._pictures, self._times_s, self._start = pictures, times_s, start
+        self._index = 0
+
+    def open(self, stream: str) -> StreamInfo:
+        self._stream = stream
+        height, width = self._pictures[0].shape[:2]
+        return StreamInfo(width_px=width, height_px=height, time_base=Fraction(1, 1_000_000))
+
+    def read(self) -> Frame | None:
+        if self._index == len(self._times_s):
+            return None
+        due_s = float(self._times_s[self._index])
+        time.sleep(max(0.0, self._start + due_s - time.monotonic()))
+        frame = Frame(
+            stream=self._stream, index=self._index, epoch=0, pts=round(due_s * 1e6), time_base=Fraction(1, 1_000_000),
+            captured_at=time.monotonic(), image=self._pictures[self._index % len(self._pictures)],
+        )  # fmt: skip
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        pass
+
+
+class Latencies:
+    wants_picture = False
+
+    def __init__(self, count_from: float) -> None:
+        self._count_from = count_from
+        self.latencies_s: list[float] = []
+
+    def open(self, stream: str, info: StreamInfo) -> None:
+        pass
+
+    def write(self, result: Result) -> None:
+        if result.timing.captured_at >= self._count_from:
+            self.latencies_s.append(result.timing.latency_s)
+
+    def close(self) -> None:
+        pass
+
+
+def measured(estimator: PoseEstimator, pictures: Sequence[Image], rounds: int = 12) -> Cost:
+    """What batches of 1 … MAX_FRAMES cost: medians, each size once in every round."""
+    seconds: dict[int, list[float]] = {n: [] for n in range(1, MAX_FRAMES + 1)}
+    for i, n in itertools.product(range(rounds), seconds):
+        batch = [pictures[(i + k) % len(pictures)] for k in range(n)]
+        began = time.perf_counter()
+        estimator(batch)
+        seconds[n].append(time.perf_counter() - began)
+    return Cost(measured_s=tuple(float(np.median(s)) for s in seconds.values()))
+
+
+async def live(
+    estimator: PoseEstimator, pictures: Sequence[Image], times_s: Sequence[np.ndarray], policy: BatchPolicy
+) -> np.ndarray:
+    start = time.monotonic() + 0.5
+    sinks = [Latencies(start + WARM_S) for _ in times_s]
+    streams = [
+        Stream(name=f"s{i}", source=Repeating(pictures, times, start), sinks=[sink], budget_s=BUDGET_S)
+        for i, (times, sink) in enumerate(zip(times_s, sinks, strict=True))
+    ]
+    async with Pipeline(streams, estimator, policy=policy) as pipeline:
+        await pipeline.run()
+    return np.concatenate([sink.latencies_s for sink in sinks])
+
+
+def run_corners(seconds: float, path: Path | None) -> int:
+    """Print both figures of every corner; 1 where one is apart by more than 15 %."""
+    # One session of one thread: the other cores are for the sources and the pipeline, as the simulator has it.
+    choice, options = ModelChoice(), EngineOptions(device="cpu", threads=1)
+    synthetic = SyntheticSource(rate=30, live=False)
+    pictures = [synthetic.render(i * 4) for i in range(24)]
+    rows, apart = [], 0
+    # The pipeline closes its own; this one is for measuring.
+    (measuring,) = load_estimators(choice, options, throughput=False)
+    for streams, load in CORNERS:
+        for name, make in POLICIES.items():
+            (estimator,) = load_estimators(choice, options, throughput=False)
+            # Measured anew for every run: a shared machine is not as fast at noon as in the morning.
+            before = measured(measuring, pictures, 6)
+            capacity_hz = max(n / s for n, s in enumerate(before.measured_s, 1) if s <= BUDGET_S / 2)
+            period_s = streams / (load * capacity_hz)
+            rng = np.random.default_rng(streams)
+            times_s = [np.arange(rng.uniform(0, period_s), WARM_S + seconds, period_s) for _ in range(streams)]
+            latencies_s = asyncio.run(live(estimator, pictures, times_s, make()))
+            after = measured(measuring, pictures, 6)
+            between = tuple((b + a) / 2 for b, a in zip(before.measured_s, after.measured_s, strict=True))
+            scenario = Scenario(
+                cost=Cost(measured_s=between),
+                budget_s=BUDGET_S,
+                arrivals_s=tuple(times_s),
+                people=tuple(np.zeros(len(t), int) for t in times_s),
+                warm_s=WARM_S,
+            )
+            simulated = simulate(scenario, make())
+            row = {
+                "streams": streams,
+                "load": load,
+                "policy": name,
+                "captured": simulated.captured,
+                "cost_ms": [round(s * 1e3, 2) for s in between],
+                "live": {"goodput": int((latencies_s <= BUDGET_S).sum()), "p50_ms": _p50_ms(latencies_s)},
+                "simulated": {"goodput": simulated.goodput, "p50_ms": _p50_ms(simulated.latencies_s)},
+            }
+            row["ratio"] = {key: round(row["live"][key] / max(row["simulated"][key], 1e-9), 3) for key in row["live"]}
+            far = any(abs(ratio - 1) > AGREES for ratio in row["ratio"].values())
+            apart += far
+            rows.append(row)
+            print(
+                f"{streams} streams, load {load}, {name:<10} of {row['captured']:4d}:"
+                f" goodput {row['live']['goodput']:4d} live, {row['simulated']['goodput']:4d} simulated"
+                f" ({row['ratio']['goodput']:.2f});  p50 {row['live']['p50_ms']:6.1f} ms live,"
+                f" {row['simulated']['p50_ms']:6.1f} simulated ({row['ratio']['p50_ms']:.2f})"
+                + ("  <- apart" if far else ""),
+                flush=True,
+            )
+    measuring.close()
+    print(f"{len(rows) - apart} of {len(rows)} agree within {AGREES:.0%}")
+    if path:
+        path.write_text(json.dumps({"machine": machine(), "corners": rows}, indent=1) + "\n")
+    return int(apart > 0)
+
+
+def _p50_ms(latencies_s: np.ndarray) -> float:
+    return round(float(np.median(latencies_s)) * 1e3, 2) if len(latencies_s) else float("nan")

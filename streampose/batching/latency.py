@@ -1,0 +1,174 @@
+"""The policy that keeps a latency budget."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from streampose.batching.cost import BatchCost, Load
+from streampose.batching.policy import Decision, Take, Wait, Waiting
+
+__all__ = ["LatencyBatch"]
+
+# A stream that has offered nothing for so long does not count as load.
+_GONE_S = 1.0
+# Share of the engines' capacity from which on engine time has a price, and from which on it is all that counts.
+_BUSY, _FULL = 0.85, 1.0
+# An offline batch keeps the engine from live frames for no more than this share of their budget.
+_OFFLINE_SHARE = 0.25
+
+
+class LatencyBatch:
+    """As many frames as pay, all within their deadlines, by the learned cost of a batch.
+
+    Each possible size is a plan: a batch of that size now, and one of what would then still be in time. The plan with
+    the highest value wins:
+
+        frames in time − price · engine seconds − a little · their mean latency
+
+    - *Idle or busy* (the streams bring less than the engines can do): the price is 0. As many frames as possible are in
+      time; among plans that are equal in that the lowest mean latency wins, which is one batch of all where a batch
+      costs much and a frame little, and small batches where it is the other way round. A free engine never waits: at
+      low load that gives batches of one, and under load frames gather while it is busy.
+    - *Overload*: a second of engine time is worth the frames of the best batch size that the budget allows. A
+      batch is then as large as pays, and old frames that would force a small one are given up. Where more waits than
+      can be done in time, of each stream the freshest frame goes first.
+
+    Frames that cannot make their deadline any more are dropped before they cost anything. When even a fresh frame alone
+    cannot make it (the model is slower than the budget), nothing is dropped for being late: a late skeleton is better
+    than none, and the streams' own queues keep it as fresh as can be. Offline frames fill what is left: a batch
+    grows by them as long as it keeps the live frames' deadlines and takes no more than a quarter of the budget.
+
+    Args:
+        budget_s: from capture to result, for live streams that name no budget of their own.
+        max_frames: no batch holds more.
+        cost: the cost model; a fresh one by default.
+
+    Raises:
+        ValueError: a budget or a size that is not positive.
+    """
+
+    def __init__(self, budget_s: float = 0.1, *, max_frames: int = 16, cost: BatchCost | None = None) -> None:
+        if max_frames < 1:
+            raise ValueError(f"a batch has at least 1 frame, not {max_frames}")
+        if not budget_s > 0:
+            raise ValueError(f"a latency budget is positive, not {budget_s} s")
+        self.budget_s = budget_s
+        self.max_frames = max_frames
+        self.cost = cost or BatchCost()
+        self._streams: dict[str, tuple[float, float]] = {}  # live: interval between its frames, when last offered
+        self.engines = 1
+        self._in_flight: list[int] = []  # frames of each batch
+        self._ran_at = -math.inf
+
+    def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
+        """Drop what is lost, take the batch of the best plan."""
+        if not waiting:
+            return Wait()
+        live = [w for w in waiting if w.live]
+        self._streams = {name: seen for name, seen in self._streams.items() if now - seen[1] < _GONE_S}
+        self._streams |= {w.stream: (w.period_s, now) for w in live}
+        lost = [w for w in live if self._is_lost(now, w)]
+        if lost and len(lost) == len(live) and not self._in_flight and now - self._ran_at > self.budget_s:
+            # All are thought lost, and nobody would ever learn that the machine has become faster: try the freshest.
+            lost.remove(max(live, key=lambda w: w.deadline))
+        left = [w for w in live if w not in lost]
+        taken: list[Waiting] = []
+        if left:
+            taken = self._best(now, left, self._load(left))
+        if len(taken) == len(left):
+            taken += self._filling(now, taken, [w for w in waiting if not w.live])
+        # What is older than a frame of its stream that goes now would come out after it: given up.
+        chosen, newest = set(taken), {w.stream: w.captured_at for w in sorted(taken, key=lambda w: w.captured_at)}
+        passed = [w for w in left if w not in chosen and w.captured_at < newest.get(w.stream, -math.inf)]
+        if taken:
+            self._in_flight.append(len(taken))
+            self._ran_at = now
+        return Take(frames=tuple(sorted(taken, key=waiting.index)), drop=(*lost, *passed))
+
+    def observe(self, load: Load, seconds: float) -> None:
+        """Feed the cost model."""
+        if load.frames in self._in_flight:
+            self._in_flight.remove(load.frames)
+        self.cost.observe(load, seconds)
+
+    def _is_lost(self, now: float, frame: Waiting) -> bool:
+        alone_s = self.cost.upper(Load(frames=1, people=frame.people))
+        return now + alone_s > frame.deadline and not self._is_hopeless(frame)
+
+    def _is_hopeless(self, frame: Waiting) -> bool:
+        return self.cost.upper(Load(frames=1, people=frame.people)) > frame.deadline - frame.captured_at
+
+    def _load(self, live: Sequence[Waiting]) -> float:
+        """What the live streams bring, as a share of what the engines can do within the budget."""
+        if not self.cost.settled:
+            return 0.0
+        fps = sum(1 / period for period, _ in self._streams.values() if period > 0)
+        people = sum(w.people for w in live) / len(live)
+        # A frame may have to wait for a batch before it gets into one: half of the budget each.
+        within_s = sum(w.deadline - w.captured_at for w in live) / len(live) / 2
+        return fps / (self.engines * self.cost.best_rate(min(self.max_frames, self.cost.reach), within_s, people))
+
+    def _best(self, now: float, frames: Sequence[Waiting], load: float) -> list[Waiting]:
+        """The first batch of the best plan, from frames in the order of their claim."""
+        people = sum(w.people for w in frames) / len(frames)
+        # Streams have few credits: a batch that took all of them would leave the other engines without work.
+        share = math.ceil((len(frames) + sum(self._in_flight)) / self.engines)
+        most = min(len(frames), self.max_frames, self.cost.reach, share)
+        costs = [0.0] + [self.cost.upper(Load(frames=n, people=n * people)) for n in range(1, most + 1)]
+        rate = max(n / cost for n, cost in enumerate(costs) if n)
+        price = rate * min(max((load - _BUSY) / (_FULL - _BUSY), 0.0), 1.0)
+        due = [math.inf if self._is_hopeless(w) else w.deadline - now for w in frames]
+        if load >= _FULL and len(frames) > rate * self.engines * min(due):
+            # There is more than can be done in time: of each stream the frame that has most time goes first.
+            frames = _freshest_first(frames)
+            due = [math.inf if self._is_hopeless(w) else w.deadline - now for w in frames]
+        ordered = sorted(due)
+
+        def in_time(seconds: float) -> int:
+            return len(ordered) - bisect_left(ordered, seconds)
+
+        best, best_value = 1, -math.inf
+        for n in range(1, most + 1):
+            if in_time(costs[n]) < n:
+                continue
+            # Then, with the same engine, what is still in time of those that are left.
+            rest = min(in_time(costs[n]) - n, most)
+            while rest and in_time(costs[n] + costs[rest]) < rest:
+                rest -= 1
+            saved = rest - price * costs[rest]
+            latency = (n * costs[n] + rest * (costs[n] + costs[rest])) / (n + rest)
+            value = n - price * costs[n] + max(saved, 0.0) - 0.1 * latency / costs[most]
+            if value > best_value:
+                best, best_value = n, value
+        fits = [(w, left) for w, left in zip(frames, due, strict=True) if left >= costs[best]]
+        if load < _FULL:
+            # Whoever would be late in the next batch goes first.
+            later = costs[best] + costs[min(max(len(fits) - best, 0), most)]
+            fits.sort(key=lambda fit: fit[1] >= later)
+        return [w for w, _ in fits[:best]] or [frames[0]]
+
+    def _filling(self, now: float, taken: Sequence[Waiting], offline: Sequence[Waiting]) -> list[Waiting]:
+        """Offline frames for the room that is left."""
+        room = self.max_frames - len(taken)
+        if not self._streams:
+            return list(offline[:room])
+        limit = min([w.deadline - now for w in taken] + [_OFFLINE_SHARE * self.budget_s])
+        people, filling = sum(w.people for w in taken), list[Waiting]()
+        for frame in offline[:room]:
+            people += frame.people
+            size = len(taken) + len(filling) + 1
+            if self.cost.upper(Load(frames=size, people=people)) > limit and (taken or filling):
+                break
+            filling.append(frame)
+        return filling
+
+
+def _freshest_first(frames: Sequence[Waiting]) -> list[Waiting]:
+    """The newest frame of each stream, in the streams' order; then the second newest of each, and so on."""
+    streams: dict[str, list[Waiting]] = {}
+    for frame in frames:
+        streams.setdefault(frame.stream, []).append(frame)
+    rounds = max(map(len, streams.values()))
+    return [f[-1 - turn] for turn in range(rounds) for f in streams.values() if turn < len(f)]

@@ -1,0 +1,203 @@
+"""`streampose bench`: how fast is it here, where does the time go, and what would help."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from streampose.batching import FixedBatch, LatencyBatch
+from streampose.cli.bench_report import as_json, draw
+from streampose.cli.say import console, fail, say
+from streampose.cli.session import interrupts
+from streampose.cli.values import named_sources, parse_seconds, parse_size
+from streampose.diagnosis import Figures
+from streampose.errors import ConfigError, redact
+from streampose.inference import zoo
+from streampose.inference.bound import EngineRate, engine_rate
+from streampose.inference.engine import EngineOptions, provider_report
+from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimators
+from streampose.measure import Measurement
+from streampose.sources import Looped, Source, SyntheticSource, open_source
+
+__all__ = ["bench"]
+
+_INPUT, _MODEL, _FLOW = "Input", "Model", "Flow"
+_DEFAULT_S = 10.0
+
+
+def bench(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="As for run. Drawn figures (the default) are drawn beforehand, so that drawing is not measured.",
+        ),
+    ] = "synthetic:",
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many of each stream.", rich_help_panel=_INPUT)
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Stop after so long; 10 s when nothing is said.", rich_help_panel=_INPUT),
+    ] = None,
+    streams: Annotated[int, typer.Option(min=1, max=256, help="The source so many times.", rich_help_panel=_INPUT)] = 1,
+    hwaccel: Annotated[
+        str, typer.Option(help="What decodes: none (software), auto, or a device (cuda, …).", rich_help_panel=_INPUT)
+    ] = "none",
+    model: Annotated[str | None, typer.Option(help="A model that does all; or …", rich_help_panel=_MODEL)] = None,
+    detector: Annotated[str | None, typer.Option(help="… a person detector …", rich_help_panel=_MODEL)] = None,
+    pose: Annotated[str | None, typer.Option(help="… and a key-point model.", rich_help_panel=_MODEL)] = None,
+    detector_size: Annotated[
+        str | None, typer.Option(help="For a detector of open size: 320, 640x384.", rich_help_panel=_MODEL)
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, tensorrt or cpu.", rich_help_panel=_MODEL)] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of the engine; all cores by default.", rich_help_panel=_MODEL)
+    ] = None,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="At the source's own speed, dropping what is late.", rich_help_panel=_FLOW),
+    ] = False,
+    budget: Annotated[
+        str, typer.Option(help="Latency that live streams aim at: 100ms, 0.2s.", rich_help_panel=_FLOW)
+    ] = "100ms",
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Frames in a batch: exactly (files), at most (live).", rich_help_panel=_FLOW),
+    ] = None,
+    track: Annotated[bool, typer.Option(help="Give people stable numbers.", rich_help_panel=_FLOW)] = True,
+    bound: Annotated[
+        bool, typer.Option(help="Also measure the engines alone, on ready tensors (a few seconds).")
+    ] = True,
+    json: Annotated[str | None, typer.Option(help="Also as JSON: a file, or - for standard output.")] = None,
+) -> None:
+    """Measure the pipeline on this machine: rates, latencies, where the time goes, and advice.
+
+    Ctrl-C ends it early, with the figures so far.
+
+    Examples:
+
+      streampose bench
+
+      streampose bench clip.mp4 --hwaccel auto --json bench.json
+
+      streampose bench --live --streams 8 --budget 200ms --model rtmo-s
+    """
+    if frames is not None and seconds is not None:
+        raise ConfigError("give --frames or --seconds, not both")
+    if json not in {None, "-"} and not Path(str(json)).parent.is_dir():
+        raise ConfigError(f"no folder {Path(str(json)).parent} for {json}: create it first")
+    cv2.setNumThreads(1)  # as the pipeline's commands do
+    sources = _sources(source, streams, live=live, hwaccel=hwaccel)
+    live = live or any(s.live for s in sources.values())
+    choice = ModelChoice(
+        model=model,
+        detector=detector,
+        pose=pose,
+        detector_size_px=None if detector_size is None else parse_size(detector_size),
+    )
+    options = EngineOptions(device=device, threads=threads, cache_dir=zoo.default_folder() / "tensorrt")
+    estimators = load_estimators(choice, options, throughput=not live)
+    say(f"[dim]{estimators[0].describe()}{f' × {len(estimators)} sessions' if len(estimators) > 1 else ''}[/dim]")
+    gpu_unused = estimators[0].describe().partition("the GPU is not used: ")[2]
+    on_gpu = estimators[0].on_gpu
+    # The first second (queues fill, the cost is learned) does not count, but of a file it may be all there is.
+    endless = live or all(isinstance(s, Looped) for s in sources.values())
+    warm_up = endless and frames is None and (seconds or _DEFAULT_S) >= 5
+    measurement = Measurement(
+        sources,
+        estimators,
+        LatencyBatch(parse_seconds(budget), max_frames=batch or 16) if live else FixedBatch(batch or 4),
+        live=live,
+        frames=frames,
+        warm_up_s=1.0 if warm_up else 0.0,
+        track=track,
+    )
+    code = asyncio.run(_run(measurement, None if frames else seconds or _DEFAULT_S))
+    rate = _alone(choice, options, measurement) if bound and code != 130 and measurement.pictures else None
+    figures = measurement.figures(bound_fps=None if rate is None else rate.fps, on_gpu=on_gpu, gpu_unused=gpu_unused)
+    gpu_unknown = measurement.gauges.gpu_unknown if on_gpu else gpu_unused or provider_report()["cuda"] or "not used"
+    console.print(draw(figures, rate, gpu_unknown, title=_title(source, measurement, figures)))
+    if json is not None:
+        _write(json, as_json(figures, rate, gpu_unknown))
+    failed = [(name, report.error) for name, report in measurement.reports.items() if report.error is not None]
+    for name, error in failed:
+        fail(redact(f"{name}: {error}"))
+    raise typer.Exit(code or (1 if failed else 0))
+
+
+def _sources(text: str, streams: int, *, live: bool, hwaccel: str) -> dict[str, Source]:
+    """The source so many times, by stream name."""
+    (name,) = named_sources([text])
+    names = [name if streams == 1 else f"{name}-{i + 1}" for i in range(streams)]
+    text = named_sources([text])[name]
+    first = open_source(text, live=False if text.startswith("synthetic:") else None, hwaccel=hwaccel)
+    if not isinstance(first, SyntheticSource):
+        return {name: open_source(text, hwaccel=hwaccel) if i else first for i, name in enumerate(names)}
+    loop = Looped.drawn(first)
+    return {name: loop.again(i * 7) for i, name in enumerate(names)}
+
+
+async def _run(measurement: Measurement, seconds: float | None) -> int:
+    shown = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
+
+    def tick() -> None:
+        if shown is not None:
+            shown.update(_line(measurement))
+
+    try:
+        if shown is not None:
+            shown.start()
+        with interrupts(measurement.stop, measurement.cancel):
+            await measurement.run(seconds=seconds, tick=tick)
+    except asyncio.CancelledError:
+        return 130
+    finally:
+        if shown is not None:
+            shown.stop()
+    return 0
+
+
+def _line(measurement: Measurement) -> Text:
+    """How it goes."""
+    now = measurement.snapshot()
+    frames = sum(stream.delivered for stream in now.streams.values())
+    recent = [stream.recent_p50_s for stream in now.streams.values() if stream.recent_p50_s is not None]
+    fps = sum(stream.fps or 0.0 for stream in now.streams.values())
+    latency = f"   latency {sorted(recent)[len(recent) // 2] * 1000:.0f} ms" if recent else ""
+    return Text(f"{now.elapsed_s:5.1f} s   {frames} frames   {fps:.0f} fps{latency}", style="dim")
+
+
+def _alone(choice: ModelChoice, options: EngineOptions, measurement: Measurement) -> EngineRate:
+    """The engines alone, with the pictures that came by. Sessions of their own: the pipeline closed its."""
+    estimators: Sequence[PoseEstimator] = load_estimators(choice, options, throughput=True)
+    try:
+        with console.status("the engines alone …"):
+            return engine_rate(estimators, measurement.pictures)
+    finally:
+        for estimator in estimators:
+            estimator.close()
+
+
+def _title(source: str, measurement: Measurement, figures: Figures) -> str:
+    infos = [report.info for report in measurement.reports.values() if report.info is not None]
+    size = f", {infos[0].width_px}×{infos[0].height_px}" if infos else ""
+    times = f" × {len(figures.delivered)}" if len(figures.delivered) > 1 else ""
+    return f"{redact(source)}{times}{size}, {'live' if figures.live else 'as fast as it goes'}"
+
+
+def _write(target: str, value: Mapping[str, Any]) -> None:
+    text = json_module.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        Path(target).write_text(text, encoding="utf-8")

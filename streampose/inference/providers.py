@@ -1,0 +1,179 @@
+"""Which device a session runs on: what can be had, why not, and with which of the runtime's options."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import io
+import os
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import onnxruntime as ort
+
+from streampose.errors import ModelUnreadable, ProviderUnavailable
+from streampose.inference.options import EngineOptions
+
+__all__ = ["PROVIDERS", "available_cores", "gist", "no_gpu_here", "open_session", "provider_report", "runtime_version"]
+
+# Best first.
+PROVIDERS = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+
+ort.set_default_logger_severity(4)  # fatal only: what matters reaches the user as our own errors
+
+
+def runtime_version() -> str:
+    """Of ONNX Runtime."""
+    return str(ort.__version__)
+
+
+def available_cores() -> int:
+    """How many cores this process may use: its affinity, which containers and `taskset` narrow."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def provider_report() -> dict[str, str | None]:
+    """For each device, best first: `None` if it can be used, else why not, in words."""
+    return {device: _why_not(device) for device in PROVIDERS}
+
+
+_NO_DRIVER = "no NVIDIA driver on this machine"
+_NOT_BUILT = "this onnxruntime is built without"
+
+
+def no_gpu_here(why: str | None) -> bool:
+    """Whether a device was passed over because there is none, which is no news."""
+    return (why or _NO_DRIVER).startswith((_NO_DRIVER, _NOT_BUILT))
+
+
+@lru_cache
+def _why_not(device: str) -> str | None:
+    name = PROVIDERS[device]
+    if name not in ort.get_available_providers():
+        return f"{_NOT_BUILT} {name}: pip install onnxruntime-gpu"
+    if device == "cpu":
+        return None
+    driver = _missing("nvcuda") if sys.platform == "win32" else _missing("cuda", 1)
+    if driver is not None:
+        return f"{_NO_DRIVER} ({driver})"
+    # From here on the CUDA wheels' libraries are found by name. What is missing it prints; we say it ourselves.
+    with contextlib.redirect_stdout(io.StringIO()):
+        ort.preload_dlls()
+    cuda = str(ort.cuda_version).partition(".")[0]
+    # cuDNN is not linked but loaded at the first convolution: too late for a good message.
+    for library, major in (("cublasLt", cuda), ("cublas", cuda), ("cudart", cuda), ("cudnn", 9)):
+        if (missing := _missing(library, major)) is not None:
+            return f"CUDA or cuDNN libraries are missing ({missing}): pip install 'streampose[cuda]'"
+    if device == "tensorrt" and (missing := _missing("nvinfer", 10)) is not None:
+        return f"no TensorRT libraries ({missing})"
+    return None
+
+
+def _missing(library: str, major: int | str = "") -> str | None:
+    """What the loader says of a library that it cannot load."""
+    infix = "" if library.startswith("nv") else "64"
+    windows = f"{library}{infix}_{major}.dll" if major else f"{library}.dll"
+    try:
+        ctypes.CDLL(windows if sys.platform == "win32" else f"lib{library}.so.{major}")
+    except OSError as error:
+        return str(error)
+    return None
+
+
+# What is wrong with the file on any device.
+_FILE_ERRORS = ("InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel", "NotImplemented")
+
+
+def open_session(
+    model: Path, options: EngineOptions, graph: bytes | None = None
+) -> tuple[ort.InferenceSession, dict[str, str]]:
+    """A session on the best device that works, and why each better one was passed over.
+
+    Args:
+        model: path of an ONNX file, also for messages.
+        options: how it is run.
+        graph: the model to load instead of the file's.
+
+    Raises:
+        ModelUnreadable: not an ONNX model, or not one that this runtime can load.
+        ProviderUnavailable: the device that was asked for cannot be used.
+    """
+    passed_over: dict[str, str] = {}
+    for device in PROVIDERS if options.device == "auto" else [options.device]:
+        if (why := _why_not(device)) is not None:
+            passed_over[device] = why
+            continue
+        # What a GPU's provider cannot run goes to those after it.
+        order = list(PROVIDERS)[list(PROVIDERS).index(device) :]
+        # TensorRT keeps an engine by its graph's hash, which leaves out the weights: each file has its own folder.
+        mark = hashlib.sha256(graph or model.read_bytes()).hexdigest()[:16]
+        providers = [(PROVIDERS[d], provider_options(d, options, mark)) for d in order if _why_not(d) is None]
+        try:
+            # Its own fallback would print, and run on the CPU as if nothing else had been asked for.
+            session = ort.InferenceSession(graph or str(model), _session_options(options), providers, enable_fallback=0)
+        except Exception as error:  # the runtime's exceptions share no useful base class
+            if device == "cpu" or type(error).__name__ in _FILE_ERRORS:
+                raise ModelUnreadable(f"{model.name} is not an ONNX model that can be loaded: {gist(error)}") from error
+            passed_over[device] = gist(error)
+        else:
+            if session.get_providers()[0] == PROVIDERS[device]:
+                return session, passed_over
+            passed_over[device] = "the runtime fell back without saying why"
+    raise ProviderUnavailable(f"{options.device} was asked for and cannot be used: {passed_over[options.device]}")
+
+
+def gist(error: Exception) -> str:
+    """The gist of a runtime's message, which may be a page."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    _, cuda, why = text.partition("CUDA failure")
+    return cuda + why.partition(" ; ")[0] if cuda else text[:300]
+
+
+def provider_options(device: str, options: EngineOptions, mark: str = "") -> dict[str, str]:
+    """What the runtime is told about a device; its names are those of ONNX Runtime's documentation.
+
+    Args:
+        device: ``tensorrt``, ``cuda`` or ``cpu``.
+        options: ours.
+        mark: of the model, to keep its TensorRT engines apart from others'.
+    """
+    if device == "cuda":
+        chosen = {
+            "device_id": str(options.device_id),
+            "cudnn_conv_algo_search": "HEURISTIC",
+            # Doubling would claim up to twice what a batch needs, and a second session then finds nothing left.
+            "arena_extend_strategy": "kSameAsRequested",
+            "use_tf32": str(int(options.tf32)),
+            "enable_cuda_graph": str(int(options.cuda_graphs)),
+        }
+        if options.memory_limit_bytes is not None:
+            chosen["gpu_mem_limit"] = str(options.memory_limit_bytes)
+        return chosen
+    if device == "tensorrt":
+        chosen = {"device_id": str(options.device_id), "trt_fp16_enable": str(int(options.half))}
+        if options.cache_dir is not None:
+            folder = str(options.cache_dir / "tensorrt" / mark)
+            chosen |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": folder}
+            chosen |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": folder}
+        return chosen
+    return {}
+
+
+def _session_options(options: EngineOptions) -> ort.SessionOptions:
+    session = ort.SessionOptions()
+    session.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    session.intra_op_num_threads = options.threads or available_cores()
+    session.inter_op_num_threads = 1
+    # Spinning threads take the core from decoding and drawing while they wait.
+    session.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session.log_severity_level = 4
+    return session

@@ -1,0 +1,163 @@
+"""One run of a session: tensors in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from streampose.inference.signature import Signature
+
+__all__ = ["TENSOR_TYPES", "BoundRunner", "Runner"]
+
+TENSOR_TYPES: Mapping[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}
+
+Feeds = Mapping[str, Any]
+"""By input: an array, or what `upload` gave."""
+
+
+class Runner:
+    """Runs on memory of the CPU."""
+
+    def __init__(self, session: Any, signature: Signature) -> None:
+        self._session, self._signature = session, signature
+
+    def upload(self, array: NDArray[Any]) -> Any:
+        """An array that several runs share, where they need it: on a CPU it is there."""
+        return array
+
+    def run(self, feeds: Feeds, size: int, *, shrink: bool = False) -> list[NDArray[Any]]:
+        """Run once.
+
+        Args:
+            feeds: all inputs, C-contiguous, of the graph's dtypes.
+            size: the batch.
+            shrink: give memory that the device keeps for later back first; the CPU keeps little.
+        """
+        binding = self._session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, array)
+        for tensor in self._signature.outputs:
+            binding.bind_output(tensor.name)
+        self._session.run_with_iobinding(binding)
+        outputs: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+        return outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bound:
+    """The buffers of one set of shapes, bound once."""
+
+    binding: Any
+    inputs: Mapping[str, Any]
+    outputs: list[Any] | None
+    """Buffers of our own, where every shape is known beforehand."""
+    graph_id: int
+    """Of the CUDA graph that is recorded for these addresses; -1 = none."""
+
+
+class BoundRunner:
+    """Runs on buffers of the device that are made once for each set of shapes and then written over.
+
+    A CUDA graph replays fixed addresses and shapes, so each set of shapes has its own, as have the buffers.
+
+    Args:
+        session: of a GPU; tests give one of the CPU, whose buffers behave the same.
+        signature: its inputs and outputs.
+        device: ``cuda`` (also for TensorRT) or, for tests, ``cpu``.
+        device_id: which.
+        cuda_graphs: record and replay.
+    """
+
+    # A captured graph lives as long as its session, so there may not be many; plain buffers go, oldest first.
+    _GRAPHS = 16
+    _BINDINGS = 32
+
+    def __init__(
+        self, session: Any, signature: Signature, device: str, device_id: int = 0, *, cuda_graphs: bool = False
+    ) -> None:
+        self._session, self._signature = session, signature
+        self._device, self._device_id, self._cuda_graphs = device, device_id, cuda_graphs
+        self._bound: dict[tuple[object, ...], _Bound] = {}
+        self._uploads: dict[tuple[int, ...], Any] = {}
+        self._graphs = 0
+
+    def upload(self, array: NDArray[Any]) -> Any:
+        """Bytes to the device, for several runs of several sessions; good until the next upload of this shape."""
+        if (value := self._uploads.pop(array.shape, None)) is None:
+            value = self._copy(array)
+            if len(self._uploads) >= self._BINDINGS:
+                del self._uploads[next(iter(self._uploads))]
+        else:
+            value.update_inplace(array)
+        self._uploads[array.shape] = value
+        return value
+
+    def run(self, feeds: Feeds, size: int, *, shrink: bool = False) -> list[NDArray[Any]]:
+        """Run once; see `Runner.run`."""
+        key = tuple(a.shape if isinstance(a, np.ndarray) else id(a) for a in feeds.values())
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = self._bound[key] = self._bind(feeds, size)
+            if len(self._bound) > self._BINDINGS:
+                oldest = next((k for k, b in self._bound.items() if b.graph_id < 0 and k != key), None)
+                if oldest is not None:
+                    del self._bound[oldest]
+        else:
+            for name, array in feeds.items():
+                if isinstance(array, np.ndarray):
+                    bound.inputs[name].update_inplace(array)
+        self._session.run_with_iobinding(bound.binding, self.run_options(bound.graph_id, shrink=shrink))
+        if bound.outputs is not None:
+            return [value.numpy() for value in bound.outputs]
+        outputs: list[NDArray[Any]] = bound.binding.copy_outputs_to_cpu()
+        return outputs
+
+    def run_options(self, graph_id: int, *, shrink: bool) -> ort.RunOptions:
+        """What one run is told: its CUDA graph, and whether to give unused memory back after it."""
+        options = ort.RunOptions()
+        if self._cuda_graphs:
+            options.add_run_config_entry("gpu_graph_id", str(graph_id))
+        if shrink and self._device == "cuda":
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", f"gpu:{self._device_id}")
+        return options
+
+    def _bind(self, feeds: Feeds, size: int) -> _Bound:
+        binding = self._session.io_binding()
+        inputs = {name: self._copy(a) if isinstance(a, np.ndarray) else a for name, a in feeds.items()}
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        outputs = None
+        if all(None not in tensor.shape[1:] and tensor.shape for tensor in self._signature.outputs):
+            outputs = []
+            for tensor in self._signature.outputs:
+                dtype, shape = TENSOR_TYPES[tensor.dtype], [size, *tensor.shape[1:]]
+                value = ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, self._device, self._device_id)
+                binding.bind_ortvalue_output(tensor.name, value)
+                outputs.append(value)
+        else:
+            for tensor in self._signature.outputs:
+                binding.bind_output(tensor.name)
+        graph_id = -1
+        if self._cuda_graphs and outputs is not None and self._graphs < self._GRAPHS:
+            # 0 is the runtime's own.
+            self._graphs += 1
+            graph_id = self._graphs
+        return _Bound(binding=binding, inputs=inputs, outputs=outputs, graph_id=graph_id)
+
+    def _copy(self, array: NDArray[Any]) -> Any:
+        if self._device != "cpu":
+            return ort.OrtValue.ortvalue_from_numpy(array, self._device, self._device_id)
+        # On the CPU `ortvalue_from_numpy` shares the array's memory, which is not ours to write over.
+        return ort.OrtValue.ortvalue_from_numpy(array.copy(), "cpu", 0)

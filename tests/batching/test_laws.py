@@ -1,0 +1,217 @@
+"""What every batch policy keeps to, asked alone, and in the batcher that it runs in."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streampose.batching import (
+    AimdBatch,
+    BatchPolicy,
+    DeferredBatch,
+    FixedBatch,
+    LatencyBatch,
+    Load,
+    RuleBatch,
+    Take,
+    TimeoutBatch,
+    Wait,
+    Waiting,
+    WindowBatch,
+)
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from grid import ARRIVALS, Cell
+from simulator import Cost, Scenario, bound, simulate
+
+MAX_FRAMES = 4
+POLICIES: dict[str, Callable[[], BatchPolicy]] = {
+    "fixed 1": lambda: FixedBatch(1),
+    "fixed 4": lambda: FixedBatch(MAX_FRAMES),
+    "timeout": lambda: TimeoutBatch(MAX_FRAMES, 0.02),
+    "aimd": lambda: AimdBatch(0.1, max_frames=MAX_FRAMES),
+    "deferred": lambda: DeferredBatch(0.1, max_frames=MAX_FRAMES),
+    "window": lambda: WindowBatch(max_frames=MAX_FRAMES),
+    "rule": RuleBatch,
+    "latency": lambda: LatencyBatch(0.1, max_frames=MAX_FRAMES),
+}
+KNOW_DEADLINES = ("deferred", "latency")
+every_policy = pytest.mark.parametrize("name", POLICIES)
+
+Step = tuple[float, list[Waiting], bool, float]
+"""The time, what waits, whether more can come, and what a batch costs for each of its frames."""
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Step]:
+    """A few decisions, each with its own frames; after each a batch is observed, so that policies learn."""
+    now, steps = 0.0, []
+    # A stream has one budget.
+    budgets_s = draw(st.lists(st.sampled_from([0.033, 0.1, 0.5, math.inf]), min_size=5, max_size=5))
+    for _ in range(draw(st.integers(1, 3))):
+        now += draw(st.floats(0.001, 1))
+        ages = st.lists(st.integers(0, 600).map(lambda ms: ms / 1000), max_size=14, unique=True)
+        waiting = [
+            Waiting(
+                stream=f"s{i % 5}",
+                captured_at=now - age,
+                deadline=now - age + budgets_s[i % 5],
+                people=draw(st.sampled_from([0.0, 1.0, 7.5])),
+            )
+            # Frames of a stream stand in capture order.
+            for i, age in enumerate(sorted(draw(ages), reverse=True))
+        ]
+        steps.append((now, waiting, draw(st.booleans()), draw(st.floats(0.001, 0.05))))
+    return steps
+
+
+def decide(policy: BatchPolicy, steps: list[Step]) -> list[Take | Wait]:
+    decisions = []
+    for now, waiting, more, each_s in steps:
+        decisions.append(decision := policy.decide(now, waiting, more))
+        if isinstance(decision, Take) and decision.frames:
+            people = sum(w.people for w in decision.frames)
+            policy.observe(Load(frames=len(decision.frames), people=people), 0.005 + each_s * len(decision.frames))
+    return decisions
+
+
+@every_policy
+@given(steps=histories())
+def test_only_what_was_offered_in_stream_order_and_never_too_many(name: str, steps: list[Step]):
+    policy = POLICIES[name]()
+    for (_, waiting, _, _), decision in zip(steps, decide(policy, steps), strict=True):
+        if isinstance(decision, Wait):
+            continue
+        chosen = (*decision.frames, *decision.drop)
+        assert len(decision.frames) <= policy.max_frames
+        assert len(set(chosen)) == len(chosen)
+        assert set(chosen) <= set(waiting)
+        for stream in {w.stream for w in waiting}:
+            rest = [w for w in waiting if w.stream == stream and w not in decision.drop]
+            took = [w for w in decision.frames if w.stream == stream]
+            assert took == rest[: len(took)]
+
+
+@every_policy
+@given(steps=histories())
+def test_never_waits_for_ever_nor_for_long(name: str, steps: list[Step]):
+    for (now, waiting, more, _), decision in zip(steps, decide(POLICIES[name](), steps), strict=True):
+        if not waiting:
+            assert decision == Wait()
+        elif isinstance(decision, Wait):
+            assert more, "nothing will come that ends the wait"
+            assert decision.until is not None
+            assert now < decision.until <= now + 0.25
+        else:
+            assert decision.frames or decision.drop, "neither takes, nor drops, nor waits"
+
+
+@pytest.mark.parametrize("name", KNOW_DEADLINES)
+@given(steps=histories())
+def test_never_waits_beyond_the_first_deadline(name: str, steps: list[Step]):
+    for (_, waiting, _, _), decision in zip(steps, decide(POLICIES[name](), steps), strict=True):
+        if isinstance(decision, Wait) and waiting:
+            assert decision.until <= min(w.deadline for w in waiting)
+
+
+@every_policy
+@given(steps=histories())
+def test_same_calls_same_decisions(name: str, steps: list[Step]):
+    first, again = (decide(POLICIES[name](), steps) for _ in range(2))
+    assert first == again
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    streams = draw(st.integers(1, 6))
+    seconds = 6.0
+    arrivals = []
+    for _ in range(streams):
+        rate_hz = draw(st.sampled_from([5.0, 15.0, 30.0, 60.0]))
+        arrivals.append(np.arange(draw(st.floats(0, 0.2)), seconds, 1 / rate_hz))
+    cost = Cost(
+        base_s=draw(st.floats(0.0, 0.02)),
+        per_frame_s=draw(st.floats(0.001, 0.03)),
+        per_person_s=draw(st.sampled_from([0.0, 0.003])),
+        buckets=draw(st.booleans()),
+    )
+    people = draw(st.integers(0, 4))
+    return Scenario(
+        cost=cost,
+        # A budget below what one frame costs, or just above, is no task for a batch policy.
+        budget_s=max(draw(st.sampled_from([0.05, 0.1, 0.3])), 2.5 * cost(1, people)),
+        arrivals_s=tuple(arrivals),
+        people=tuple(np.full(len(a), people) for a in arrivals),
+        engines=draw(st.integers(1, 2)),
+    )
+
+
+@every_policy
+@settings(max_examples=8, deadline=None)
+@given(scenario=scenarios())
+def test_nobody_starves_and_credits_hold(name: str, scenario: Scenario):
+    outcome = simulate(scenario, POLICIES[name]())
+    assert outcome.captured == outcome.delivered + sum(outcome.drops.values())
+    assert outcome.most_in_flight <= 2, "of one stream, as its credits allow"
+    assert outcome.longest_batch <= POLICIES[name]().max_frames
+    # Six seconds are enough to learn the cost, and then for everybody's turn to come often.
+    assert min(outcome.served) >= 3, outcome.served
+
+
+@every_policy
+@settings(max_examples=8, deadline=None)
+@given(scenario=scenarios())
+def test_no_policy_exceeds_the_bound(name: str, scenario: Scenario):
+    policy = POLICIES[name]()
+    assert simulate(scenario, policy).goodput <= bound(scenario, policy.max_frames)
+
+
+@pytest.mark.parametrize("arrivals", ARRIVALS)
+@pytest.mark.parametrize("disturbance", ["none", "drift", "noise"])
+def test_no_policy_exceeds_the_bound_of_a_disturbed_machine(arrivals: str, disturbance: str):
+    cell = Cell(curve="gpu", load=1.2, streams=8, arrivals=arrivals, disturbance=disturbance)
+    scenario = cell.scenario(300)
+    for make in POLICIES.values():
+        policy = make()
+        assert simulate(scenario, policy).goodput <= bound(scenario, policy.max_frames)
+
+
+def test_the_simulation_is_deterministic():
+    scenario = Cell(curve="gpu", load=1.2, streams=8, arrivals="jitter", disturbance="noise").scenario(300)
+    first, again = (simulate(scenario, LatencyBatch(0.1)) for _ in range(2))
+    assert first.fresh == again.fresh
+    assert np.array_equal(first.latencies_s, again.latencies_s)
+
+
+def test_one_stream_on_an_idle_machine_by_hand():
+    scenario = Scenario(
+        cost=Cost(base_s=0.01, per_frame_s=0.002),
+        budget_s=0.1,
+        arrivals_s=(np.arange(0, 1, 0.1),),
+        people=(np.zeros(10, int),),
+    )
+    outcome = simulate(scenario, FixedBatch(1))
+    assert outcome.latencies_s == pytest.approx([0.012] * 10)
+    assert (outcome.goodput, outcome.drops, outcome.fairness) == (10, {}, 1.0)
+    assert bound(scenario, 1) == 10
+
+
+def test_an_overloaded_engine_by_hand():
+    # 100 frames a second, of which an engine of 25 ms can do 40; the lane drops the rest.
+    scenario = Scenario(
+        cost=Cost(per_frame_s=0.025),
+        budget_s=0.1,
+        arrivals_s=(np.arange(0.0, 2.0, 0.01),),
+        people=(np.zeros(200, int),),
+    )
+    outcome = simulate(scenario, FixedBatch(1))
+    assert outcome.goodput == outcome.delivered == pytest.approx(80, abs=3)
+    assert outcome.drops == {"overflow": 200 - outcome.delivered}
+    assert bound(scenario, 1) == pytest.approx(83, abs=1)

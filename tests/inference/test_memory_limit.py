@@ -1,0 +1,149 @@
+"""A device that runs out of memory, or goes away, and what becomes of the batch."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_engine import small
+
+from streampose.errors import ConfigError, DeviceLost, EngineFailed
+from streampose.inference.engine import Engine, EngineOptions
+from streampose.inference.limit import BatchLimit, is_lost, is_out_of_memory
+from streampose.inference.providers import provider_options
+from streampose.inference.runner import BoundRunner
+
+NO_ROOM = "bfc_arena.cc:359 onnxruntime::BFCArena Failed to allocate memory for requested buffer of size 8388608"
+GONE = "CUDA failure 700: an illegal memory access was encountered ; GPU=0"
+
+
+class Small:
+    """A runner with room for so many items."""
+
+    def __init__(self, runner, room: int, message: str = NO_ROOM) -> None:
+        self.runner, self.room, self.message, self.sizes = runner, room, message, []
+
+    def run(self, feeds, size: int, *, shrink: bool = False):
+        self.sizes.append(size)
+        if size > self.room:
+            raise RuntimeError(self.message)
+        return self.runner.run(feeds, size, shrink=shrink)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small(tmp_path_factory.mktemp("limit") / "m.onnx")
+
+
+def with_room(model: Path, room: int, message: str = NO_ROOM, **options) -> Engine:
+    engine = Engine(model, EngineOptions(device="cpu", **options))
+    engine._runner = Small(engine._runner, room, message)
+    return engine
+
+
+@given(n=st.integers(1, 40), room=st.integers(1, 40))
+@settings(deadline=None, max_examples=40)
+def test_nothing_is_lost_and_order_is_kept(model: Path, n: int, room: int):
+    engine = with_room(model, room)
+    blob = np.arange(3 * n, dtype=np.float32).reshape(n, 3) - 40
+    (out,) = engine.run(blob)
+    np.testing.assert_array_equal(out, np.maximum(blob, 0))
+    assert engine.batch_limit == 32 if min(n, 32) <= room else engine.batch_limit <= room
+    tried = len(engine._runner.sizes)
+    engine.run(blob[:room])
+    assert len(engine._runner.sizes) - tried == -(-min(n, room) // engine.batch_limit)  # remembered: no second refusal
+
+
+def test_it_is_said_once_and_one_item_without_room_is_an_error(model: Path, caplog: pytest.LogCaptureFixture):
+    engine = with_room(model, 2)
+    with caplog.at_level(logging.WARNING):
+        engine.run(np.zeros((32, 3), np.float32))
+    assert [r.message.partition(" (")[0] for r in caplog.records] == [
+        "m.onnx: no memory on CPUExecutionProvider for a batch of 32; at most 16 from now on"
+    ]
+    with pytest.raises(EngineFailed, match=r"at batch 1: .*Failed to allocate"):
+        with_room(model, 0).run(np.zeros((4, 3), np.float32))
+
+
+def test_it_grows_again_and_each_refusal_makes_it_more_patient():
+    limit = BatchLimit(32)
+    limit.failed(32)
+    for patience in (256, 512, 1024):
+        for _ in range(patience - 1):
+            limit.passed(limit.now)
+        limit.passed(1)  # says nothing about room
+        assert limit.now == 16
+        limit.passed(16)
+        assert limit.now == 32
+        limit.failed(32)
+
+
+def test_a_lost_device_is_an_error_of_its_own(model: Path):
+    with pytest.raises(DeviceLost, match="illegal memory access"):
+        with_room(model, 0, GONE).run(np.zeros((4, 3), np.float32))
+
+
+@pytest.mark.parametrize("message", [GONE, NO_ROOM])
+def test_the_cpu_goes_on_if_asked_and_says_so(model: Path, monkeypatch, caplog, message: str):
+    engine = with_room(model, 0, message, fallback_to_cpu=True)
+    engine.provider = "CUDAExecutionProvider"
+    blob = np.arange(12, dtype=np.float32).reshape(4, 3) - 6
+    with caplog.at_level(logging.WARNING):
+        (out,) = engine.run(blob)
+    np.testing.assert_array_equal(out, np.maximum(blob, 0))
+    assert not engine.on_gpu
+    assert engine.note.startswith("; the GPU was lost, the CPU goes on: ")
+    assert any("The CPU goes on" in r.message for r in caplog.records)
+
+
+def test_words_of_the_runtime():
+    for text in (NO_ROOM, "CUDA failure 2: out of memory ; GPU=0", "CUBLAS_STATUS_ALLOC_FAILED", "std::bad_alloc"):
+        assert is_out_of_memory(RuntimeError(text))
+        assert not is_lost(RuntimeError(text))
+    assert not is_out_of_memory(RuntimeError("Got invalid dimensions for input: x0"))
+    assert is_lost(RuntimeError(GONE))
+
+
+def test_bound_buffers_give_what_plain_runs_give(model: Path):
+    engine = Engine(model, EngineOptions(device="cpu"))
+    plain, bound = engine._runner, BoundRunner(engine._session, engine.signature, "cpu")
+    random = np.random.default_rng(1)
+    blobs = [random.normal(size=(n, 3)).astype(np.float32) for n in (4, 2, 4, 2, 4)]
+    for blob in blobs:
+        (out,) = bound.run({"x0": blob}, len(blob))
+        np.testing.assert_array_equal(out, plain.run({"x0": blob}, len(blob))[0])
+    assert len(bound._bound) == 2
+
+
+def test_what_the_providers_are_told():
+    cuda = provider_options("cuda", EngineOptions(device_id=1, tf32=False, cuda_graphs=True, memory_limit_bytes=5))
+    assert cuda["device_id"] == "1"
+    assert (cuda["use_tf32"], cuda["enable_cuda_graph"], cuda["gpu_mem_limit"]) == ("0", "1", "5")
+    assert "gpu_mem_limit" not in provider_options("cuda", EngineOptions())
+    folder = Path("kept")
+    kept = provider_options("tensorrt", EngineOptions(half=True, cache_dir=folder), "abc")
+    assert kept["trt_engine_cache_path"] == str(folder / "tensorrt" / "abc")
+    assert kept["trt_fp16_enable"] == kept["trt_engine_cache_enable"] == "1"
+    assert "trt_engine_cache_enable" not in provider_options("tensorrt", EngineOptions())
+    with pytest.raises(ConfigError, match="max_batch is at least 1"):
+        EngineOptions(max_batch=0)
+
+
+def test_half_models_are_kept_and_close(tmp_path: Path):
+    path = small(tmp_path / "m.onnx", "Sigmoid")
+    blob = np.linspace(-3, 3, 12, dtype=np.float32).reshape(4, 3)
+    exact = Engine(path, EngineOptions(device="cpu")).run(blob)[0]
+    half = Engine(path, EngineOptions(device="cpu", half=True, cache_dir=tmp_path / "kept")).run(blob)[0]
+    assert half.dtype == np.float32
+    assert np.abs(half - exact).max() < 1e-3
+    (kept,) = (tmp_path / "kept" / "half").iterdir()
+    # The CPU's optimiser may drop the rounding of so small a graph, so look at what the file says.
+    casts = [
+        attribute.i for node in onnx.load(kept).graph.node for attribute in node.attribute if node.op_type == "Cast"
+    ]
+    assert onnx.TensorProto.FLOAT16 in casts

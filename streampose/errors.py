@@ -8,7 +8,12 @@
     │   ├── SourceUnauthorized (PermissionError)  the server or the system refuses us
     │   ├── SourceCorrupt (ValueError)            the media is truncated or damaged
     │   └── Disconnected (ConnectionError)        a live source went away: the one kind worth retrying
-    │       └── SourceTimeout (TimeoutError)      it is connected but silent
+    │       ├── HostNotFound                          no such host (permanent if it never was there)
+    │       ├── SourceRefused (ConnectionRefusedError)  the host is there, but nobody listens
+    │       ├── SourceEnded                           the server ended the stream
+    │       ├── SourceGarbled (ValueError)            what it sends is not what it sent before, or not to be read
+    │       └── SourceTimeout (TimeoutError)          no answer, or connected but silent
+    │           └── SourceStalled                     bytes come, but no picture can be made of them
     ├── ModelError
     │   ├── ModelNotFound (FileNotFoundError)     no such model file or name
     │   ├── ModelUnreadable (ValueError)          the file is not an ONNX model
@@ -35,6 +40,7 @@ The message is one line that says what is wrong and what to do. `redact` takes s
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 __all__ = [
     "ChannelClosed",
@@ -44,6 +50,7 @@ __all__ = [
     "Disconnected",
     "DownloadError",
     "EngineFailed",
+    "HostNotFound",
     "ModelError",
     "ModelMismatch",
     "ModelNotFound",
@@ -56,8 +63,12 @@ __all__ = [
     "SinkFailed",
     "SinkUnavailable",
     "SourceCorrupt",
+    "SourceEnded",
     "SourceError",
+    "SourceGarbled",
     "SourceNotFound",
+    "SourceRefused",
+    "SourceStalled",
     "SourceTimeout",
     "SourceUnauthorized",
     "SourceUnsupported",
@@ -79,29 +90,74 @@ class ConfigError(StreamposeError, ValueError):
 class SourceError(StreamposeError):
     """A source cannot be opened or read."""
 
+    cause: ClassVar[str] = "failed"
+    """In a word, for counts and displays."""
+
 
 class SourceNotFound(SourceError, FileNotFoundError):
     """No such file, camera, host path or stream."""
+
+    cause = "not found"
 
 
 class SourceUnsupported(SourceError, ValueError):
     """It is there, but it is not video that we can read."""
 
+    cause = "unsupported"
+
 
 class SourceUnauthorized(SourceError, PermissionError):
     """The server or the operating system refuses us."""
+
+    cause = "unauthorized"
 
 
 class SourceCorrupt(SourceError, ValueError):
     """The media is truncated or damaged."""
 
+    cause = "corrupt"
+
 
 class Disconnected(SourceError, ConnectionError):
     """A live source went away: the one kind of failure that is worth retrying."""
 
+    cause = "lost"
+
 
 class SourceTimeout(Disconnected, TimeoutError):
     """A live source is connected, or connecting, but silent."""
+
+    cause = "timed out"
+
+
+class SourceStalled(SourceTimeout):
+    """Bytes come from a live source, but no picture can be made of them."""
+
+    cause = "stalled"
+
+
+class HostNotFound(Disconnected):
+    """No such host, or nobody to ask for its address."""
+
+    cause = "no host"
+
+
+class SourceRefused(Disconnected, ConnectionRefusedError):
+    """The host of a live source is there, but nobody listens."""
+
+    cause = "refused"
+
+
+class SourceEnded(Disconnected):
+    """The server ended a live stream."""
+
+    cause = "ended"
+
+
+class SourceGarbled(Disconnected, ValueError):
+    """A live source sends what cannot be read."""
+
+    cause = "decode failed"
 
 
 class ModelError(StreamposeError):

@@ -33,6 +33,8 @@ class Frame:
     """`time.monotonic()` when the picture reached this machine."""
     image: Image
     """(H, W, 3) uint8 BGR, read-only: other streams' threads may be looking at it."""
+    wall_time_s: float | None = None
+    """Unix seconds at which the camera took it, by the camera's own clock (RTCP sender reports); `None` = not told."""
 
     @property
     def time_s(self) -> float:

@@ -41,6 +41,7 @@ from streampose.pose import Poses
 from streampose.render import Hud
 from streampose.result import Result, Timing
 from streampose.sinks.sink import Sink, StopRequested
+from streampose.sources.reconnect import Reconnecting
 from streampose.sources.source import Source
 from streampose.streams import Outcome, Stream, StreamReport
 from streampose.worker import Worker
@@ -215,6 +216,8 @@ class Pipeline:
         """Open the source, then the sinks; the stack closes them the other way round. False = stopped meanwhile."""
         stream = running.stream
         source = Worker(stream.source, f"source-{stream.name}")
+        if isinstance(stream.source, Reconnecting):
+            running.report.link = stream.source.link
         closing.push_async_callback(self._let_go, source)
         opening = asyncio.create_task(source.call(_typed(SourceError, stream.source.open), stream.name))
         running.ingest = opening

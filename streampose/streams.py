@@ -9,6 +9,7 @@ from enum import Enum
 from streampose.frame import StreamInfo
 from streampose.render import Renderer
 from streampose.sinks.sink import Sink
+from streampose.sources.reconnect import Link
 from streampose.sources.source import Source
 from streampose.tracking import OneEuro, Tracker
 
@@ -55,6 +56,8 @@ class StreamReport:
 
     info: StreamInfo | None = None
     """Once its source is open."""
+    link: Link | None = None
+    """How the connection to a source that reconnects is: its state, and what it was lost by."""
     outcome: Outcome | None = None
     """Once it has ended."""
     error: Exception | None = None

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from streampose.errors import WorkerClosed, WorkerStuck
 
@@ -22,6 +22,14 @@ class Closable(Protocol):
 
     def close(self) -> None:
         """Let go of everything."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A thing whose blocking calls can be ended from another thread."""
+
+    def interrupt(self) -> None:
+        """End what blocks; `close` comes next."""
 
 
 T = TypeVar("T", bound=Closable)
@@ -64,6 +72,8 @@ class Worker(Generic[T]):
     async def aclose(self, timeout_s: float = 10.0) -> None:
         """Close the thing on its own thread, after any call in progress, and end the thread. May be called twice.
 
+        A thing with an `interrupt` is told first, so that a call in progress ends soon.
+
         Raises:
             WorkerStuck: a call did not return in time; the thread is left behind.
             Exception: whatever the thing's `close` raised.
@@ -71,6 +81,9 @@ class Worker(Generic[T]):
         if self._closing:
             return
         self._closing = True
+        thing: object = self.thing
+        if isinstance(thing, Interruptible):
+            thing.interrupt()
         closed = self._submit(self.thing.close)
         self._jobs.put(None)
         try:

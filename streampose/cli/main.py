@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -34,6 +34,15 @@ app.command()(bench)
 app.add_typer(models, name="models")
 
 
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at that moment: a live display puts itself in its place, to be written above."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(streampose.__version__)
@@ -48,7 +57,7 @@ def _globals(
     ] = False,
 ) -> None:
     level = logging.DEBUG if debug else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=level, format="%(levelname)s %(message)s", handlers=[_StandardError()])
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 

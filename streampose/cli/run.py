@@ -97,6 +97,9 @@ def run(
             rich_help_panel=_FLOW,
         ),
     ] = None,
+    reconnect: Annotated[
+        bool, typer.Option(help="Wait for cameras that are away, and open them again.", rich_help_panel=_FLOW)
+    ] = True,
     budget: Annotated[
         str, typer.Option(help="Latency that live streams aim at: 100ms, 0.2s.", rich_help_panel=_FLOW)
     ] = "100ms",
@@ -145,7 +148,7 @@ def run(
     streams = [
         Stream(
             name=name,
-            source=open_source(text, live=live, hwaccel=hwaccel),
+            source=open_source(text, live=live, reconnect=reconnect, hwaccel=hwaccel),
             sinks=outputs.sinks(name),
             tracker=Tracker() if track or smooth else None,
             smoother=OneEuro() if smooth else None,

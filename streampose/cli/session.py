@@ -156,7 +156,6 @@ class _LiveLines:
             table.add_column(column, justify="left" if column == "stream" else "right")
         for name, figures in pipeline.snapshot().streams.items():
             report = pipeline.reports[name]
-            state = "opening" if report.info is None else report.outcome.value if report.outcome else "running"
             table.add_row(
                 name,
                 "-" if figures.fps is None else f"{figures.fps:.1f}",
@@ -165,9 +164,18 @@ class _LiveLines:
                 str(figures.batch_size),
                 str(figures.people),
                 str(figures.dropped_total),
-                state,
+                _state(report),
             )
         return table
+
+
+def _state(report: StreamReport) -> str:
+    if report.outcome is not None:
+        return report.outcome.value
+    link = report.link
+    if link is not None and link.cause is not None:
+        return f"{link.state.value}: {link.cause}"
+    return "opening" if report.info is None else "running"
 
 
 def _summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> str:
@@ -181,7 +189,7 @@ def _summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> str:
         drops = f", {figures.dropped_total} dropped" if figures.dropped_total else ""
         decode = f", decode: {info.decoder}" if info and (info.hwaccel or info.hwaccel_note) else ""
         lines.append(
-            f"{name}: {ended} after {figures.delivered} frames{drops}, {fps:.1f} fps, "
+            f"{name}: {ended} after {figures.delivered} frames{drops}{_reconnects(reports[name])}, {fps:.1f} fps, "
             f"latency p50 {_ms(figures.latency_p50_s)} p99 {_ms(figures.latency_p99_s)}{decode}"
         )
     engine = snapshot.engine
@@ -191,6 +199,14 @@ def _summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> str:
             f"{engine.people} people, {snapshot.elapsed_s:.1f} s[/dim]"
         )
     return "\n".join(lines)
+
+
+def _reconnects(report: StreamReport) -> str:
+    link = report.link
+    if link is None or not link.lost:
+        return ""
+    causes = ", ".join(f"{cause} {count}" for cause, count in link.lost.most_common())
+    return f", {link.reconnects} reconnect{'s' * (link.reconnects != 1)} (lost: {causes})"
 
 
 def _ms(seconds: float | None) -> str:

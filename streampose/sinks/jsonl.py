@@ -100,6 +100,7 @@ def to_record(result: Result) -> dict[str, Any]:
         "pts": frame.pts,
         "time_base": [frame.time_base.numerator, frame.time_base.denominator],
         "time_s": round(frame.time_s, 6),
+        "wall_time_s": None if frame.wall_time_s is None else round(frame.wall_time_s, 3),
         "size_px": [width, height],
         "skeleton": poses.skeleton.name,
         "latency_ms": round(result.timing.latency_s * 1000, 2),

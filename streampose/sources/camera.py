@@ -11,7 +11,7 @@ import av
 from streampose.errors import Disconnected, SourceError, SourceNotFound, SourceUnauthorized, SourceUnsupported
 from streampose.frame import StreamInfo
 from streampose.sources.hwaccel import words
-from streampose.sources.media import MediaSource
+from streampose.sources.live_media import LiveMedia
 
 __all__ = ["CameraSource", "camera_names"]
 
@@ -22,7 +22,7 @@ _PLATFORM: str = sys.platform
 _NAMED = re.compile(r"(?P<format>v4l2|avfoundation|dshow):(?P<device>.+)", re.DOTALL)
 
 
-class CameraSource(MediaSource):
+class CameraSource(LiveMedia):
     """A webcam, through FFmpeg's devices (PyAV): the same decoding, timestamps and errors as every other source.
 
     OpenCV's VideoCapture was the other choice: it has no timestamps worth the name, no reason when it fails, and a
@@ -34,11 +34,9 @@ class CameraSource(MediaSource):
         rate: frames per second to ask for.
     """
 
-    live = True
-
     def __init__(self, device: str, *, size_px: tuple[int, int] | None = None, rate: int | None = None) -> None:
         self._device = device
-        options = {"fflags": "nobuffer"}
+        options = {"fflags": "nobuffer"}  # every picture stands alone: none is missed
         if size_px is not None:
             options["video_size"] = f"{size_px[0]}x{size_px[1]}"
         if rate is not None:
@@ -48,7 +46,8 @@ class CameraSource(MediaSource):
         named = _NAMED.fullmatch(device)
         container_format = named["format"] if named else _FORMATS.get(_PLATFORM, "v4l2")
         url = named["device"] if named else f"/dev/video{device}" if device.isdigit() else device
-        super().__init__(url, options=options, container_format=container_format, timeouts_s=(10.0, 5.0))
+        super().__init__(url, options=options, container_format=container_format, open_timeout_s=10.0, stall_s=5.0)
+        self._worked = False
 
     def open(self, stream: str) -> StreamInfo:
         """Open the camera.
@@ -57,7 +56,19 @@ class CameraSource(MediaSource):
             SourceNotFound: no such camera.
             SourceUnauthorized: the system does not let us.
             SourceUnsupported: it has no such size or rate.
+            Disconnected: one of these, of a camera that has worked: it is unplugged, or plugged in again and
+                not yet ours.
         """
+        try:
+            info = self._open(stream)
+        except (SourceNotFound, SourceUnauthorized, SourceUnsupported) as error:
+            if not self._worked:
+                raise
+            raise Disconnected(str(error)) from error
+        self._worked = True
+        return info
+
+    def _open(self, stream: str) -> StreamInfo:
         if self._format == "v4l2" and not Path(self._url).exists():
             there = sorted(str(path) for path in Path("/dev").glob("video*"))
             raise SourceNotFound(

@@ -10,13 +10,14 @@ from fractions import Fraction
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from streampose.errors import (
-    Disconnected,
     SourceCorrupt,
+    SourceEnded,
     SourceError,
     SourceNotFound,
     SourceTimeout,
@@ -66,9 +67,11 @@ class MediaSource:
         self._timeouts_s = timeouts_s
         self._threads = threads
         self._devices = candidates(hwaccel)
+        self._decodes_on: str | None = None
         self._container: InputContainer | None = None
         self._frames: Iterator[Frame] | None = None
         self._first: Frame | None = None
+        self._index = 0
         self.skipped_packets = 0
         """Damaged packets that were left out; decoding went on after them."""
 
@@ -87,25 +90,21 @@ class MediaSource:
                 passed_over.append(f"{device}: {why}")
                 continue
             try:
-                return self._open(stream, device, passed_over)
+                return self._open_on(device, stream, passed_over)
             except (SourceNotFound, SourceUnauthorized, SourceTimeout):
                 raise  # not the device's fault, and no better a second time
             except SourceError as error:
                 self.close()
                 passed_over.append(f"{device}: {words(error.__cause__ or error)}")
-        return self._open(stream, None, passed_over)
+        return self._open_on(None, stream, passed_over)
 
-    def _open(self, stream: str, device: str | None, passed_over: list[str]) -> StreamInfo:
+    def _open_on(self, device: str | None, stream: str, passed_over: list[str]) -> StreamInfo:
         self.skipped_packets = 0
         try:
-            container = av.open(
-                self._url,
-                format=self._format,
-                options=self._options,
-                timeout=self._timeouts_s,
-                metadata_errors="replace",
-                hwaccel=None if device is None else accelerator(device),
-            )
+            self._decodes_on = device
+            container = self._connect()
+        except SourceError:
+            raise
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._opening_error(error) from error
         self._container = container
@@ -144,6 +143,16 @@ class MediaSource:
             hwaccel_note=note,
         )
 
+    def _connect(self) -> InputContainer:
+        return av.open(
+            self._url,
+            format=self._format,
+            options=self._options,
+            timeout=self._timeouts_s,
+            metadata_errors="replace",
+            hwaccel=None if self._decodes_on is None else accelerator(self._decodes_on),
+        )
+
     def read(self) -> Frame | None:
         """The next frame, or `None` at the end.
 
@@ -158,7 +167,7 @@ class MediaSource:
 
     def close(self) -> None:
         """Close the container."""
-        if self._frames is not None and self.skipped_packets:
+        if self._frames is not None and self.skipped_packets and not self.live:
             log.warning("%s: %d damaged packets were left out", self._name, self.skipped_packets)
         self._frames = self._first = None
         if self._container is not None:
@@ -169,33 +178,40 @@ class MediaSource:
         time_base = video.time_base or _NO_TIME_BASE
         # What a frame without a timestamp is taken to last.
         step = max(1, round(1 / video.average_rate / time_base)) if video.average_rate else 1
-        index, pts = 0, None
+        self._index, pts = 0, None
         for picture in self._pictures(container, video):
-            pts = _next_pts(picture.pts, pts, step)
+            captured_at, wall_time_s = self._arrival(picture)
+            pts = self._next_pts(picture.pts, pts, step, time_base, captured_at)
+            if self._is_stale(captured_at):
+                self._index += 1
+                continue
             image = picture.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
             if turns := (picture.rotation // 90) % 4:
                 image = np.ascontiguousarray(np.rot90(image, turns))
             image.setflags(write=False)
             yield Frame(
                 stream=stream,
-                index=index,
+                index=self._index,
                 epoch=0,
                 pts=pts,
                 time_base=time_base,
-                captured_at=time.monotonic(),
+                captured_at=captured_at,
+                wall_time_s=wall_time_s,
                 image=image,
             )
-            index += 1
-        if index == 0:
+            self._index += 1
+        if self._index == 0:
             raise SourceCorrupt(f"{self._name} opens as video, but not one picture in it could be decoded")
 
     def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
         """Every picture that can be decoded; damaged packets are counted and left out."""
-        packets = container.demux(video)
+        packets = self._packets(container, video)
         count, last = 0, None
         while True:
             try:
                 packet = next(packets, None)
+            except SourceError:
+                raise
             except (av.error.FFmpegError, OSError) as error:
                 yield from self._flush(video)
                 raise self._reading_error(error) from error
@@ -208,8 +224,28 @@ class MediaSource:
             except av.error.InvalidDataError:
                 self.skipped_packets += 1
             except av.error.FFmpegError as error:
-                raise self._reading_error(error) from error
+                if not self.live:
+                    raise self._reading_error(error) from error
+                self.skipped_packets += 1  # if nothing better comes, the watchdog ends it
         self._ended(_missing_s(video, count, last))
+
+    # What a live source does in another way: live_media.py.
+
+    def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
+        return container.demux(video)
+
+    def _arrival(self, picture: VideoFrame) -> tuple[float, float | None]:
+        """Monotonic seconds when it came here, and Unix seconds when its camera took it."""
+        return time.monotonic(), None
+
+    def _is_stale(self, captured_at: float) -> bool:
+        return False
+
+    def _next_pts(self, pts: int | None, last: int | None, step: int, unit: Fraction, captured_at: float) -> int:
+        """Strictly increasing: a missing time is one step on; one that stands still or goes back is one unit on."""
+        if pts is None:
+            return 0 if last is None else last + step
+        return pts if last is None or pts > last else last + 1
 
     def _flush(self, video: VideoStream) -> Iterator[VideoFrame]:
         try:
@@ -231,7 +267,7 @@ class MediaSource:
     def _ended(self, missing_s: float) -> None:
         """The demuxer says that this is the end. It says so, too, where a file was cut; and no camera has an end."""
         if self.live:
-            raise Disconnected(f"{self._name} ended the stream")
+            raise SourceEnded(f"{self._name} ended the stream")
         if missing_s:
             raise SourceCorrupt(f"{self._name} breaks off: its last {missing_s:.1f} s are missing")
 
@@ -247,10 +283,3 @@ def _missing_s(video: VideoStream, packets: int, last_pts: int | None) -> float:
     end = (video.start_time or 0) + video.duration
     missing_s = float((end - last_pts) * video.time_base)
     return missing_s if missing_s > 0.5 else 0.0
-
-
-def _next_pts(pts: int | None, last: int | None, step: int) -> int:
-    """Strictly increasing: a missing time is one step on; one that stands still or goes back is one unit on."""
-    if pts is None:
-        return 0 if last is None else last + step
-    return pts if last is None or pts > last else last + 1

@@ -7,78 +7,113 @@ import time
 from urllib.parse import urlsplit
 
 import av
+from av.container import InputContainer
 
 from streampose.errors import (
+    ConfigError,
     Disconnected,
-    SourceCorrupt,
+    HostNotFound,
     SourceError,
+    SourceGarbled,
     SourceNotFound,
+    SourceRefused,
     SourceTimeout,
     SourceUnauthorized,
     SourceUnsupported,
 )
 from streampose.frame import StreamInfo
 from streampose.sources.hwaccel import SOFTWARE, words
-from streampose.sources.media import MediaSource
+from streampose.sources.live_media import LiveMedia
 
 __all__ = ["NetworkSource"]
 
-# Little is buffered, and probing ends early: a live picture is worth more than a perfect guess of the stream's rate.
-_LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay", "probesize": "500000", "analyzeduration": "1000000"}
+# Probing ends early: with GStreamer's server (H.264, H.265, MJPEG; TCP and UDP) the first picture comes after 0.2 s
+# instead of 1.0 s. Not "fflags nobuffer": it throws away what was probed, and with it the first key frame, so that the
+# first picture comes a whole group of pictures later (2.1 s where one lasts 2 s). "low_delay" changes nothing there: no
+# decoder held a picture back.
+_QUICK = {"probesize": "500000", "analyzeduration": "100000"}
+_PROBE_S = 2.0
+# What runs over TCP, and its port.
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
+_TRANSPORTS = {
+    "tcp": {"rtsp_transport": "tcp"},
+    "udp": {"rtsp_transport": "udp"},
+    "auto": {"rtsp_transport": "udp+tcp", "rtsp_flags": "prefer_tcp"},
+}
 
 
-class NetworkSource(MediaSource):
+class NetworkSource(LiveMedia):
     """Live video from a URL: RTSP(S), HTTP(S) including HLS and MJPEG, RTMP(S), SRT, UDP, RTP.
 
-    It does not reconnect by itself.
+    It does not reconnect by itself: that is `Reconnecting`'s.
 
     Args:
         url: may carry a user and a password; they appear in no message.
-        transport: of RTSP: ``tcp`` (goes through firewalls and loses nothing) or ``udp`` (a little fresher).
+        transport: of RTSP: ``tcp`` (goes through firewalls and loses nothing), ``udp`` (a little fresher), or ``auto``
+            (TCP, or UDP where the server has no other).
         open_timeout_s: until the stream must be open.
-        read_timeout_s: the longest silence.
+        stall_s: the longest time without a picture.
         hwaccel: what decodes: ``none`` (software), ``auto``, or a device (``cuda``, ``videotoolbox``, …).
 
     Raises:
-        ConfigError: no such device.
+        ConfigError: no such transport, or no such device.
     """
-
-    live = True
 
     def __init__(
         self,
         url: str,
         *,
-        transport: str = "tcp",
-        open_timeout_s: float = 10.0,
-        read_timeout_s: float = 10.0,
+        transport: str = "auto",
+        open_timeout_s: float = 5.0,
+        stall_s: float = 5.0,
         hwaccel: str = SOFTWARE,
     ) -> None:
-        options = dict(_LOW_DELAY)
-        if url.lower().startswith(("rtsp:", "rtsps:")):
-            options["rtsp_transport"] = transport
-        super().__init__(url, options=options, timeouts_s=(open_timeout_s, read_timeout_s), hwaccel=hwaccel)
-        self._open_timeout_s = open_timeout_s
+        options = dict(_QUICK)
+        self._scheme = url.partition(":")[0].lower()
+        if transport not in _TRANSPORTS:
+            raise ConfigError(f"no RTSP transport is called {transport!r}; there are: {', '.join(_TRANSPORTS)}")
+        if self._scheme in {"rtsp", "rtsps"}:
+            options |= _TRANSPORTS[transport]
+        super().__init__(url, options=options, open_timeout_s=open_timeout_s, stall_s=stall_s, hwaccel=hwaccel)
         self._opening_since = 0.0
+        self._probes = False
 
     def open(self, stream: str) -> StreamInfo:
-        """Connect.
+        """Connect, and wait for the first picture.
 
         Raises:
             SourceUnauthorized: wrong user or password.
             SourceNotFound: no such stream there.
             SourceUnsupported: it is not video.
             SourceTimeout: no answer in time.
-            Disconnected: no such host, nobody there, or an error of the server's.
+            SourceRefused: nobody listens there.
+            HostNotFound: no such host.
+            Disconnected: an error of the server's.
         """
         self._opening_since = time.monotonic()
+        try:
+            info = super().open(stream)
+        except SourceTimeout:
+            # A host that is off: a plain connection finds out sooner that it is back than FFmpeg's does, whose lost
+            # first packets are sent again after 1, 3, 7 s.
+            self._probes = True
+            raise
+        self._probes = False
+        return info
+
+    def _dial(self) -> InputContainer:
         parts = urlsplit(self._url)
         try:
             # FFmpeg calls an unknown host an "Input/output error", like much else.
             socket.getaddrinfo(parts.hostname, parts.port)
-        except (OSError, ValueError) as error:
-            raise Disconnected(f"{self._name}: no host {parts.hostname} can be found ({words(error)})") from error
-        return super().open(stream)
+            if self._probes and self._scheme in _PORTS:
+                address = (parts.hostname or "", parts.port or _PORTS[self._scheme])
+                socket.create_connection(address, timeout=_PROBE_S).close()
+        except (socket.gaierror, ValueError, UnicodeError) as error:
+            raise HostNotFound(f"{self._name}: no host {parts.hostname} can be found ({words(error)})") from error
+        except TimeoutError as error:
+            raise SourceTimeout(f"{self._name} did not answer within {_PROBE_S:g} s") from error
+        return super()._dial()
 
     def _opening_error(self, error: Exception) -> SourceError:
         if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
@@ -87,8 +122,8 @@ class NetworkSource(MediaSource):
             return SourceNotFound(f"{self._name} does not exist there (404): check the path of the stream")
         if isinstance(error, av.error.HTTPError):
             return Disconnected(f"{self._name} answered with an error: {words(error)}")
-        if isinstance(error, av.error.ConnectionRefusedError):
-            return Disconnected(f"{self._name} refused the connection: is the server running, and the port right?")
+        if isinstance(error, ConnectionRefusedError):
+            return SourceRefused(f"{self._name} refused the connection: is the server running, and the port right?")
         # An open that is interrupted by its timeout fails with whatever FFmpeg was at.
         late = time.monotonic() - self._opening_since >= 0.95 * self._open_timeout_s
         if late or isinstance(error, av.error.TimeoutError | av.error.ExitError):
@@ -100,8 +135,8 @@ class NetworkSource(MediaSource):
         return Disconnected(f"{self._name} broke off while it was opened: {words(error)}")
 
     def _reading_error(self, error: Exception) -> SourceError:
-        if isinstance(error, av.error.TimeoutError | av.error.ExitError):
-            return SourceTimeout(f"{self._name} went silent")
+        if isinstance(error, TimeoutError | av.error.ExitError):
+            return SourceTimeout(f"{self._name} went silent for {self._stall_s:g} s")
         if isinstance(error, av.error.InvalidDataError):
-            return SourceCorrupt(f"{self._name} sends what cannot be read: {words(error)}")
+            return SourceGarbled(f"{self._name} sends what cannot be read: {words(error)}")
         return Disconnected(f"{self._name} was lost: {words(error)}")

@@ -12,8 +12,10 @@ from streampose.sources.camera import CameraSource
 from streampose.sources.file import FileSource
 from streampose.sources.hwaccel import SOFTWARE, candidates
 from streampose.sources.images import IMAGE_SUFFIXES, ImagesSource
+from streampose.sources.live_media import LiveMedia
 from streampose.sources.network import NetworkSource
 from streampose.sources.paced import Paced
+from streampose.sources.reconnect import Reconnecting
 from streampose.sources.source import Source
 from streampose.sources.synthetic import SyntheticSource
 
@@ -24,7 +26,7 @@ _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DO
 _RECORDINGS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts"})
 
 
-def open_source(text: str, *, live: bool | None = None, hwaccel: str = SOFTWARE) -> Source:
+def open_source(text: str, *, live: bool | None = None, reconnect: bool = True, hwaccel: str = SOFTWARE) -> Source:
     """The source that a text means; it is not opened yet.
 
     ====================================  ==========================================================
@@ -39,6 +41,7 @@ def open_source(text: str, *, live: bool | None = None, hwaccel: str = SOFTWARE)
         text: as above.
         live: `True` plays a recording at its own speed, dropping what is not taken in time; `False` asks for every
             frame, which a camera cannot give; `None` = as the source is by nature.
+        reconnect: open cameras and network streams again when they go away.
         hwaccel: what decodes files and network streams: ``none`` (software), ``auto``, or a device (``cuda``, …).
 
     Raises:
@@ -51,6 +54,8 @@ def open_source(text: str, *, live: bool | None = None, hwaccel: str = SOFTWARE)
         raise ConfigError(
             f"{redact(text)} is live: it cannot wait for every frame to be processed (leave out --offline)"
         )
+    if reconnect and isinstance(source, LiveMedia) and source.live:
+        return Reconnecting(source)
     return Paced(source) if live and not source.live else source
 
 

@@ -30,4 +30,8 @@ class Source(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of everything. May be called at any time, also before `open` and twice."""
+        """Let go of everything. May be called at any time, also before `open` and twice.
+
+        A source whose calls can block for long has an `interrupt()`, too: it is called from another thread, before
+        `close`, and ends them. A live one can be opened again after it.
+        """

@@ -17,6 +17,7 @@ import av
 import numpy as np
 import pytest
 from dots import build
+from servers.web import MjpegServer
 
 from streampose.cli.main import main
 
@@ -152,7 +153,7 @@ def test_sources_that_nobody_answers_for(command, models):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code, _, err = command("run", f"rtsp://user:secret@127.0.0.1:{port}/x", *models, "--quiet")
+    code, _, err = command("run", f"rtsp://user:secret@127.0.0.1:{port}/x", *models, "--quiet", "--no-reconnect")
     assert (code, err.count("\n")) == (1, 1)
     assert "refused the connection" in err
     assert "secret" not in err
@@ -282,6 +283,26 @@ def test_a_second_ctrl_c_cuts_off(models, tmp_path: Path):
     assert process.returncode in {0, 130}, err
     assert "Traceback" not in err
     assert not js.exists()
+
+
+def test_a_camera_that_goes_away_and_comes_back(models, tmp_path: Path):
+    js = tmp_path / "o.jsonl"
+    camera = MjpegServer()
+    process = start("run", f"door=http://me:secret@127.0.0.1:{camera.port}/v", *models, "--json", js)
+    wait_for_lines(js, process)
+    camera.stop()
+    camera = MjpegServer(camera.port)
+    deadline = time.monotonic() + 20
+    while lines(js)[-1]["epoch"] == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    camera.stop()
+    assert process.returncode == 0, err
+    assert [err.count(words) for words in ("door: lost, trying again (", "door: back after ")] == [1, 1]
+    assert "1 reconnect (lost: " in err
+    assert "secret" not in err
 
 
 def test_kill_leaves_a_playable_video_and_whole_lines(models, tmp_path: Path):

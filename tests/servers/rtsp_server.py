@@ -1,37 +1,63 @@
 """A real RTSP server on loopback, run by the system's Python (GStreamer's bindings are Debian packages).
 
-/usr/bin/python3 rtsp_server.py [USER PASSWORD]     serves /live, a moving test picture in H.264; prints its port
+/usr/bin/python3 rtsp_server.py [options]     serves /live, a moving test picture; prints its port
 """
 
-import sys
+import argparse
 
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--address", default="127.0.0.1")
+parser.add_argument("--port", default="0")
+parser.add_argument("--codec", choices=["h264", "h265", "mjpeg"], default="h264")
+parser.add_argument("--size", default="160x120")
+parser.add_argument("--rate", type=int, default=30)
+parser.add_argument("--gop", type=int, default=15)
+parser.add_argument("--udp-only", action="store_true")
+parser.add_argument("--user")
+parser.add_argument("--password")
+arguments = parser.parse_args()
+
+width, height = arguments.size.split("x")
+encoder = {
+    "h264": f"x264enc tune=zerolatency speed-preset=ultrafast key-int-max={arguments.gop} "
+    "! rtph264pay config-interval=1",
+    "h265": f"x265enc tune=zerolatency speed-preset=ultrafast key-int-max={arguments.gop} option-string=log-level=none "
+    "! h265parse ! rtph265pay config-interval=1",
+    "mjpeg": "jpegenc ! rtpjpegpay",
+}[arguments.codec]
+payload = 26 if arguments.codec == "mjpeg" else 96
 
 Gst.init(None)
 server = GstRtspServer.RTSPServer()
-server.set_address("127.0.0.1")
-server.set_service("0")
+server.set_address(arguments.address)
+server.set_service(arguments.port)
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_launch(
-    "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=160,height=120,framerate=30/1 "
-    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+    f"( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height={height},"
+    f"framerate={arguments.rate}/1 ! {encoder} name=pay0 pt={payload} )"
 )
 factory.set_shared(True)
-if len(sys.argv) == 3:
+if arguments.udp_only:
+    factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
+if arguments.user is not None:
     auth = GstRtspServer.RTSPAuth()
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "user")
-    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(sys.argv[1], sys.argv[2]), token)
+    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(arguments.user, arguments.password), token)
     server.set_auth(auth)
     permissions = GstRtspServer.RTSPPermissions()
     permissions.add_permission_for_role("user", "media.factory.access", True)
     permissions.add_permission_for_role("user", "media.factory.construct", True)
     factory.set_permissions(permissions)
 server.get_mount_points().add_factory("/live", factory)
-server.attach(None)
+if not server.attach(None):
+    raise SystemExit(f"port {arguments.port} is taken")
 print(server.get_bound_port(), flush=True)
 GLib.MainLoop().run()

@@ -175,6 +175,7 @@ def test_a_line_says_all(tmp_path: Path):
         "pts": 120,
         "time_base": [1, 1000],
         "time_s": 0.12,
+        "wall_time_s": None,
         "size_px": [64, 48],
         "skeleton": "coco-17",
         "latency_ms": 30.0,

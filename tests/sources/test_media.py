@@ -25,6 +25,7 @@ from streampose.sources import (
     ImagesSource,
     NetworkSource,
     Paced,
+    Reconnecting,
     Source,
     SyntheticSource,
     open_source,
@@ -236,7 +237,9 @@ def test_what_people_type(tmp_path: Path):
         ("synthetic:", SyntheticSource),
         ("synthetic:?people=2&size=320x240&fps=10&seconds=1&seed=3", SyntheticSource),
     ]:
-        assert isinstance(open_source(text), kind), text
+        source = open_source(text)
+        assert isinstance(source.source if isinstance(source, Reconnecting) else source, kind), text
+        assert isinstance(open_source(text, reconnect=False), kind), text
     assert not open_source(str(clip)).live
     assert isinstance(open_source(str(clip), live=True), Paced)
     assert open_source("http://10.0.0.5/clip.mp4").live is False

@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import http.server
-import shutil
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
+from servers.rtsp import RtspServer, has_gstreamer
 
-from streampose.errors import Disconnected, SourceError, SourceNotFound, SourceTimeout, SourceUnauthorized
+from streampose.errors import (
+    Disconnected,
+    HostNotFound,
+    SourceEnded,
+    SourceError,
+    SourceNotFound,
+    SourceRefused,
+    SourceTimeout,
+    SourceUnauthorized,
+)
 from streampose.sources import NetworkSource
 
-SERVER = Path(__file__).parents[1] / "servers" / "rtsp_server.py"
-SYSTEM_PYTHON = "/usr/bin/python3"
-
-
-def _has_gstreamer() -> bool:
-    if not shutil.which(SYSTEM_PYTHON):
-        return False
-    check = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
-    return subprocess.run([SYSTEM_PYTHON, "-c", check], capture_output=True, check=False).returncode == 0
-
-
-rtsp = pytest.mark.skipif(not _has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
-
-
-class RtspServer:
-    def __init__(self, *credentials: str) -> None:
-        self.process = subprocess.Popen(
-            [SYSTEM_PYTHON, str(SERVER), *credentials], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        assert self.process.stdout is not None
-        self.port = int(self.process.stdout.readline())
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +35,13 @@ def open_server() -> Iterator[RtspServer]:
 
 @pytest.fixture(scope="module")
 def locked_server() -> Iterator[RtspServer]:
-    server = RtspServer("user", "secret")
+    server = RtspServer("--user", "user", "--password", "secret")
     yield server
     server.kill()
 
 
 def source(url: str, **options) -> NetworkSource:
-    return NetworkSource(url, open_timeout_s=5, read_timeout_s=2, **options)
+    return NetworkSource(url, open_timeout_s=5, stall_s=1, **options)
 
 
 def read_on(camera: NetworkSource) -> None:
@@ -69,9 +50,9 @@ def read_on(camera: NetworkSource) -> None:
 
 
 @rtsp
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("transport", ["tcp", "udp", "auto"])
 def test_an_rtsp_camera(open_server: RtspServer, transport: str):
-    camera = source(f"rtsp://127.0.0.1:{open_server.port}/live", transport=transport)
+    camera = source(open_server.url(), transport=transport)
     info = camera.open("cam")
     assert (info.width_px, info.height_px, info.codec) == (160, 120, "h264")
     frames = [camera.read() for _ in range(30)]
@@ -81,6 +62,16 @@ def test_an_rtsp_camera(open_server: RtspServer, transport: str):
     assert all(a.pts < b.pts for a, b in pairwise(frames))
     # The clock of the stream and ours go alike: 29 frames of 1/30 s.
     assert 0.5 < frames[-1].time_s - frames[0].time_s < 2
+
+
+@rtsp
+def test_a_camera_that_has_udp_only():
+    server = RtspServer("--udp-only")
+    camera = source(server.url(), transport="auto")
+    camera.open("cam")
+    assert all(camera.read() is not None for _ in range(10))
+    camera.close()
+    server.kill()
 
 
 @rtsp
@@ -108,29 +99,27 @@ def test_a_camera_that_goes_away():
     camera.open("cam")
     assert camera.read() is not None
     server.kill()
-    with pytest.raises(Disconnected):
+    with pytest.raises(SourceEnded):
         read_on(camera)
     camera.close()
 
 
 def test_no_such_host():
-    with pytest.raises(Disconnected, match=r"no host nowhere\.invalid"):
+    with pytest.raises(HostNotFound, match=r"no host nowhere\.invalid"):
         source("rtsp://nowhere.invalid/x").open("cam")
 
 
 def test_nobody_listens():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        with pytest.raises(Disconnected, match="refused"):
+        with pytest.raises(SourceRefused, match="refused"):
             source(f"rtsp://u:secret@127.0.0.1:{free.getsockname()[1]}/x").open("cam")
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])
 def test_a_server_that_says_nothing(scheme: str):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        quiet = NetworkSource(
-            f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x", open_timeout_s=0.5, read_timeout_s=0.5
-        )
+        quiet = NetworkSource(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x", open_timeout_s=0.5, stall_s=0.5)
         with pytest.raises(SourceTimeout):
             quiet.open("cam")
         quiet.close()

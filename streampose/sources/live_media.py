@@ -1,0 +1,163 @@
+"""Decoding what never ends: network streams and cameras."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from streampose.errors import SourceStalled, SourceTimeout
+from streampose.frame import Frame, StreamInfo
+from streampose.sources.feed import MAX_AGE_S, Arrival, Feed, Silence
+from streampose.sources.hwaccel import SOFTWARE
+from streampose.sources.media import MediaSource
+from streampose.sources.timeline import Timeline
+
+__all__ = ["LiveMedia"]
+
+
+class LiveMedia(MediaSource):
+    """A `MediaSource` that a `Feed` listens to, as long as it is `live`. The subclasses say what an error means.
+
+    Every wait here ends by `interrupt`. A picture that is decoded too late is not even converted: it leaves a gap in
+    `Frame.index` like every drop.
+
+    Args:
+        url: what PyAV shall open.
+        options: of FFmpeg's demuxer.
+        container_format: for devices.
+        open_timeout_s: until it must be open, and again until the first picture.
+        stall_s: the longest time without a picture.
+        hwaccel: what decodes.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        options: Mapping[str, str],
+        container_format: str | None = None,
+        open_timeout_s: float,
+        stall_s: float,
+        hwaccel: str = SOFTWARE,
+    ) -> None:
+        # FFmpeg's read timeout bounds the life of a thread that nobody waits for any more.
+        super().__init__(
+            url,
+            options=options,
+            container_format=container_format,
+            timeouts_s=(open_timeout_s, stall_s),
+            hwaccel=hwaccel,
+        )
+        self._open_timeout_s, self._stall_s = open_timeout_s, stall_s
+        self._stream = ""
+        self._feed: Feed | None = None
+        self._timeline = Timeline()
+        self._interrupted = threading.Event()
+        self._waiting_since = self._last_given_at = 0.0
+        self._dropped = 0
+        self.stale_frames = 0
+        """Pictures that came too late to be shown, because the decoder was held up."""
+
+    def open(self, stream: str) -> StreamInfo:
+        """Connect, and wait for the first picture.
+
+        Raises:
+            SourceError: of the kind that fits.
+        """
+        self._stream = stream
+        self._timeline = Timeline()
+        self._last_given_at = self._waiting_since = time.monotonic()
+        self._dropped = 0
+        return super().open(stream)
+
+    def read(self) -> Frame | None:
+        """The next frame.
+
+        Raises:
+            SourceStalled: bytes came, but no picture, for too long.
+            SourceTimeout: nothing came.
+            Disconnected: the source went away.
+        """
+        self._waiting_since = time.monotonic()
+        frame = super().read()
+        self._last_given_at = time.monotonic()
+        return frame
+
+    def interrupt(self) -> None:
+        """End what blocks in `open` or `read`, with `Disconnected`, until it is closed. From any thread."""
+        self._interrupted.set()
+        if (feed := self._feed) is not None:
+            feed.stop()
+
+    def close(self) -> None:
+        """Let go of it, without waiting for the network."""
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            self._container = None  # the feed's to close
+        super().close()
+        if feed is not None:
+            feed.close()
+        self._interrupted.clear()
+
+    def _connect(self) -> InputContainer:
+        if not self.live:
+            return self._dial()
+        self._feed = feed = Feed(self._dial, f"feed-{self._stream}")
+        if self._interrupted.is_set():
+            feed.stop()
+        # FFmpeg's own timeout comes first, but for a resolver or a driver that hangs.
+        container = feed.container(within_s=self._open_timeout_s + 1.0)
+        if container is None:
+            raise SourceTimeout(f"{self._name} did not answer within {self._open_timeout_s:g} s")
+        self._waiting_since = time.monotonic()
+        return container
+
+    def _dial(self) -> InputContainer:
+        """Open the container; on the feed's thread."""
+        return super()._connect()
+
+    def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
+        feed = self._feed
+        if feed is None:
+            yield from super()._packets(container, video)
+            return
+        video.codec_context.copy_opaque = True
+        feed.start(video)
+        while True:
+            until = self._waiting_since + self._stall_s
+            packet = feed.take(until)
+            if packet is Silence.ENDED:
+                return
+            if isinstance(packet, Silence) or time.monotonic() > until:
+                if feed.last_at < self._waiting_since:
+                    raise SourceTimeout(f"{self._name} went silent for {self._stall_s:g} s")
+                raise SourceStalled(f"{self._name} sends, but no picture could be made of it for {self._stall_s:g} s")
+            self._index += feed.dropped_packets - self._dropped
+            self._dropped = feed.dropped_packets
+            yield packet
+
+    def _arrival(self, picture: VideoFrame) -> tuple[float, float | None]:
+        arrival = picture.opaque
+        return (arrival.at, arrival.wall_time_s) if isinstance(arrival, Arrival) else (time.monotonic(), None)
+
+    def _is_stale(self, captured_at: float) -> bool:
+        now = time.monotonic()
+        # One that is always too slow still shows something.
+        if not self.live or now - captured_at < MAX_AGE_S or now - self._last_given_at > MAX_AGE_S:
+            return False
+        self.stale_frames += 1
+        return True
+
+    def _next_pts(self, pts: int | None, last: int | None, step: int, unit: Fraction, captured_at: float) -> int:
+        if not self.live:
+            return super()._next_pts(pts, last, step, unit, captured_at)
+        return self._timeline.place(pts, unit, captured_at)

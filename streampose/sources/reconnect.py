@@ -1,0 +1,231 @@
+"""A live source that comes back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from streampose.errors import (
+    Disconnected,
+    HostNotFound,
+    SourceCorrupt,
+    SourceError,
+    SourceNotFound,
+    SourceUnsupported,
+    redact,
+)
+from streampose.frame import Frame, StreamInfo
+from streampose.sources.backoff import Backoff
+from streampose.sources.source import Source
+from streampose.sources.timeline import Timeline
+from streampose.worker import Interruptible
+
+__all__ = ["Link", "LinkState", "Reconnecting"]
+
+log = logging.getLogger("streampose")
+
+# A camera that starts again may say for a while that its stream does not exist.
+_NOT_FOUND_S = 60.0
+
+
+class LinkState(Enum):
+    """How the connection to a live source is."""
+
+    CONNECTING = "connecting"
+    """It has not been there yet."""
+    UP = "up"
+    LOST = "lost"
+    """It was there, and is tried again."""
+    CLOSED = "closed"
+
+
+@dataclass(slots=True, kw_only=True)
+class Link:
+    """What there is to know of the connection to a live source. Written by its thread; to be read anywhere."""
+
+    state: LinkState = LinkState.CONNECTING
+    cause: str | None = None
+    """Why it is not up, in a word: `SourceError.cause`."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """How often it was lost, by cause."""
+    tries: int = 0
+    """How often it was tried in vain."""
+    skipped_packets: int = 0
+    """Damaged packets that were left out."""
+    stale_frames: int = 0
+    """Pictures that were decoded too late to be shown."""
+
+    @property
+    def reconnects(self) -> int:
+        """How often it came back."""
+        return sum(self.lost.values()) - (self.state is LinkState.LOST)
+
+
+class Reconnecting:
+    """Opens a live source again whenever it goes away, for as long as it takes.
+
+    What is tried again: every `Disconnected`, with waits by `Backoff`. What is not: a refused password (cameras lock
+    out who tries too often), and, at the first opening, what looks like a slip of the pen: no such host, no such
+    stream, no video there. Once a source has worked these are tried again, too, "no such stream" for a minute.
+
+    Each return begins a new epoch, and so does a change of the picture's size. Indices and times go on: `pts` is
+    strictly increasing over all epochs, in the unit of the first.
+
+    Args:
+        source: can be opened again after it was closed.
+        backoff: how long the waits are.
+    """
+
+    live = True
+
+    def __init__(self, source: Source, *, backoff: Backoff | None = None) -> None:
+        self.source = source
+        self.link = Link()
+        self._backoff = backoff or Backoff()
+        self._stop = threading.Event()
+        self._stream = ""
+        self._begin()
+
+    def __repr__(self) -> str:
+        return f"Reconnecting({self.source!r})"
+
+    def open(self, stream: str) -> StreamInfo:
+        """Connect; a source that is not there yet is waited for.
+
+        Raises:
+            SourceError: of a kind that no waiting helps against.
+            Disconnected: it was interrupted.
+        """
+        self._stream = stream
+        self._begin()
+        try:
+            return self._up()
+        except SourceError as error:
+            away = error
+        info = self._again(away)
+        if info is None:
+            raise Disconnected("closed before it was there")
+        return info
+
+    def read(self) -> Frame | None:
+        """The next frame, of this connection or of the next one; `None` once it is interrupted.
+
+        Raises:
+            SourceError: of a kind that no waiting helps against.
+        """
+        while not self._stop.is_set():
+            frame, lost = None, None
+            try:
+                frame = self.source.read()
+            except SourceError as error:
+                # Not opened again in here: this error would be the context of the next one, and so on without end.
+                lost = error
+            self._count()
+            if lost is None:
+                return None if frame is None else self._placed(frame)
+            if self._stop.is_set() or self._again(lost) is None:
+                return None
+        return None
+
+    def interrupt(self) -> None:
+        """End what blocks in `open` or `read`, from any thread; only `close` helps after it."""
+        self._stop.set()
+        if isinstance(self.source, Interruptible):
+            self.source.interrupt()
+
+    def close(self) -> None:
+        """Close the source."""
+        self.source.close()
+        self.link.state = LinkState.CLOSED
+        self._stop.clear()
+
+    def _begin(self) -> None:
+        self._epoch = self._next_index = self._first_index = 0
+        self._shape: tuple[int, ...] | None = None
+        self._shape_epoch = 0
+        self._timeline = Timeline()
+        self._worked = False
+        self._up_since = 0.0
+        self._waits = 0
+
+    def _up(self) -> StreamInfo:
+        info = self.source.open(self._stream)
+        self._worked, self._up_since = True, time.monotonic()
+        self._timeline.restart()
+        self._first_index = self._next_index
+        self.link.state, self.link.cause = LinkState.UP, None
+        return info
+
+    def _again(self, error: SourceError | None) -> StreamInfo | None:
+        """Open it again after this error; `None` = interrupted.
+
+        Raises:
+            SourceError: this one or a later one, of a kind that is not tried again.
+        """
+        began, tries, link = time.monotonic(), 0, self.link
+        first = not self._worked
+        if not first and error is not None:
+            link.lost[error.cause] += 1
+            if began - self._up_since >= self._backoff.healthy_s:
+                self._waits = 0
+        while True:
+            self.source.close()
+            if self._stop.is_set() or error is None:
+                return None
+            link.state, link.cause = LinkState.CONNECTING if first else LinkState.LOST, error.cause
+            self._check(error, time.monotonic() - began)
+            if not tries:
+                what = "not there yet, waiting for it" if first else "lost, trying again"
+                log.warning("%s: %s (%s): %s", self._stream, what, error.cause, redact(str(error)))
+            else:
+                log.debug("%s: still away (%s): %s", self._stream, error.cause, redact(str(error)))
+            # Its traceback holds this frame, and what was open in others: let go of it before the next one.
+            error = None
+            if self._stop.wait(self._backoff.wait_s(self._waits)):
+                return None
+            self._waits += 1
+            tries += 1
+            try:
+                info = self._up()
+            except SourceError as failed:
+                link.tries += 1
+                error = failed
+                continue
+            self._epoch += not first
+            seconds = time.monotonic() - began
+            log.warning("%s: %s after %.1f s (try %d)", self._stream, "there" if first else "back", seconds, tries)
+            return info
+
+    def _check(self, error: SourceError, away_s: float) -> None:
+        """Whether waiting helps.
+
+        Raises:
+            SourceError: it does not.
+        """
+        if isinstance(error, Disconnected):
+            hopeless = isinstance(error, HostNotFound) and not self._worked
+        elif isinstance(error, SourceNotFound):
+            hopeless = not self._worked or away_s > _NOT_FOUND_S
+        else:
+            hopeless = not (self._worked and isinstance(error, SourceUnsupported | SourceCorrupt))
+        if hopeless:
+            raise error
+
+    def _placed(self, frame: Frame) -> Frame:
+        shape = frame.image.shape
+        if self._shape is not None and shape != self._shape and self._epoch == self._shape_epoch:
+            self._epoch += 1
+        self._shape, self._shape_epoch = shape, self._epoch
+        index = self._first_index + frame.index
+        self._next_index = index + 1
+        pts = self._timeline.place(frame.pts, frame.time_base, frame.captured_at)
+        return replace(frame, index=index, epoch=self._epoch, pts=pts, time_base=self._timeline.time_base)
+
+    def _count(self) -> None:
+        # Ours count them, over all connections; sources of others need not.
+        self.link.skipped_packets = getattr(self.source, "skipped_packets", 0)
+        self.link.stale_frames = getattr(self.source, "stale_frames", 0)

@@ -1,0 +1,71 @@
+"""Media time that only goes forwards, whatever the clock of a camera does."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+__all__ = ["Timeline"]
+
+# A step of media time that is off by more than this is no jitter: the camera's clock was set, or it began anew.
+_JUMP_S = 1.0
+
+
+class Timeline:
+    """Places the times of a live source on one line: strictly increasing, in one unit, without jumps.
+
+    The steps are the camera's own, so a clock that is a little fast or slow stays as it is. Where its time goes back,
+    or runs ahead of what can have passed since the frames before it arrived, the line goes on by the time of arrival.
+
+    Args:
+        time_base: the unit that comes out, in seconds; `None` = that of the first time.
+    """
+
+    def __init__(self, time_base: Fraction | None = None) -> None:
+        self._time_base = time_base
+        self._shift = 0
+        self._last: int | None = None
+        self._last_at = 0.0
+        # The smallest arrival − media time so far: nothing comes earlier than this, unless its clock was moved.
+        self._origin = 0.0
+        self._anew = False
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds per unit."""
+        assert self._time_base is not None, "nothing was placed yet"
+        return self._time_base
+
+    def restart(self) -> None:
+        """What comes next counts from another zero, and perhaps in another unit."""
+        self._anew = True
+
+    def place(self, pts: int | None, time_base: Fraction, at: float) -> int:
+        """Where a frame stands on the line.
+
+        Args:
+            pts: its own time; `None` = it has none.
+            time_base: the unit of `pts`, in seconds.
+            at: monotonic seconds of its arrival.
+        """
+        unit = self._time_base = self._time_base or time_base
+        own = None if pts is None else pts if time_base == unit else round(pts * time_base / unit)
+        if self._last is None:
+            place = own or 0
+            self._origin, self._anew = at - float(place * unit), False
+        else:
+            passed = self._last + max(1, round((at - self._last_at) / unit))
+            place = passed if own is None else own + self._shift
+            if own is not None and (self._anew or self._jumped(place, at)):
+                self._shift, place, self._anew = passed - own, passed, False
+                self._origin = at - float(place * unit)
+            place = max(place, self._last + 1)
+            self._origin = min(self._origin, at - float(place * unit))
+        self._last, self._last_at = place, at
+        return place
+
+    def _jumped(self, place: int, at: float) -> bool:
+        assert self._last is not None
+        assert self._time_base is not None
+        back_s = float((self._last - place) * self._time_base)
+        ahead_s = float(place * self._time_base) + self._origin - at
+        return back_s > _JUMP_S or ahead_s > _JUMP_S

@@ -1,0 +1,57 @@
+"""A real black hole, for root on Linux: a server in a network namespace, and a bridge between that can be cut."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+HOST = "10.213.77.2"
+_SERVER, _MIDDLE = "streampose-srv", "streampose-mid"
+
+
+def possible() -> bool:
+    return os.name == "posix" and os.geteuid() == 0 and shutil.which("ip") is not None
+
+
+class Hole:
+    """Both ends keep their link, address and route; what they send vanishes.
+
+    Raises:
+        subprocess.CalledProcessError: the kernel has no namespaces, veth or bridge for us.
+    """
+
+    prefix = ("ip", "netns", "exec", _SERVER)
+
+    def __init__(self) -> None:
+        try:
+            for command in (
+                f"netns add {_SERVER}",
+                f"netns add {_MIDDLE}",
+                f"link add spose0 type veth peer name m0 netns {_MIDDLE}",
+                f"-n {_MIDDLE} link add m1 type veth peer name s0 netns {_SERVER}",
+                f"-n {_MIDDLE} link add br0 type bridge forward_delay 0",
+                f"-n {_MIDDLE} link set m0 master br0",
+                f"-n {_MIDDLE} link set m1 master br0",
+                *(f"-n {_MIDDLE} link set {name} up" for name in ("br0", "m0", "m1")),
+                f"-n {_SERVER} link set lo up",
+                f"-n {_SERVER} address add {HOST}/24 dev s0",
+                f"-n {_SERVER} link set s0 up",
+                "address add 10.213.77.1/24 dev spose0",
+                "link set spose0 up",
+            ):
+                self._ip(command)
+        except subprocess.CalledProcessError:
+            self.close()
+            raise
+
+    def cut(self, cut: bool) -> None:
+        self._ip(f"-n {_MIDDLE} link set m1 " + ("nomaster" if cut else "master br0"))
+
+    def close(self) -> None:
+        for command in ("link delete spose0", f"netns delete {_SERVER}", f"netns delete {_MIDDLE}"):
+            subprocess.run(["ip", *command.split()], check=False, capture_output=True)
+
+    @staticmethod
+    def _ip(command: str) -> None:
+        subprocess.run(["ip", *command.split()], check=True, capture_output=True)

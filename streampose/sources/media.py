@@ -19,9 +19,6 @@ from streampose.errors import (
     SourceCorrupt,
     SourceEnded,
     SourceError,
-    SourceNotFound,
-    SourceTimeout,
-    SourceUnauthorized,
     SourceUnsupported,
     redact,
 )
@@ -91,9 +88,9 @@ class MediaSource:
                 continue
             try:
                 return self._open_on(device, stream, passed_over)
-            except (SourceNotFound, SourceUnauthorized, SourceTimeout):
-                raise  # not the device's fault, and no better a second time
             except SourceError as error:
+                if not isinstance(error, SourceUnsupported | SourceCorrupt):
+                    raise  # not the device's fault, and no better a second time
                 self.close()
                 passed_over.append(f"{device}: {words(error.__cause__ or error)}")
         return self._open_on(None, stream, passed_over)

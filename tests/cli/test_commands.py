@@ -32,13 +32,13 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
 def test_the_demo_without_a_screen_writes_a_video_and_its_score(command, tmp_path: Path):
-    code, _, err = command("demo", "--seconds", 2)
+    code, _, err = command("demo", "--seconds", 4)
     assert code == 0
     share = float(err.split("% of")[0].split()[-1])
     assert share > 95
-    assert "60 people found of 60" in err
+    assert "120 people found of 120" in err
     with av.open(str(tmp_path / "streampose-demo.mp4")) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 60
+        assert sum(1 for _ in container.decode(video=0)) == 120
 
 
 def test_the_demo_shows_several_people(command, tmp_path: Path):

@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
+
+# Laws are about what comes out, not about how long a busy machine takes for it.
+settings.register_profile("streampose", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("streampose")
 
 
 def assets_dir() -> Path | None:

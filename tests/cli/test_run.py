@@ -280,7 +280,8 @@ def test_a_second_ctrl_c_cuts_off(models, tmp_path: Path):
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
-    assert process.returncode in {0, 130}, err
+    # Stopping takes a moment only: the second signal may find a process that is done and on its way out.
+    assert process.returncode in {0, 130, -signal.SIGINT}, err
     assert "Traceback" not in err
     assert not js.exists()
 

@@ -119,6 +119,8 @@ def jain(shares: Sequence[float]) -> float:
 
 def diagnose(figures: Figures) -> list[str]:
     """What holds this run up and what to do about it, the most telling first; never empty."""
+    if not figures.fps:
+        return ["nothing was delivered in a time that could be measured"]
     return [words for rule in _RULES if (words := rule(figures)) is not None] or [_fine(figures)]
 
 

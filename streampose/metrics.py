@@ -139,6 +139,8 @@ class Snapshot:
     elapsed_s: float
     streams: Mapping[str, StreamSnapshot]
     engine: EngineSnapshot
+    removed: StreamSnapshot = field(default_factory=lambda: StreamMetrics().snapshot(0.0))
+    """All streams that were removed while it ran, as one: totals go on with them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,6 +167,13 @@ class StreamMetrics:
         self.batch_size = timing.batch_size
         self.latency.add(timing.latency_s)
         self._recent.append((timing.delivered_at, timing.latency_s))
+
+    def merge(self, other: StreamMetrics) -> None:
+        """Count what the other one has counted, too."""
+        self.captured += other.captured
+        self.delivered += other.delivered
+        self.dropped.update(other.dropped)
+        self.latency.merge(other.latency)
 
     @property
     def in_flight(self) -> int:

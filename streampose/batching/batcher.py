@@ -125,6 +125,7 @@ class Batcher:
         engines: as many batches can be in flight.
         policy: sizes the batches.
         per_stream: at most so many frames of one stream in a batch while others wait, too.
+        on_failure: called when an engine or the policy failed, and no batch will run any more.
     """
 
     def __init__(
@@ -135,7 +136,9 @@ class Batcher:
         *,
         per_stream: int | None = None,
         metrics: EngineMetrics | None = None,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_failure = on_failure
         self.metrics = metrics or EngineMetrics()
         self._idle = deque(engines)
         self._engines = len(engines)
@@ -308,6 +311,7 @@ class Batcher:
         self._failure = self._failure or error
         for lane in self._lanes:
             lane.abandon(error)
+        self._on_failure()
         for future in futures:
             if not future.done():
                 future.set_exception(error)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from streampose.cli.outputs import Outputs
+from streampose.cli.references import resolve
 from streampose.cli.session import Session, run_session
 from streampose.cli.values import named_sources, parse_seconds, parse_size
 from streampose.errors import ConfigError
@@ -148,7 +149,7 @@ def run(
     streams = [
         Stream(
             name=name,
-            source=open_source(text, live=live, reconnect=reconnect, hwaccel=hwaccel),
+            source=open_source(resolve(text), live=live, reconnect=reconnect, hwaccel=hwaccel),
             sinks=outputs.sinks(name),
             tracker=Tracker() if track or smooth else None,
             smoother=OneEuro() if smooth else None,

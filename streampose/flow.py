@@ -1,0 +1,249 @@
+"""The way of one stream's frames, in one file.
+
+    source ─▶ ingress ─▶ (batcher, engines) ─▶ outbox ─▶ finish (track, smooth, draw) ─▶ sinks
+
+A stream's task is a group of its own: one that reads (`_ingest`), one that finishes results in capture order
+(`_deliver`), and one for each sink (`_drain`). Everything that blocks runs on a `Worker`: one for the source, one for
+each sink, one for the finishing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any, ParamSpec, TypeVar
+
+from streampose.batching import Batcher, Lane
+from streampose.channel import Channel, Overflow
+from streampose.clock import Clock
+from streampose.errors import ChannelClosed, SinkFailed, SourceError, StreamposeError, WorkerStuck, redact
+from streampose.finisher import Finisher
+from streampose.metrics import Cause, Place
+from streampose.render import Hud
+from streampose.result import Result, Timing
+from streampose.sinks.sink import Sink, StopRequested
+from streampose.sources.reconnect import Reconnecting
+from streampose.sources.source import Source
+from streampose.streams import Outcome, Stream, StreamReport
+from streampose.worker import Worker
+
+__all__ = ["Flow"]
+
+log = logging.getLogger("streampose")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# A live viewer wants the newest picture: two results give a sink one to work on and one to be next.
+_LIVE_SINK_DEPTH = 2
+_OFFLINE_SINK_DEPTH = 8
+_HUD_REFRESH_S = 0.25
+
+
+class Flow:
+    """One stream while it runs, and how that goes.
+
+    Args:
+        stream: what is asked for.
+        lane: its way through the batcher.
+        clock: of the pipeline.
+        engine_name: for displays.
+        stop_all: called when somebody who watches asks the whole run to stop.
+    """
+
+    def __init__(
+        self, stream: Stream, lane: Lane, clock: Clock, *, engine_name: str | None, stop_all: Callable[[], None]
+    ) -> None:
+        self.stream = stream
+        self.lane = lane
+        self.report = StreamReport()
+        self._clock, self._engine_name, self._stop_all = clock, engine_name, stop_all
+        self._sinks: list[tuple[Worker[Sink], Channel[Result]]] = []
+        # What waits for the source, first for its opening: `stop` cancels it.
+        self._ingest_task: asyncio.Task[Any] | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Stop reading; what is on its way is still delivered, outputs are finished, and `run` returns."""
+        self._stopping = True
+        self._stop_reading()
+
+    async def run(self, batcher: Batcher) -> None:
+        """From open to close, whatever happens to it; `report` has the outcome."""
+        report, lane = self.report, self.lane
+        try:
+            async with AsyncExitStack() as closing:
+                if (source := await self._open(closing)) is not None:
+                    await self._flow(source, batcher, closing)
+            if lane.failure is not None:
+                raise lane.failure
+            report.outcome = Outcome.STOPPED if self._stopping else Outcome.ENDED
+        except StreamposeError as error:
+            # What broke first is the cause; an output that then cannot be finished is its consequence.
+            report.outcome, report.error = Outcome.FAILED, lane.failure or error
+            log.info("%s failed: %s", self.stream.name, redact(str(report.error)))
+        finally:
+            report.outcome = report.outcome or Outcome.CANCELLED
+            lane.metrics.drop(Place.BATCH, Cause.FAILED, lane.metrics.in_flight)
+
+    async def _open(self, closing: AsyncExitStack) -> Worker[Source] | None:
+        """Open the source, then the sinks; the stack closes them the other way round. `None` = stopped meanwhile."""
+        stream = self.stream
+        source = Worker(stream.source, f"source-{stream.name}")
+        if isinstance(stream.source, Reconnecting):
+            self.report.link = stream.source.link
+        closing.push_async_callback(self._let_go, source)
+        opening = asyncio.create_task(source.call(_typed(SourceError, stream.source.open), stream.name))
+        self._ingest_task = opening
+        try:
+            info = await opening
+        except asyncio.CancelledError:
+            opening.cancel()
+            if self._stopping:
+                return None
+            raise
+        self.report.info = info
+        for i, sink in enumerate(stream.sinks):
+            worker: Worker[Sink] = Worker(sink, f"sink-{stream.name}-{i}")
+            closing.push_async_callback(self._finish, worker)
+            await worker.call(_typed(SinkFailed, sink.open), stream.name, info)
+            self._sinks.append((worker, self._sink_channel(self.lane)))
+        return None if self._stopping else source
+
+    async def _flow(self, source: Worker[Source], batcher: Batcher, closing: AsyncExitStack) -> None:
+        """Frames in, results out, until the end of the source, a stop, or a failure; then everything drains."""
+        finisher = Worker(Finisher(self.stream), f"finish-{self.stream.name}")
+        closing.push_async_callback(finisher.aclose)
+        batcher.add(self.lane)
+        async with asyncio.TaskGroup() as group:
+            self._ingest_task = group.create_task(self._ingest(source))
+            group.create_task(self._deliver(finisher))
+            for worker, channel in self._sinks:
+                group.create_task(self._drain(worker, channel))
+
+    async def _ingest(self, source: Worker[Source]) -> None:
+        """Source → ingress."""
+        lane = self.lane
+        read = _typed(SourceError, source.thing.read)
+        try:
+            while (frame := await source.call(read)) is not None:
+                await lane.ingress.put(frame)
+                lane.metrics.captured += 1
+        except ChannelClosed:
+            pass  # the lane was abandoned, and knows why
+        except StreamposeError as error:
+            # What was read before is still worth delivering: the failure comes at its place, after the last frame.
+            lane.failure = lane.failure or error
+        finally:
+            lane.ingress.close()
+
+    async def _deliver(self, finisher: Worker[Finisher]) -> None:
+        """Outbox → finish → sinks, in capture order; a credit goes back for every frame."""
+        lane = self.lane
+        finish = _typed(StreamposeError, finisher.thing)
+        hud: Hud | None = None
+        hud_at = -math.inf
+        try:
+            async for frame, future in lane.outbox:
+                inferred = await future
+                if (now := self._clock.now()) - hud_at > _HUD_REFRESH_S:
+                    hud, hud_at = self._hud(), now
+                poses, picture = inferred.poses, None
+                if finisher.thing.needed:
+                    poses, picture = await finisher.call(finish, frame, poses, hud)
+                timing = Timing(
+                    captured_at=frame.captured_at,
+                    taken_at=inferred.taken_at,
+                    inferred_at=inferred.inferred_at,
+                    delivered_at=self._clock.now(),
+                    batch_size=inferred.batch_size,
+                )
+                result = Result(frame=frame, poses=poses, timing=timing, picture=picture)
+                for _, channel in self._sinks:
+                    await channel.put(result)
+                lane.metrics.deliver(timing, len(poses))
+                lane.return_credit(timing.delivered_at - timing.inferred_at)
+        except StreamposeError as error:
+            lane.abandon(error)
+        finally:
+            for _, channel in self._sinks:
+                channel.close()
+            if lane.failure is not None:
+                self._stop_reading()  # it may be waiting for a silent source
+
+    async def _drain(self, worker: Worker[Sink], channel: Channel[Result]) -> None:
+        """Channel → sink. A sink that breaks ends its stream; the stream's other sinks still get what is on its way."""
+        write, broken = _typed(SinkFailed, worker.thing.write), False
+        async for result in channel:
+            if broken:
+                self.lane.metrics.drop(Place.SINK, Cause.FAILED)
+                continue
+            try:
+                await worker.call(write, result)
+            except StopRequested:
+                self._stop_all()
+            except StreamposeError as error:
+                broken = True
+                self.lane.abandon(error)
+                self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        if self._ingest_task is not None:
+            self._ingest_task.cancel()
+
+    def _sink_channel(self, lane: Lane) -> Channel[Result]:
+        if not lane.live:
+            return Channel(_OFFLINE_SINK_DEPTH)
+        return Channel(
+            _LIVE_SINK_DEPTH, Overflow.DROP_OLDEST, on_drop=lambda _: lane.metrics.drop(Place.SINK, Cause.OVERFLOW)
+        )
+
+    def _hud(self) -> Hud:
+        figures = self.lane.metrics.snapshot(self._clock.now())
+        return Hud(
+            stream=self.stream.name,
+            fps=figures.fps,
+            latency_p50_s=figures.recent_p50_s,
+            latency_p95_s=figures.recent_p95_s,
+            batch_size=figures.batch_size,
+            dropped=figures.dropped_total,
+            people=figures.people,
+            engine=self._engine_name,
+        )
+
+    @staticmethod
+    async def _let_go(source: Worker[Source]) -> None:
+        """Close a source; a hung driver or a silent server must not hold up the end of the others."""
+        try:
+            await source.aclose(timeout_s=2.0)
+        except WorkerStuck as error:
+            log.warning("%s", error)
+        except Exception as error:
+            raise SourceError(f"closing: {type(error).__name__}: {error}") from error
+
+    @staticmethod
+    async def _finish(sink: Worker[Sink]) -> None:
+        """Close a sink; an error that it did not foresee ends its stream, too."""
+        try:
+            await sink.aclose(timeout_s=30.0)
+        except StreamposeError:
+            raise
+        except Exception as error:
+            raise SinkFailed(f"closing: {type(error).__name__}: {error}") from error
+
+
+def _typed(kind: type[StreamposeError], function: Callable[P, R]) -> Callable[P, R]:
+    """The same function, where an error that it did not foresee is a typed one: it ends its stream, not the others."""
+
+    def typed(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except (StreamposeError, StopRequested):
+            raise
+        except Exception as error:
+            raise kind(f"{type(error).__name__}: {error}") from error
+
+    return typed

@@ -26,6 +26,11 @@ _MOST_SESSIONS = 8
 _BATCH = 4
 # Each way is tried so often, in turns with the others and for so long: a neighbour's moment hits them all.
 _ROUNDS = 3
+# A large model is not tried again after so long.
+_LONG_S = 1.0
+
+# Without a folder a process still measures once.
+_measured_here: dict[str, Calibration] = {}
 _TRY_S = 0.12
 
 
@@ -89,7 +94,7 @@ def calibrate(
         load: an estimator whose sessions have so many threads.
         models: the files; their bytes are part of what is remembered.
         cores: how many to share out.
-        folder: where it is remembered, one file for each set of models; `None` = nowhere.
+        folder: where it is remembered, one file for each set of models; `None` = by this process only.
         variant: what else changes how the models run.
         again: measure even if it is remembered.
 
@@ -103,11 +108,15 @@ def calibrate(
     }
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
     kept = None if folder is None else folder / f"{name}.json"
-    if kept is not None and not again and (found := _read(kept, about)) is not None:
-        return found
+    if not again:
+        found = _measured_here.get(name) if kept is None else _read(kept, about)
+        if found is not None:
+            return found
     measured = Calibration(splits=_measured(load, splits(cores)))
     log.info("measured on %d cores: %s", cores, "; ".join(f"{s} {s.fps:.0f} fps" for s in measured.splits))
-    if kept is not None:
+    if kept is None:
+        _measured_here[name] = measured
+    else:
         _write(kept, about, measured)
     return measured
 
@@ -121,9 +130,12 @@ def _measured(load: Callable[[int], _Runnable], ways: Sequence[Split]) -> tuple[
                 stack.callback(run.close)
                 run.warm_up([1, _BATCH])
             tries.append(_Try(way, runs))
+        begin = time.perf_counter()
         for _ in range(_ROUNDS):
             for attempt in tries:
                 attempt.again()
+            if time.perf_counter() - begin > _LONG_S:
+                break
         return tuple(attempt.result for attempt in tries)
 
 

@@ -69,6 +69,13 @@ def test_it_is_measured_once_and_remembered(model: Path, tmp_path: Path):
     assert [*(tmp_path / "kept").iterdir()] == [kept]  # no partial file is left
 
 
+def test_without_a_folder_a_process_measures_once(model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(calibration, "_measured_here", {})
+    made: list[Sleeper] = []
+    assert measure(model, None, made) == measure(model, None, made)
+    assert len(made) == 3
+
+
 def test_another_model_is_measured_for_itself(model: Path, tmp_path: Path):
     made: list[Sleeper] = []
     measure(model, tmp_path / "kept", made)

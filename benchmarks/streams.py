@@ -31,7 +31,8 @@ from bound import Work, bound
 from machine import machine
 
 from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
-from streampose.diagnosis import Figures, diagnose, jain
+from streampose.diagnosis import diagnose
+from streampose.figures import Figures, jain
 from streampose.inference.boxes import Limits
 from streampose.inference.engine import EngineOptions, available_cores
 from streampose.inference.loading import ModelChoice, load_estimators

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from streampose.diagnosis import Gpu
+from streampose.figures import Gpu
 
 __all__ = ["Gauges", "machine"]
 

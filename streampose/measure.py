@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streampose.batching import BatchPolicy
-from streampose.diagnosis import Figures
+from streampose.figures import Figures
 from streampose.frame import Image
 from streampose.gauges import Gauges
 from streampose.inference.engine import available_cores

@@ -6,6 +6,7 @@ import asyncio
 import json as json_module
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,15 +17,32 @@ from rich.text import Text
 
 from streampose.batching import FixedBatch, LatencyBatch
 from streampose.cli.bench_report import as_json, draw
+from streampose.cli.engine import (
+    Batch,
+    Budget,
+    CudaGraphs,
+    Detector,
+    DetectorSize,
+    Device,
+    Fallback,
+    Half,
+    Model,
+    Pose,
+    Recalibrate,
+    Sessions,
+    Tf32,
+    Threads,
+    Track,
+    engine_options,
+)
 from streampose.cli.say import console, fail, say
 from streampose.cli.session import interrupts
 from streampose.cli.values import named_sources, parse_seconds, parse_size
-from streampose.diagnosis import Figures
 from streampose.errors import ConfigError, redact
-from streampose.inference import zoo
+from streampose.figures import Figures
 from streampose.inference.bound import EngineRate, engine_rate
 from streampose.inference.engine import EngineOptions, provider_report
-from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimators
+from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators
 from streampose.measure import Measurement
 from streampose.sources import Looped, Source, SyntheticSource, open_source
 
@@ -53,28 +71,25 @@ def bench(
     hwaccel: Annotated[
         str, typer.Option(help="What decodes: none (software), auto, or a device (cuda, …).", rich_help_panel=_INPUT)
     ] = "none",
-    model: Annotated[str | None, typer.Option(help="A model that does all; or …", rich_help_panel=_MODEL)] = None,
-    detector: Annotated[str | None, typer.Option(help="… a person detector …", rich_help_panel=_MODEL)] = None,
-    pose: Annotated[str | None, typer.Option(help="… and a key-point model.", rich_help_panel=_MODEL)] = None,
-    detector_size: Annotated[
-        str | None, typer.Option(help="For a detector of open size: 320, 640x384.", rich_help_panel=_MODEL)
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, tensorrt or cpu.", rich_help_panel=_MODEL)] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of the engine; all cores by default.", rich_help_panel=_MODEL)
-    ] = None,
+    model: Model = None,
+    detector: Detector = None,
+    pose: Pose = None,
+    detector_size: DetectorSize = None,
+    device: Device = "auto",
+    sessions: Sessions = None,
+    threads: Threads = None,
+    recalibrate: Recalibrate = False,
+    half: Half = False,
+    tf32: Tf32 = True,
+    cuda_graphs: CudaGraphs = False,
+    fallback: Fallback = False,
     live: Annotated[
         bool,
         typer.Option("--live", help="At the source's own speed, dropping what is late.", rich_help_panel=_FLOW),
     ] = False,
-    budget: Annotated[
-        str, typer.Option(help="Latency that live streams aim at: 100ms, 0.2s.", rich_help_panel=_FLOW)
-    ] = "100ms",
-    batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Frames in a batch: exactly (files), at most (live).", rich_help_panel=_FLOW),
-    ] = None,
-    track: Annotated[bool, typer.Option(help="Give people stable numbers.", rich_help_panel=_FLOW)] = True,
+    budget: Budget = "100ms",
+    batch: Batch = None,
+    track: Track = True,
     bound: Annotated[
         bool, typer.Option(help="Also measure the engines alone, on ready tensors (a few seconds).")
     ] = True,
@@ -105,9 +120,18 @@ def bench(
         pose=pose,
         detector_size_px=None if detector_size is None else parse_size(detector_size),
     )
-    options = EngineOptions(device=device, threads=threads, cache_dir=zoo.default_folder() / "tensorrt")
-    estimators = load_estimators(choice, options, throughput=not live)
-    say(f"[dim]{estimators[0].describe()}{f' × {len(estimators)} sessions' if len(estimators) > 1 else ''}[/dim]")
+    options = engine_options(
+        device=device,
+        sessions=sessions,
+        threads=threads,
+        recalibrate=recalibrate,
+        half=half,
+        tf32=tf32,
+        cuda_graphs=cuda_graphs,
+        fallback=fallback,
+    )
+    estimators = load_estimators(choice, options, throughput=not live, demand_fps=30.0 * streams)
+    say(f"[dim]{describe_all(estimators)}[/dim]")
     gpu_unused = estimators[0].describe().partition("the GPU is not used: ")[2]
     on_gpu = estimators[0].on_gpu
     # The first second (queues fill, the cost is learned) does not count, but of a file it may be all there is.
@@ -179,7 +203,7 @@ def _line(measurement: Measurement) -> Text:
 
 def _alone(choice: ModelChoice, options: EngineOptions, measurement: Measurement) -> EngineRate:
     """The engines alone, with the pictures that came by. Sessions of their own: the pipeline closed its."""
-    estimators: Sequence[PoseEstimator] = load_estimators(choice, options, throughput=True)
+    estimators: Sequence[PoseEstimator] = load_estimators(choice, replace(options, recalibrate=False), throughput=True)
     try:
         with console.status("the engines alone …"):
             return engine_rate(estimators, measurement.pictures)

@@ -12,7 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from streampose.diagnosis import Figures, diagnose, jain
+from streampose.diagnosis import diagnose
+from streampose.figures import Figures, jain
 from streampose.gauges import machine
 from streampose.inference.bound import EngineRate
 

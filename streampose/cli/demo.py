@@ -15,7 +15,7 @@ from streampose.cli.session import Session, run_session
 from streampose.evaluation import Pck, pck
 from streampose.frame import StreamInfo
 from streampose.inference.engine import EngineOptions
-from streampose.inference.loading import ModelChoice
+from streampose.inference.loading import ModelChoice, default_cache
 from streampose.result import Result
 from streampose.sources import SyntheticSource
 from streampose.streams import Stream
@@ -53,7 +53,7 @@ def demo(
     session = Session(
         streams=[Stream(name="demo", source=source, sinks=[*outputs.sinks("demo"), judge], tracker=Tracker())],
         choice=choice,
-        options=EngineOptions(device=device),
+        options=EngineOptions(device=device, cache_dir=default_cache()),
         budget_s=0.1,
     )
     code = asyncio.run(run_session(session))

@@ -21,7 +21,7 @@ from streampose.cli.say import console
 from streampose.errors import ChecksumMismatch
 from streampose.inference import zoo
 from streampose.inference.engine import EngineOptions, available_cores, provider_report
-from streampose.inference.loading import ModelChoice, load_estimators
+from streampose.inference.loading import ModelChoice, default_cache, describe_all, load_estimators
 from streampose.pipeline import Pipeline
 from streampose.sources import SyntheticSource, camera_names
 from streampose.streams import Stream
@@ -97,7 +97,7 @@ async def _self_test(seconds: float, advice: list[str]) -> bool:
     source = SyntheticSource(live=False)
     draw_s = _time_of_drawing(source)
     judge = Judge(source)
-    estimators = load_estimators(ModelChoice(), EngineOptions(), throughput=True)
+    estimators = load_estimators(ModelChoice(), EngineOptions(cache_dir=default_cache()), throughput=True)
     async with Pipeline(
         [Stream(name="self-test", source=source, sinks=[judge])], estimators, policy=FixedBatch(4)
     ) as run:
@@ -109,7 +109,7 @@ async def _self_test(seconds: float, advice: list[str]) -> bool:
     busy = figures.engine.busy_s / figures.elapsed_s / len(estimators)
     _line(
         "self-test",
-        f"{frames / figures.elapsed_s:.0f} fps at 1280×720 on {estimators[0].describe()}, engines {busy:.0%} busy, "
+        f"{frames / figures.elapsed_s:.0f} fps at 1280×720 on {describe_all(estimators)}, engines {busy:.0%} busy, "
         f"{share:.1%} of key points right",
         good=right,
     )

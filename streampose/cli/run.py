@@ -7,14 +7,30 @@ from typing import Annotated
 
 import typer
 
+from streampose.cli.engine import (
+    Batch,
+    Budget,
+    CudaGraphs,
+    Detector,
+    DetectorSize,
+    Device,
+    Fallback,
+    Half,
+    Model,
+    Pose,
+    Recalibrate,
+    Sessions,
+    Tf32,
+    Threads,
+    Track,
+    engine_options,
+)
 from streampose.cli.outputs import Outputs
 from streampose.cli.references import resolve
 from streampose.cli.session import Session, run_session
 from streampose.cli.values import named_sources, parse_seconds, parse_size
 from streampose.errors import ConfigError
-from streampose.inference import zoo
 from streampose.inference.boxes import Limits
-from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice
 from streampose.render import Renderer, Style
 from streampose.skeletons import SKELETONS
@@ -36,16 +52,9 @@ def run(
             "synthetic: for drawn figures. Several run at once through one engine.",
         ),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="One model that does all: an ONNX file, or a name. Without any model streampose-nano is used, which "
-            "is part of the package.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    detector: Annotated[str | None, typer.Option(help="A person detector …", rich_help_panel=_MODEL)] = None,
-    pose: Annotated[str | None, typer.Option(help="… and a key-point model.", rich_help_panel=_MODEL)] = None,
+    model: Model = None,
+    detector: Detector = None,
+    pose: Pose = None,
     family: Annotated[
         str | None, typer.Option(help="What --model or --pose is, if it is not recognised.", rich_help_panel=_MODEL)
     ] = None,
@@ -55,19 +64,21 @@ def run(
     skeleton: Annotated[
         str | None, typer.Option(help=f"Its key points: {', '.join(SKELETONS)}.", rich_help_panel=_MODEL)
     ] = None,
-    detector_size: Annotated[
-        str | None, typer.Option(help="For a detector of open size: 320, 640x384.", rich_help_panel=_MODEL)
-    ] = None,
+    detector_size: DetectorSize = None,
     min_score: Annotated[
         float, typer.Option(min=0, max=1, help="Boxes below are nobody.", rich_help_panel=_MODEL)
     ] = Limits().min_score,
     max_people: Annotated[
         int, typer.Option(min=1, help="In one frame, the best so many.", rich_help_panel=_MODEL)
     ] = 100,
-    device: Annotated[str, typer.Option(help="auto, cuda, tensorrt or cpu.", rich_help_panel=_MODEL)] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of the engine; all cores by default.", rich_help_panel=_MODEL)
-    ] = None,
+    device: Device = "auto",
+    sessions: Sessions = None,
+    threads: Threads = None,
+    recalibrate: Recalibrate = False,
+    half: Half = False,
+    tf32: Tf32 = True,
+    cuda_graphs: CudaGraphs = False,
+    fallback: Fallback = False,
     out: Annotated[
         str | None,
         typer.Option(help="Rendered video: a file, or a folder for NAME.mp4 each.", rich_help_panel=_OUTPUT),
@@ -86,7 +97,7 @@ def run(
     ] = False,
     hud: Annotated[bool, typer.Option(help="Figures in the picture.", rich_help_panel=_OUTPUT)] = True,
     boxes: Annotated[bool, typer.Option(help="Boxes in the picture.", rich_help_panel=_OUTPUT)] = True,
-    track: Annotated[bool, typer.Option(help="Give people stable numbers.", rich_help_panel=_FLOW)] = True,
+    track: Track = True,
     smooth: Annotated[bool, typer.Option(help="Calm the key points (One-Euro filter).", rich_help_panel=_FLOW)] = False,
     live: Annotated[
         bool | None,
@@ -101,13 +112,8 @@ def run(
     reconnect: Annotated[
         bool, typer.Option(help="Wait for cameras that are away, and open them again.", rich_help_panel=_FLOW)
     ] = True,
-    budget: Annotated[
-        str, typer.Option(help="Latency that live streams aim at: 100ms, 0.2s.", rich_help_panel=_FLOW)
-    ] = "100ms",
-    batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Frames in a batch: exactly (files), at most (live).", rich_help_panel=_FLOW),
-    ] = None,
+    budget: Budget = "100ms",
+    batch: Batch = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so long.", rich_help_panel=_FLOW)] = None,
     hwaccel: Annotated[
         str,
@@ -160,7 +166,16 @@ def run(
     session = Session(
         streams=streams,
         choice=choice,
-        options=EngineOptions(device=device, threads=threads, cache_dir=zoo.default_folder() / "engine"),
+        options=engine_options(
+            device=device,
+            sessions=sessions,
+            threads=threads,
+            recalibrate=recalibrate,
+            half=half,
+            tf32=tf32,
+            cuda_graphs=cuda_graphs,
+            fallback=fallback,
+        ),
         budget_s=parse_seconds(budget),
         batch=batch,
         stop_after_s=seconds,

@@ -17,7 +17,7 @@ from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
 from streampose.cli.say import console, fail, say
 from streampose.errors import redact
 from streampose.inference.engine import EngineOptions
-from streampose.inference.loading import ModelChoice, load_estimators
+from streampose.inference.loading import ModelChoice, describe_all, load_estimators
 from streampose.metrics import Snapshot
 from streampose.pipeline import Pipeline
 from streampose.streams import Outcome, Stream, StreamReport
@@ -25,6 +25,8 @@ from streampose.streams import Outcome, Stream, StreamReport
 __all__ = ["Session", "interrupts", "run_session"]
 
 _REFRESH_S = 0.2
+# What a live source is taken to bring before it has been opened.
+_USUAL_FPS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +62,11 @@ async def run_session(session: Session) -> int:
     # OpenCV's own threads only get into the way of the engines': every stage here has its thread already.
     cv2.setNumThreads(1)
     policy = session.policy()
-    estimators = load_estimators(session.choice, session.options, throughput=not session.live)
+    estimators = load_estimators(
+        session.choice, session.options, throughput=not session.live, demand_fps=_USUAL_FPS * len(session.streams)
+    )
     if not session.quiet:
-        times = f" × {len(estimators)} sessions" if len(estimators) > 1 else ""
-        say(f"[dim]{estimators[0].describe()}{times}[/dim]")
+        say(f"[dim]{describe_all(estimators)}[/dim]")
     engine_name = "GPU" if estimators[0].on_gpu else "CPU"
     async with Pipeline(session.streams, estimators, policy=policy, engine_name=engine_name) as pipeline:
         running = asyncio.create_task(pipeline.run())

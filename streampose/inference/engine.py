@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streampose.errors import DeviceLost, EngineFailed, ModelNotFound, ModelOutputError
+from streampose.errors import ConfigError, DeviceLost, EngineFailed, ModelNotFound, ModelOutputError
 from streampose.inference.half import half_graph
 from streampose.inference.limit import BatchLimit, is_lost, is_out_of_memory
 from streampose.inference.options import EngineOptions
@@ -46,12 +46,14 @@ class Engine:
         ModelUnreadable: not an ONNX model, or not one that this runtime can load.
         ModelUnknown: it takes several inputs, or none.
         ProviderUnavailable: the device that was asked for cannot be used.
-        ConfigError: no such device.
+        ConfigError: no such device, or several.
     """
 
     def __init__(self, model: Path, options: EngineOptions | None = None, graph: bytes | None = None) -> None:
         self.path = model
-        self.options = options or EngineOptions()
+        self.options, *more = (options or EngineOptions()).each()
+        if more:
+            raise ConfigError("one engine runs on one device: `load_estimators` makes one for each")
         if not model.is_file():
             raise ModelNotFound(f"no model file at {model}")
         self._graph = half_graph(model, graph, self.options.cache_dir) if self.options.half else graph
@@ -83,6 +85,11 @@ class Engine:
     def on_gpu(self) -> bool:
         """Whether it runs on a GPU."""
         return self.provider != PROVIDERS["cpu"]
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of its session."""
+        return self.options.threads or available_cores()
 
     @property
     def note(self) -> str:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from streampose.errors import ConfigError
 from streampose.inference.boxes import Limits
+from streampose.inference.calibration import Calibration, Split, calibrate
 from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine, EngineOptions, available_cores
 from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel, OneStage
 from streampose.inference.top_down import KeypointModel, TopDown, WholeFrame
-from streampose.inference.zoo import NANO, Found, find
+from streampose.inference.zoo import NANO, Found, default_folder, find
 from streampose.pose import Skeleton
 from streampose.skeletons import SKELETONS
 
-__all__ = ["ModelChoice", "PoseEstimator", "load_estimator", "load_estimators"]
+__all__ = [
+    "ModelChoice",
+    "PoseEstimator",
+    "calibration_of",
+    "default_cache",
+    "describe_all",
+    "load_estimator",
+    "load_estimators",
+]
 
 _EITHER = "give either one model, or a detector and a pose model, not both"
 
@@ -89,30 +99,92 @@ def _card(
 
 
 def load_estimators(
-    choice: ModelChoice, options: EngineOptions | None = None, *, throughput: bool
+    choice: ModelChoice,
+    options: EngineOptions | None = None,
+    *,
+    throughput: bool,
+    demand_fps: float | None = None,
 ) -> list[PoseEstimator]:
     """As many estimators as suit the machine, warmed up: no real frame pays for a first time.
 
+    A CPU's cores go to one session of many threads or to several of few, whichever `calibration_of` measured to be
+    better for the purpose. A GPU gets one session, or as many as `EngineOptions.sessions` says, and so does each of
+    several GPUs.
+
     Args:
         choice: which models.
-        options: how they are run.
-        throughput: for the most frames a second, one for each core, of one thread each (on 2 cores 1.4 × one of two
-            threads, see `benchmarks/offline.py`); else, for the least latency, one of all threads. A GPU gets one.
+        options: how they are run; `None` = the defaults, with what is measured kept in `default_cache()`.
+        throughput: for the most frames a second; else for the least latency …
+        demand_fps: … as long as one session does so many frames a second with ease.
 
     Raises:
         ConfigError: the choice contradicts itself.
         ModelError: of the kind that fits.
     """
-    options = options or EngineOptions()
-    cores = available_cores()
-    # More than 8 sessions hold 8 copies of the weights for little gain; the rest of the cores go into threads.
-    sessions = min(cores, 8) if throughput and options.threads is None else 1
-    if sessions > 1:
-        options = replace(options, threads=cores // sessions)
-    estimators = [load_estimator(choice, options)]
-    if not estimators[0].on_gpu:
-        estimators += [load_estimator(choice, options) for _ in range(sessions - 1)]
+    options = options or EngineOptions(cache_dir=default_cache())
+    places = options.each()
+    estimators = [load_estimator(choice, places[0])]
+    if estimators[0].on_gpu:
+        wanted = [place for place in places for _ in range(options.sessions or 1)]
+        estimators += [load_estimator(choice, place) for place in wanted[1:]]
+    elif (split := _split(choice, options, throughput, demand_fps)) != _whole(options):
+        estimators[0].close()
+        options = replace(options, threads=split.threads)
+        estimators = [load_estimator(choice, options) for _ in range(split.sessions)]
     for estimator in estimators:
         # On a CPU the first run alone is slow; a GPU prepares every shape, and the engine has few (powers of two).
         estimator.warm_up(range(1, options.max_batch + 1) if estimator.on_gpu else [1])
     return estimators
+
+
+# From this share of what one session can do, frames wait for one another, and more sessions give lower latency, too.
+_EASE = 0.6
+
+
+def _split(choice: ModelChoice, options: EngineOptions, throughput: bool, demand_fps: float | None) -> Split:
+    """How many sessions of how many threads on this CPU."""
+    cores = available_cores()
+    if options.sessions is not None:
+        return Split(sessions=options.sessions, threads=options.threads or max(1, cores // options.sessions))
+    if options.threads is not None or cores == 1:
+        return _whole(options)
+    found = calibration_of(choice, options)
+    quickest = found.quickest
+    busy = demand_fps is not None and demand_fps * quickest.frame_s > _EASE
+    best = found.busiest if throughput or busy else quickest
+    return Split(sessions=best.sessions, threads=best.threads)  # without figures, to be compared
+
+
+def _whole(options: EngineOptions) -> Split:
+    return Split(sessions=1, threads=options.threads or available_cores())
+
+
+def calibration_of(choice: ModelChoice, options: EngineOptions) -> Calibration:
+    """What sessions and threads give on this CPU: remembered in the options' cache folder, or measured now."""
+    if choice.model is not None and str(choice.model) != NANO:
+        models = [find(choice.model).path]
+    else:
+        models = [find(choice.detector or NANO, kind="detector").path, find(choice.pose or NANO, kind="keypoints").path]
+    on_cpu = replace(options, device="cpu", sessions=None)
+    return calibrate(
+        lambda threads: load_estimator(choice, replace(on_cpu, threads=threads)),
+        models,
+        available_cores(),
+        None if options.cache_dir is None else options.cache_dir / "calibration",
+        variant=f"size {choice.detector_size_px}, half {options.half}",
+        again=options.recalibrate,
+    )
+
+
+def default_cache() -> Path:
+    """Where the commands keep what is made of models or measured of them."""
+    return default_folder() / "engine"
+
+
+def describe_all(estimators: Sequence[PoseEstimator]) -> str:
+    """One line: what runs where, in how many sessions of how many threads."""
+    first = estimators[0]
+    if first.on_gpu:
+        times = f" × {len(estimators)} sessions" if len(estimators) > 1 else ""
+        return first.describe() + times
+    return f"{first.describe()}; {Split(sessions=len(estimators), threads=first.threads)}"

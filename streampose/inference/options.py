@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streampose.errors import ConfigError
@@ -10,6 +10,7 @@ from streampose.errors import ConfigError
 __all__ = ["DEVICES", "EngineOptions"]
 
 DEVICES = ("auto", "tensorrt", "cuda", "cpu")
+_GPUS = ("tensorrt", "cuda")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +22,17 @@ class EngineOptions:
     """
 
     device: str = "auto"
-    """``auto`` (the best that works), ``tensorrt``, ``cuda`` or ``cpu``. A named one that cannot be had is an error."""
+    """``auto`` (the best that works), ``tensorrt``, ``cuda`` or ``cpu``. A named one that cannot be had is an error.
+    ``cuda:1`` is the second GPU, ``cuda:0,cuda:1`` are two: each gets engines of its own, behind one batcher."""
     device_id: int = 0
-    """Which GPU."""
+    """Which GPU, where `device` does not say it."""
+    sessions: int | None = None
+    """So many batches are in flight at a time (on each GPU); `None` = as measured on a CPU, one on a GPU. With two on a
+    GPU the bytes of the next batch go up while this one computes."""
     threads: int | None = None
-    """CPU threads of one session; `None` = one for each core that this process may use."""
+    """CPU threads of one session; `None` = as measured, where sessions are chosen, else one for each core."""
+    recalibrate: bool = False
+    """Measure sessions and threads of a CPU again, whatever is remembered."""
     max_batch: int = 32
     """No run holds more; larger batches are cut."""
     half: bool = False
@@ -39,12 +46,31 @@ class EngineOptions:
     fallback_to_cpu: bool = False
     """Go on with the CPU, and say so, if a GPU is lost in the middle of a run."""
     cache_dir: Path | None = None
-    """Where TensorRT's engines and 16-bit models are kept; `None` = they are made anew at each start, which
-    takes TensorRT minutes."""
+    """Where TensorRT's engines, 16-bit models and what was measured of a CPU are kept; `None` = they are made anew at
+    each start, which takes TensorRT minutes."""
 
     def __post_init__(self) -> None:
-        if self.device not in DEVICES:
-            raise ConfigError(f"no device is called {self.device!r}; there are: {', '.join(DEVICES)}")
-        for name in ("threads", "max_batch", "memory_limit_bytes"):
+        for name, number in self._places():
+            if name not in DEVICES:
+                raise ConfigError(f"no device is called {name!r}; there are: {', '.join(DEVICES)}")
+            if number and (name not in _GPUS or not number.isdecimal()):
+                raise ConfigError(f"{name}:{number} is no device: cuda:0 and tensorrt:0 are the first GPU")
+        if "," in self.device and not all(name in _GPUS for name, _ in self._places()):
+            raise ConfigError(f"{self.device}: only GPUs can be used together, as in cuda:0,cuda:1")
+        if len(set(places := self._places())) < len(places):
+            raise ConfigError(f"{self.device} names a device twice: sessions are what several on one GPU are asked by")
+        for name in ("sessions", "threads", "max_batch", "memory_limit_bytes"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name} is at least 1, not {value}")
+
+    def each(self) -> tuple[EngineOptions, ...]:
+        """These options for each device that is named, of one device each."""
+        return tuple(
+            replace(self, device=name, device_id=int(number) if number else self.device_id)
+            for name, number in self._places()
+        )
+
+    def _places(self) -> list[tuple[str, str]]:
+        """Name and number, as written."""
+        parts = (part.strip().partition(":") for part in self.device.split(","))
+        return [(name, number) for name, _, number in parts]

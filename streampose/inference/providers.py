@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from streampose.errors import ModelUnreadable, ProviderUnavailable
 from streampose.inference.options import EngineOptions
+from streampose.inference.profiles import shape_profiles
 
 __all__ = ["PROVIDERS", "available_cores", "gist", "no_gpu_here", "open_session", "provider_report", "runtime_version"]
 
@@ -114,9 +115,13 @@ def open_session(
         # What a GPU's provider cannot run goes to those after it.
         order = list(PROVIDERS)[list(PROVIDERS).index(device) :]
         # TensorRT keeps an engine by its graph's hash, which leaves out the weights: each file has its own folder.
-        mark = hashlib.sha256(graph or model.read_bytes()).hexdigest()[:16]
-        providers = [(PROVIDERS[d], provider_options(d, options, mark)) for d in order if _why_not(d) is None]
+        bytes_ = graph or model.read_bytes()
+        mark = hashlib.sha256(bytes_).hexdigest()[:16]
         try:
+            profiles = shape_profiles(bytes_, options.max_batch) if device == "tensorrt" else {}
+            chosen = {d: provider_options(d, options, mark) for d in order if _why_not(d) is None}
+            chosen[device] |= profiles
+            providers = [(PROVIDERS[d], chosen[d]) for d in chosen]
             # Its own fallback would print, and run on the CPU as if nothing else had been asked for.
             session = ort.InferenceSession(graph or str(model), _session_options(options), providers, enable_fallback=0)
         except Exception as error:  # the runtime's exceptions share no useful base class

@@ -148,6 +148,11 @@ class TopDown:
         """Whether it runs on a GPU."""
         return self._detector.engine.on_gpu
 
+    @property
+    def threads(self) -> int:
+        """CPU threads of each of its sessions."""
+        return self._detector.engine.threads
+
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size, so that no real frame pays for a first time."""
         self._detector.warm_up(sizes)
@@ -209,6 +214,11 @@ class WholeFrame:
     def on_gpu(self) -> bool:
         """Whether it runs on a GPU."""
         return self._keypoints.engine.on_gpu
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each of its sessions."""
+        return self._keypoints.engine.threads
 
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size, so that no real frame pays for a first time."""

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streampose.diagnosis import _RULES, Figures, Gpu, diagnose, jain
+from streampose.diagnosis import _RULES, diagnose
+from streampose.figures import Figures, Gpu, jain
 
 # A healthy run of a file: engines full, and as fast as they are alone.
 FILE = Figures(

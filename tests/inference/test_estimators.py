@@ -17,8 +17,7 @@ from test_heatmap import textbook_dark
 
 from streampose.errors import ConfigError, ModelMismatch
 from streampose.inference.boxes import Limits
-from streampose.inference.engine import EngineOptions
-from streampose.inference.loading import ModelChoice, load_estimator, load_estimators
+from streampose.inference.loading import ModelChoice, load_estimator
 from streampose.inference.stopwatch import STAGES
 from streampose.inference.top_down import TopDown, WholeFrame
 from streampose.pose import Poses
@@ -255,10 +254,3 @@ class TestLoading:
         for min_score, people in ((0.3, 1), (1.1, 0)):
             one = load_estimator(ModelChoice(model=model, limits=Limits(min_score=min_score)))
             assert len(one([picture])[0]) == people
-
-    def test_many_sessions_for_throughput_and_one_for_latency(self, models, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr("streampose.inference.loading.available_cores", lambda: 3)
-        choice = ModelChoice(model=models["rtmo"])
-        assert len(load_estimators(choice, throughput=True)) == 3
-        assert len(load_estimators(choice, throughput=False)) == 1
-        assert len(load_estimators(choice, EngineOptions(threads=2), throughput=True)) == 1

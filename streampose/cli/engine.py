@@ -1,0 +1,101 @@
+"""The options of models and engines that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from streampose.inference.engine import EngineOptions
+from streampose.inference.loading import default_cache
+
+__all__ = [
+    "Batch",
+    "Budget",
+    "CudaGraphs",
+    "Detector",
+    "DetectorSize",
+    "Device",
+    "Fallback",
+    "Half",
+    "Model",
+    "Pose",
+    "Recalibrate",
+    "Sessions",
+    "Tf32",
+    "Threads",
+    "Track",
+    "engine_options",
+]
+
+_MODEL, _ENGINE, _FLOW = "Model", "Engine", "Flow"
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="One model that does all: an ONNX file, or a name. Without any model streampose-nano is used, which "
+        "is part of the package.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Detector = Annotated[str | None, typer.Option(help="A person detector …", rich_help_panel=_MODEL)]
+Pose = Annotated[str | None, typer.Option(help="… and a key-point model.", rich_help_panel=_MODEL)]
+DetectorSize = Annotated[
+    str | None, typer.Option(help="For a detector of open size: 320, 640x384.", rich_help_panel=_MODEL)
+]
+Device = Annotated[
+    str, typer.Option(help="auto, cuda, tensorrt or cpu; several GPUs: cuda:0,cuda:1.", rich_help_panel=_ENGINE)
+]
+Sessions = Annotated[
+    int | None,
+    typer.Option(min=1, help="Batches in flight (on each GPU); as measured on a CPU.", rich_help_panel=_ENGINE),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="CPU threads of each session; by default as measured.", rich_help_panel=_ENGINE),
+]
+Recalibrate = Annotated[
+    bool, typer.Option("--recalibrate", help="Measure sessions and threads again.", rich_help_panel=_ENGINE)
+]
+Half = Annotated[bool, typer.Option("--fp16", help="16-bit models, for GPUs.", rich_help_panel=_ENGINE)]
+Tf32 = Annotated[bool, typer.Option(help="Let a GPU round products to 10 bits.", rich_help_panel=_ENGINE)]
+CudaGraphs = Annotated[
+    bool, typer.Option("--cuda-graphs", help="Record and replay what a GPU does.", rich_help_panel=_ENGINE)
+]
+Fallback = Annotated[
+    bool, typer.Option("--fallback", help="Go on with the CPU if a GPU is lost.", rich_help_panel=_ENGINE)
+]
+Budget = Annotated[str, typer.Option(help="Latency that live streams aim at: 100ms, 0.2s.", rich_help_panel=_FLOW)]
+Batch = Annotated[
+    int | None, typer.Option(min=1, help="Frames in a batch: exactly (files), at most (live).", rich_help_panel=_FLOW)
+]
+Track = Annotated[bool, typer.Option(help="Give people stable numbers.", rich_help_panel=_FLOW)]
+
+
+def engine_options(
+    *,
+    device: str,
+    sessions: int | None,
+    threads: int | None,
+    recalibrate: bool,
+    half: bool,
+    tf32: bool,
+    cuda_graphs: bool,
+    fallback: bool,
+) -> EngineOptions:
+    """What was asked for; what is made and measured is kept in `default_cache()`.
+
+    Raises:
+        ConfigError: a value makes no sense.
+    """
+    return EngineOptions(
+        device=device,
+        sessions=sessions,
+        threads=threads,
+        recalibrate=recalibrate,
+        half=half,
+        tf32=tf32,
+        cuda_graphs=cuda_graphs,
+        fallback_to_cpu=fallback,
+        cache_dir=default_cache(),
+    )

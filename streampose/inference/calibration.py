@@ -1,0 +1,227 @@
+"""How a CPU's cores are best shared out: one session of many threads, or several of few. Measured, then remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from streampose.errors import StreamposeError
+from streampose.gauges import machine
+
+__all__ = ["Calibration", "Split", "calibrate", "splits"]
+
+log = logging.getLogger("streampose")
+
+# More hold that many copies of the weights for little gain; the rest of the cores go into threads.
+_MOST_SESSIONS = 8
+_BATCH = 4
+# Each way is tried so often, in turns with the others and for so long: a neighbour's moment hits them all.
+_ROUNDS = 3
+# A large model is not tried again after so long.
+_LONG_S = 1.0
+
+# Without a folder a process still measures once.
+_measured_here: dict[str, Calibration] = {}
+_TRY_S = 0.12
+
+
+class _Runnable(Protocol):
+    def warm_up(self, sizes: Sequence[int]) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """One way, and what it gave."""
+
+    sessions: int
+    threads: int
+    """Of each session."""
+    fps: float = 0.0
+    """Frames a second of all sessions at work on batches of four, the models alone."""
+    frame_s: float = 0.0
+    """What one frame takes while nothing else is on its way."""
+
+    def __str__(self) -> str:
+        sessions, threads = self.sessions, self.threads
+        return f"{sessions} session{'s' * (sessions > 1)} of {threads} thread{'s' * (threads > 1)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """All ways that were tried, the one of a single session first."""
+
+    splits: tuple[Split, ...]
+
+    @property
+    def quickest(self) -> Split:
+        """The one for least latency at low load."""
+        return min(self.splits, key=lambda split: split.frame_s)
+
+    @property
+    def busiest(self) -> Split:
+        """The one for most frames a second."""
+        return max(self.splits, key=lambda split: split.fps)
+
+
+def splits(cores: int) -> list[Split]:
+    """The ways to try: one session, as many as there may be, and doublings between."""
+    counts = sorted({1, 2, 4, _MOST_SESSIONS, cores})
+    return [Split(sessions=n, threads=cores // n) for n in counts if n <= min(cores, _MOST_SESSIONS)]
+
+
+def calibrate(
+    load: Callable[[int], _Runnable],
+    models: Sequence[Path],
+    cores: int,
+    folder: Path | None,
+    *,
+    variant: str = "",
+    again: bool = False,
+) -> Calibration:
+    """What was remembered for these models on this machine, or else measured now, within a second or two.
+
+    Args:
+        load: an estimator whose sessions have so many threads.
+        models: the files; their bytes are part of what is remembered.
+        cores: how many to share out.
+        folder: where it is remembered, one file for each set of models; `None` = by this process only.
+        variant: what else changes how the models run.
+        again: measure even if it is remembered.
+
+    Raises:
+        ModelError: a model could not be loaded or run.
+    """
+    about = {key: str(machine()[key]) for key in ("cpu", "onnxruntime")} | {
+        "cores": str(cores),
+        "models": " ".join(hashlib.sha256(model.read_bytes()).hexdigest() for model in models),
+        "variant": variant,
+    }
+    name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
+    kept = None if folder is None else folder / f"{name}.json"
+    if not again:
+        found = _measured_here.get(name) if kept is None else _read(kept, about)
+        if found is not None:
+            return found
+    measured = Calibration(splits=_measured(load, splits(cores)))
+    log.info("measured on %d cores: %s", cores, "; ".join(f"{s} {s.fps:.0f} fps" for s in measured.splits))
+    if kept is None:
+        _measured_here[name] = measured
+    else:
+        _write(kept, about, measured)
+    return measured
+
+
+def _measured(load: Callable[[int], _Runnable], ways: Sequence[Split]) -> tuple[Split, ...]:
+    with contextlib.ExitStack() as stack:
+        tries = []
+        for way in ways:
+            runs = [load(way.threads) for _ in range(way.sessions)]
+            for run in runs:
+                stack.callback(run.close)
+                run.warm_up([1, _BATCH])
+            tries.append(_Try(way, runs))
+        begin = time.perf_counter()
+        for _ in range(_ROUNDS):
+            for attempt in tries:
+                attempt.again()
+            if time.perf_counter() - begin > _LONG_S:
+                break
+        return tuple(attempt.result for attempt in tries)
+
+
+class _Try:
+    """One way at work."""
+
+    def __init__(self, way: Split, runs: Sequence[_Runnable]) -> None:
+        self._way, self._runs = way, runs
+        self._fps, self._frame_s = 0.0, float("inf")
+
+    def again(self) -> None:
+        # The best and the quickest, not medians: what others take of the machine only ever makes them worse.
+        self._fps = max(self._fps, _rate(self._runs))
+        self._frame_s = min(self._frame_s, _quickest(self._runs[0]))
+
+    @property
+    def result(self) -> Split:
+        return replace(self._way, fps=round(self._fps, 2), frame_s=round(self._frame_s, 6))
+
+
+def _rate(runs: Sequence[_Runnable]) -> float:
+    """Frames a second of all of them side by side."""
+    done: list[float] = [0.0] * len(runs)
+    errors: list[StreamposeError] = []
+    until = time.perf_counter() + _TRY_S
+
+    def repeat(index: int) -> None:
+        count, begin = 0, time.perf_counter()
+        try:
+            while not count or time.perf_counter() < until:
+                runs[index].warm_up([_BATCH])
+                count += _BATCH
+        except StreamposeError as error:
+            errors.append(error)
+        # Each by its own time: the last batch of one may end long after the other's.
+        done[index] = count / (time.perf_counter() - begin)
+
+    threads = [threading.Thread(target=repeat, args=(i,), name="streampose-calibrate") for i in range(len(runs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return sum(done)
+
+
+def _quickest(run: _Runnable) -> float:
+    """What a single frame takes."""
+    best, until = float("inf"), time.perf_counter() + _TRY_S / 2
+    while (begin := time.perf_counter()) < until or best == float("inf"):
+        run.warm_up([1])
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def _read(path: Path, about: Mapping[str, str]) -> Calibration | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["about"] != about:
+            log.warning("%s is of another machine or model: measuring anew", path)
+            return None
+        found = tuple(
+            Split(
+                sessions=int(s["sessions"]), threads=int(s["threads"]), fps=float(s["fps"]), frame_s=float(s["frame_s"])
+            )
+            for s in value["splits"]
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s is damaged (%s): measuring anew", path, error)
+        return None
+    if not found or any(min(s.sessions, s.threads, s.fps, s.frame_s) <= 0 for s in found):
+        log.warning("%s has figures that cannot be: measuring anew", path)
+        return None
+    return Calibration(splits=found)
+
+
+def _write(path: Path, about: Mapping[str, str], calibration: Calibration) -> None:
+    """Whole or not at all: two processes may do it at once."""
+    partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        value = {"about": about, "splits": [asdict(split) for split in calibration.splits]}
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        log.warning("%s cannot be written, so the next start measures again: %s", path, error)

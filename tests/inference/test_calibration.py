@@ -1,0 +1,213 @@
+"""Sessions and threads of a CPU, several devices, and what TensorRT is told of shapes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from dots import build
+from test_engine import small
+
+from streampose.errors import ConfigError
+from streampose.inference import calibration, loading, providers
+from streampose.inference import engine as engine_module
+from streampose.inference.calibration import Calibration, Split, calibrate, splits
+from streampose.inference.engine import Engine, EngineOptions
+from streampose.inference.loading import ModelChoice, describe_all, load_estimators
+from streampose.inference.profiles import shape_profiles
+
+MEASURED = Calibration(
+    splits=(Split(sessions=1, threads=4, fps=100, frame_s=0.01), Split(sessions=4, threads=1, fps=160, frame_s=0.02))
+)
+
+
+class Sleeper:
+    """A frame takes 8 ms, divided by the threads: all ways have one rate, one thread is slowest for one frame."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads, self.closed = threads, False
+
+    def warm_up(self, sizes: Sequence[int]) -> None:
+        time.sleep(sum(sizes) * 0.008 / self.threads)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(calibration, "_TRY_S", 0.02)
+    return small(tmp_path / "m.onnx")
+
+
+def measure(model: Path, folder: Path | None, made: list[Sleeper], **how) -> Calibration:
+    return calibrate(lambda threads: made.append(Sleeper(threads)) or made[-1], [model], 2, folder, **how)
+
+
+def test_every_core_is_used_once():
+    assert [(s.sessions, s.threads) for s in splits(2)] == [(1, 2), (2, 1)]
+    assert [(s.sessions, s.threads) for s in splits(3)] == [(1, 3), (2, 1), (3, 1)]
+    assert [(s.sessions, s.threads) for s in splits(16)] == [(1, 16), (2, 8), (4, 4), (8, 2)]
+
+
+def test_it_is_measured_once_and_remembered(model: Path, tmp_path: Path):
+    made: list[Sleeper] = []
+    first = measure(model, tmp_path / "kept", made)
+    assert first.quickest.threads == 2
+    assert 0.004 <= first.quickest.frame_s < 0.008 <= first.splits[1].frame_s
+    assert len(made) == 3
+    assert all(sleeper.closed for sleeper in made)
+    (kept,) = (tmp_path / "kept").iterdir()
+    assert measure(model, tmp_path / "kept", made) == first
+    assert len(made) == 3
+    measure(model, tmp_path / "kept", made, again=True)
+    assert len(made) == 6
+    assert [*(tmp_path / "kept").iterdir()] == [kept]  # no partial file is left
+
+
+def test_without_a_folder_a_process_measures_once(model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(calibration, "_measured_here", {})
+    made: list[Sleeper] = []
+    assert measure(model, None, made) == measure(model, None, made)
+    assert len(made) == 3
+
+
+def test_another_model_is_measured_for_itself(model: Path, tmp_path: Path):
+    made: list[Sleeper] = []
+    measure(model, tmp_path / "kept", made)
+    measure(small(tmp_path / "other.onnx", "Sigmoid"), tmp_path / "kept", made)
+    assert len(made) == 6
+
+
+@pytest.mark.parametrize("damage", ["not json", "[]", '{"about": {}}', "foreign", "zero"])
+def test_a_file_that_cannot_be_right_is_measured_again(model: Path, tmp_path: Path, caplog, damage: str):
+    made: list[Sleeper] = []
+    measure(model, tmp_path / "kept", made)
+    (kept,) = (tmp_path / "kept").iterdir()
+    value = json.loads(kept.read_text())
+    if damage == "foreign":
+        value["about"]["cpu"] = "another"
+        damage = json.dumps(value)
+    elif damage == "zero":
+        value["splits"][0]["threads"] = 0
+        damage = json.dumps(value)
+    kept.write_text(damage)
+    with caplog.at_level(logging.WARNING, "streampose"):
+        measure(model, tmp_path / "kept", made)
+    assert len(made) == 6
+    assert "measuring anew" in caplog.text
+    caplog.clear()
+    measure(model, tmp_path / "kept", made)
+    assert (len(made), caplog.text) == (6, "")
+
+
+class TestChoice:
+    """Which of the measured ways is taken."""
+
+    @pytest.fixture(autouse=True)
+    def _four_cores(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for module in (loading, engine_module, providers):
+            monkeypatch.setattr(module, "available_cores", lambda: 4)
+        monkeypatch.setattr(loading, "calibration_of", lambda *_: MEASURED)
+
+    @pytest.mark.parametrize(
+        ("how", "expected"),
+        [
+            ({"throughput": True}, (4, 1)),
+            ({"throughput": False}, (1, 4)),
+            ({"throughput": False, "demand_fps": 30}, (1, 4)),
+            ({"throughput": False, "demand_fps": 90}, (4, 1)),
+        ],
+    )
+    def test_by_purpose_and_load(self, tmp_path: Path, how, expected):
+        choice = ModelChoice(model=build(tmp_path / "m.onnx", "rtmo", size=(64, 64)))
+        estimators = load_estimators(choice, EngineOptions(device="cpu"), **how)
+        assert (len(estimators), estimators[0].threads) == expected
+        words = "4 sessions of 1 thread" if expected[0] == 4 else "1 session of 4 threads"
+        assert describe_all(estimators).endswith(words)
+
+    @pytest.mark.parametrize(
+        ("asked", "expected"),
+        [({"sessions": 2}, (2, 2)), ({"threads": 3}, (1, 3)), ({"sessions": 3, "threads": 2}, (3, 2))],
+    )
+    def test_what_is_asked_for_wins(self, tmp_path: Path, asked, expected):
+        choice = ModelChoice(model=build(tmp_path / "m.onnx", "rtmo", size=(64, 64)))
+        estimators = load_estimators(choice, EngineOptions(device="cpu", **asked), throughput=True)
+        assert (len(estimators), estimators[0].threads) == expected
+
+
+class TestDevices:
+    """Several GPUs, which this machine only plays."""
+
+    def test_each_has_its_number(self):
+        each = EngineOptions(device="cuda:0, cuda:1", half=True).each()
+        assert [(o.device, o.device_id, o.half) for o in each] == [("cuda", 0, True), ("cuda", 1, True)]
+        assert EngineOptions(device="cuda", device_id=3).each()[0].device_id == 3
+
+    @pytest.mark.parametrize(
+        ("device", "words"),
+        [
+            ("cuda:x", "is no device"),
+            ("cpu:1", "is no device"),
+            ("cuda:0,cpu", "only GPUs"),
+            ("cuda:0,cuda:0", "twice"),
+            ("cuda:0,", "no device is called ''"),
+        ],
+    )
+    def test_what_makes_no_sense(self, device: str, words: str):
+        with pytest.raises(ConfigError, match=words):
+            EngineOptions(device=device)
+
+    def test_one_engine_has_one(self, model: Path):
+        with pytest.raises(ConfigError, match="runs on one device"):
+            Engine(model, EngineOptions(device="cuda:0,cuda:1"))
+
+    def test_as_many_sessions_as_asked_for_on_each(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(providers, "_why_not", {"tensorrt": "none", "cuda": None, "cpu": None}.get)
+        session, seen = providers.ort.InferenceSession, []
+
+        class OnGpu:
+            """A session of the CPU that says it is CUDA's."""
+
+            def __init__(self, path, options, providers, **rest):
+                seen.append(providers[0][1]["device_id"])
+                self._real = session(path, options, ["CPUExecutionProvider"], **rest)
+
+            def __getattr__(self, name):
+                return getattr(self._real, name)
+
+            def get_providers(self):
+                return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+        monkeypatch.setattr(providers.ort, "InferenceSession", OnGpu)
+        monkeypatch.setattr(loading.OneStage, "warm_up", lambda *_: None)  # buffers of a device there are none
+        options = EngineOptions(device="cuda:0,cuda:1", sessions=2)
+        estimators = load_estimators(
+            ModelChoice(model=build(tmp_path / "m.onnx", "rtmo", size=(64, 64))), options, throughput=False
+        )
+        assert seen == ["0", "0", "1", "1"]
+        assert describe_all(estimators).endswith("× 4 sessions")
+
+
+def test_tensorrt_is_told_the_buckets(model: Path, tmp_path: Path):
+    assert shape_profiles(model.read_bytes(), 20) == {
+        "trt_profile_min_shapes": "x0:1x3",
+        "trt_profile_opt_shapes": "x0:8x3",
+        "trt_profile_max_shapes": "x0:32x3",
+    }
+    assert shape_profiles(model.read_bytes(), 2)["trt_profile_opt_shapes"] == "x0:2x3"
+    assert shape_profiles(small(tmp_path / "fixed.onnx", batch=4).read_bytes(), 8) == {}
+    assert shape_profiles(small(tmp_path / "two.onnx", "Add", inputs=2).read_bytes(), 8) == {}
+
+
+@pytest.mark.gpu
+def test_tensorrt_takes_them(model: Path, tmp_path: Path):
+    if (why := providers.provider_report()["tensorrt"]) is not None:
+        pytest.skip(f"no TensorRT here: {why}")
+    engine = Engine(model, EngineOptions(device="tensorrt", cache_dir=tmp_path))
+    engine.warm_up((3,), range(1, 33))
+    assert list((tmp_path / "tensorrt").rglob("*.engine"))

@@ -16,7 +16,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -31,6 +31,7 @@ from streampose.errors import (
     SourceError,
     StreamposeError,
     WorkerStuck,
+    cause_of,
     redact,
 )
 from streampose.finisher import Finisher
@@ -43,7 +44,7 @@ from streampose.result import Result, Timing
 from streampose.sinks.sink import Sink, StopRequested
 from streampose.sources.reconnect import Reconnecting
 from streampose.sources.source import Source
-from streampose.streams import Outcome, Stream, StreamReport
+from streampose.streams import Outcome, Stream, StreamReport, Trace
 from streampose.worker import Worker
 
 __all__ = ["Pipeline"]
@@ -82,6 +83,7 @@ class Pipeline:
         policy: sizes the batches; by default `FixedBatch` when no stream is live, else `LatencyBatch`.
         clock: for tests.
         engine_name: what computes, for displays (say, ``"CUDA"``).
+        trace: is told of each frame's way.
 
     Raises:
         ConfigError: no stream, or two of one name; a smoother without a tracker.
@@ -95,6 +97,7 @@ class Pipeline:
         policy: BatchPolicy | None = None,
         clock: Clock | None = None,
         engine_name: str | None = None,
+        trace: Trace | None = None,
     ) -> None:
         names = [stream.name for stream in streams]
         if not streams:
@@ -112,6 +115,7 @@ class Pipeline:
         self._policy: BatchPolicy = policy or (LatencyBatch() if any(live) else FixedBatch())
         self._clock = clock or SystemClock()
         self._engine_name = engine_name
+        self._trace = trace
         self._engine_metrics = EngineMetrics()
         self._started_at = self._clock.now()
         self._streams = [_Running(stream, self._lane(stream, len(streams))) for stream in streams]
@@ -157,8 +161,14 @@ class Pipeline:
         now = self._clock.now()
         return Snapshot(
             elapsed_s=now - self._started_at,
-            streams={running.stream.name: running.lane.metrics.snapshot(now) for running in self._streams},
-            engine=self._engine_metrics.snapshot(),
+            streams={r.stream.name: r.lane.metrics.snapshot(now, len(r.lane.ingress)) for r in self._streams},
+            engine=replace(
+                self._engine_metrics.snapshot(),
+                engines=len(self._engines),
+                # Estimators may say so; those of users need not.
+                memory_refusals=sum(getattr(estimator, "memory_refusals", 0) for estimator in self._engines),
+                held_up_s=0.0 if self._batcher is None else self._batcher.held_up_s(now),
+            ),
         )
 
     def stop(self) -> None:
@@ -207,10 +217,16 @@ class Pipeline:
         except StreamposeError as error:
             # What broke first is the cause; an output that then cannot be finished is its consequence.
             report.outcome, report.error = Outcome.FAILED, lane.failure or error
-            log.info("%s failed: %s", running.stream.name, redact(str(report.error)))
+            self._tell(running.stream.name, report.error)
         finally:
             report.outcome = report.outcome or Outcome.CANCELLED
             lane.metrics.drop(Place.BATCH, Cause.FAILED, lane.metrics.in_flight)
+
+    def _tell(self, name: str, error: Exception) -> None:
+        """Say that a stream failed: at once where others go on, else whoever runs the pipeline is about to learn it."""
+        others = any(report.outcome is None for report in self.reports.values())
+        tags = {"stream": name, "event": "failed", "cause": cause_of(error)}
+        log.log(logging.WARNING if others else logging.INFO, "%s failed: %s", name, redact(str(error)), extra=tags)
 
     async def _open(self, running: _Running, closing: AsyncExitStack) -> bool:
         """Open the source, then the sinks; the stack closes them the other way round. False = stopped meanwhile."""
@@ -255,8 +271,10 @@ class Pipeline:
         read = _typed(SourceError, source.thing.read)
         try:
             while (frame := await source.call(read)) is not None:
+                if self._trace is not None:
+                    self._trace.captured(frame, self._clock.now())
                 await lane.ingress.put(frame)
-                lane.metrics.captured += 1
+                lane.metrics.capture(frame.captured_at)
         except ChannelClosed:
             pass  # the lane was abandoned, and knows why
         except StreamposeError as error:
@@ -287,6 +305,8 @@ class Pipeline:
                     batch_size=inferred.batch_size,
                 )
                 result = Result(frame=frame, poses=poses, timing=timing, picture=picture)
+                if self._trace is not None:
+                    self._trace.delivered(result)
                 for _, channel in running.sinks:
                     await channel.put(result)
                 lane.metrics.deliver(timing, len(poses))
@@ -306,8 +326,11 @@ class Pipeline:
             if broken:
                 running.lane.metrics.drop(Place.SINK, Cause.FAILED)
                 continue
+            began_at = self._clock.now()
             try:
                 await worker.call(write, result)
+                if self._trace is not None:
+                    self._trace.written(result, type(worker.thing).__name__, began_at, self._clock.now())
             except StopRequested:
                 self.stop()
             except StreamposeError as error:

@@ -117,6 +117,11 @@ class OneStage:
         """Whether it runs on a GPU."""
         return self._model.engine.on_gpu
 
+    @property
+    def memory_refusals(self) -> int:
+        """How often the device had no memory for a batch."""
+        return self._model.engine.memory_refusals
+
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size, so that no real frame pays for a first time."""
         self._model.warm_up(sizes)

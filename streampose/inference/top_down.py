@@ -148,6 +148,11 @@ class TopDown:
         """Whether it runs on a GPU."""
         return self._detector.engine.on_gpu
 
+    @property
+    def memory_refusals(self) -> int:
+        """How often the device had no memory for a batch."""
+        return self._detector.engine.memory_refusals + self._keypoints.engine.memory_refusals
+
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size, so that no real frame pays for a first time."""
         self._detector.warm_up(sizes)
@@ -209,6 +214,11 @@ class WholeFrame:
     def on_gpu(self) -> bool:
         """Whether it runs on a GPU."""
         return self._keypoints.engine.on_gpu
+
+    @property
+    def memory_refusals(self) -> int:
+        """How often the device had no memory for a batch."""
+        return self._keypoints.engine.memory_refusals
 
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size, so that no real frame pays for a first time."""

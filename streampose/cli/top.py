@@ -34,14 +34,20 @@ def top(
     interval: Annotated[str, typer.Option(help="Between two looks.")] = "1s",
     once: Annotated[bool, typer.Option("--once", help="Print one table, over the whole run so far.")] = False,
 ) -> None:
-    """Show how every stream of a running streampose does: rates, age, latency, drops, reconnects. Ctrl-C ends it."""
+    """Show how every stream of a running streampose does, until Ctrl-C.
+
+    Frames in and out per second; the age of what was delivered last; latency from capture to delivery; frames dropped
+    (+ results that a slow output did not take); how often the camera came back; the history of frames out.
+    """
     every_s, secret = parse_seconds(interval), parse_secret(token)
     headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
-    console, board = Console(highlight=False), _Board()
+    console = Console(highlight=False)
+    # The newest is at the right end, where a narrow terminal would cut.
+    board = _Board(history=max(2, min(_HISTORY, console.width - 78)))
     with httpx.Client(headers=headers, timeout=5.0) as client:
         view = _look(client, url)
         if once:
-            console.print(board.draw(view))
+            console.print(board.draw(view), soft_wrap=True)
             return
         try:
             with Live(board.draw(view), console=console, auto_refresh=False, screen=console.is_terminal) as shown:
@@ -84,28 +90,17 @@ def _look(client: httpx.Client, url: str) -> View:
 class _Board:
     """The table, and what it must remember: the look before, and a little history."""
 
-    def __init__(self) -> None:
+    def __init__(self, history: int = _HISTORY) -> None:
         self._before: View | None = None
-        self._history: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_HISTORY))
+        self._history: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=history))
 
     def draw(self, view: View) -> Group:
         """The picture of this moment; latencies are those since the look before."""
         before = self._before
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for title in (
-            "stream",
-            "state",
-            "in",
-            "out",
-            "age",
-            "p50",
-            "p95",
-            "p99",
-            "drops",
-            "reconnects",
-            "out, history",
-        ):
-            table.add_column(title, justify="left" if title in {"stream", "state", "out, history"} else "right")
+        for title in ("stream", "state", "in", "out", "age", "p50", "p95", "p99", "drops", "back"):
+            table.add_column(title, justify="left" if title in {"stream", "state"} else "right", no_wrap=True)
+        table.add_column("history")  # of what comes out; the only column that gives way in a narrow terminal
         for name, stream in view.streams.items():
             self._history[name].append(stream.fps_out or 0.0)
             past = None if before is None else before.streams.get(name)
@@ -117,7 +112,7 @@ class _Board:
 def _row(name: str, stream: StreamView, past: StreamView | None, history: str) -> list[Text]:
     latency = stream.latency if past is None else since(stream.latency, past.latency)
     state = stream.state if stream.fault is None else f"{stream.state}: {stream.fault}"
-    drops = str(stream.dropped) + (f" + {stream.late_sinks} at sinks" if stream.late_sinks else "")
+    drops = f"{stream.dropped}+{stream.late_sinks}" if stream.late_sinks else str(stream.dropped)
     return [
         Text(name),
         Text(state, _STYLES.get(stream.state, "")),
@@ -127,7 +122,7 @@ def _row(name: str, stream: StreamView, past: StreamView | None, history: str) -
         *(Text(_time(quantile(latency, q))) for q in (0.5, 0.95, 0.99)),
         Text(drops),
         Text(str(stream.reconnects)),
-        Text(history, "cyan"),
+        Text(history, "cyan", no_wrap=True, overflow="crop"),
     ]
 
 

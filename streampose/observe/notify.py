@@ -68,6 +68,8 @@ class ServiceManager:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
+                # A manager that does not read must not stop the event loop.
+                wire.setblocking(False)
                 wire.connect(self._address)
                 wire.sendall("\n".join(lines).encode())
         except OSError as error:

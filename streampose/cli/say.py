@@ -9,7 +9,7 @@ from rich.text import Text
 
 from streampose.observe.logs import LogFormat
 
-__all__ = ["console", "fail", "say", "speak"]
+__all__ = ["console", "fail", "has_watcher", "say", "speak"]
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("streampose")
@@ -21,6 +21,11 @@ def speak(form: LogFormat) -> None:
     """From now on say everything like this: where a machine reads, words become log records."""
     global _form  # noqa: PLW0603 - there is one standard error
     _form = form
+
+
+def has_watcher() -> bool:
+    """Whether a person looks on, who wants to see progress."""
+    return console.is_terminal and _form is LogFormat.TEXT
 
 
 def say(text: str) -> None:

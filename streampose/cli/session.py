@@ -16,7 +16,7 @@ from rich.table import Table
 
 import streampose
 from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
-from streampose.cli.say import console, fail, say
+from streampose.cli.say import console, fail, has_watcher, say
 from streampose.errors import redact
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimators
@@ -134,7 +134,7 @@ def interrupts(stop: Callable[[], object], cancel: Callable[[], object]) -> Iter
 
 async def _watched(pipeline: Pipeline, running: asyncio.Task[Mapping[str, StreamReport]], session: Session) -> None:
     """Wait for the run, showing how it goes: a bar each for recordings, a line each for live streams."""
-    if session.quiet or not console.is_terminal:
+    if session.quiet or not has_watcher():
         await running
         return
     display = _LiveLines() if session.live else _Bars(session)

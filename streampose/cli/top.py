@@ -53,7 +53,11 @@ def top(
             with Live(board.draw(view), console=console, auto_refresh=False, screen=console.is_terminal) as shown:
                 while True:
                     time.sleep(every_s)
-                    shown.update(board.draw(_look(client, url)), refresh=True)
+                    try:
+                        picture = board.draw(_look(client, url))
+                    except Disconnected as error:  # it may be started again
+                        picture = Group(Text(str(error), "red"))
+                    shown.update(picture, refresh=True)
         except KeyboardInterrupt:
             return
 

@@ -147,11 +147,8 @@ def test_a_refused_password_is_one_line_of_json_beside_a_stream_that_goes_on(tmp
     assert (tmp_path / "yard.jsonl").stat().st_size > 0
 
 
-def test_debugging_messages_and_tracebacks_hold_no_password(tmp_path: Path):
-    done = streampose("--debug", "run", "rtsp://admin:gehe/im@127.0.0.1:1/x", "--no-reconnect", "--json", "-")
-    assert done.returncode == 1
+def test_debugging_messages_and_tracebacks_hold_no_password():
+    done = streampose("--debug", "run", "gopher://admin:gehe/im@h/x")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, True)
     assert "error: " in done.stderr
     assert "gehe" not in done.stderr
-    done = streampose("--debug", "run", "gopher://admin:geheim@h/x")
-    assert (done.returncode, "Traceback" in done.stderr) == (1, True)
-    assert "geheim" not in done.stderr

@@ -215,12 +215,12 @@ async def test_openmetrics_and_compression_where_they_are_asked_for():
 async def test_a_stuck_engine_is_not_healthy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("streampose.observe.health._STUCK_S", 0.2)
     streams = [Stream(name="a", source=ScriptedSource(range(5)))]
-    async with observatory() as door, Pipeline(streams, FakeEstimator(base_s=1.0)) as pipeline:
+    async with observatory() as door, Pipeline(streams, FakeEstimator(base_s=0.5)) as pipeline:
         client = Client(door)
         door.watch(pipeline)
         assert (await client.get("/healthz")).json() == {"ok": True, "reason": "alive", "held_up_s": 0.0}
         running = asyncio.create_task(pipeline.run())
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.35)
         answer = await client.get("/healthz")
         assert answer.status_code == 503
         assert answer.json()["reason"] == "the batcher is stuck"

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 from servers.rtsp import RtspServer, has_gstreamer
 
+from streampose.cli.main import main
 from streampose.observe.notify import ServiceManager
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -60,12 +61,16 @@ def listen(manager: socket.socket, words: list[str]) -> None:
         words += said.splitlines()
 
 
-def read_some(terminal: int, wait_s: float) -> bytes:
-    """What a program has written to its terminal; nothing once it is gone."""
-    try:
-        return os.read(terminal, 65536) if select.select([terminal], [], [], wait_s)[0] else b""
-    except OSError:  # Linux's way to say that the other side is closed
-        return b""
+def read_until(terminal: int, done: Callable[[bytes], bool], timeout_s: float = 15) -> bytes:
+    """What a program writes to its terminal until this holds."""
+    seen, until = b"", time.monotonic() + timeout_s
+    while not done(seen):
+        assert time.monotonic() < until, seen
+        try:
+            seen += os.read(terminal, 65536) if select.select([terminal], [], [], 0.1)[0] else b""
+        except OSError:  # Linux's way to say that the other side is closed
+            time.sleep(0.01)
+    return seen
 
 
 def decoded(path: Path) -> int:
@@ -140,44 +145,55 @@ def test_sigterm_drains_a_camera_and_a_file_while_systemd_and_top_look_on(
     assert re.search(r"engine: \d × \d+% busy, \d", top.stdout)
 
 
-def test_top_is_live_in_a_terminal_and_ends_by_ctrl_c(tmp_path: Path):
+def test_top_is_live_in_a_terminal_waits_for_the_next_start_and_ends_by_ctrl_c():
     port = free_port()
     source = ["run", "yard=synthetic:?size=160x120&fps=10", "--live", "--quiet", "--metrics", str(port)]
-    with subprocess.Popen([*COMMAND, *source]) as running:
+    mine, theirs = pty.openpty()
+    env = os.environ | {"COLUMNS": "140", "LINES": "30", "TERM": "xterm"}
+    command = [*COMMAND, "top", f"http://127.0.0.1:{port}", "--interval", "200ms"]
+    with subprocess.Popen([*COMMAND, *source], stderr=subprocess.DEVNULL) as running:
         try:
             wait_for(f"http://127.0.0.1:{port}/readyz", running)
-            mine, theirs = pty.openpty()
-            env = os.environ | {"COLUMNS": "140", "LINES": "30", "TERM": "xterm"}
-            command = [*COMMAND, "top", f"http://127.0.0.1:{port}", "--interval", "200ms"]
             with subprocess.Popen(
                 command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=env, start_new_session=True
             ) as top:
                 os.close(theirs)
-                seen = b""
-                until = time.monotonic() + 15
-                while seen.count(b"yard") < 5 and time.monotonic() < until:
-                    seen += read_some(mine, 0.5)
+                seen = read_until(mine, lambda seen: seen.count(b"yard") >= 5)
+                running.send_signal(signal.SIGTERM)
+                assert running.wait(10) == 0
+                seen += read_until(mine, lambda seen: b"nothing answers" in seen)
                 top.send_signal(signal.SIGINT)
-                reading = time.monotonic() + 5
-                while top.poll() is None and time.monotonic() < reading:
-                    seen += read_some(mine, 0.1)
+                seen += read_until(mine, lambda _: top.poll() is not None)
                 assert top.stderr is not None
                 assert (top.wait(5), top.stderr.read()) == (0, b"")
-            os.close(mine)
         finally:
-            running.send_signal(signal.SIGTERM)
-            assert running.wait(10) == 0
-    assert seen.count(b"yard") >= 5
+            running.kill()
+            os.close(mine)
     assert "█".encode() in seen
     assert seen.endswith(b"\x1b[?25h\x1b[?1049l"), "the cursor is back, and the screen as it was"
 
 
-def test_what_top_says_where_nothing_is():
+def test_what_top_says_where_nothing_is(command):
     port = free_port()
-    done = streampose("top", f"http://u:geheim@127.0.0.1:{port}")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert f"nothing answers at http://***@127.0.0.1:{port}" in done.stderr
-    assert "--metrics" in done.stderr
+    code, _, err = command("top", f"http://u:geheim@127.0.0.1:{port}")
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"nothing answers at http://***@127.0.0.1:{port}" in err
+    assert "--metrics" in err
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """Run the command in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["streampose", *arguments])
+        monkeypatch.setenv("COLUMNS", "300")
+        with pytest.raises(SystemExit) as caught:
+            main()
+        output = capfd.readouterr()
+        return int(caught.value.code or 0), output.out, output.err
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -191,15 +207,9 @@ def test_what_top_says_where_nothing_is():
         (["--ready", "none"], "a number of streams, or all"),
     ],
 )
-def test_options_that_make_no_sense(options: list[str], words: str, monkeypatch, capfd):
-    from streampose.cli.main import main
-
-    monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.setattr(sys, "argv", ["streampose", "run", "synthetic:", *options])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    err = capfd.readouterr().err
-    assert (caught.value.code, err.count("\n")) == (1, 1)
+def test_options_that_make_no_sense(options: list[str], words: str, command):
+    code, _, err = command("run", "synthetic:", *options)
+    assert (code, err.count("\n")) == (1, 1)
     assert words in err
     assert "geheim" not in err
 
@@ -231,7 +241,7 @@ def test_the_unit_needs_no_root_and_is_what_the_docs_say(tmp_path: Path):
     assert rated.returncode == 0, rated.stdout[-200:]  # 2.0 of 10 at most, where 10 is exposed
 
 
-def test_the_container_is_not_root_and_its_options_are_there():
+def test_the_container_is_not_root_and_its_options_are_there(command):
     lines = [line for line in (EXAMPLES / "Containerfile").read_text().splitlines() if not line.startswith("#")]
     by_word = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line}
     assert by_word["USER"].isdecimal()
@@ -239,7 +249,7 @@ def test_the_container_is_not_root_and_its_options_are_there():
     _, probe = by_word["HEALTHCHECK"].split("CMD ")
     assert "/healthz" in json.loads(probe)[-1]
     entry = json.loads(by_word["ENTRYPOINT"])
-    listed = subprocess.run([*COMMAND, "run", "--help"], capture_output=True, text=True, check=True).stdout
+    _, listed, _ = command("run", "--help")
     for option in (argument for argument in entry[entry.index("run") :] if argument.startswith("--")):
         assert option in listed
     copied = [

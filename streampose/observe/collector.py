@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from streampose.errors import redact
 from streampose.metrics import BOUNDS_S, Cause, EngineSnapshot, Place, StreamSnapshot
 from streampose.observe.state import StreamState, fault_of, state_of
 from streampose.pipeline import Pipeline
@@ -54,7 +55,8 @@ class PipelineCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics, now."""
         snapshot, reports = self._pipeline.snapshot(), self._pipeline.reports
-        rows = [(name, figures, reports[name]) for name, figures in snapshot.streams.items()]
+        # A program may have called a stream by its URL.
+        rows = [(redact(name), figures, reports[name]) for name, figures in snapshot.streams.items()]
         info = GaugeMetricFamily("streampose_build_info", "The version that runs; always 1.", labels=["version"])
         info.add_metric([self._version], 1)
         yield info

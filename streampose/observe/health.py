@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from streampose.errors import redact
 from streampose.observe.state import StreamState, fault_of, state_of
 from streampose.pipeline import Pipeline
 
@@ -51,7 +52,7 @@ def ready(pipeline: Pipeline | None, need: Need = 1) -> Verdict:
         age_s, state = figures[name].age_s, state_of(report)
         delivers = state is StreamState.RUNNING and age_s is not None and age_s < _SILENT_S
         delivering += delivers
-        streams[name] = {
+        streams[redact(name)] = {
             "delivering": delivers,
             "state": state.value,
             "cause": fault_of(report),

@@ -203,12 +203,15 @@ def check_histogram(family) -> None:
 
 
 async def test_openmetrics_and_compression_where_they_are_asked_for():
-    streams = [Stream(name="a", source=ScriptedSource(range(5)))]
+    streams = [Stream(name="rtsp://u:geheim@door/", source=ScriptedSource(range(5)))]
     async with observatory() as door, Pipeline(streams, FakeEstimator()) as pipeline:
         door.watch(pipeline)
+        assert "geheim" not in (await Client(door).get("/readyz")).text
         response = await Client(door).get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert response.headers["Content-Type"].startswith("application/openmetrics-text")
     assert response.text.endswith("# EOF\n")
+    assert "rtsp://***@door/" in response.text
+    assert "geheim" not in response.text
     assert "Content-Encoding" in response.headers
 
 

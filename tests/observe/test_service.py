@@ -258,7 +258,7 @@ def test_the_container_is_not_root_and_its_options_are_there(command):
     assert all((EXAMPLES.parent / path).exists() for path in copied)
 
 
-def test_every_metric_of_the_dashboard_is_there(monkeypatch: pytest.MonkeyPatch):
+def test_every_metric_of_the_dashboard_is_there():
     board = json.loads((EXAMPLES / "grafana-dashboard.json").read_text())
     expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     expressions += [v["query"]["query"] for v in board["templating"]["list"] if isinstance(v["query"], dict)]
@@ -279,12 +279,19 @@ def test_every_metric_of_the_dashboard_is_there(monkeypatch: pytest.MonkeyPatch)
     assert len(wanted) > 15
     assert wanted <= names, wanted - names
     assert {panel["type"] for panel in board["panels"]} <= {"stat", "timeseries", "heatmap"}
+    if shutil.which("promtool"):  # Prometheus' own judgement, where it is installed
+        linted = subprocess.run(
+            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (linted.returncode, linted.stdout + linted.stderr) == (0, "")
 
 
 def test_prometheus_scrapes_where_top_looks():
     text = (EXAMPLES / "prometheus.yml").read_text()
     assert '- targets: ["127.0.0.1:9464"]' in text
     assert "job_name: streampose" in text
+    if shutil.which("promtool"):
+        subprocess.run(["promtool", "check", "config", EXAMPLES / "prometheus.yml"], check=True)
 
 
 async def test_a_service_manager_that_does_not_listen_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -75,6 +75,7 @@ __all__ = [
     "StreamposeError",
     "WorkerClosed",
     "WorkerStuck",
+    "cause_of",
     "redact",
 ]
 
@@ -232,7 +233,10 @@ class WorkerStuck(WorkerClosed, TimeoutError):
     """A call on a worker did not return within its time."""
 
 
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s]*@")
+# What is before the last "@" of the host's part; and, as a password may hold a slash that nobody has escaped,
+# everything before the last "@" at all where a ":" comes first. That takes http://host:80/@me for one, too: better so
+# than the other way.
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/\s]*:\S*@|[^/\s]*@)")
 _SECRET_QUERY = re.compile(
     r"(?P<key>[?&](?:password|passwd|pwd|pass|token|access_token|auth|key|apikey|api_key|secret|sig|signature|user|username)=)[^&\s#]*",
     re.IGNORECASE,
@@ -249,3 +253,10 @@ def redact(text: str) -> str:
         The same text with ``***`` in their place: ``rtsp://***@host/path?token=***``.
     """
     return _SECRET_QUERY.sub(r"\g<key>***", _USERINFO.sub(r"\g<scheme>***@", text))
+
+
+def cause_of(error: Exception) -> str:
+    """What happened, in a word or two, for counts and log lines: a source's own, else the class's (``sink failed``)."""
+    if isinstance(error, SourceError):
+        return error.cause
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()

@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 from streampose.batching import Batcher, Lane
 from streampose.channel import Channel, Overflow
 from streampose.clock import Clock
-from streampose.errors import ChannelClosed, SinkFailed, SourceError, StreamposeError, WorkerStuck, redact
+from streampose.errors import ChannelClosed, SinkFailed, SourceError, StreamposeError, WorkerStuck, cause_of, redact
 from streampose.finisher import Finisher
 from streampose.metrics import Cause, Place
 from streampose.render import Hud
@@ -27,7 +27,7 @@ from streampose.result import Result, Timing
 from streampose.sinks.sink import Sink, StopRequested
 from streampose.sources.reconnect import Reconnecting
 from streampose.sources.source import Source
-from streampose.streams import Outcome, Stream, StreamReport
+from streampose.streams import Outcome, Stream, StreamReport, Trace
 from streampose.worker import Worker
 
 __all__ = ["Flow"]
@@ -51,16 +51,27 @@ class Flow:
         lane: its way through the batcher.
         clock: of the pipeline.
         engine_name: for displays.
+        trace: is told of each frame's way.
+        alone: whether no stream is running any more.
         stop_all: called when somebody who watches asks the whole run to stop.
     """
 
     def __init__(
-        self, stream: Stream, lane: Lane, clock: Clock, *, engine_name: str | None, stop_all: Callable[[], None]
+        self,
+        stream: Stream,
+        lane: Lane,
+        clock: Clock,
+        *,
+        engine_name: str | None,
+        trace: Trace | None,
+        alone: Callable[[], bool],
+        stop_all: Callable[[], None],
     ) -> None:
         self.stream = stream
         self.lane = lane
         self.report = StreamReport()
-        self._clock, self._engine_name, self._stop_all = clock, engine_name, stop_all
+        self._clock, self._engine_name, self._trace = clock, engine_name, trace
+        self._alone, self._stop_all = alone, stop_all
         self._sinks: list[tuple[Worker[Sink], Channel[Result]]] = []
         # What waits for the source, first for its opening: `stop` cancels it.
         self._ingest_task: asyncio.Task[Any] | None = None
@@ -84,10 +95,16 @@ class Flow:
         except StreamposeError as error:
             # What broke first is the cause; an output that then cannot be finished is its consequence.
             report.outcome, report.error = Outcome.FAILED, lane.failure or error
-            log.info("%s failed: %s", self.stream.name, redact(str(report.error)))
+            self._tell(report.error)
         finally:
             report.outcome = report.outcome or Outcome.CANCELLED
             lane.metrics.drop(Place.BATCH, Cause.FAILED, lane.metrics.in_flight)
+
+    def _tell(self, error: Exception) -> None:
+        """Say that it failed: at once where others go on, else whoever runs the pipeline is about to learn it."""
+        tags = {"stream": self.stream.name, "event": "failed", "cause": cause_of(error)}
+        level = logging.INFO if self._alone() else logging.WARNING
+        log.log(level, "%s failed: %s", self.stream.name, redact(str(error)), extra=tags)
 
     async def _open(self, closing: AsyncExitStack) -> Worker[Source] | None:
         """Open the source, then the sinks; the stack closes them the other way round. `None` = stopped meanwhile."""
@@ -130,8 +147,10 @@ class Flow:
         read = _typed(SourceError, source.thing.read)
         try:
             while (frame := await source.call(read)) is not None:
+                if self._trace is not None:
+                    self._trace.captured(frame, self._clock.now())
                 await lane.ingress.put(frame)
-                lane.metrics.captured += 1
+                lane.metrics.capture(frame.captured_at)
         except ChannelClosed:
             pass  # the lane was abandoned, and knows why
         except StreamposeError as error:
@@ -162,6 +181,8 @@ class Flow:
                     batch_size=inferred.batch_size,
                 )
                 result = Result(frame=frame, poses=poses, timing=timing, picture=picture)
+                if self._trace is not None:
+                    self._trace.delivered(result)
                 for _, channel in self._sinks:
                     await channel.put(result)
                 lane.metrics.deliver(timing, len(poses))
@@ -181,8 +202,11 @@ class Flow:
             if broken:
                 self.lane.metrics.drop(Place.SINK, Cause.FAILED)
                 continue
+            began_at = self._clock.now()
             try:
                 await worker.call(write, result)
+                if self._trace is not None:
+                    self._trace.written(result, type(worker.thing).__name__, began_at, self._clock.now())
             except StopRequested:
                 self._stop_all()
             except StreamposeError as error:

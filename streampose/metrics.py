@@ -9,13 +9,14 @@ import bisect
 import itertools
 import math
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from streampose.result import Timing
 
 __all__ = [
+    "BOUNDS_S",
     "Cause",
     "EngineMetrics",
     "EngineSnapshot",
@@ -26,9 +27,13 @@ __all__ = [
     "StreamSnapshot",
 ]
 
-# 0.1 ms to 100 s in steps of 5 %: a quantile read from it is within 2.5 % of the truth, in 2.3 kB.
+BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10)
+"""Durations that `Histogram.at_most` counts exactly: dense where budgets of live streams are."""
+
+# 0.1 ms to 100 s in steps of 5 %: a quantile read from it is within 2.5 % of the truth, in 2.5 kB.
 _STEP = 1.05
-_BOUNDS = tuple(1e-4 * _STEP**i for i in range(math.ceil(math.log(1e6, _STEP)) + 1))
+_BOUNDS = tuple(sorted({*BOUNDS_S, *(1e-4 * _STEP**i for i in range(math.ceil(math.log(1e6, _STEP)) + 1))}))
+_PUBLIC = tuple(_BOUNDS.index(bound) for bound in BOUNDS_S)
 
 # "Recent" for displays: the last two seconds or so of a 30 fps stream.
 _RECENT = 64
@@ -72,6 +77,11 @@ class Histogram:
         self.count += 1
         self.total_s += seconds
 
+    def at_most(self) -> tuple[int, ...]:
+        """How many were no longer than each of `BOUNDS_S`."""
+        running = tuple(itertools.accumulate(self._counts))
+        return tuple(running[i] for i in _PUBLIC)
+
     def merge(self, other: Histogram) -> None:
         """Count what the other one has counted, too."""
         self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
@@ -98,14 +108,23 @@ class StreamSnapshot:
     delivered: int
     in_flight: int
     dropped: Mapping[tuple[Place, Cause], int]
+    queued: int
+    """Frames that wait for a batch (of those in flight)."""
+    fps_in: float | None
+    """Frames captured per second over the last few dozen; `None` = not known yet."""
     fps: float | None
-    """Deliveries per second over the last few dozen frames; `None` = not known yet."""
+    """The same of deliveries."""
+    age_s: float | None
+    """How long ago the picture was captured that was delivered last; `None` = none was."""
     recent_p50_s: float | None
     """Latency, capture to delivery, over the last few dozen frames."""
     recent_p95_s: float | None
     latency_p50_s: float | None
     """The same over the whole run."""
     latency_p99_s: float | None
+    latency_at_most: tuple[int, ...]
+    """How many deliveries took no longer than each of `BOUNDS_S`."""
+    latency_total_s: float
     people: int
     """In the last frame."""
     batch_size: int
@@ -130,6 +149,13 @@ class EngineSnapshot:
     """Seconds spent in batches, summed over workers."""
     batch_p50_s: float | None
     batch_p99_s: float | None
+    batch_at_most: tuple[int, ...]
+    """How many batches took no longer than each of `BOUNDS_S`."""
+    engines: int = 1
+    memory_refusals: int = 0
+    """How often the device had no memory for a batch, which was then halved."""
+    held_up_s: float = 0.0
+    """For how long the oldest batch has been running, or a frame has waited beside an idle engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +179,13 @@ class StreamMetrics:
     latency: Histogram = field(default_factory=Histogram)
     people: int = 0
     batch_size: int = 0
+    _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     _recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def capture(self, captured_at: float) -> None:
+        """Count one captured frame."""
+        self.captured += 1
+        self._arrivals.append(captured_at)
 
     def drop(self, place: Place, cause: Cause, frames: int = 1) -> None:
         """Count dropped frames."""
@@ -181,29 +213,38 @@ class StreamMetrics:
         gone = sum(n for (place, _), n in self.dropped.items() if place is not Place.SINK)
         return self.captured - self.delivered - gone
 
-    def snapshot(self, now: float) -> StreamSnapshot:
-        """The figures at this monotonic time."""
+    def snapshot(self, now: float, queued: int = 0) -> StreamSnapshot:
+        """The figures at this monotonic time, while so many frames wait for a batch."""
         latencies = sorted(latency for _, latency in self._recent)
-        fps = None
-        if len(self._recent) > 1:
-            (first, _), (last, _) = self._recent[0], self._recent[-1]
-            # From the second mean interval after the last frame on, a stalled stream shows: its rate falls.
-            pause = now - last if now - last > 2 * (last - first) / (len(self._recent) - 1) else 0.0
-            if (span := last - first + pause) > 0:
-                fps = (len(self._recent) - 1) / span
+        last = self._recent[-1] if self._recent else None
         return StreamSnapshot(
             captured=self.captured,
             delivered=self.delivered,
             in_flight=self.in_flight,
+            queued=queued,
             dropped=dict(self.dropped),
-            fps=fps,
+            fps_in=_rate(self._arrivals, now),
+            fps=_rate([at for at, _ in self._recent], now),
+            age_s=None if last is None else now - last[0] + last[1],
             recent_p50_s=latencies[len(latencies) // 2] if latencies else None,
             recent_p95_s=latencies[int(0.95 * (len(latencies) - 1))] if latencies else None,
             latency_p50_s=self.latency.quantile(0.5),
             latency_p99_s=self.latency.quantile(0.99),
+            latency_at_most=self.latency.at_most(),
+            latency_total_s=self.latency.total_s,
             people=self.people,
             batch_size=self.batch_size,
         )
+
+
+def _rate(times: Sequence[float], now: float) -> float | None:
+    """Events per second. From the second mean interval after the last one on, a stall shows: the rate falls."""
+    if len(times) < 2:
+        return None
+    first, last = times[0], times[-1]
+    pause = now - last if now - last > 2 * (last - first) / (len(times) - 1) else 0.0
+    span = last - first + pause
+    return (len(times) - 1) / span if span > 0 else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -232,4 +273,5 @@ class EngineMetrics:
             busy_s=self.seconds.total_s,
             batch_p50_s=self.seconds.quantile(0.5),
             batch_p99_s=self.seconds.quantile(0.99),
+            batch_at_most=self.seconds.at_most(),
         )

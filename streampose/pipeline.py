@@ -13,6 +13,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -25,7 +26,7 @@ from streampose.frame import Image
 from streampose.inference.estimator import Estimator
 from streampose.metrics import EngineMetrics, Snapshot, StreamMetrics
 from streampose.pose import Poses
-from streampose.streams import Stream, StreamReport
+from streampose.streams import Stream, StreamReport, Trace
 from streampose.worker import Worker
 
 __all__ = ["Pipeline"]
@@ -42,6 +43,7 @@ class Pipeline:
         clock: for tests.
         engine_name: what computes, for displays (say, ``"CUDA"``).
         keep_running: run until `stop`, also without any stream; others may be added at any time.
+        trace: is told of each frame's way.
 
     All methods belong to the event loop: from other threads, use ``loop.call_soon_threadsafe``.
 
@@ -58,6 +60,7 @@ class Pipeline:
         clock: Clock | None = None,
         engine_name: str | None = None,
         keep_running: bool = False,
+        trace: Trace | None = None,
     ) -> None:
         names = [stream.name for stream in streams]
         if not streams and not keep_running:
@@ -71,6 +74,7 @@ class Pipeline:
         self._policy: BatchPolicy = policy or (LatencyBatch() if keep_running or any(live) else FixedBatch())
         self._clock = clock or SystemClock()
         self._engine_name = engine_name
+        self._trace = trace
         self._engine_metrics = EngineMetrics()
         self._started_at = self._clock.now()
         self._removed = StreamMetrics()
@@ -100,7 +104,19 @@ class Pipeline:
 
     def _flow(self, stream: Stream, streams: int) -> Flow:
         lane = self._lane(stream, streams)
-        return Flow(stream, lane, self._clock, engine_name=self._engine_name, stop_all=self.stop)
+        return Flow(
+            stream,
+            lane,
+            self._clock,
+            engine_name=self._engine_name,
+            trace=self._trace,
+            stop_all=self.stop,
+            alone=self._alone,
+        )
+
+    def _alone(self) -> bool:
+        """Whether no stream is running any more."""
+        return all(report.outcome is not None for report in self.reports.values())
 
     async def __aenter__(self) -> Self:
         engines: list[Callable[[Sequence[Image]], Awaitable[list[Poses]]]] = []
@@ -126,8 +142,14 @@ class Pipeline:
         now = self._clock.now()
         return Snapshot(
             elapsed_s=now - self._started_at,
-            streams={name: flow.lane.metrics.snapshot(now) for name, flow in self._flows.items()},
-            engine=self._engine_metrics.snapshot(),
+            streams={n: flow.lane.metrics.snapshot(now, len(flow.lane.ingress)) for n, flow in self._flows.items()},
+            engine=replace(
+                self._engine_metrics.snapshot(),
+                engines=len(self._engines),
+                # Estimators may say so; those of users need not.
+                memory_refusals=sum(getattr(estimator, "memory_refusals", 0) for estimator in self._engines),
+                held_up_s=0.0 if self._batcher is None else self._batcher.held_up_s(now),
+            ),
             removed=self._removed.snapshot(now),
         )
 

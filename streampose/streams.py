@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
-from streampose.frame import StreamInfo
+from streampose.frame import Frame, StreamInfo
 from streampose.render import Renderer
+from streampose.result import Result
 from streampose.sinks.sink import Sink
 from streampose.sources.reconnect import Link
 from streampose.sources.source import Source
 from streampose.tracking import OneEuro, Tracker
 
-__all__ = ["Outcome", "Stream", "StreamReport"]
+__all__ = ["Outcome", "Stream", "StreamReport", "Trace"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,3 +63,16 @@ class StreamReport:
     outcome: Outcome | None = None
     """Once it has ended."""
     error: Exception | None = None
+
+
+class Trace(Protocol):
+    """Is told of each frame's way, on the event loop; times are monotonic."""
+
+    def captured(self, frame: Frame, read_at: float) -> None:
+        """A source gave it at this time."""
+
+    def delivered(self, result: Result) -> None:
+        """It is finished, and goes to the sinks."""
+
+    def written(self, result: Result, sink: str, began_at: float, ended_at: float) -> None:
+        """A sink has taken it."""

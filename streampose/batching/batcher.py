@@ -150,6 +150,14 @@ class Batcher:
         self._wake = asyncio.Event()
         self._closed = False
         self._failure: Exception | None = None
+        self._running_since: list[float] = []
+
+    def held_up_s(self, now: float) -> float:
+        """For how long the oldest batch has been running, or a frame has waited that an idle engine could take."""
+        since = list(self._running_since)
+        if self._idle:
+            since += [next(iter(lane.ingress)).captured_at for lane in self._lanes if lane.ingress and lane.credits > 0]
+        return max(0.0, now - min(since, default=now))
 
     def add(self, lane: Lane) -> None:
         """Let a stream join; may be called at any time."""
@@ -282,6 +290,7 @@ class Batcher:
         self, engine: Infer, batch: list[tuple[Lane, Frame]], futures: list[asyncio.Future[Inferred]]
     ) -> None:
         taken_at = self._clock.now()
+        self._running_since.append(taken_at)
         try:
             poses = await engine([frame.image for _, frame in batch])
             if len(poses) != len(batch):
@@ -294,6 +303,8 @@ class Batcher:
             foreign.__cause__ = error
             self._fail(foreign, futures)
             return
+        finally:
+            self._running_since.remove(taken_at)
         inferred_at = self._clock.now()
         for (lane, _), future, found in zip(batch, futures, poses, strict=True):
             lane.people += 0.1 * (len(found) - lane.people)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 
@@ -14,10 +14,14 @@ from streampose.cli.demo import demo
 from streampose.cli.doctor import doctor
 from streampose.cli.models import models
 from streampose.cli.run import run
-from streampose.cli.say import fail
+from streampose.cli.say import fail, speak
+from streampose.cli.top import top
 from streampose.errors import StreamposeError, redact
+from streampose.observe.logs import LogFormat, LogLevel, set_up
 
 __all__ = ["app", "main"]
+
+log = logging.getLogger("streampose")
 
 app = typer.Typer(
     name="streampose",
@@ -31,16 +35,8 @@ app.command()(run)
 app.command()(demo)
 app.command()(doctor)
 app.command()(bench)
+app.command()(top)
 app.add_typer(models, name="models")
-
-
-class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what standard error is at that moment: a live display puts itself in its place, to be written above."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        self.stream = sys.stderr
-        super().emit(record)
 
 
 def _version(wanted: bool) -> None:
@@ -52,13 +48,16 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _globals(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debugging messages.")] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="What is said on standard error: text, or one JSON object a line.")
+    ] = LogFormat.TEXT,
+    log_level: Annotated[LogLevel, typer.Option(help="The least that is logged.")] = LogLevel.WARNING,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    level = logging.DEBUG if debug else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(message)s", handlers=[_StandardError()])
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    set_up(log_format, logging.DEBUG if debug else log_level.number)
+    speak(log_format)
 
 
 def main() -> None:
@@ -67,10 +66,13 @@ def main() -> None:
         app()
     except StreamposeError as error:
         if "--debug" in sys.argv:
-            raise
+            log.debug("the error's way", exc_info=error)  # a bare traceback would show passwords of URLs
         fail(redact(str(error)))
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:  # a bug of ours
+        log.critical("%s: %s", type(error).__name__, error, exc_info=error, extra={"event": "crash"})
         sys.exit(1)

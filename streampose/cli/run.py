@@ -27,11 +27,13 @@ from streampose.cli.engine import (
 )
 from streampose.cli.outputs import Outputs
 from streampose.cli.references import resolve
+from streampose.cli.service import parse_address, parse_need, parse_secret
 from streampose.cli.session import Session, run_session
 from streampose.cli.values import named_sources, parse_seconds, parse_size
 from streampose.errors import ConfigError
 from streampose.inference.boxes import Limits
 from streampose.inference.loading import ModelChoice
+from streampose.observe.watch import WatchOptions
 from streampose.render import Renderer, Style
 from streampose.skeletons import SKELETONS
 from streampose.sources import open_source
@@ -40,7 +42,7 @@ from streampose.tracking import OneEuro, Tracker
 
 __all__ = ["run"]
 
-_INPUT, _MODEL, _OUTPUT, _FLOW = "Input", "Model", "Output", "Flow"
+_INPUT, _MODEL, _OUTPUT, _FLOW, _SERVICE = "Input", "Model", "Output", "Flow", "Service"
 
 
 def run(
@@ -123,6 +125,34 @@ def run(
             rich_help_panel=_FLOW,
         ),
     ] = "none",
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Answer there for /metrics (Prometheus), /healthz and /readyz; see `streampose top`.",
+            rich_help_panel=_SERVICE,
+        ),
+    ] = None,
+    metrics_token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="env:NAME|file:PATH",
+            help="Where the token is that clients must send; needed where other machines can ask.",
+            rich_help_panel=_SERVICE,
+        ),
+    ] = None,
+    ready: Annotated[
+        str, typer.Option(help="How many streams must deliver for /readyz: a number, or all.", rich_help_panel=_SERVICE)
+    ] = "1",
+    trace: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of frames whose way is sent as OpenTelemetry spans (OTEL_EXPORTER_OTLP_ENDPOINT says where).",
+            rich_help_panel=_SERVICE,
+        ),
+    ] = 0.0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Find the people and their key points in every stream.
@@ -148,6 +178,11 @@ def run(
         skeleton=None if skeleton is None else SKELETONS[skeleton],
         detector_size_px=None if detector_size is None else parse_size(detector_size),
         limits=Limits(min_score=min_score, max_people=max_people),
+    )
+    watch = WatchOptions(
+        metrics=None if metrics is None else parse_address(metrics, parse_secret(metrics_token)),
+        need=parse_need(ready),
+        trace=trace,
     )
     named = named_sources(sources)
     outputs = Outputs(out=out, json=json, coco=coco, show=show)
@@ -180,5 +215,6 @@ def run(
         batch=batch,
         stop_after_s=seconds,
         quiet=quiet,
+        watch=watch,
     )
     raise typer.Exit(asyncio.run(run_session(session)))

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["console", "fail", "say"]
+from streampose.observe.logs import LogFormat
+
+__all__ = ["console", "fail", "has_watcher", "say", "speak"]
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
+log = logging.getLogger("streampose")
+
+_form = LogFormat.TEXT
+
+
+def speak(form: LogFormat) -> None:
+    """From now on say everything like this: where a machine reads, words become log records."""
+    global _form  # noqa: PLW0603 - there is one standard error
+    _form = form
+
+
+def has_watcher() -> bool:
+    """Whether a person looks on, who wants to see progress."""
+    return console.is_terminal and _form is LogFormat.TEXT
 
 
 def say(text: str) -> None:
     """Print a line; rich markup is understood."""
-    console.print(text)
+    if _form is LogFormat.JSON:
+        for line in Text.from_markup(text).plain.splitlines():
+            log.info("%s", line)
+    else:
+        console.print(text)
 
 
 def fail(message: str) -> None:
     """Print a one-line error; nothing in it is markup."""
-    console.print(Text.assemble(("error: ", "red"), message))
+    if _form is LogFormat.JSON:
+        log.error("%s", message)
+    else:
+        console.print(Text.assemble(("error: ", "red"), message))

@@ -6,19 +6,22 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import cv2
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+import streampose
 from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
-from streampose.cli.say import console, fail, say
+from streampose.cli.say import console, fail, has_watcher, say
 from streampose.errors import redact
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, describe_all, load_estimators
 from streampose.metrics import Snapshot
+from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
 from streampose.streams import Outcome, Stream, StreamReport
 
@@ -40,6 +43,8 @@ class Session:
     batch: int | None = None
     stop_after_s: float | None = None
     quiet: bool = False
+    watch: WatchOptions = field(default_factory=WatchOptions)
+    """What looks at it from outside."""
 
     @property
     def live(self) -> bool:
@@ -59,18 +64,28 @@ async def run_session(session: Session) -> int:
     Raises:
         StreamposeError: the models cannot be loaded or run.
     """
+    async with Watch(session.watch, version=streampose.__version__) as watch:
+        if watch.port is not None and not session.quiet:
+            say(f"[dim]metrics at port {watch.port}[/dim]")
+        return await _run(session, watch)
+
+
+async def _run(session: Session, watch: Watch) -> int:
     # OpenCV's own threads only get into the way of the engines': every stage here has its thread already.
     cv2.setNumThreads(1)
     policy = session.policy()
-    estimators = load_estimators(
-        session.choice, session.options, throughput=not session.live, demand_fps=_USUAL_FPS * len(session.streams)
-    )
+    # On a thread: whoever asks meanwhile is answered.
+    load = partial(load_estimators, throughput=not session.live, demand_fps=_USUAL_FPS * len(session.streams))
+    estimators = await asyncio.to_thread(load, session.choice, session.options)
     if not session.quiet:
         say(f"[dim]{describe_all(estimators)}[/dim]")
     engine_name = "GPU" if estimators[0].on_gpu else "CPU"
-    async with Pipeline(session.streams, estimators, policy=policy, engine_name=engine_name) as pipeline:
+    async with Pipeline(
+        session.streams, estimators, policy=policy, engine_name=engine_name, trace=watch.trace
+    ) as pipeline:
         running = asyncio.create_task(pipeline.run())
-        with interrupts(pipeline.stop, running.cancel):
+        watch.begin(pipeline)
+        with interrupts(watch.stopping(pipeline.stop), running.cancel):
             if session.stop_after_s is not None:
                 asyncio.get_running_loop().call_later(session.stop_after_s, pipeline.stop)
             try:
@@ -120,7 +135,7 @@ def interrupts(stop: Callable[[], object], cancel: Callable[[], object]) -> Iter
 
 async def _watched(pipeline: Pipeline, running: asyncio.Task[Mapping[str, StreamReport]], session: Session) -> None:
     """Wait for the run, showing how it goes: a bar each for recordings, a line each for live streams."""
-    if session.quiet or not console.is_terminal:
+    if session.quiet or not has_watcher():
         await running
         return
     display = _LiveLines() if session.live else _Bars(session)

@@ -104,6 +104,11 @@ class Engine:
         """The largest batch of one run: as asked for, or as far as the device's memory goes."""
         return self._limit.now
 
+    @property
+    def memory_refusals(self) -> int:
+        """How often the device had no memory for a batch."""
+        return self._limit.refusals
+
     def upload(self, array: NDArray[Any]) -> Any:
         """What `run`'s `shared` may be given several times over: the array, on the device."""
         return self._runner.upload(array)

@@ -122,6 +122,11 @@ class OneStage:
         """CPU threads of each of its sessions."""
         return self._model.engine.threads
 
+    @property
+    def memory_refusals(self) -> int:
+        """How often the device had no memory for a batch."""
+        return self._model.engine.memory_refusals
+
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size, so that no real frame pays for a first time."""
         self._model.warm_up(sizes)

@@ -53,6 +53,8 @@ class BatchLimit:
 
     def __init__(self, most: int) -> None:
         self.most = self.now = most
+        self.refusals = 0
+        """How often memory ran out."""
         self._good, self._patience = 0, 0
 
     @property
@@ -63,6 +65,7 @@ class BatchLimit:
     def failed(self, size: int) -> None:
         """A batch of this size found no room."""
         self.now = max(1, min(self.now, size) // 2)
+        self.refusals += 1
         self._good = 0
         self._patience = min(self._LONGEST, self._patience * 2 or self._PATIENCE)
 

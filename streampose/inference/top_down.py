@@ -153,6 +153,11 @@ class TopDown:
         """CPU threads of each of its sessions."""
         return self._detector.engine.threads
 
+    @property
+    def memory_refusals(self) -> int:
+        """How often the device had no memory for a batch."""
+        return self._detector.engine.memory_refusals + self._keypoints.engine.memory_refusals
+
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size, so that no real frame pays for a first time."""
         self._detector.warm_up(sizes)
@@ -219,6 +224,11 @@ class WholeFrame:
     def threads(self) -> int:
         """CPU threads of each of its sessions."""
         return self._keypoints.engine.threads
+
+    @property
+    def memory_refusals(self) -> int:
+        """How often the device had no memory for a batch."""
+        return self._keypoints.engine.memory_refusals
 
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size, so that no real frame pays for a first time."""

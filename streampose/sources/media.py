@@ -127,7 +127,7 @@ class MediaSource:
             passed_over = [*passed_over, f"{device}: it does not decode this {codec.name}"]
         note = "; ".join(passed_over) or None
         if note is not None and not decodes:
-            log.warning("%s: decoded in software (%s)", self._name, note)
+            log.warning("%s: decoded in software (%s)", self._name, note, extra={"stream": stream})
         return StreamInfo(
             width_px=width,
             height_px=height,
@@ -165,7 +165,9 @@ class MediaSource:
     def close(self) -> None:
         """Close the container."""
         if self._frames is not None and self.skipped_packets and not self.live:
-            log.warning("%s: %d damaged packets were left out", self._name, self.skipped_packets)
+            log.warning(
+                "%s: %d damaged packets were left out", self._name, self.skipped_packets, extra={"event": "damaged"}
+            )
         self._frames = self._first = None
         if self._container is not None:
             self._container.close()

@@ -180,7 +180,8 @@ class Reconnecting:
             self._check(error, time.monotonic() - began)
             if not tries:
                 what = "not there yet, waiting for it" if first else "lost, trying again"
-                log.warning("%s: %s (%s): %s", self._stream, what, error.cause, redact(str(error)))
+                tags = {"stream": self._stream, "event": "away" if first else "lost", "cause": error.cause}
+                log.warning("%s: %s (%s): %s", self._stream, what, error.cause, redact(str(error)), extra=tags)
             else:
                 log.debug("%s: still away (%s): %s", self._stream, error.cause, redact(str(error)))
             # Its traceback holds this frame, and what was open in others: let go of it before the next one.
@@ -196,8 +197,9 @@ class Reconnecting:
                 error = failed
                 continue
             self._epoch += not first
-            seconds = time.monotonic() - began
-            log.warning("%s: %s after %.1f s (try %d)", self._stream, "there" if first else "back", seconds, tries)
+            seconds, event = time.monotonic() - began, "there" if first else "back"
+            tags = {"stream": self._stream, "event": event}
+            log.warning("%s: %s after %.1f s (try %d)", self._stream, event, seconds, tries, extra=tags)
             return info
 
     def _check(self, error: SourceError, away_s: float) -> None:

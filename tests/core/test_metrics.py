@@ -40,3 +40,18 @@ def test_frames_add_up():
         metrics.deliver(Timing(captured_at=0, taken_at=0, inferred_at=0, delivered_at=i, batch_size=2), people=1)
     snapshot = metrics.snapshot(now=4.0)
     assert (snapshot.in_flight, snapshot.dropped_total, snapshot.fps) == (3, 3, 1.0)
+
+
+def test_rates_in_and_out_and_the_age_of_what_is_seen():
+    metrics = StreamMetrics()
+    assert metrics.snapshot(now=1.0).age_s is None
+    for i in range(11):
+        metrics.capture(captured_at=i / 10)
+    for i in range(0, 11, 2):
+        timing = Timing(captured_at=i / 10, taken_at=0, inferred_at=0, delivered_at=i / 10 + 0.25, batch_size=1)
+        metrics.deliver(timing, people=0)
+    snapshot = metrics.snapshot(now=1.25, queued=2)
+    assert (snapshot.fps_in, snapshot.fps, snapshot.age_s) == pytest.approx((10 / 1.25, 5, 0.25))  # none for 0.25 s
+    assert snapshot.queued == 2
+    assert metrics.snapshot(now=1.1).fps_in == pytest.approx(10)
+    assert metrics.snapshot(now=21).age_s == pytest.approx(20)

@@ -57,6 +57,7 @@ def test_nothing_is_lost_and_order_is_kept(model: Path, n: int, room: int):
     tried = len(engine._runner.sizes)
     engine.run(blob[:room])
     assert len(engine._runner.sizes) - tried == -(-min(n, room) // engine.batch_limit)  # remembered: no second refusal
+    assert engine.memory_refusals == sum(size > room for size in engine._runner.sizes)
 
 
 def test_it_is_said_once_and_one_item_without_room_is_an_error(model: Path, caplog: pytest.LogCaptureFixture):

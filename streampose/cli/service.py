@@ -1,0 +1,60 @@
+"""What people type about a service, to values."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from streampose.errors import ConfigError
+from streampose.observe.health import Need
+from streampose.observe.server import Address
+
+__all__ = ["parse_address", "parse_need", "parse_secret"]
+
+
+def parse_address(text: str, token: str | None) -> Address:
+    """``9464`` (this machine only), ``0.0.0.0:9464``, ``[::]:9464``.
+
+    Raises:
+        ConfigError: something else, or an address for all without a token.
+    """
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{text!r} is no address to listen at: write PORT or HOST:PORT, say 9464")
+    return Address(host=host.strip("[]") or "127.0.0.1", port=int(port), token=token)
+
+
+def parse_secret(reference: str | None) -> str | None:
+    """``env:NAME`` or ``file:PATH``: a secret by where it is, since everybody sees a command line.
+
+    Raises:
+        ConfigError: something else (which is not repeated), or nothing is there.
+    """
+    if reference is None:
+        return None
+    kind, _, where = reference.partition(":")
+    if kind == "env":
+        secret = os.environ.get(where, "")
+    elif kind == "file":
+        try:
+            secret = Path(where).read_text().strip()
+        except OSError as error:
+            raise ConfigError(f"the token in {where} cannot be read: {error.strerror}") from error
+    else:
+        raise ConfigError("a token is given by where it is: env:NAME or file:PATH")
+    if not secret:
+        raise ConfigError(f"there is no token in {reference}")
+    return secret
+
+
+def parse_need(text: str) -> Need:
+    """``all``, or a number of streams.
+
+    Raises:
+        ConfigError: something else.
+    """
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--ready {text}: write a number of streams, or all")
+    return int(text)

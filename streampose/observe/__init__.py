@@ -1,0 +1,1 @@
+"""Watching a running pipeline from outside: Prometheus, health, logs, spans, the service manager."""

@@ -1,0 +1,139 @@
+"""A small HTTP server beside a pipeline, on its event loop: ``/metrics``, ``/healthz``, ``/readyz``.
+
+Each answer is made between two steps of the pipeline, so that counts of one scrape belong together, and a loop that
+hangs does not answer.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import CollectorRegistry
+
+from streampose.errors import ConfigError
+from streampose.observe.collector import PipelineCollector
+from streampose.observe.health import Need, Verdict, live, ready
+from streampose.pipeline import Pipeline
+
+__all__ = ["Address", "Observatory"]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where to listen, and who may ask.
+
+    Raises:
+        ConfigError: others than this machine could ask, and there is no token.
+    """
+
+    host: str = "127.0.0.1"
+    port: int
+    token: str | None = field(default=None, repr=False)
+    """What a client must send as ``Authorization: Bearer …``; without it health has no details, and metrics are 401."""
+
+    def __post_init__(self) -> None:
+        if self.token is None and not _is_loopback(self.host):
+            raise ConfigError(
+                f"{self.host} can be reached from other machines: give a token (--metrics-token env:NAME or file:PATH)"
+            )
+
+
+class Observatory:
+    """The server, for as long as the context is entered.
+
+    Args:
+        address: where to listen; port 0 takes a free one.
+        version: of streampose.
+        need: how many streams have to deliver for ``/readyz``; `None` = all.
+
+    Raises:
+        ConfigError: nobody can listen there.
+    """
+
+    def __init__(self, address: Address, *, version: str, need: Need = 1) -> None:
+        self._address, self._version, self._need = address, version, need
+        self._pipeline: Pipeline | None = None
+        self._registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        app = web.Application(middlewares=[_plain])
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._address.host, self._address.port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            where = f"{self._address.host}:{self._address.port}"
+            raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens at."""
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    def watch(self, pipeline: Pipeline) -> None:
+        """The models are loaded: this is what to watch."""
+        self._pipeline = pipeline
+        self._registry.register(PipelineCollector(pipeline, self._version))
+
+    def _known(self, request: web.Request) -> bool:
+        token = self._address.token
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+        return token is None or hmac.compare_digest(given, f"Bearer {token}".encode())
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        if not self._known(request):
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"}, text="a token is needed\n")
+        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        response = web.Response(body=encode(self._registry), headers={"Content-Type": kind})
+        response.enable_compression()
+        return response
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return self._answer(request, live(self._pipeline))
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        return self._answer(request, ready(self._pipeline, self._need))
+
+    def _answer(self, request: web.Request, verdict: Verdict) -> web.Response:
+        body: dict[str, object] = {"ok": verdict.ok}
+        if self._known(request):
+            body |= {"reason": verdict.reason, **verdict.details}
+        return web.json_response(body, status=200 if verdict.ok else 503)
+
+
+@web.middleware
+async def _plain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    response = await handler(request)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,116 @@
+"""A frame's way as OpenTelemetry spans: frame = capture, queue, inference, finish; then one `deliver` for each sink.
+
+Sampling is by frame, at its capture: what is not sampled costs one draw. Times are those that the pipeline takes
+anyway.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+
+from streampose.frame import Frame
+from streampose.result import Result
+
+__all__ = ["Spans", "exporting"]
+
+# Frames in flight are few; what is never heard of again (its stream ended) must not stay.
+_MOST = 1024
+
+_Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    span: trace.Span
+    read_at: float
+    unix: Callable[[float], int]
+
+
+class Spans:
+    """A `Trace` that makes spans.
+
+    Args:
+        tracer: its provider's sampler says which frames.
+    """
+
+    def __init__(self, tracer: trace.Tracer) -> None:
+        self._tracer = tracer
+        self._ways: OrderedDict[_Key, _Way] = OrderedDict()
+        self._done: OrderedDict[_Key, _Way] = OrderedDict()
+
+    def captured(self, frame: Frame, read_at: float) -> None:
+        """Begin a frame's span, if it is sampled."""
+        # The wall clock may be set at any time; within one frame it does not matter.
+        offset_ns = time.time_ns() - time.monotonic_ns()
+
+        def unix(monotonic: float) -> int:
+            return int(monotonic * 1e9) + offset_ns
+
+        attributes: dict[str, str | int] = {
+            "stream": frame.stream,
+            "frame.index": frame.index,
+            "frame.epoch": frame.epoch,
+        }
+        span = self._tracer.start_span("frame", Context(), attributes=attributes, start_time=unix(frame.captured_at))
+        if span.is_recording():
+            _keep(self._ways, (frame.stream, frame.index), _Way(span, read_at, unix))
+
+    def delivered(self, result: Result) -> None:
+        """End it, with its parts; what was captured before it and did not come was dropped."""
+        frame, timing = result.frame, result.timing
+        for key in [key for key in self._ways if key[0] == frame.stream and key[1] < frame.index]:
+            dropped = self._ways.pop(key)
+            dropped.span.set_attribute("dropped", True)
+            dropped.span.end(dropped.unix(timing.delivered_at))
+        way = self._ways.pop((frame.stream, frame.index), None)
+        if way is None:
+            return
+        way.span.set_attribute("people", len(result.poses))
+        way.span.set_attribute("batch.size", timing.batch_size)
+        self._child(way, "capture", frame.captured_at, way.read_at)
+        self._child(way, "queue", way.read_at, timing.taken_at)
+        self._child(way, "inference", timing.taken_at, timing.inferred_at)
+        self._child(way, "finish", timing.inferred_at, timing.delivered_at)
+        way.span.end(way.unix(timing.delivered_at))
+        _keep(self._done, (frame.stream, frame.index), way)
+
+    def written(self, result: Result, sink: str, began_at: float, ended_at: float) -> None:
+        """A sink took it: a part that begins after its frame was ready, and may end after the frame's own span."""
+        if (way := self._done.get((result.frame.stream, result.frame.index))) is not None:
+            self._child(way, "deliver", began_at, ended_at, sink=sink)
+
+    def _child(self, way: _Way, name: str, begin: float, end: float, **attributes: str) -> None:
+        parent = trace.set_span_in_context(way.span, Context())
+        span = self._tracer.start_span(name, parent, attributes=attributes, start_time=way.unix(begin))
+        span.end(way.unix(end))
+
+
+def exporting(share: float) -> TracerProvider:
+    """Where spans of this share of all frames go: by OTLP over HTTP, to where OTEL_EXPORTER_OTLP_ENDPOINT says.
+
+    Returns:
+        It has tracers; its `shutdown` sends what is left.
+    """
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - may be absent
+
+    resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "streampose")})
+    provider = TracerProvider(sampler=TraceIdRatioBased(share), resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
+
+
+def _keep(ways: OrderedDict[_Key, _Way], key: _Key, way: _Way) -> None:
+    ways[key] = way
+    if len(ways) > _MOST:
+        ways.popitem(last=False)

@@ -1,0 +1,154 @@
+"""No password in any log line, and lines that machines can read."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from servers.rtsp import RtspServer, has_gstreamer
+
+from streampose.errors import redact
+from streampose.observe.logs import JsonFormatter, clean_records
+
+rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
+
+# What people have as passwords, unescaped: everything that is not a space.
+PASSWORDS = st.text(st.characters(min_codepoint=33, exclude_categories=("Z", "C")), min_size=3, max_size=12).map(
+    lambda text: f"geheim{text}"
+)
+ODD = [
+    "geheim@x",
+    "geheim/x",
+    "geheim#?&=",
+    "geheim:%40",
+    "gehe:im//x@y",
+    "geheim'\"<>",
+    "geheim\\x",
+    "geheim\N{GRINNING FACE}%s{}",
+]
+
+
+@given(PASSWORDS)
+@example("geheim/1")
+@example("gehe%s{}@im")
+def test_a_password_of_any_characters_is_gone_from_any_text(password: str):
+    text = redact(f"cannot open rtsp://admin:{password}@10.0.0.5:554/live (tried twice)")
+    assert text == "cannot open rtsp://***@10.0.0.5:554/live (tried twice)"
+
+
+@pytest.fixture
+def third_party() -> Iterator[tuple[logging.Logger, io.StringIO]]:
+    """A library's logger with a handler and a format of its own, that does not propagate."""
+    before = logging.getLogRecordFactory()
+    clean_records()
+    stream = io.StringIO()
+    logger = logging.getLogger("some.library")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(name)s %(message)s %(args)s %(msg)s"))
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.DEBUG)
+    yield logger, stream
+    logger.handlers, logger.propagate = [], True
+    logging.setLogRecordFactory(before)
+
+
+@pytest.mark.parametrize("password", ODD)
+def test_other_peoples_loggers_and_handlers_see_no_password(third_party, password: str):
+    logger, stream = third_party
+    url = f"rtsp://admin:{password}@camera/live"
+    logger.info(f"opening {url}")
+    logger.info("opening %s for %d s", url, 5)
+    logger.info("%(url)s", {"url": url})
+    logger.warning("not %d numbers", url)
+    try:
+        try:
+            int(url)
+        except ValueError as error:
+            raise RuntimeError(f"no {url}") from error
+    except RuntimeError:
+        logger.exception("opening failed: %s", url)
+    logger.error("here", stack_info=True, extra={"url": url})
+    text = stream.getvalue()
+    assert text.count("rtsp://***@camera/live") >= 7
+    assert "Traceback" in text
+    assert "geheim" not in text
+    assert "gehe" not in text.replace("geheim", "")
+
+
+def test_json_lines_have_what_they_should(third_party):
+    logger, stream = third_party
+    logger.handlers[0].setFormatter(JsonFormatter())
+    tags = {"stream": "door", "event": "lost", "cause": "rtsp://a:geheim@b/"}
+    logger.warning("door: lost\nin two lines\N{SNOWMAN}", extra=tags)
+    try:
+        int("http://u:geheim@h/")
+    except ValueError:
+        logger.exception("oh")
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert list(first) == ["time", "level", "logger", "stream", "event", "cause", "message"]
+    time = datetime.fromisoformat(first.pop("time"))
+    assert time.utcoffset() == timedelta(0)
+    assert abs(datetime.now(time.tzinfo) - time) < timedelta(seconds=10)
+    assert first == {
+        "level": "warning",
+        "logger": "some.library",
+        "stream": "door",
+        "event": "lost",
+        "cause": "rtsp://***@b/",
+        "message": "door: lost\nin two lines\N{SNOWMAN}",
+    }
+    assert second["exception"].endswith("invalid literal for int() with base 10: 'http://***@h/'")
+
+
+def test_a_thread_that_crashes_is_logged_without_the_password():
+    script = (
+        "import threading, logging; from streampose.observe.logs import LogFormat, set_up; set_up(LogFormat.JSON)\n"
+        "def f(): raise OSError('rtsp://u:geheim@h/ broke')\n"
+        "t = threading.Thread(target=f, name='reader'); t.start(); t.join()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert (line["level"], line["event"], line["message"]) == ("critical", "crash", "reader crashed")
+    assert "geheim" not in done.stderr
+
+
+def streampose(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "streampose", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+@rtsp
+@pytest.mark.rtsp
+def test_a_refused_password_is_one_line_of_json_beside_a_stream_that_goes_on(tmp_path: Path):
+    server = RtspServer("--user", "admin", "--password", "right")
+    try:
+        url = server.url(userinfo="admin:geheim%40%2F%231@")
+        done = streampose(
+            *("--debug", "--log-format", "json", "run", f"door={url}", "yard=synthetic:?size=160x120&fps=10"),
+            *("--live", "--seconds", "2", "--json", f"{tmp_path}/"),
+        )
+    finally:
+        server.kill()
+    lines = [json.loads(line) for line in done.stderr.splitlines()]  # nothing but JSON
+    assert done.returncode == 1
+    assert "geheim" not in done.stderr
+    failed = [line for line in lines if line.get("event") == "failed"]
+    assert len(failed) == 1
+    assert (failed[0]["level"], failed[0]["stream"], failed[0]["cause"]) == ("warning", "door", "unauthorized")
+    assert (tmp_path / "yard.jsonl").stat().st_size > 0
+
+
+def test_debugging_messages_and_tracebacks_hold_no_password():
+    done = streampose("--debug", "run", "gopher://admin:gehe/im@h/x")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, True)
+    assert "error: " in done.stderr
+    assert "gehe" not in done.stderr

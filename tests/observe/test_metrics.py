@@ -1,0 +1,259 @@
+"""What is scraped is what happened: real files, a real RTSP server, real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+from fakes import FakeEstimator, MemorySink, ScriptedSource
+from prometheus_client.parser import text_string_to_metric_families
+from servers.rtsp import RtspServer, has_gstreamer
+
+from streampose.batching import FixedBatch
+from streampose.errors import ConfigError, Disconnected, SinkFailed
+from streampose.inference.loading import ModelChoice, load_estimators
+from streampose.metrics import BOUNDS_S
+from streampose.observe.server import Address, Observatory
+from streampose.pipeline import Pipeline
+from streampose.sources import Reconnecting, open_source
+from streampose.streams import Stream
+
+rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
+
+Scrape = Mapping[str, list[tuple[Mapping[str, str], float]]]
+
+
+class Client:
+    """Asks one observatory."""
+
+    def __init__(self, observatory: Observatory, host: str = "127.0.0.1") -> None:
+        self.base = f"http://{host}:{observatory.port}"
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        async with httpx.AsyncClient() as client:
+            return await client.get(f"{self.base}{path}", headers=headers)
+
+    async def scrape(self) -> Scrape:
+        return parse((await self.get("/metrics")).text)
+
+
+def parse(text: str) -> Scrape:
+    samples: dict[str, list] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            samples.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return samples
+
+
+def total(scrape: Scrape, name: str, **labels: str) -> float:
+    return sum(value for found, value in scrape.get(name, []) if labels.items() <= found.items())
+
+
+def adds_up(scrape: Scrape, stream: str) -> float:
+    """Captured = delivered + dropped before delivery + in flight; what was captured."""
+    captured = total(scrape, "streampose_frames_captured_total", stream=stream)
+    delivered = total(scrape, "streampose_frames_delivered_total", stream=stream)
+    dropped = sum(
+        total(scrape, "streampose_frames_dropped_total", stream=stream, place=place) for place in ("ingress", "batch")
+    )
+    assert captured == delivered + dropped + total(scrape, "streampose_frames_in_flight", stream=stream)
+    assert total(scrape, "streampose_frame_latency_seconds_count", stream=stream) == delivered
+    return captured
+
+
+def observatory(need: int | None = 1, **options) -> Observatory:
+    return Observatory(Address(port=0, **options), version="1.2.3", need=need)
+
+
+@pytest.mark.assets
+async def test_a_real_file_with_a_real_model_adds_up_at_every_scrape(assets: Path):
+    source = open_source(str(assets / "videos" / "pose2sim_single_cam03.mp4"))
+    sink = MemorySink()
+    async with observatory() as door:
+        client = Client(door)
+        assert (await client.get("/readyz")).json() == {"ok": False, "reason": "the models are being loaded"}
+        estimators = load_estimators(ModelChoice(), throughput=True)
+        async with Pipeline([Stream(name="clip", source=source, sinks=[sink])], estimators) as pipeline:
+            door.watch(pipeline)
+            running = asyncio.create_task(pipeline.run())
+            while not running.done():
+                adds_up(await client.scrape(), "clip")
+                await asyncio.sleep(0.2)
+            await running
+            scrape = await client.scrape()
+    assert adds_up(scrape, "clip") == total(scrape, "streampose_frames_delivered_total") == len(sink.results) == 100
+    assert total(scrape, "streampose_batch_size_frames_sum") == 100
+    sizes = [r.timing.batch_size for r in sink.results]
+    for bound in (1, 2, 4, 8):
+        at_most = round(sum(1 / size for size in sizes if size <= bound))  # a batch of 4 is seen by 4 frames
+        assert total(scrape, "streampose_batch_size_frames_bucket", le=f"{bound}.0") == at_most
+    latencies = [r.timing.latency_s for r in sink.results]
+    for bound in BOUNDS_S:
+        found = total(scrape, "streampose_frame_latency_seconds_bucket", le=str(float(bound)))
+        assert found == sum(latency <= bound for latency in latencies)
+    assert total(scrape, "streampose_frame_latency_seconds_sum") == pytest.approx(sum(latencies))
+    assert total(scrape, "streampose_people_found_total") == sum(len(r.poses) for r in sink.results) > 0
+    assert total(scrape, "streampose_stream_state", state="ended") == 1
+
+
+@rtsp
+@pytest.mark.rtsp
+async def test_a_lost_camera_shows_with_its_cause_and_comes_back():
+    server = RtspServer("--rate", "30", "--gop", "5")
+    url = server.url(userinfo="admin:pass@")  # the server wants none, and takes any
+    camera, other = open_source(url), ScriptedSource(range(10_000), live=True, period_s=0.02)
+    streams = [Stream(name="door", source=camera), Stream(name="yard", source=other)]
+    try:
+        async with observatory(need=None) as door, Pipeline(streams, FakeEstimator()) as pipeline:
+            client = Client(door)
+            door.watch(pipeline)
+            running = asyncio.create_task(pipeline.run())
+
+            async def until(name: str, **labels: str) -> Scrape:
+                async with asyncio.timeout(15):
+                    while not total(scrape := await client.scrape(), name, **labels):
+                        await asyncio.sleep(0.05)
+                return scrape
+
+            await until("streampose_frames_delivered_total", stream="door")
+            assert (await client.get("/readyz")).status_code == 200
+            server.kill()
+            scrape = await until("streampose_stream_state", stream="door", state="lost")
+            assert total(scrape, "streampose_connections_lost_total", stream="door") == 1
+            assert total(scrape, "streampose_stream_fault", stream="door") == 1
+            answer = await client.get("/readyz")
+            assert answer.status_code == 503
+            assert answer.json()["streams"]["door"]["state"] == "lost"
+            assert answer.json()["streams"]["yard"] == pytest.approx(
+                {"delivering": True, "state": "running", "cause": None, "age_s": 0}, abs=2
+            )
+            assert (await client.get("/healthz")).status_code == 200, "a lost camera is no reason to restart"
+            server.start("--rate", "30", "--gop", "5")
+            scrape = await until("streampose_reconnects_total", stream="door")
+            assert total(scrape, "streampose_stream_state", stream="door", state="running") == 1
+            before = adds_up(scrape, "door")
+            await asyncio.sleep(1)
+            scrape = await client.scrape()
+            assert adds_up(scrape, "door") - before == pytest.approx(30, abs=12)
+            assert 10 < total(scrape, "streampose_capture_frames_per_second", stream="door") < 40
+            assert 0 < total(scrape, "streampose_frame_age_seconds", stream="door") < 1
+            text = (await client.get("/metrics")).text
+            assert "://" not in re.sub(r"^# .*$", "", text, flags=re.MULTILINE)
+            assert "pass" not in text
+            pipeline.stop()
+            await running
+            adds_up(await client.scrape(), "door")
+    finally:
+        server.kill()
+
+
+async def test_names_and_units_follow_the_conventions():
+    class Broken(MemorySink):
+        def write(self, result) -> None:
+            raise SinkFailed("disk full")
+
+    streams = [
+        Stream(name="a", source=ScriptedSource(range(5)), sinks=[MemorySink()]),
+        Stream(name="b", source=ScriptedSource(range(5)), sinks=[Broken()]),
+        Stream(name="c", source=Reconnecting(ScriptedSource(range(5), live=True))),
+    ]
+    async with observatory() as door, Pipeline(streams, FakeEstimator(), policy=FixedBatch(2)) as pipeline:
+        door.watch(pipeline)
+        await pipeline.run()
+        response = await Client(door).get("/metrics")
+    families = list(text_string_to_metric_families(response.text))
+    ours = [family for family in families if family.name.startswith("streampose_")]
+    assert len(ours) > 20
+    for family in ours:
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", family.name)
+        assert family.documentation.endswith(".")
+        # No abbreviations, no prefixes of units (promtool's lint), and what counts ends in _total.
+        assert not re.search(r"_(ms|milliseconds|kb|mb|fps|percent|sec|counter|gauge|histogram)(_|$)", family.name)
+        suffixes = {sample.name.removeprefix(family.name) for sample in family.samples}
+        allowed = {"counter": {"_total"}, "gauge": {""}, "histogram": {"_bucket", "_count", "_sum"}}[family.type]
+        assert suffixes <= allowed
+        for sample in family.samples:
+            assert set(sample.labels) <= {"stream", "place", "cause", "state", "le", "version"}
+            assert sample.labels.get("stream", "a") in {"a", "b", "c"}
+        if family.type == "histogram":
+            check_histogram(family)
+    scrape = parse(response.text)
+    assert {labels["cause"] for labels, _ in scrape["streampose_stream_fault"]} == {"sink failed"}
+    for name in "abc":
+        assert adds_up(scrape, name) <= 5
+        assert total(scrape, "streampose_stream_state", stream=name) == 1
+    assert total(scrape, "process_resident_memory_bytes") > 1e6
+
+
+def check_histogram(family) -> None:
+    """Buckets grow, and the last holds all."""
+    rows: dict[str, list[float]] = {}
+    for sample in family.samples:
+        if sample.name.endswith("_bucket"):
+            rows.setdefault(sample.labels.get("stream", ""), []).append(sample.value)
+    counts = {s.labels.get("stream", ""): s.value for s in family.samples if s.name.endswith("_count")}
+    for key, values in rows.items():
+        assert values == sorted(values)
+        assert values[-1] == counts[key]
+
+
+async def test_openmetrics_and_compression_where_they_are_asked_for():
+    streams = [Stream(name="rtsp://u:geheim@door/", source=ScriptedSource(range(5)))]
+    async with observatory() as door, Pipeline(streams, FakeEstimator()) as pipeline:
+        door.watch(pipeline)
+        assert "geheim" not in (await Client(door).get("/readyz")).text
+        response = await Client(door).get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert response.text.endswith("# EOF\n")
+    assert "rtsp://***@door/" in response.text
+    assert "geheim" not in response.text
+    assert "Content-Encoding" in response.headers
+
+
+async def test_a_stuck_engine_is_not_healthy(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("streampose.observe.health._STUCK_S", 0.2)
+    streams = [Stream(name="a", source=ScriptedSource(range(5)))]
+    async with observatory() as door, Pipeline(streams, FakeEstimator(base_s=0.5)) as pipeline:
+        client = Client(door)
+        door.watch(pipeline)
+        assert (await client.get("/healthz")).json() == {"ok": True, "reason": "alive", "held_up_s": 0.0}
+        running = asyncio.create_task(pipeline.run())
+        await asyncio.sleep(0.35)
+        answer = await client.get("/healthz")
+        assert answer.status_code == 503
+        assert answer.json()["reason"] == "the batcher is stuck"
+        assert answer.json()["held_up_s"] > 0.2
+        pipeline.stop()
+        await running
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_token_guards_what_names_streams():
+    streams = [Stream(name="secret-place", source=ScriptedSource([Disconnected("gone")]))]
+    async with observatory(token="geheim-ü") as door, Pipeline(streams, FakeEstimator()) as pipeline:
+        client = Client(door)
+        door.watch(pipeline)
+        await pipeline.run()
+        for header in ({}, {"Authorization": "Bearer nein"}, {"Authorization": "geheim-ü".encode()}):
+            answer = await client.get("/metrics", **header)
+            assert answer.status_code == 401
+            health = await client.get("/readyz", **header)
+            assert (health.status_code, health.json()) == (503, {"ok": False})
+        known = {"Authorization": "Bearer geheim-ü".encode()}
+        assert (await client.get("/metrics", **known)).status_code == 200
+        assert json.loads((await client.get("/readyz", **known)).text)["streams"]["secret-place"]["cause"] == "lost"
+        assert (await client.get("/", **known)).status_code == 404
+
+
+async def test_addresses_that_cannot_be():
+    with pytest.raises(ConfigError, match="give a token"):
+        Address(host="0.0.0.0", port=0)
+    assert "geheim" not in repr(Address(host="0.0.0.0", port=0, token="geheim"))
+    async with observatory() as door:
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{door.port}"):
+            await Observatory(Address(port=door.port), version="1").__aenter__()

@@ -1,0 +1,307 @@
+"""The command as a service: signals, systemd's words, what is seen from outside, and the files in examples/."""
+
+from __future__ import annotations
+
+import asyncio
+import configparser
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import httpx
+import numpy as np
+import pytest
+from servers.rtsp import RtspServer, has_gstreamer
+
+from streampose.cli.main import main
+from streampose.observe.notify import ServiceManager
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
+COMMAND = [sys.executable, "-m", "streampose"]
+
+
+def streampose(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def wait_for(url: str, running: subprocess.Popen, timeout_s: float = 20) -> None:
+    """Until it answers 200."""
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until and running.poll() is None:
+        try:
+            if httpx.get(url).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    pytest.fail(f"{url} was never ready")
+
+
+def listen(manager: socket.socket, words: list[str]) -> None:
+    while (said := manager.recv(4096).decode()) != "END":
+        words += said.splitlines()
+
+
+def read_until(terminal: int, done: Callable[[bytes], bool], timeout_s: float = 15) -> bytes:
+    """What a program writes to its terminal until this holds."""
+    seen, until = b"", time.monotonic() + timeout_s
+    while not done(seen):
+        assert time.monotonic() < until, seen
+        try:
+            seen += os.read(terminal, 65536) if select.select([terminal], [], [], 0.1)[0] else b""
+        except OSError:  # Linux's way to say that the other side is closed
+            time.sleep(0.01)
+    return seen
+
+
+def decoded(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@pytest.fixture
+def camera() -> Iterator[RtspServer]:
+    server = RtspServer("--rate", "30", "--gop", "5")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def long_clip(tmp_path: Path) -> Path:
+    """More than is done when it is cut short."""
+    path = tmp_path / "long.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((120, 160, 3), np.uint8), format="bgr24")
+        for _ in range(3000):
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path
+
+
+@rtsp
+@pytest.mark.rtsp
+def test_sigterm_drains_a_camera_and_a_file_while_systemd_and_top_look_on(
+    camera: RtspServer, long_clip: Path, tmp_path: Path
+):
+    out, port = tmp_path / "out", free_port()
+    out.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        words: list[str] = []
+        listening = threading.Thread(target=listen, args=(manager, words))
+        listening.start()
+        env = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+        arguments = ["--log-format", "json", "--log-level", "info", "run", f"door={camera.url()}", f"clip={long_clip}"]
+        outputs = ["--out", f"{out}/", "--json", f"{out}/", "--metrics", str(port), "--ready", "all"]
+        with subprocess.Popen([*COMMAND, *arguments, *outputs], env=env, stderr=subprocess.PIPE, text=True) as running:
+            try:
+                wait_for(f"http://127.0.0.1:{port}/readyz", running)
+                top = streampose("top", f"127.0.0.1:{port}", "--once")
+                running.send_signal(signal.SIGTERM)
+                _, err = running.communicate(timeout=20)
+            finally:
+                running.kill()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.sendto(b"END", str(tmp_path / "notify"))
+        listening.join()
+    assert running.returncode == 0, err
+    for name in ("door", "clip"):
+        lines = [json.loads(line) for line in (out / f"{name}.jsonl").read_text().splitlines()]
+        # Not one result is lost that was on its way: the outputs agree, and a file's have no gap.
+        assert len(lines) == decoded(out / f"{name}.mp4") > 0
+        if name == "clip":
+            assert [line["frame"] for line in lines] == list(range(len(lines)))
+            assert len(lines) < 3000
+        said = re.search(rf"{name}: stopped after (\d+) frames", err)
+        assert said is not None
+        assert int(said[1]) == len(lines)
+    assert words[:2] == ["READY=1", "STATUS=2 streams"]
+    assert words.count("STOPPING=1") == 1
+    assert words.count("WATCHDOG=1") >= 2
+    assert [json.loads(line)["logger"] for line in err.splitlines()]
+    assert top.returncode == 0, top.stderr
+    assert re.search(r"door +running +\d+\.\d +\d+\.\d +\d+ ms +\d+ ms", top.stdout), top.stdout
+    assert re.search(r"engine: \d × \d+% busy, \d", top.stdout)
+
+
+def test_top_is_live_in_a_terminal_waits_for_the_next_start_and_ends_by_ctrl_c():
+    port = free_port()
+    source = ["run", "yard=synthetic:?size=160x120&fps=10", "--live", "--quiet", "--metrics", str(port)]
+    mine, theirs = pty.openpty()
+    env = os.environ | {"COLUMNS": "140", "LINES": "30", "TERM": "xterm"}
+    command = [*COMMAND, "top", f"http://127.0.0.1:{port}", "--interval", "200ms"]
+    with subprocess.Popen([*COMMAND, *source], stderr=subprocess.DEVNULL) as running:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/readyz", running)
+            with subprocess.Popen(
+                command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=env, start_new_session=True
+            ) as top:
+                os.close(theirs)
+                seen = read_until(mine, lambda seen: seen.count(b"yard") >= 5)
+                running.send_signal(signal.SIGTERM)
+                assert running.wait(10) == 0
+                seen += read_until(mine, lambda seen: b"nothing answers" in seen)
+                top.send_signal(signal.SIGINT)
+                seen += read_until(mine, lambda _: top.poll() is not None)
+                assert top.stderr is not None
+                assert (top.wait(5), top.stderr.read()) == (0, b"")
+        finally:
+            running.kill()
+            os.close(mine)
+    assert "█".encode() in seen
+    assert seen.endswith(b"\x1b[?25h\x1b[?1049l"), "the cursor is back, and the screen as it was"
+
+
+def test_what_top_says_where_nothing_is(command):
+    port = free_port()
+    code, _, err = command("top", f"http://u:geheim@127.0.0.1:{port}")
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"nothing answers at http://***@127.0.0.1:{port}" in err
+    assert "--metrics" in err
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """Run the command in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["streampose", *arguments])
+        monkeypatch.setenv("COLUMNS", "300")
+        with pytest.raises(SystemExit) as caught:
+            main()
+        output = capfd.readouterr()
+        return int(caught.value.code or 0), output.out, output.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--metrics", "0.0.0.0:9"], "give a token"),
+        (["--metrics", "nine"], "write PORT or HOST:PORT"),
+        (["--metrics", "9", "--metrics-token", "geheim"], "env:NAME or file:PATH"),
+        (["--metrics", "9", "--metrics-token", "env:NO_SUCH_VARIABLE"], "no token in env:NO_SUCH_VARIABLE"),
+        (["--metrics", "9", "--metrics-token", "file:/no/such"], "No such file"),
+        (["--ready", "none"], "a number of streams, or all"),
+    ],
+)
+def test_options_that_make_no_sense(options: list[str], words: str, command):
+    code, _, err = command("run", "synthetic:", *options)
+    assert (code, err.count("\n")) == (1, 1)
+    assert words in err
+    assert "geheim" not in err
+
+
+def unit() -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str
+    parser.read(EXAMPLES / "streampose.service")
+    return parser
+
+
+def test_the_unit_needs_no_root_and_is_what_the_docs_say(tmp_path: Path):
+    service = unit()["Service"]
+    assert service["DynamicUser"] == service["NoNewPrivileges"] == "yes"
+    assert service["CapabilityBoundingSet"] == ""
+    assert (service["Type"], service["Restart"]) == ("notify", "on-failure")
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    program, *arguments = service["ExecStart"].split()
+    assert program.endswith("/bin/streampose")
+    assert arguments[-2:] == ["--metrics", "9464"]
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is absent: the unit was only parsed")
+    here = tmp_path / "streampose.service"
+    here.write_text((EXAMPLES / "streampose.service").read_text().replace(program, "/bin/true"))
+    checked = subprocess.run(["systemd-analyze", "verify", here], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", here]
+    rated = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert rated.returncode == 0, rated.stdout[-200:]  # 2.0 of 10 at most, where 10 is exposed
+
+
+def test_the_container_is_not_root_and_its_options_are_there(command):
+    lines = [line for line in (EXAMPLES / "Containerfile").read_text().splitlines() if not line.startswith("#")]
+    by_word = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line}
+    assert by_word["USER"].isdecimal()
+    assert by_word["USER"] != "0"
+    _, probe = by_word["HEALTHCHECK"].split("CMD ")
+    assert "/healthz" in json.loads(probe)[-1]
+    entry = json.loads(by_word["ENTRYPOINT"])
+    _, listed, _ = command("run", "--help")
+    for option in (argument for argument in entry[entry.index("run") :] if argument.startswith("--")):
+        assert option in listed
+    copied = [
+        Path(word) for line in lines if line.startswith("COPY") and "--from" not in line for word in line.split()[1:-1]
+    ]
+    assert all((EXAMPLES.parent / path).exists() for path in copied)
+
+
+def test_every_metric_of_the_dashboard_is_there():
+    board = json.loads((EXAMPLES / "grafana-dashboard.json").read_text())
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    expressions += [v["query"]["query"] for v in board["templating"]["list"] if isinstance(v["query"], dict)]
+    wanted = {name for text in expressions for name in re.findall(r"\b(?:streampose|process)_[a-z_]+", text)}
+    port = free_port()
+    source = ["run", "http://127.0.0.1:9/away", "--quiet", "--metrics", str(port)]
+    with subprocess.Popen([*COMMAND, *source], stderr=subprocess.DEVNULL) as running:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_for(f"{url}/healthz", running)
+            until = time.monotonic() + 15
+            while "connection_attempts" not in (text := httpx.get(f"{url}/metrics").text) and time.monotonic() < until:
+                time.sleep(0.1)
+        finally:
+            running.kill()
+    names = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    names |= {f"{name}{suffix}" for name in names for suffix in ("_bucket", "_count", "_sum")}
+    assert len(wanted) > 15
+    assert wanted <= names, wanted - names
+    assert {panel["type"] for panel in board["panels"]} <= {"stat", "timeseries", "heatmap"}
+    if shutil.which("promtool"):  # Prometheus' own judgement, where it is installed
+        linted = subprocess.run(
+            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (linted.returncode, linted.stdout + linted.stderr) == (0, "")
+
+
+def test_prometheus_scrapes_where_top_looks():
+    text = (EXAMPLES / "prometheus.yml").read_text()
+    assert '- targets: ["127.0.0.1:9464"]' in text
+    assert "job_name: streampose" in text
+    if shutil.which("promtool"):
+        subprocess.run(["promtool", "check", "config", EXAMPLES / "prometheus.yml"], check=True)
+
+
+async def test_a_service_manager_that_does_not_listen_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).ready("x")
+    assert "does not listen at NOTIFY_SOCKET" in caplog.text
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as full:
+        full.bind(str(tmp_path / "full"))
+        service = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "full"), "WATCHDOG_USEC": "1000000"})
+        async with asyncio.timeout(2):  # a kernel holds ten datagrams or so
+            for _ in range(1000):
+                service.ready("x")
+        elsewhere = ServiceManager({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"})
+        assert (service.watchdog_s, elsewhere.watchdog_s) == (1.0, 0.0)

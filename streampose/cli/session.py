@@ -13,16 +13,17 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
+from streampose.batching import BatchPolicy, FixedBatch, Gated, LatencyBatch
 from streampose.cli.say import console, fail, say
 from streampose.errors import redact
 from streampose.inference.engine import EngineOptions
-from streampose.inference.loading import ModelChoice, load_estimators
+from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimators
 from streampose.metrics import Snapshot
 from streampose.pipeline import Pipeline
+from streampose.preview import Models, Preview, Screen, choices_of
 from streampose.streams import Outcome, Stream, StreamReport
 
-__all__ = ["Session", "interrupts", "run_session"]
+__all__ = ["Session", "interrupts", "run_session", "start_session"]
 
 _REFRESH_S = 0.2
 
@@ -38,6 +39,10 @@ class Session:
     batch: int | None = None
     stop_after_s: float | None = None
     quiet: bool = False
+    preview: Preview | None = None
+    """The windows of the streams."""
+    other_models: Sequence[str] = ()
+    """What a window's key goes on to; none = those on this machine."""
 
     @property
     def live(self) -> bool:
@@ -51,6 +56,16 @@ class Session:
         return FixedBatch(self.batch or 4)
 
 
+def start_session(session: Session) -> int:
+    """Run it, with its windows on this thread if it has some, and return the exit code.
+
+    Raises:
+        StreamposeError: the models cannot be loaded or run, or there is no screen.
+    """
+    work = run_session(session)
+    return asyncio.run(work) if session.preview is None else session.preview.run(work)
+
+
 async def run_session(session: Session) -> int:
     """Run it, and return the exit code.
 
@@ -59,22 +74,68 @@ async def run_session(session: Session) -> int:
     """
     # OpenCV's own threads only get into the way of the engines': every stage here has its thread already.
     cv2.setNumThreads(1)
-    policy = session.policy()
+    if session.preview is not None:
+        return await _run_with_windows(session, session.preview)
     estimators = load_estimators(session.choice, session.options, throughput=not session.live)
+    _describe(session, estimators)
+    engine_name = "GPU" if estimators[0].on_gpu else "CPU"
+    async with Pipeline(session.streams, estimators, policy=session.policy(), engine_name=engine_name) as pipeline:
+        return await _run(session, pipeline)
+
+
+async def _run_with_windows(session: Session, preview: Preview) -> int:
+    """Live streams begin to be seen while the models load; recordings wait for them, to be run by all cores."""
+    choices = choices_of(session.choice, session.other_models)
+    models = Models(choices, session.options, throughput=not session.live)
+    preview.on_loaded = lambda estimators: _describe(session, estimators)
+    preview.follow(models)
+    policy: BatchPolicy = session.policy()
+    try:
+        if session.live:
+            models.start()
+            policy = Gated(policy, lambda: models.ready)
+        else:
+            await asyncio.to_thread(models.load)
+        async with Pipeline(session.streams, models.engines, policy=policy) as pipeline:
+            return await _run(session, pipeline, models)
+    finally:
+        await asyncio.to_thread(models.close)
+
+
+def _describe(session: Session, estimators: Sequence[PoseEstimator]) -> None:
     if not session.quiet:
         times = f" × {len(estimators)} sessions" if len(estimators) > 1 else ""
         say(f"[dim]{estimators[0].describe()}{times}[/dim]")
-    engine_name = "GPU" if estimators[0].on_gpu else "CPU"
-    async with Pipeline(session.streams, estimators, policy=policy, engine_name=engine_name) as pipeline:
-        running = asyncio.create_task(pipeline.run())
-        with interrupts(pipeline.stop, running.cancel):
-            if session.stop_after_s is not None:
-                asyncio.get_running_loop().call_later(session.stop_after_s, pipeline.stop)
-            try:
-                await _watched(pipeline, running, session)
-            except asyncio.CancelledError:
-                say("cut off")
-                return 130
+
+
+async def _run(session: Session, pipeline: Pipeline, models: Models | None = None) -> int:
+    """Run the pipeline to its end, whoever ends it."""
+    loop, preview = asyncio.get_running_loop(), session.preview
+    running = asyncio.create_task(pipeline.run())
+
+    def stop() -> None:
+        # What waits for a model that never comes cannot be delivered.
+        if models is None or models.ready:
+            pipeline.stop()
+        else:
+            running.cancel()
+
+    if preview is not None and models is not None:
+        preview.on_stop = lambda: loop.call_soon_threadsafe(stop)
+        if preview.screen.quit or models.error is not None:
+            stop()
+    with interrupts(stop, running.cancel, None if preview is None else preview.screen):
+        if session.stop_after_s is not None:
+            loop.call_later(session.stop_after_s, pipeline.stop)
+        try:
+            await _watched(pipeline, running, session)
+        except asyncio.CancelledError:
+            if models is not None and models.error is not None:
+                raise models.error from None
+            if preview is not None and preview.screen.quit:
+                return 0
+            say("cut off")
+            return 130
     if not session.quiet and (summary := _summary(pipeline.snapshot(), pipeline.reports)):
         say(summary)
     failed = [(name, report.error) for name, report in pipeline.reports.items() if report.outcome is Outcome.FAILED]
@@ -84,8 +145,10 @@ async def run_session(session: Session) -> int:
 
 
 @contextlib.contextmanager
-def interrupts(stop: Callable[[], object], cancel: Callable[[], object]) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) drains, the second cuts off."""
+def interrupts(
+    stop: Callable[[], object], cancel: Callable[[], object], screen: Screen | None = None
+) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) drains, the second cuts off. With windows, they have the signals' thread."""
     loop = asyncio.get_running_loop()
     count = 0
 
@@ -98,6 +161,10 @@ def interrupts(stop: Callable[[], object], cancel: Callable[[], object]) -> Iter
         else:
             cancel()
 
+    if screen is not None:
+        screen.on_interrupt = lambda: loop.call_soon_threadsafe(interrupted)
+        yield
+        return
     signals = (signal.SIGINT, signal.SIGTERM)
     previous = {}
     for number in signals:

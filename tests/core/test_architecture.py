@@ -19,7 +19,7 @@ LEVELS = [
     {"channel", "worker", "metrics", "evaluation", "diagnosis", "gauges"},
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
     {"streams", "finisher", "pipeline"},
-    {"api", "measure", "meter"},
+    {"api", "measure", "meter", "preview"},
     {"cli", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

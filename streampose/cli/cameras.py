@@ -7,8 +7,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from streampose.cli.say import say
 from streampose.sources import cameras as list_cameras
@@ -30,10 +28,9 @@ def cameras(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = 
         say("no camera: plug one in, or try streampose demo, which needs none")
         return
     for camera in found:
-        table = Table(box=None, show_header=False, title=f"{camera.device}  {camera.name}", title_justify="left")
+        typer.echo(f"{camera.device}  {camera.name}")
         if camera.error is not None:
-            table.add_row(camera.error)
+            typer.echo(f"  {camera.error}")
         for name in dict.fromkeys(mode.pixel_format for mode in camera.modes):
             offer = in_words([mode for mode in camera.modes if mode.pixel_format == name])
-            table.add_row(name, offer.removeprefix(name).strip())
-        Console().print(table)
+            typer.echo(f"  {offer}")

@@ -53,12 +53,13 @@ def camera_modes(container_format: str, url: str) -> list[CameraMode]:
         url: what FFmpeg opens.
     """
     if container_format == "v4l2":
-        from streampose.sources.v4l2 import v4l2_modes  # noqa: PLC0415 - Windows has no fcntl
+        from streampose.sources.v4l2 import v4l2_camera  # noqa: PLC0415 - Windows has no fcntl
 
         try:
-            return v4l2_modes(Path(url)) or []
+            camera = v4l2_camera(Path(url))
         except OSError:  # opening it says why
             return []
+        return [] if camera is None else camera[1]
     if container_format == "dshow":
         return parse_dshow(_said(url, container_format, {"list_options": "true"}))
     # avfoundation tells only when it is asked for a size that no camera has.
@@ -99,16 +100,16 @@ def _said(url: str, container_format: str, options: dict[str, str]) -> str:
 
 
 def _on_linux() -> Iterator[CameraInfo]:
-    from streampose.sources.v4l2 import v4l2_modes  # noqa: PLC0415 - Windows has no fcntl
+    from streampose.sources.v4l2 import v4l2_camera  # noqa: PLC0415 - Windows has no fcntl
 
     for device in _nodes():
         try:
-            modes = v4l2_modes(device)
+            camera = v4l2_camera(device)
         except OSError as error:
             yield CameraInfo(device=_typed(device), name=_name(device), error=why_not(error))
             continue
-        if modes is not None:
-            yield CameraInfo(device=_typed(device), name=_name(device), modes=tuple(modes))
+        if camera is not None:
+            yield CameraInfo(device=_typed(device), name=camera[0], modes=tuple(camera[1]))
 
 
 def _elsewhere() -> Iterator[CameraInfo]:

@@ -73,9 +73,9 @@ class CameraWish:
         parts = (
             self.size_px and f"{self.size_px[0]}x{self.size_px[1]}",
             self.pixel_format,
-            self.rate and f"at {self.rate} fps",
+            self.rate and f"{self.rate} fps",
         )
-        return " ".join(part for part in parts if part)
+        return ", ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

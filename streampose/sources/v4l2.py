@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from streampose.sources.offer import CameraMode, format_name
 
-__all__ = ["v4l2_modes"]
+__all__ = ["v4l2_camera"]
 
 T = TypeVar("T", bound=ctypes.Structure)
 
@@ -84,8 +84,8 @@ _ENUM_FRAMESIZES = _request(74, _Size, writes=True)
 _ENUM_FRAMEINTERVALS = _request(75, _Interval, writes=True)
 
 
-def v4l2_modes(path: Path) -> list[CameraMode] | None:
-    """What a device offers; `None` = it is no camera (a second node with its camera's metadata, an encoder).
+def v4l2_camera(path: Path) -> tuple[str, list[CameraMode]] | None:
+    """A camera's name and what it offers; `None` = it is none (a second node with its camera's metadata, an encoder).
 
     Raises:
         OSError: it cannot be opened, or is no video device.
@@ -96,7 +96,9 @@ def v4l2_modes(path: Path) -> list[CameraMode] | None:
         fcntl.ioctl(device, _QUERYCAP, capability)
         # A driver with several nodes tells in device_caps what this one can.
         able = capability.device_caps if capability.capabilities & 0x80000000 else capability.capabilities
-        return list(_modes(device)) if able & _VIDEO_CAPTURE else None
+        if not able & _VIDEO_CAPTURE:
+            return None
+        return capability.card.decode(errors="replace"), list(_modes(device))
     finally:
         os.close(device)
 

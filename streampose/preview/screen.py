@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -94,7 +95,9 @@ class Screen:
         except SinkUnavailable:
             work.close()
             raise
-        Screen.current, self._run = self, (run := _Run(work, self._wake))
+        Screen.current = self
+        run = _Run(work, self._wake)
+        self._run = run
         handlers = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self._loop(run)
@@ -131,7 +134,7 @@ class Screen:
             # Lets the toolkit handle its events; without windows there is none.
             if self._windows and (code := cv2.pollKey()) != -1:
                 self._press(code)
-            if any(cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1 for title in self._windows.values()):
+            if any(map(_is_closed, self._windows.values())):
                 self._stop()
 
     def _open(self, view: View) -> None:
@@ -192,8 +195,9 @@ class Screen:
     def _close_all(self) -> None:
         if self._windows:
             self._windows.clear()
-            cv2.destroyAllWindows()
-            cv2.pollKey()
+            with contextlib.suppress(cv2.error):  # closed already
+                cv2.destroyAllWindows()
+                cv2.pollKey()
 
     def _wake(self) -> None:
         with self._changed:
@@ -261,6 +265,13 @@ class _Run(Generic[T]):
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         self._started.set()
         return await self._work
+
+
+def _is_closed(title: str) -> bool:
+    try:
+        return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1
+    except cv2.error:  # so says Qt when it was the last one
+        return True
 
 
 def check_screen() -> None:

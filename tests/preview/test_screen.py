@@ -97,6 +97,10 @@ class Desk:
             command, env=self._environment, cwd=self._folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
+    def let(self, *marks: str) -> None:
+        for mark in marks:
+            (self._folder / mark).touch()
+
     def shot(self) -> Image:
         path = self._folder / "shot.bmp"
         subprocess.run(["import", "-window", "root", path], env=self._environment, check=True)
@@ -209,23 +213,23 @@ def test_two_windows_and_a_key(desk: Desk):
     assert desk.end() == (0, "quit\nclosed\n", "")
 
 
-# Opening and loading take a while, so that what is shown meanwhile is seen.
-_SLOW = """
+# The camera opens and the model loads when a test says so: what is shown meanwhile is seen however slow the machine is.
+_HELD = """
     import sys, time
+    from pathlib import Path
     import streampose
     from streampose.preview import models
     from streampose.sources import SyntheticSource
-    load, opens = models.load_estimators, SyntheticSource.open
 
-    def slow_load(*args, **kwargs):
-        time.sleep({load_s})
-        return load(*args, **kwargs)
+    def after(mark, function):
+        def held(*args, **kwargs):
+            while not Path(mark).exists():
+                time.sleep(0.02)
+            return function(*args, **kwargs)
+        return held
 
-    def slow_open(self, stream):
-        time.sleep({open_s})
-        return opens(self, stream)
-
-    models.load_estimators, SyntheticSource.open = slow_load, slow_open
+    models.load_estimators = after("model", models.load_estimators)
+    SyntheticSource.open = after("camera", SyntheticSource.open)
     sys.argv[0] = "streampose"
     from streampose.cli import main
     main()
@@ -244,12 +248,14 @@ def is_room(shot: Image) -> bool:
 
 def test_a_preview_from_the_first_moment_to_the_last_key(desk: Desk, tmp_path: Path):
     other = build(tmp_path / "other.onnx", "rtmo", k=17, size=(64, 64))
-    desk.start(_SLOW.format(load_s=2.0, open_s=0.7), *_RUN, "--mirror", "--next-model", other)
+    desk.start(_HELD, *_RUN, "--mirror", "--next-model", other)
     skeleton = has(LEFT, 300)
     card = desk.see(is_card)
     assert not is_room(card)
+    desk.let("camera")
     raw = desk.see(is_room)
     assert not skeleton(raw), "there is a skeleton before there is a model"
+    desk.let("model")
     desk.see(skeleton)
 
     def changes(key: str, there: Callable[[Image], bool]) -> None:
@@ -305,7 +311,7 @@ def test_a_window_keeps_the_shape_of_the_picture(desk: Desk):
 
 @pytest.mark.parametrize("how", ["key", "signal", "closed"])
 def test_it_ends_at_once_while_nothing_is_there_yet(desk: Desk, how: str):
-    desk.start(_SLOW.format(load_s=3.0, open_s=60.0), *_RUN)
+    desk.start(_HELD, *_RUN)
     desk.see(is_card)
     began = time.monotonic()
     if how == "key":
@@ -316,13 +322,17 @@ def test_it_ends_at_once_while_nothing_is_there_yet(desk: Desk, how: str):
         desk.kill(signal.SIGTERM)
         time.sleep(0.5)
         desk.kill(signal.SIGTERM)
+    if how != "signal":
+        desk.see(lambda shot: not shot.any(), within_s=5)
+    desk.let("model")  # what is being loaded cannot be interrupted
     code, _, err = desk.end()
     assert time.monotonic() - began < 15
     assert (code, "Traceback" in err) == (130 if how == "signal" else 0, False), err
 
 
 def test_the_first_interrupt_delivers_what_is_on_its_way(desk: Desk):
-    desk.start(_SLOW.format(load_s=0, open_s=0), *_RUN, "--json", "out.jsonl")
+    desk.let("camera", "model")
+    desk.start(_HELD, *_RUN, "--json", "out.jsonl")
     desk.see(has(LEFT, 300))
     desk.kill(signal.SIGINT)
     code, _, err = desk.end()
@@ -332,7 +342,8 @@ def test_the_first_interrupt_delivers_what_is_on_its_way(desk: Desk):
 
 
 def test_a_model_that_is_not_there_is_one_line(desk: Desk):
-    desk.start(_SLOW.format(load_s=0.5, open_s=0), *_RUN, "--model", "no-such.onnx", "--quiet")
+    desk.let("camera", "model")
+    desk.start(_HELD, *_RUN, "--model", "no-such.onnx", "--quiet")
     code, _, err = desk.end()
     assert (code, err) == (1, "error: no model file at no-such.onnx\n")
 
@@ -341,7 +352,8 @@ def test_what_is_saved_is_not_mirrored(desk: Desk, tmp_path: Path):
     people = []
     for way in ("--mirror", "--no-mirror"):
         source = "cam=synthetic:?people=1&size=320x180&seconds=0.2"
-        desk.start(_SLOW.format(load_s=0, open_s=0), "run", source, "--offline", "--show", way, "--json", "o.jsonl")
+        desk.let("camera", "model")
+        desk.start(_HELD, "run", source, "--offline", "--show", way, "--json", "o.jsonl")
         code, _, err = desk.end()
         assert code == 0, err
         lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]

@@ -143,7 +143,7 @@ def main() -> int:
         watch(arguments.seconds)
         return 0
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp"],
+        ["Xvfb", f":{10_000 + os.getpid() % 20_000}", "-displayfd", "1", "-screen", "0", "1280x720x24"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert server.stdout is not None
@@ -151,7 +151,7 @@ def main() -> int:
     try:
         rounds = [measure(arguments.seconds) for _ in range(arguments.rounds)]
     finally:
-        server.kill()
+        server.terminate()
         server.wait()
     report: dict[str, dict] = {"machine": machine()}
     for name in rounds[0]:

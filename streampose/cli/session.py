@@ -63,7 +63,13 @@ def start_session(session: Session) -> int:
         StreamposeError: the models cannot be loaded or run, or there is no screen.
     """
     work = run_session(session)
-    return asyncio.run(work) if session.preview is None else session.preview.run(work)
+    if session.preview is None:
+        return asyncio.run(work)
+    try:
+        return session.preview.run(work)
+    except asyncio.CancelledError:  # by Ctrl-C, before there was anything to drain
+        say("cut off")
+        return 130
 
 
 async def run_session(session: Session) -> int:

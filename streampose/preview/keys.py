@@ -32,5 +32,5 @@ _BY_KEY = {ord(action.key): action for action in Action} | {ord("?"): Action.HEL
 
 def action_of(code: int) -> Action | None:
     """What a key code of OpenCV means, with or without shift; `None` = nothing."""
-    code &= 0xFF
+    code &= 0xFFFF  # above are shift and its like, on some systems
     return _BY_KEY.get(code + 32 if ord("A") <= code <= ord("Z") else code)

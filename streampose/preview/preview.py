@@ -41,6 +41,7 @@ class Preview:
         snapshots: Path | None = None,
     ) -> None:
         self.screen = Screen()
+        self.screen.on_quit = lambda: None  # `on_stop` comes later; until then, whoever sets it looks at `quit`
         self.on_loaded: Callable[[Sequence[PoseEstimator]], None] = lambda estimators: None
         """Told, on another thread, of each model."""
         self._mirror, self._style, self._hud, self._snapshots = mirror, style, hud, snapshots

@@ -132,7 +132,7 @@ class Screen:
                 if (picture := view.draw(width, height)) is not None:
                     cv2.imshow(self._windows[view], picture)
             # Lets the toolkit handle its events; without windows there is none.
-            if self._windows and (code := cv2.pollKey()) != -1:
+            if self._windows and (code := cv2.waitKeyEx(1)) != -1:
                 self._press(code)
             if any(map(_is_closed, self._windows.values())):
                 self._stop()
@@ -161,7 +161,7 @@ class Screen:
         match action_of(code):
             case None:
                 return
-            case Action.QUIT if self._full_screen and code & 0xFF == ESCAPE:
+            case Action.QUIT if self._full_screen and code & 0xFFFF == ESCAPE:
                 self._toggle_full_screen()
             case Action.QUIT:
                 self._stop()

@@ -296,6 +296,8 @@ def test_a_preview_from_the_first_moment_to_the_last_key(desk: Desk, tmp_path: P
         time.sleep(0.05)
     desk.key("m")
     desk.see(lambda shot: not has(LEFT, 50)(shot))  # a model that sees nobody
+    desk.key("Left")  # whose lower byte is Q
+    time.sleep(0.3)
     desk.key("Escape")
     code, out, err = desk.end()
     assert (code, out) == (0, ""), err

@@ -225,6 +225,7 @@ def test_every_key_means_one_thing():
     assert action_of(ord("Q")) is action_of(27) is Action.QUIT
     assert action_of(ord("?")) is Action.HELP
     assert action_of(ord("z")) is None
+    assert action_of(0xFF51) is None, "the left arrow, whose lower byte is Q"
 
 
 def test_the_documentation_has_every_key():

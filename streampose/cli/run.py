@@ -18,7 +18,7 @@ from streampose.inference.loading import ModelChoice
 from streampose.preview import Preview
 from streampose.render import Renderer, Style
 from streampose.skeletons import SKELETONS
-from streampose.sources import CameraWish, format_name, open_source
+from streampose.sources import CameraWish, format_name, is_camera, open_source
 from streampose.streams import Stream
 from streampose.tracking import OneEuro, Tracker
 
@@ -190,6 +190,10 @@ def run(
         )
         for name, text in named.items()
     ]
+    if wish != CameraWish() and not any(is_camera(stream.source) for stream in streams):
+        raise ConfigError(
+            "--camera-size, --camera-fps and --camera-format are for cameras of this machine (0, /dev/video0)"
+        )
     preview = Preview(mirror=mirror, style=style, hud=hud, snapshots=snapshots) if show else None
     session = Session(
         streams=streams if preview is None else [preview.watch(stream) for stream in streams],

@@ -14,7 +14,7 @@ from streampose.preview.screen import Screen
 from streampose.preview.view import View
 from streampose.preview.window import Watched, WindowSink
 from streampose.render import Style
-from streampose.sources import CameraSource, Reconnecting, Source
+from streampose.sources import Reconnecting, is_camera
 from streampose.streams import Stream
 
 __all__ = ["Preview"]
@@ -50,7 +50,7 @@ class Preview:
     def watch(self, stream: Stream) -> Stream:
         """The same stream with a window."""
         source = stream.source
-        mirror = _is_webcam(source) if self._mirror is None else self._mirror
+        mirror = is_camera(source) if self._mirror is None else self._mirror
         sink = WindowSink(mirror=mirror, style=self._style, hud=self._hud, snapshots=self._snapshots)
         view = sink.view
         view.name, view.title = stream.name, f"streampose: {stream.name}"
@@ -108,7 +108,3 @@ class Preview:
     def _wait_for(self, what: str, text: str | None) -> None:
         for view in self._views:
             view.wait_for(what, text)
-
-
-def _is_webcam(source: Source) -> bool:
-    return isinstance(source.source if isinstance(source, Reconnecting) else source, CameraSource)

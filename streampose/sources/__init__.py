@@ -8,7 +8,7 @@ from streampose.sources.listing import camera_names, cameras
 from streampose.sources.looped import Looped
 from streampose.sources.network import NetworkSource
 from streampose.sources.offer import CameraInfo, CameraMode, CameraWish, format_name, in_words
-from streampose.sources.opening import open_source
+from streampose.sources.opening import is_camera, open_source
 from streampose.sources.paced import Paced
 from streampose.sources.reconnect import Link, LinkState, Reconnecting
 from streampose.sources.source import Source
@@ -34,5 +34,6 @@ __all__ = [
     "cameras",
     "format_name",
     "in_words",
+    "is_camera",
     "open_source",
 ]

@@ -20,7 +20,7 @@ from streampose.sources.reconnect import Reconnecting
 from streampose.sources.source import Source
 from streampose.sources.synthetic import SyntheticSource
 
-__all__ = ["open_source"]
+__all__ = ["is_camera", "open_source"]
 
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "udp", "rtp", "tcp")
 _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DOTALL)
@@ -66,6 +66,11 @@ def open_source(
     if reconnect and isinstance(source, LiveMedia) and source.live:
         return Reconnecting(source)
     return Paced(source) if live and not source.live else source
+
+
+def is_camera(source: Source) -> bool:
+    """Whether it is a camera of this machine, which mostly looks at whoever sits there."""
+    return isinstance(source.source if isinstance(source, Reconnecting) else source, CameraSource)
 
 
 def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | None) -> Source:

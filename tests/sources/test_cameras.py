@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 import pytest
 
+from streampose.cli.main import main
 from streampose.errors import SourceUnsupported
-from streampose.sources import CameraMode, CameraWish, format_name, in_words, listing
+from streampose.sources import CameraMode, CameraWish, format_name, in_words, is_camera, listing, open_source
 from streampose.sources.listing import parse_avfoundation, parse_dshow
 from streampose.sources.offer import chosen_format
 
@@ -222,6 +223,15 @@ def test_a_mode_that_is_not_there_is_one_line_with_the_offer(desk: Desk):
     assert (done.returncode, done.stderr) == (
         1, f"error: camera {device} does not offer 1920x1080, mjpeg; it offers {OFFER}\n",
     )  # fmt: skip
+
+
+def test_only_webcams_are_mirrored_and_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    texts = ("0", "v4l2:/dev/video7", "rtsp://camera/1", "synthetic:")
+    assert [is_camera(open_source(text)) for text in texts] == [True, True, False, False]
+    monkeypatch.setattr(sys, "argv", ["streampose", "run", "synthetic:", "--camera-fps", "30"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "are for cameras of this machine" in capsys.readouterr().err
 
 
 def test_a_camera_that_was_pulled_out_comes_back(desk: Desk):

@@ -1,9 +1,8 @@
-"""A window on the webcam: skeletons, stable numbers, calm points. q closes it.
+"""A window on the webcam: skeletons, stable numbers, calm points. h shows its keys, q closes it.
 
 python examples/webcam_preview.py [SOURCE]
 """
 
-import asyncio
 import sys
 
 import streampose as sp
@@ -13,7 +12,7 @@ async def main(source: str = "0") -> None:
     webcam = sp.Stream(
         name="webcam",
         source=sp.open_source(source, live=True),
-        sinks=[sp.WindowSink()],
+        sinks=[sp.WindowSink(mirror=True)],
         tracker=sp.Tracker(),
         smoother=sp.OneEuro(),
     )
@@ -23,4 +22,4 @@ async def main(source: str = "0") -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:2]))
+    sp.run_with_windows(main(*sys.argv[1:2]))

@@ -23,9 +23,10 @@ from streampose.inference.loading import ModelChoice, load_estimator, load_estim
 from streampose.metrics import Snapshot
 from streampose.pipeline import Pipeline
 from streampose.pose import Poses, Skeleton
+from streampose.preview import WindowSink, run_with_windows
 from streampose.render import Renderer, Style
 from streampose.result import Result, Timing
-from streampose.sinks import CocoSink, JsonlSink, Sink, StopRequested, VideoSink, WindowSink
+from streampose.sinks import CocoSink, JsonlSink, Sink, StopRequested, VideoSink
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25
 from streampose.sources import Source, SyntheticSource, open_source
 from streampose.streams import Outcome, Stream, StreamReport
@@ -74,5 +75,6 @@ __all__ = [
     "load_estimator",
     "load_estimators",
     "open_source",
+    "run_with_windows",
     "stream",
 ]

@@ -2,6 +2,7 @@
 
 from streampose.batching.batcher import Batcher, Inferred, Lane
 from streampose.batching.cost import BatchCost, Load
+from streampose.batching.gate import Gated
 from streampose.batching.latency import LatencyBatch
 from streampose.batching.peers import AimdBatch, DeferredBatch, RuleBatch, TimeoutBatch, WindowBatch
 from streampose.batching.policy import BatchPolicy, Decision, FixedBatch, Take, Wait, Waiting
@@ -14,6 +15,7 @@ __all__ = [
     "Decision",
     "DeferredBatch",
     "FixedBatch",
+    "Gated",
     "Inferred",
     "Lane",
     "LatencyBatch",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from typing import Annotated
@@ -11,11 +10,12 @@ import typer
 
 from streampose.cli.outputs import Outputs
 from streampose.cli.say import say
-from streampose.cli.session import Session, run_session
+from streampose.cli.session import Session, start_session
 from streampose.evaluation import Pck, pck
 from streampose.frame import StreamInfo
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, default_cache
+from streampose.preview import Preview
 from streampose.result import Result
 from streampose.sources import SyntheticSource
 from streampose.streams import Stream
@@ -46,17 +46,20 @@ def demo(
     if out is None and not show:
         out = "streampose-demo.mp4"
     source = SyntheticSource(people=people, seconds=seconds, seed=seed, live=show)
-    outputs = Outputs(out=out, json=json, coco=None, show=show)
+    outputs = Outputs(out=out, json=json, coco=None)
     outputs.check({"demo": "synthetic:"})
     judge = Judge(source)
     choice = ModelChoice(model=model, detector=detector, pose=pose)
+    stream = Stream(name="demo", source=source, sinks=[*outputs.sinks("demo"), judge], tracker=Tracker())
+    preview = Preview() if show else None
     session = Session(
-        streams=[Stream(name="demo", source=source, sinks=[*outputs.sinks("demo"), judge], tracker=Tracker())],
+        streams=[stream if preview is None else preview.watch(stream)],
         choice=choice,
         options=EngineOptions(device=device, cache_dir=default_cache()),
         budget_s=0.1,
+        preview=preview,
     )
-    code = asyncio.run(run_session(session))
+    code = start_session(session)
     if judge.score.share is not None:
         say(
             f"[bold]{judge.score.share:.1%}[/bold] of {judge.score.total} key points in sight right (PCK@0.1), "

@@ -10,6 +10,7 @@ import typer
 
 import streampose
 from streampose.cli.bench import bench
+from streampose.cli.cameras import cameras
 from streampose.cli.demo import demo
 from streampose.cli.doctor import doctor
 from streampose.cli.models import models
@@ -36,6 +37,7 @@ app.command()(demo)
 app.command()(doctor)
 app.command()(bench)
 app.command()(top)
+app.command()(cameras)
 app.add_typer(models, name="models")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streampose.errors import ConfigError, SinkUnavailable
-from streampose.sinks import CocoSink, JsonlSink, Sink, VideoSink, WindowSink
+from streampose.sinks import CocoSink, JsonlSink, Sink, VideoSink
 
 __all__ = ["Outputs"]
 
@@ -19,7 +19,6 @@ class Outputs:
     out: str | None
     json: str | None
     coco: str | None
-    show: bool
 
     def check(self, sources: Mapping[str, str]) -> None:
         """See before anything is opened whether the outputs can be.
@@ -56,8 +55,6 @@ class Outputs:
             sinks.append(CocoSink(_file(self.coco, name, _SUFFIXES["--coco"])))
         if self.out is not None:
             sinks.append(VideoSink(_file(self.out, name, _SUFFIXES["--out"])))
-        if self.show:
-            sinks.append(WindowSink())
         return sinks
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,15 +28,16 @@ from streampose.cli.engine import (
 from streampose.cli.outputs import Outputs
 from streampose.cli.references import resolve
 from streampose.cli.service import parse_address, parse_need, parse_secret
-from streampose.cli.session import Session, run_session
+from streampose.cli.session import Session, start_session
 from streampose.cli.values import named_sources, parse_seconds, parse_size
 from streampose.errors import ConfigError
 from streampose.inference.boxes import Limits
 from streampose.inference.loading import ModelChoice
 from streampose.observe.watch import WatchOptions
+from streampose.preview import Preview
 from streampose.render import Renderer, Style
 from streampose.skeletons import SKELETONS
-from streampose.sources import open_source
+from streampose.sources import CameraWish, format_name, is_camera, open_source
 from streampose.streams import Stream
 from streampose.tracking import OneEuro, Tracker
 
@@ -95,8 +96,27 @@ def run(
         str | None, typer.Option(help="COCO results JSON: a file, or a folder.", rich_help_panel=_OUTPUT)
     ] = None,
     show: Annotated[
-        bool, typer.Option("--show", help="A window for each stream; q closes.", rich_help_panel=_OUTPUT)
+        bool, typer.Option("--show", help="A window for each stream; h shows its keys.", rich_help_panel=_OUTPUT)
     ] = False,
+    mirror: Annotated[
+        bool | None,
+        typer.Option(
+            help="Show windows as in a mirror; by default those of webcams. Files are never mirrored.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    snapshots: Annotated[
+        Path | None, typer.Option(help="Folder for a window's snapshots; the current one.", rich_help_panel=_OUTPUT)
+    ] = None,
+    next_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a window's key m goes on to, in turn: a model that does all, or DETECTOR+POSE; by default all "
+            "that were pulled.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
     hud: Annotated[bool, typer.Option(help="Figures in the picture.", rich_help_panel=_OUTPUT)] = True,
     boxes: Annotated[bool, typer.Option(help="Boxes in the picture.", rich_help_panel=_OUTPUT)] = True,
     track: Track = True,
@@ -153,6 +173,14 @@ def run(
             rich_help_panel=_SERVICE,
         ),
     ] = 0.0,
+    camera_size: Annotated[
+        str | None, typer.Option(help="Of cameras: 1280x720. `streampose cameras` lists all.", rich_help_panel=_FLOW)
+    ] = None,
+    camera_fps: Annotated[int | None, typer.Option(min=1, help="Of cameras.", rich_help_panel=_FLOW)] = None,
+    camera_format: Annotated[
+        str | None,
+        typer.Option(help="Of cameras: mjpeg, yuyv422, …; by default the fastest of that size.", rich_help_panel=_FLOW),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Find the people and their key points in every stream.
@@ -185,21 +213,32 @@ def run(
         trace=trace,
     )
     named = named_sources(sources)
-    outputs = Outputs(out=out, json=json, coco=coco, show=show)
+    outputs = Outputs(out=out, json=json, coco=coco)
     outputs.check(named)
+    wish = CameraWish(
+        size_px=None if camera_size is None else parse_size(camera_size),
+        rate=camera_fps,
+        pixel_format=None if camera_format is None else format_name(camera_format),
+    )
+    style = Style(boxes=boxes)
     streams = [
         Stream(
             name=name,
-            source=open_source(resolve(text), live=live, reconnect=reconnect, hwaccel=hwaccel),
+            source=open_source(resolve(text), live=live, reconnect=reconnect, hwaccel=hwaccel, camera=wish),
             sinks=outputs.sinks(name),
             tracker=Tracker() if track or smooth else None,
             smoother=OneEuro() if smooth else None,
-            renderer=Renderer(Style(boxes=boxes), hud=hud),
+            renderer=Renderer(style, hud=hud),
         )
         for name, text in named.items()
     ]
+    if wish != CameraWish() and not any(is_camera(stream.source) for stream in streams):
+        raise ConfigError(
+            "--camera-size, --camera-fps and --camera-format are for cameras of this machine (0, /dev/video0)"
+        )
+    preview = Preview(mirror=mirror, style=style, hud=hud, snapshots=snapshots) if show else None
     session = Session(
-        streams=streams,
+        streams=streams if preview is None else [preview.watch(stream) for stream in streams],
         choice=choice,
         options=engine_options(
             device=device,
@@ -216,5 +255,7 @@ def run(
         stop_after_s=seconds,
         quiet=quiet,
         watch=watch,
+        preview=preview,
+        other_models=next_model or (),
     )
-    raise typer.Exit(asyncio.run(run_session(session)))
+    raise typer.Exit(start_session(session))

@@ -15,17 +15,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import streampose
-from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
+from streampose.batching import BatchPolicy, FixedBatch, Gated, LatencyBatch
 from streampose.cli.say import console, fail, has_watcher, say
 from streampose.errors import redact
 from streampose.inference.engine import EngineOptions
-from streampose.inference.loading import ModelChoice, describe_all, load_estimators
+from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators
 from streampose.metrics import Snapshot
 from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
+from streampose.preview import Models, Preview, Screen, choices_of
 from streampose.streams import Outcome, Stream, StreamReport
 
-__all__ = ["Session", "interrupts", "run_session"]
+__all__ = ["Session", "interrupts", "run_session", "start_session"]
 
 _REFRESH_S = 0.2
 # What a live source is taken to bring before it has been opened.
@@ -45,6 +46,10 @@ class Session:
     quiet: bool = False
     watch: WatchOptions = field(default_factory=WatchOptions)
     """What looks at it from outside."""
+    preview: Preview | None = None
+    """The windows of the streams."""
+    other_models: Sequence[str] = ()
+    """What a window's key goes on to; none = those on this machine."""
 
     @property
     def live(self) -> bool:
@@ -56,6 +61,22 @@ class Session:
         if self.live:
             return LatencyBatch(self.budget_s, max_frames=self.batch or 16)
         return FixedBatch(self.batch or 4)
+
+
+def start_session(session: Session) -> int:
+    """Run it, with its windows on this thread if it has some, and return the exit code.
+
+    Raises:
+        StreamposeError: the models cannot be loaded or run, or there is no screen.
+    """
+    work = run_session(session)
+    if session.preview is None:
+        return asyncio.run(work)
+    try:
+        return session.preview.run(work)
+    except asyncio.CancelledError:  # by Ctrl-C, before there was anything to drain
+        say("cut off")
+        return 130
 
 
 async def run_session(session: Session) -> int:
@@ -73,26 +94,72 @@ async def run_session(session: Session) -> int:
 async def _run(session: Session, watch: Watch) -> int:
     # OpenCV's own threads only get into the way of the engines': every stage here has its thread already.
     cv2.setNumThreads(1)
-    policy = session.policy()
+    if session.preview is not None:
+        return await _run_with_windows(session, watch, session.preview)
     # On a thread: whoever asks meanwhile is answered.
     load = partial(load_estimators, throughput=not session.live, demand_fps=_USUAL_FPS * len(session.streams))
     estimators = await asyncio.to_thread(load, session.choice, session.options)
-    if not session.quiet:
-        say(f"[dim]{describe_all(estimators)}[/dim]")
+    _describe(session, estimators)
     engine_name = "GPU" if estimators[0].on_gpu else "CPU"
     async with Pipeline(
-        session.streams, estimators, policy=policy, engine_name=engine_name, trace=watch.trace
+        session.streams, estimators, policy=session.policy(), engine_name=engine_name, trace=watch.trace
     ) as pipeline:
-        running = asyncio.create_task(pipeline.run())
-        watch.begin(pipeline)
-        with interrupts(watch.stopping(pipeline.stop), running.cancel):
-            if session.stop_after_s is not None:
-                asyncio.get_running_loop().call_later(session.stop_after_s, pipeline.stop)
-            try:
-                await _watched(pipeline, running, session)
-            except asyncio.CancelledError:
-                say("cut off")
-                return 130
+        return await _to_its_end(session, watch, pipeline)
+
+
+async def _run_with_windows(session: Session, watch: Watch, preview: Preview) -> int:
+    """Live streams begin to be seen while the models load; recordings wait for them, to be run by all cores."""
+    choices = choices_of(session.choice, session.other_models)
+    models = Models(choices, session.options, throughput=not session.live)
+    preview.on_loaded = lambda estimators: _describe(session, estimators)
+    preview.follow(models)
+    policy: BatchPolicy = session.policy()
+    try:
+        if session.live:
+            models.start()
+            policy = Gated(policy, lambda: models.ready)
+        else:
+            await asyncio.to_thread(models.load)
+        async with Pipeline(session.streams, models.engines, policy=policy, trace=watch.trace) as pipeline:
+            return await _to_its_end(session, watch, pipeline, models)
+    finally:
+        await asyncio.to_thread(models.close)
+
+
+def _describe(session: Session, estimators: Sequence[PoseEstimator]) -> None:
+    if not session.quiet:
+        say(f"[dim]{describe_all(estimators)}[/dim]")
+
+
+async def _to_its_end(session: Session, watch: Watch, pipeline: Pipeline, models: Models | None = None) -> int:
+    """Run the pipeline to its end, whoever ends it."""
+    loop, preview = asyncio.get_running_loop(), session.preview
+    running = asyncio.create_task(pipeline.run())
+    watch.begin(pipeline)
+
+    def stop() -> None:
+        # What waits for a model that never comes cannot be delivered.
+        if models is None or models.ready:
+            pipeline.stop()
+        else:
+            running.cancel()
+
+    if preview is not None and models is not None:
+        preview.on_stop = lambda: loop.call_soon_threadsafe(stop)
+        if preview.screen.quit or models.error is not None:
+            stop()
+    with interrupts(watch.stopping(stop), running.cancel, None if preview is None else preview.screen):
+        if session.stop_after_s is not None:
+            loop.call_later(session.stop_after_s, pipeline.stop)
+        try:
+            await _watched(pipeline, running, session)
+        except asyncio.CancelledError:
+            if models is not None and models.error is not None:
+                raise models.error from None
+            if preview is not None and preview.screen.quit:
+                return 0
+            say("cut off")
+            return 130
     if not session.quiet and (summary := _summary(pipeline.snapshot(), pipeline.reports)):
         say(summary)
     failed = [(name, report.error) for name, report in pipeline.reports.items() if report.outcome is Outcome.FAILED]
@@ -102,8 +169,10 @@ async def _run(session: Session, watch: Watch) -> int:
 
 
 @contextlib.contextmanager
-def interrupts(stop: Callable[[], object], cancel: Callable[[], object]) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) drains, the second cuts off."""
+def interrupts(
+    stop: Callable[[], object], cancel: Callable[[], object], screen: Screen | None = None
+) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) drains, the second cuts off. With windows, they have the signals' thread."""
     loop = asyncio.get_running_loop()
     count = 0
 
@@ -116,6 +185,10 @@ def interrupts(stop: Callable[[], object], cancel: Callable[[], object]) -> Iter
         else:
             cancel()
 
+    if screen is not None:
+        screen.on_interrupt = lambda: loop.call_soon_threadsafe(interrupted)
+        yield
+        return
     signals = (signal.SIGINT, signal.SIGTERM)
     previous = {}
     for number in signals:

@@ -14,7 +14,9 @@ __all__ = ["Estimator"]
 class Estimator(Protocol):
     """Pictures in, people out. Blocking: each instance lives on a thread of its own, one call at a time."""
 
-    skeleton: Skeleton
+    @property
+    def skeleton(self) -> Skeleton:
+        """Of the people it finds."""
 
     def __call__(self, images: Sequence[Image]) -> list[Poses]:
         """The people of each image, in the images' order.

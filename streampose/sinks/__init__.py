@@ -4,6 +4,5 @@ from streampose.sinks.coco import CocoSink
 from streampose.sinks.jsonl import JsonlSink
 from streampose.sinks.sink import Sink, StopRequested
 from streampose.sinks.video import VIDEO_SUFFIXES, VideoSink
-from streampose.sinks.window import WindowSink
 
-__all__ = ["VIDEO_SUFFIXES", "CocoSink", "JsonlSink", "Sink", "StopRequested", "VideoSink", "WindowSink"]
+__all__ = ["VIDEO_SUFFIXES", "CocoSink", "JsonlSink", "Sink", "StopRequested", "VideoSink"]

@@ -1,12 +1,14 @@
 """Where frames come from."""
 
 from streampose.sources.backoff import Backoff
-from streampose.sources.camera import CameraSource, camera_names
+from streampose.sources.camera import CameraSource
 from streampose.sources.file import FileSource
 from streampose.sources.images import ImagesSource
+from streampose.sources.listing import camera_names, cameras
 from streampose.sources.looped import Looped
 from streampose.sources.network import NetworkSource
-from streampose.sources.opening import open_source
+from streampose.sources.offer import CameraInfo, CameraMode, CameraWish, format_name, in_words
+from streampose.sources.opening import is_camera, open_source
 from streampose.sources.paced import Paced
 from streampose.sources.reconnect import Link, LinkState, Reconnecting
 from streampose.sources.source import Source
@@ -14,7 +16,10 @@ from streampose.sources.synthetic import SyntheticSource
 
 __all__ = [
     "Backoff",
+    "CameraInfo",
+    "CameraMode",
     "CameraSource",
+    "CameraWish",
     "FileSource",
     "ImagesSource",
     "Link",
@@ -26,5 +31,9 @@ __all__ = [
     "Source",
     "SyntheticSource",
     "camera_names",
+    "cameras",
+    "format_name",
+    "in_words",
+    "is_camera",
     "open_source",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from pathlib import Path
@@ -11,12 +12,12 @@ import av
 from streampose.errors import Disconnected, SourceError, SourceNotFound, SourceUnauthorized, SourceUnsupported
 from streampose.frame import StreamInfo
 from streampose.sources.hwaccel import words
+from streampose.sources.listing import CAMERA_FORMATS, camera_modes, camera_names, why_not
 from streampose.sources.live_media import LiveMedia
+from streampose.sources.offer import CameraWish, chosen_format, in_words
 
-__all__ = ["CameraSource", "camera_names"]
+__all__ = ["CameraSource"]
 
-# FFmpeg's name of the system's camera interface.
-_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 # A plain str: type checkers take sys.platform for a constant, and the other systems' code for dead.
 _PLATFORM: str = sys.platform
 _NAMED = re.compile(r"(?P<format>v4l2|avfoundation|dshow):(?P<device>.+)", re.DOTALL)
@@ -30,22 +31,22 @@ class CameraSource(LiveMedia):
 
     Args:
         device: a number (``0``), a path (``/dev/video0``), or ``v4l2:``, ``avfoundation:``, ``dshow:`` and a name.
-        size_px: width and height to ask for; `None` = the camera's own.
-        rate: frames per second to ask for.
+        wish: the size, rate and pixel format to ask for; `streampose cameras` lists what there is.
     """
 
-    def __init__(self, device: str, *, size_px: tuple[int, int] | None = None, rate: int | None = None) -> None:
+    def __init__(self, device: str, wish: CameraWish | None = None) -> None:
         self._device = device
-        options = {"fflags": "nobuffer"}  # every picture stands alone: none is missed
-        if size_px is not None:
-            options["video_size"] = f"{size_px[0]}x{size_px[1]}"
-        if rate is not None:
-            options["framerate"] = str(rate)
-        elif _PLATFORM == "darwin":
-            options["framerate"] = "30"  # avfoundation's default, 29.97, is refused by Apple's own cameras
+        self._wish = wish or CameraWish()
         named = _NAMED.fullmatch(device)
-        container_format = named["format"] if named else _FORMATS.get(_PLATFORM, "v4l2")
+        container_format = named["format"] if named else CAMERA_FORMATS.get(_PLATFORM, "v4l2")
         url = named["device"] if named else f"/dev/video{device}" if device.isdigit() else device
+        options = {"fflags": "nobuffer"}  # every picture stands alone: none is missed
+        if self._wish.size_px is not None:
+            options["video_size"] = "{}x{}".format(*self._wish.size_px)
+        if self._wish.rate is not None:
+            options["framerate"] = str(self._wish.rate)
+        elif container_format == "avfoundation":
+            options["framerate"] = "30"  # its default, 29.97, is refused by Apple's own cameras
         super().__init__(url, options=options, container_format=container_format, open_timeout_s=10.0, stall_s=5.0)
         self._worked = False
 
@@ -80,7 +81,17 @@ class CameraSource(LiveMedia):
             if int(self._device) >= len(names):
                 raise SourceNotFound(f"no camera {self._device}: there are {len(names)} ({', '.join(names) or 'none'})")
             self._url = f"video={names[int(self._device)]}" if self._format == "dshow" else self._device
+        if (pixel_format := self._pixel_format()) is not None:
+            compressed = pixel_format in {"mjpeg", "h264", "hevc"}
+            key = {"v4l2": "input_format", "dshow": "vcodec" if compressed else "pixel_format"}
+            self._options[key.get(self._format or "", "pixel_format")] = pixel_format
         return super().open(stream)
+
+    def _pixel_format(self) -> str | None:
+        """What to ask for; a driver of Linux that is asked for what it has not gives something else, silently."""
+        if self._wish == CameraWish():
+            return None
+        return chosen_format(self._name, self._wish, camera_modes(self._format or "", self._url))
 
     @property
     def _name(self) -> str:
@@ -88,27 +99,15 @@ class CameraSource(LiveMedia):
 
     def _opening_error(self, error: Exception) -> SourceError:
         if isinstance(error, PermissionError):
-            return SourceUnauthorized(
-                f"{self._name}: permission denied; join the group 'video' (Linux), or allow the terminal "
-                "to use it (macOS)"
-            )
+            return SourceUnauthorized(f"{self._name}: {why_not(error)}")
         if isinstance(error, FileNotFoundError | av.error.FileNotFoundError):
             return SourceNotFound(f"{self._name} does not exist")
-        if getattr(error, "errno", None) == 16:
-            return SourceUnauthorized(f"{self._name} is in use by another program")
-        return SourceUnsupported(f"{self._name} cannot be opened: {words(error)}")
+        if isinstance(error, OSError) and error.errno == errno.EBUSY:
+            return SourceUnauthorized(f"{self._name}: {why_not(error)}")
+        offer = in_words(camera_modes(self._format or "", self._url))
+        return SourceUnsupported(
+            f"{self._name} cannot be opened: {words(error)}" + (f"; it offers {offer}" if offer else "")
+        )
 
     def _reading_error(self, error: Exception) -> SourceError:
         return Disconnected(f"{self._name} was lost: {words(error)}")
-
-
-def camera_names() -> list[str]:
-    """The cameras that the system names, in its order; empty where it cannot tell."""
-    if _PLATFORM == "linux":
-        names = sorted(Path("/sys/class/video4linux").glob("video*/name"))
-        return [f"/dev/{name.parent.name} ({name.read_text().strip()})" for name in names]
-    try:
-        devices = av.enumerate_input_devices(_FORMATS.get(_PLATFORM, "v4l2"))
-    except (av.error.FFmpegError, ValueError, OSError):
-        return []
-    return [device.description for device in devices if "video" in device.media_types]

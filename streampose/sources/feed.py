@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 from av.container import InputContainer
 from av.packet import Packet
@@ -179,10 +180,12 @@ class Feed:
             container.close()
 
     def _read(self, container: InputContainer, video: VideoStream) -> None:
-        paced = container.format.name == "hls"
+        paced, lent = container.format.name == "hls", "v4l2" in container.format.name
         for packet in container.demux(video):
             now = self._due(packet) if paced else time.monotonic()
             arrival = Arrival(at=now, wall_time_s=_wall_time_s(packet))
+            if lent:
+                packet = _copied(packet)  # noqa: PLW2901 - the driver's goes back to it at once
             with self._changed:
                 if self._stopped:
                     return
@@ -213,6 +216,20 @@ class Feed:
             return
         self._wants_key = False
         self._packets.append((packet, arrival))
+
+
+def _copied(packet: Packet[VideoStream]) -> Packet[VideoStream]:
+    """The same packet in memory of its own.
+
+    FFmpeg's v4l2 lends the driver's buffers, and one that is given back after its device was closed ends the process:
+    that happened when a camera was unplugged. A copy of uncompressed 720p takes 0.05 ms.
+    """
+    if not packet.size:  # the end
+        return packet
+    copy = cast("Packet[VideoStream]", Packet(bytes(packet)))
+    copy.stream, copy.time_base = packet.stream, packet.time_base
+    copy.pts, copy.dts, copy.is_keyframe = packet.pts, packet.dts, packet.is_keyframe
+    return copy
 
 
 def _wall_time_s(packet: Packet[VideoStream]) -> float | None:

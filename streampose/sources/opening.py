@@ -14,19 +14,27 @@ from streampose.sources.hwaccel import SOFTWARE, candidates
 from streampose.sources.images import IMAGE_SUFFIXES, ImagesSource
 from streampose.sources.live_media import LiveMedia
 from streampose.sources.network import NetworkSource
+from streampose.sources.offer import CameraWish
 from streampose.sources.paced import Paced
 from streampose.sources.reconnect import Reconnecting
 from streampose.sources.source import Source
 from streampose.sources.synthetic import SyntheticSource
 
-__all__ = ["open_source"]
+__all__ = ["is_camera", "open_source"]
 
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "udp", "rtp", "tcp")
 _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DOTALL)
 _RECORDINGS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts"})
 
 
-def open_source(text: str, *, live: bool | None = None, reconnect: bool = True, hwaccel: str = SOFTWARE) -> Source:
+def open_source(
+    text: str,
+    *,
+    live: bool | None = None,
+    reconnect: bool = True,
+    hwaccel: str = SOFTWARE,
+    camera: CameraWish | None = None,
+) -> Source:
     """The source that a text means; it is not opened yet.
 
     ====================================  ==========================================================
@@ -43,13 +51,14 @@ def open_source(text: str, *, live: bool | None = None, reconnect: bool = True, 
             frame, which a camera cannot give; `None` = as the source is by nature.
         reconnect: open cameras and network streams again when they go away.
         hwaccel: what decodes files and network streams: ``none`` (software), ``auto``, or a device (``cuda``, …).
+        camera: what to ask of a camera of this machine.
 
     Raises:
         ConfigError: the text is not understood, or cannot be had this way; no such device decodes here.
         SourceNotFound: it looks like a file, and there is none.
     """
     candidates(hwaccel)  # a wrong name is told, whatever the source is
-    source = _recognise(text.strip(), live, hwaccel)
+    source = _recognise(text.strip(), live, hwaccel, camera)
     if live is False and source.live:
         raise ConfigError(
             f"{redact(text)} is live: it cannot wait for every frame to be processed (leave out --offline)"
@@ -59,7 +68,12 @@ def open_source(text: str, *, live: bool | None = None, reconnect: bool = True, 
     return Paced(source) if live and not source.live else source
 
 
-def _recognise(text: str, live: bool | None, hwaccel: str) -> Source:
+def is_camera(source: Source) -> bool:
+    """Whether it is a camera of this machine, which mostly looks at whoever sits there."""
+    return isinstance(source.source if isinstance(source, Reconnecting) else source, CameraSource)
+
+
+def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | None) -> Source:
     if not text:
         raise ConfigError("the source is empty: give a file, a folder, a URL, a camera number, or synthetic:")
     if text.startswith("synthetic:"):
@@ -67,7 +81,7 @@ def _recognise(text: str, live: bool | None, hwaccel: str) -> Source:
     if text.startswith("file://"):
         return FileSource(unquote(urlsplit(text).path), hwaccel=hwaccel)
     if _CAMERA.fullmatch(text):
-        return CameraSource(text)
+        return CameraSource(text, camera)
     scheme, colon, _ = text.partition("://")
     if colon:
         return _network(text, scheme.lower(), hwaccel)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from streampose.pose import Poses
+from streampose.pose import Poses, Skeleton
 
 __all__ = ["OneEuro", "OneEuroOptions"]
 
@@ -79,6 +79,7 @@ class OneEuro:
         self._options = options or OneEuroOptions()
         self._people: dict[int, _Filter] = {}
         self._time_s = -math.inf
+        self._skeleton: Skeleton | None = None
 
     def reset(self) -> None:
         """Forget everybody, at a new epoch."""
@@ -101,9 +102,10 @@ class OneEuro:
             raise ValueError("smoothing follows people by their ids: give it what a Tracker returns")
         if not math.isfinite(time_s):
             raise ValueError(f"a frame's time is {time_s} s: it must be finite")
-        if time_s < self._time_s:
+        # Another model may have other points.
+        if time_s < self._time_s or poses.skeleton != self._skeleton:
             self.reset()
-        self._time_s = time_s
+        self._time_s, self._skeleton = time_s, poses.skeleton
         options = self._options
         # The two corners of the box are two points more, always trusted.
         seen = np.concatenate([poses.points, poses.boxes.reshape(-1, 2, 2)], axis=1)

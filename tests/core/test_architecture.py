@@ -19,7 +19,7 @@ LEVELS = [
     {"channel", "worker", "metrics", "evaluation", "figures", "diagnosis", "gauges"},
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
     {"streams", "finisher", "flow", "pipeline"},
-    {"api", "measure", "meter", "observe"},
+    {"api", "measure", "meter", "observe", "preview"},
     {"cli", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

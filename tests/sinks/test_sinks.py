@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import textwrap
-import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +20,7 @@ from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.pose import Poses
 from streampose.result import Result, Timing
-from streampose.sinks import CocoSink, JsonlSink, Sink, StopRequested, VideoSink, WindowSink  # noqa: F401
+from streampose.sinks import CocoSink, JsonlSink, Sink, VideoSink
 from streampose.skeletons import COCO_17, HALPE_26
 
 INFO = StreamInfo(width_px=64, height_px=48, time_base=Fraction(1, 1000), rate=Fraction(25))
@@ -239,86 +236,3 @@ def test_a_full_disk_is_told(name: str, small_disk: Path):
             json.loads(line)
     with contextlib.suppress(SinkFailed):  # the end could not be written either: said, and let go
         sink.close()
-
-
-def test_no_screen_is_said(monkeypatch: pytest.MonkeyPatch):
-    if sys.platform != "linux":
-        pytest.skip("only Linux says beforehand that there is no screen")
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(SinkUnavailable, match="--out"):
-        WindowSink().open("s", INFO)
-
-
-_SHOW = textwrap.dedent("""
-    import time
-    import streampose  # before anything else: cv2.imshow hangs when PyAV was loaded first
-    from fractions import Fraction
-    import numpy as np
-    import test_sinks as t
-    sinks = [t.WindowSink(), t.WindowSink()]
-    for name, sink in zip(("one", "two"), sinks):
-        sink.open(name, t.INFO)
-    picture = np.full((240, 320, 3), (40, 200, 40), np.uint8)
-    try:
-        for i in range(1000):
-            for sink in sinks:
-                sink.write(t.replace(t.result(i), picture=picture))
-            print("shown", i, flush=True)
-            time.sleep(0.02)
-    except t.StopRequested:
-        print("quit", flush=True)
-    for sink in sinks:
-        sink.close()
-    print("closed", flush=True)
-""")
-
-
-@pytest.mark.skipif(
-    not all(map(shutil.which, ("Xvfb", "xdotool", "import"))), reason="Xvfb, xdotool or imagemagick is absent"
-)
-def test_windows_on_a_screen(tmp_path: Path):
-    screen = subprocess.Popen(
-        ["Xvfb", "-displayfd", "1", "-screen", "0", "1024x600x24", "-nolisten", "tcp"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert screen.stdout is not None
-    display = f":{screen.stdout.readline().strip()}"
-    environment = os.environ | {
-        "DISPLAY": display,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-    }
-    shown = subprocess.Popen(
-        [sys.executable, "-c", _SHOW], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert shown.stdout is not None
-        for line in shown.stdout:
-            if line.strip() == "shown 60":
-                break
-        else:
-            pytest.fail(shown.communicate()[1])
-        shot = tmp_path / "screen.png"
-        subprocess.run(["import", "-window", "root", str(shot)], env=environment, check=True)
-        windows = subprocess.run(
-            ["xdotool", "search", "--name", "streampose"], env=environment, check=True, capture_output=True, text=True
-        ).stdout.split()
-        assert len(windows) >= 2
-        import cv2
-
-        image = cv2.imread(str(shot))
-        green = (np.abs(image.astype(int) - (40, 200, 40)).max(axis=2) < 20).sum()
-        assert green > 10_000, "the picture is not on the screen"
-        for window in windows:
-            subprocess.run(
-                ["xdotool", "windowfocus", window, "key", "--window", window, "q"], env=environment, check=False
-            )
-            time.sleep(0.1)
-        out, err = shown.communicate(timeout=20)
-        assert out.endswith("quit\nclosed\n"), (out[-100:], err)
-    finally:
-        shown.kill()
-        shown.wait()
-        screen.kill()
-        screen.wait()
-        screen.stdout.close()

@@ -1,0 +1,71 @@
+"""An estimator in whose place another one can be put while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from streampose.frame import Image
+from streampose.inference.estimator import Estimator
+from streampose.pose import Poses, Skeleton
+
+__all__ = ["Switch"]
+
+
+class Switch:
+    """Passes pictures on to an estimator that can be exchanged between two batches: no frame waits or is lost by it.
+
+    Args:
+        estimator: the first one; `None` = it is put in later, before the first picture comes.
+    """
+
+    def __init__(self, estimator: Estimator | None = None) -> None:
+        self._estimator = estimator
+        self._next: Estimator | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def put(self, estimator: Estimator) -> None:
+        """Let another one take the next batch; it belongs to the switch from now on. From any thread."""
+        with self._lock:
+            unused = estimator if self._closed else self._next
+            if not self._closed:
+                self._next = estimator
+        if unused is not None:
+            unused.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is one."""
+        return (self._next or self._estimator) is not None
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Of the one that takes the next batch."""
+        return self._last().skeleton
+
+    def __call__(self, images: Sequence[Image]) -> list[Poses]:
+        """The people of each image."""
+        with self._lock:
+            fresh, self._next = self._next, None
+        if fresh is not None:
+            old, self._estimator = self._estimator, fresh
+            if old is not None:
+                old.close()  # here, on the thread that it ran on
+        return self._last()(images)
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        with self._lock:
+            self._closed = True
+            both = self._estimator, self._next
+            self._estimator = self._next = None
+        for estimator in both:
+            if estimator is not None:
+                estimator.close()
+
+    def _last(self) -> Estimator:
+        estimator = self._next or self._estimator
+        if estimator is None:
+            raise RuntimeError("no estimator was put into the switch")
+        return estimator

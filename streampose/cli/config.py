@@ -1,0 +1,161 @@
+"""`--config FILE`: options of `run` as keys, streams as tables; errors name the line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from streampose.cli.values import parse_seconds
+from streampose.errors import ConfigError
+
+__all__ = ["Config", "StreamEntry", "load_config", "use_config"]
+
+_NAME = re.compile(r"[\w.-]+")
+_NOT_KEYS = {"sources", "config", "help"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEntry:
+    """One stream, as written."""
+
+    source: str
+    """With its references, which are resolved when it is opened: a secret may change."""
+    budget_s: float | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What a file says."""
+
+    options: Mapping[str, Any]
+    """By key, as written."""
+    streams: Mapping[str, StreamEntry]
+
+
+def use_config(context: typer.Context, file: Path | None) -> Path | None:
+    """The file's values are the defaults of what the command line does not say.
+
+    Raises:
+        ConfigError: see `load_config`; or a value does not fit its option.
+    """
+    if file is None:
+        return None
+    options = {
+        _key(word): parameter
+        for parameter in context.command.params
+        for word in parameter.opts
+        if word.startswith("--") and parameter.name not in _NOT_KEYS
+    }
+    config, lines = _parsed(file)
+    defaults: dict[str, Any] = {}
+    for key, value in config.options.items():
+        where = f"{file}:{lines[key]}"
+        if (option := options.get(_key(key))) is None or option.name is None:
+            raise ConfigError(f"{where}: no option is called {key!r}; `streampose run --help` lists them")
+        if isinstance(value, dict):
+            raise ConfigError(f"{where}: {key} is an option, not a table: {key} = …, above the first [streams.NAME]")
+        try:
+            option.process_value(context, value)
+        except typer.BadParameter as error:
+            raise ConfigError(f"{where}: {key}: {error.message}") from None
+        defaults[option.name] = value
+    if config.streams:
+        defaults["sources"] = [f"{name}={entry.source}" for name, entry in config.streams.items()]
+    context.default_map = {**(context.default_map or {}), **defaults}
+    return file
+
+
+def _key(word: str) -> str:
+    return word.lstrip("-").replace("-", "_")
+
+
+def load_config(file: Path) -> Config:
+    """Read the file.
+
+    Raises:
+        ConfigError: it cannot be read, is no TOML, or a stream makes no sense; the message names the line.
+    """
+    return _parsed(file)[0]
+
+
+def _parsed(file: Path) -> tuple[Config, dict[str, int]]:
+    """And the line of each option."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    lines = dict(_statements(text))
+
+    def place(*path: str) -> str:
+        """Where it is written, or what it belongs to."""
+        while path and path not in lines:
+            path = path[:-1]
+        return f"{file}:{lines.get(path, 1)}"
+
+    tables = document.pop("streams", {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise ConfigError(f'{place("streams")}: streams are tables: [streams.NAME], then source = "…"')
+    streams = {}
+    for name, table in tables.items():
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{place('streams', name)}: {name!r} is no stream's name: letters, digits, _ . - only")
+        streams[name] = _entry(table, partial(place, "streams", name))
+    return Config(options=document, streams=streams), {key: lines.get((key,), 1) for key in document}
+
+
+def _entry(table: Mapping[str, Any], where: Callable[[str], str]) -> StreamEntry:
+    if unknown := sorted(set(table) - {"source", "budget", "weight"}):
+        raise ConfigError(f"{where(unknown[0])}: a stream has no {unknown[0]!r}; it has source, budget and weight")
+    source, budget, weight = table.get("source"), table.get("budget"), table.get("weight", 1.0)
+    if not isinstance(source, str) or not source:
+        raise ConfigError(f'{where("source")}: a stream needs source = "…": a URL, a file, a camera\'s number')
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+        raise ConfigError(f"{where('weight')}: weight is a number above 0")
+    try:
+        seconds = None if budget is None else parse_seconds(str(budget))
+    except ConfigError as error:
+        raise ConfigError(f"{where('budget')}: {error}") from None
+    return StreamEntry(source=source, budget_s=seconds, weight=float(weight))
+
+
+def _statements(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The line on which each table and key of a valid document begins; tomllib itself does not say."""
+    table: tuple[str, ...] = ()
+    begun, statement = 0, ""
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        if not statement:
+            begun = number
+        statement += line
+        try:
+            found = tomllib.loads(statement)
+        except tomllib.TOMLDecodeError:
+            continue  # goes on below
+        path = _path(found)
+        if statement.lstrip().startswith("["):
+            table = path
+            yield table, begun
+        elif path:
+            for i in range(len(path)):
+                yield table + path[: i + 1], begun
+        statement = ""
+
+
+def _path(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of a document of one statement, down to its value."""
+    path: tuple[str, ...] = ()
+    here: Any = found
+    while isinstance(here, dict) and len(here) == 1:
+        (key, here), *_ = here.items()
+        path += (key,)
+    return path

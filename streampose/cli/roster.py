@@ -1,0 +1,90 @@
+"""The streams of a file, which is read again at SIGHUP: those that did not change are not touched."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from streampose.cli.config import StreamEntry, load_config
+from streampose.cli.say import fail, say
+from streampose.errors import StreamposeError, redact
+from streampose.pipeline import Pipeline
+from streampose.streams import Stream
+
+__all__ = ["Roster"]
+
+
+class Roster:
+    """Keeps a pipeline's streams as a file has them.
+
+    Args:
+        file: see `load_config`.
+        check: raises if streams cannot be together, all of them given.
+        build: makes one stream.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        check: Callable[[Mapping[str, StreamEntry]], object],
+        build: Callable[[str, StreamEntry], Stream],
+    ) -> None:
+        self._file, self._check, self._build = file, check, build
+        self._known = load_config(file)
+        self._one_at_a_time = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextlib.contextmanager
+    def listening(self, pipeline: Pipeline) -> Iterator[None]:
+        """While it lasts, SIGHUP reads the file again; on systems that have none, nothing does."""
+        if not hasattr(signal, "SIGHUP"):
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def hung_up() -> None:
+            task = loop.create_task(self._again(pipeline))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+            for task in self._tasks:
+                task.cancel()
+
+    async def _again(self, pipeline: Pipeline) -> None:
+        async with self._one_at_a_time:
+            try:
+                say(f"{self._file} is read again: {await self.update(pipeline)}")
+            except StreamposeError as error:
+                fail(f"nothing was changed: {redact(str(error))}")
+
+    async def update(self, pipeline: Pipeline) -> str:
+        """Read the file and do what it says; in words, what that was.
+
+        Raises:
+            ConfigError: it makes no sense: no stream has been touched.
+            StreamposeError: a stream cannot be; the same.
+        """
+        config = load_config(self._file)
+        self._check(config.streams)
+        old, new = self._known.streams, config.streams
+        # All are made before any is touched.
+        made = {name: self._build(name, entry) for name, entry in new.items() if entry != old.get(name)}
+        gone = [name for name in old if name not in new]
+        changed = [name for name in made if name in pipeline.reports]
+        added = [name for name in made if name not in changed]
+        options = ", options: only at the start" * (config.options != self._known.options)
+        self._known = config
+        await asyncio.gather(
+            *(pipeline.remove(name) for name in gone if name in pipeline.reports),
+            *(pipeline.replace(made[name]) for name in changed),
+            *(pipeline.add(made[name]) for name in added),
+        )
+        return f"{len(added)} added, {len(changed)} changed, {len(gone)} removed{options}"

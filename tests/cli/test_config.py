@@ -1,0 +1,144 @@
+"""A file of options and streams: what it may say, what it says when it is wrong, and that it is read again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from streampose.cli.config import StreamEntry, load_config
+from streampose.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "cameras.toml"
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "streampose", "run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    def written(text: str) -> Path:
+        file = tmp_path / "cameras.toml"
+        file.write_text(text)
+        return file
+
+    return written
+
+
+def test_streams_and_options(write: Callable[[str], Path]):
+    config = load_config(
+        write(
+            "budget = '80ms'\nstreams.yard.source = '0'\n[streams.door]\nsource='rtsp://{env:X}@h/a'\nweight=2\nbudget='1s'"
+        )
+    )
+    assert config.options == {"budget": "80ms"}
+    door = StreamEntry(source="rtsp://{env:X}@h/a", budget_s=1.0, weight=2.0)
+    assert config.streams == {"yard": StreamEntry(source="0"), "door": door}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("# a\n\nbudgte = '1s'", 3, "budgte"),
+        ("batch = 4\nbatch-size = 4", 2, "batch-size"),
+        ("next-model = [\n  'a',\n  'b',\n]\nseconds = 'long'", 5, "seconds"),
+        ("out = '''\na\nseconds = 1\n'''\ntrack = 'perhaps'", 5, "track"),
+        ("batch = 0", 1, "batch"),
+        ("config = 'other.toml'", 1, "config"),
+        ("sources = ['0']", 1, "sources"),
+        ("[streams.a]\nsource = '0'\n\n[streams.b]\nsource = '1'\nweigth = 1", 6, "weigth"),
+        ("[streams.a]\nsource = '0'\n[streams.b]\nweight = 1", 3, "source"),
+        ("[streams]\na = {source = '0'}\nb = {source = '1', weight = -1}", 3, "weight"),
+        ("[streams.a]\nsource = '0'\nweight = true", 3, "weight"),
+        ("[streams.a]\nsource = '0'\nbudget = 'soon'", 3, "soon"),
+        ("[streams.'a/b']\nsource = '0'", 1, "a/b"),
+        ("json = '-'\nstreams = ['0']", 2, "streams are tables"),
+        ("[streams.a]\nsource = '0'\n[model]\nname = 'x'", 3, "model"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(write: Callable[[str], Path], text: str, line: int, words: str):
+    file = write(text)
+    done = run("--config", file)
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"error: {file}:{line}: ")
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a =\nb = 1", "line 1"), ("a = 1\na = 2\nb = 1", "line 2"), ("json = '-'", "SOURCE"), (None, "No such file")],
+)
+def test_what_cannot_be_read_is_told(write: Callable[[str], Path], tmp_path: Path, text: str | None, words: str):
+    file = tmp_path / "none.toml" if text is None else write(text)
+    done = run("--config", file)
+    assert done.returncode in {1, 2}
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_line_goes_before_the_file(write: Callable[[str], Path], tmp_path: Path):
+    file = write(f"seconds = 600\nfp16 = false\nquiet = true\njson = '{tmp_path}/'\n[streams.a]\nsource = 'synthetic:'")
+    done = run("--config", file, "--seconds", 1)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "a.jsonl").stat().st_size
+    both = run("--config", file, "0")
+    assert both.returncode == 1
+    assert "one place" in both.stderr
+
+
+def test_the_example_makes_sense():
+    config = load_config(EXAMPLE)
+    assert len(config.streams) >= 2
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(EXAMPLE.with_name("none.toml"))
+
+
+def frames(file: Path) -> list[int]:
+    return [json.loads(line)["frame"] for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def until(what: Callable[[], bool], within_s: float = 30.0) -> None:
+    end = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_a_hang_up_changes_what_changed_and_nothing_else(write: Callable[[str], Path], tmp_path: Path):
+    start = f"json = '{tmp_path}/'\n[streams.stays]\nsource = 'synthetic:'\n"
+    file = write(start + "[streams.changes]\nsource = 'synthetic:'\n[streams.goes]\nsource = 'synthetic:'\n")
+    command = [sys.executable, "-m", "streampose", "run", "--config", str(file), "--hwaccel", "none"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            until(lambda: all(len(frames(tmp_path / f"{name}.jsonl")) > 5 for name in ("stays", "changes", "goes")))
+            write(start + "[streams.changes]\nsource = 'synthetic:?people=2'\n[streams.comes]\nsource = 'synthetic:'\n")
+            program.send_signal(signal.SIGHUP)
+            until(lambda: all(len(frames(tmp_path / name)) > 5 for name in ("changes.2.jsonl", "comes.jsonl")))
+            before = len(frames(tmp_path / "goes.jsonl"))
+            write(start + "[streams.comes]\nsource = 'synthetic:'\nbudget = 'never'\n")
+            program.send_signal(signal.SIGHUP)
+            seen = len(frames(tmp_path / "changes.2.jsonl"))
+            until(lambda: len(frames(tmp_path / "changes.2.jsonl")) > seen + 10)
+            assert len(frames(tmp_path / "goes.jsonl")) == before
+            program.send_signal(signal.SIGTERM)
+            _, said = program.communicate(timeout=30)
+        finally:
+            program.kill()
+    assert program.returncode == 0
+    assert "1 added, 1 changed, 1 removed" in said
+    assert f"nothing was changed: {file}:6: " in said
+    # Who stayed was not touched: one opening, so its frames' numbers never begin again.
+    stayed = frames(tmp_path / "stays.jsonl")
+    assert stayed == sorted(set(stayed))
+    assert not (tmp_path / "stays.2.jsonl").exists()
+    assert len(frames(tmp_path / "changes.jsonl")) > 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -115,11 +116,9 @@ def _stencils(udp: bool) -> Floats:
 
 @lru_cache
 def _blur(kernel_px: int) -> Floats:
-    """(5, 4 + kernel) rows of a Gaussian, shifted: the blur at 5 neighbouring places. Sigma as OpenCV derives it."""
-    sigma = 0.3 * ((kernel_px - 1) * 0.5 - 1) + 0.8
-    offset = np.arange(kernel_px) - kernel_px // 2
-    kernel = np.exp(-(offset**2) / (2 * sigma**2))
+    """(5, 4 + kernel) rows of the Gaussian OpenCV blurs with, shifted: the blur at 5 neighbouring places."""
+    kernel = cv2.getGaussianKernel(kernel_px, 0)[:, 0]
     rows = np.zeros((5, kernel_px + 4), np.float32)
     for i in range(5):
-        rows[i, i : i + kernel_px] = kernel / kernel.sum()
+        rows[i, i : i + kernel_px] = kernel
     return rows

@@ -1,8 +1,9 @@
 """When a batch leaves, and with whom."""
 
-from streampose.batching.batcher import Batcher, Inferred, Lane
+from streampose.batching.batcher import Batcher
 from streampose.batching.cost import BatchCost, Load
 from streampose.batching.gate import Gated
+from streampose.batching.lane import Inferred, Lane
 from streampose.batching.latency import LatencyBatch
 from streampose.batching.peers import AimdBatch, DeferredBatch, RuleBatch, TimeoutBatch, WindowBatch
 from streampose.batching.policy import BatchPolicy, Decision, FixedBatch, Take, Wait, Waiting

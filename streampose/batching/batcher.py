@@ -6,18 +6,17 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
+from streampose.batching.lane import Inferred, Lane
 from streampose.batching.policy import BatchPolicy, Load, Take, Wait, Waiting
-from streampose.channel import Channel, Overflow
 from streampose.clock import Clock
 from streampose.errors import EngineFailed, PolicyError, StreamposeError
 from streampose.frame import Frame, Image
-from streampose.metrics import Cause, EngineMetrics, Place, StreamMetrics
+from streampose.metrics import Cause, EngineMetrics, Place
 from streampose.pose import Poses
 
-__all__ = ["Batcher", "Inferred", "Lane"]
+__all__ = ["Batcher"]
 
 # A stream that had nothing to offer for a while has no more claim than so many frames beside one that had.
 _MOST_CLAIM = 2.0
@@ -26,96 +25,6 @@ _STALLED_S = 0.25
 
 Infer = Callable[[Sequence[Image]], Awaitable[list[Poses]]]
 """One engine: people of each image. Never called twice at a time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inferred:
-    """What a batch gave for one frame."""
-
-    poses: Poses
-    taken_at: float
-    inferred_at: float
-    batch_size: int
-
-
-class Lane:
-    """One stream's way through the batcher: frames wait in `ingress`, come out of `outbox` in capture order.
-
-    Args:
-        name: the stream.
-        live: drop the oldest waiting frame when a fresher one comes, instead of making the source wait.
-        budget_s: deadline of a frame from its capture; `None` = the policy's.
-        weight: this stream's share beside the others' where there is not enough for all.
-        credits: how many frames may be between `ingress` and the sinks at a time.
-        capacity: how many frames may wait in `ingress`.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        live: bool,
-        credits: int,  # noqa: A002 - the field's word
-        capacity: int,
-        budget_s: float | None = None,
-        weight: float = 1.0,
-        metrics: StreamMetrics | None = None,
-    ) -> None:
-        self.name = name
-        self.weight = weight
-        self.live = live
-        self.budget_s = budget_s
-        self.credits = credits
-        self.metrics = metrics or StreamMetrics()
-        self.people = 1.0
-        """Running mean of people per frame: what the next frame is expected to cost."""
-        self.period_s = 0.0
-        """Running mean of the interval between its frames, dropped ones included; 0 = not known yet."""
-        self.served = 0.0
-        """Frames taken, divided by the weight: whoever has least has the best claim."""
-        self.finishing_s = 0.0
-        """What is needed from an engine's result to its delivery; the deadline of a batch is so much earlier."""
-        self._newest: Frame | None = None
-        self.arrived_at = 0.0
-        """When the last frame came (or the stream joined): one that is silent for long is not waited for."""
-        self.failure: Exception | None = None
-        """Why `outbox` ended, if it was not the end of the stream."""
-        self.changed: Callable[[], None] = lambda: None
-        self.ingress: Channel[Frame] = Channel(
-            capacity,
-            Overflow.DROP_OLDEST if live else Overflow.WAIT,
-            on_drop=lambda _: self.metrics.drop(Place.INGRESS, Cause.OVERFLOW),
-            on_change=lambda: self.changed(),  # noqa: PLW0108 - set later, by the batcher
-        )
-        # Never full: what is inside holds a credit.
-        self.outbox: Channel[tuple[Frame, asyncio.Future[Inferred]]] = Channel(credits)
-
-    def return_credit(self, finishing_s: float = 0.0) -> None:
-        """A result was handed to the stream's sinks, so long after the engine gave it."""
-        # Up quickly, down slowly: a deadline is kept by those that took long.
-        self.finishing_s += (0.3 if finishing_s > self.finishing_s else 0.02) * (finishing_s - self.finishing_s)
-        self.credits += 1
-        self.changed()
-
-    def saw(self, frame: Frame) -> None:
-        """A frame is offered, for the first time or again."""
-        last = self._newest
-        if last is not None and frame.index <= last.index:
-            return
-        self.arrived_at = max(self.arrived_at, frame.captured_at)
-        if last is not None:
-            period_s = (frame.captured_at - last.captured_at) / (frame.index - last.index)
-            self.period_s += (0.1 if self.period_s else 1.0) * (period_s - self.period_s)
-        self._newest = frame
-
-    def abandon(self, failure: Exception) -> None:
-        """The stream is over, by a failure: what waits is dropped and counted, and nothing more is taken."""
-        self.failure = self.failure or failure
-        self.ingress.close()
-        for frame in tuple(self.ingress):
-            self.ingress.take(frame)
-            self.metrics.drop(Place.INGRESS, Cause.FAILED)
-        self.changed()
 
 
 class Batcher:

@@ -16,25 +16,8 @@ from rich.live import Live
 from rich.text import Text
 
 from streampose.batching import FixedBatch, LatencyBatch
+from streampose.cli import engine
 from streampose.cli.bench_report import as_json, draw
-from streampose.cli.engine import (
-    Batch,
-    Budget,
-    CudaGraphs,
-    Detector,
-    DetectorSize,
-    Device,
-    Fallback,
-    Half,
-    Model,
-    Pose,
-    Recalibrate,
-    Sessions,
-    Tf32,
-    Threads,
-    Track,
-    engine_options,
-)
 from streampose.cli.say import console, fail, say
 from streampose.cli.session import interrupts
 from streampose.cli.values import named_sources, parse_seconds, parse_size
@@ -71,25 +54,25 @@ def bench(
     hwaccel: Annotated[
         str, typer.Option(help="What decodes: none (software), auto, or a device (cuda, …).", rich_help_panel=_INPUT)
     ] = "none",
-    model: Model = None,
-    detector: Detector = None,
-    pose: Pose = None,
-    detector_size: DetectorSize = None,
-    device: Device = "auto",
-    sessions: Sessions = None,
-    threads: Threads = None,
-    recalibrate: Recalibrate = False,
-    half: Half = False,
-    tf32: Tf32 = True,
-    cuda_graphs: CudaGraphs = False,
-    fallback: Fallback = False,
+    model: engine.Model = None,
+    detector: engine.Detector = None,
+    pose: engine.Pose = None,
+    detector_size: engine.DetectorSize = None,
+    device: engine.Device = "auto",
+    sessions: engine.Sessions = None,
+    threads: engine.Threads = None,
+    recalibrate: engine.Recalibrate = False,
+    half: engine.Half = False,
+    tf32: engine.Tf32 = True,
+    cuda_graphs: engine.CudaGraphs = False,
+    fallback: engine.Fallback = False,
     live: Annotated[
         bool,
         typer.Option("--live", help="At the source's own speed, dropping what is late.", rich_help_panel=_FLOW),
     ] = False,
-    budget: Budget = "100ms",
-    batch: Batch = None,
-    track: Track = True,
+    budget: engine.Budget = "100ms",
+    batch: engine.Batch = None,
+    track: engine.Track = True,
     bound: Annotated[
         bool, typer.Option(help="Also measure the engines alone, on ready tensors (a few seconds).")
     ] = True,
@@ -120,7 +103,7 @@ def bench(
         pose=pose,
         detector_size_px=None if detector_size is None else parse_size(detector_size),
     )
-    options = engine_options(
+    options = engine.options(
         device=device,
         sessions=sessions,
         threads=threads,

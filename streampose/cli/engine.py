@@ -25,7 +25,7 @@ __all__ = [
     "Tf32",
     "Threads",
     "Track",
-    "engine_options",
+    "options",
 ]
 
 _MODEL, _ENGINE, _FLOW = "Model", "Engine", "Flow"
@@ -72,7 +72,7 @@ Batch = Annotated[
 Track = Annotated[bool, typer.Option(help="Give people stable numbers.", rich_help_panel=_FLOW)]
 
 
-def engine_options(
+def options(
     *,
     device: str,
     sessions: int | None,

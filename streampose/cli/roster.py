@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from streampose.cli.config import StreamEntry, load_config
+from streampose.cli.config import Config, StreamEntry, load_config
 from streampose.cli.say import fail, say
 from streampose.errors import StreamposeError, redact
 from streampose.pipeline import Pipeline
@@ -22,6 +22,7 @@ class Roster:
 
     Args:
         file: see `load_config`.
+        known: what it said at the start.
         check: raises if streams cannot be together, all of them given.
         build: makes one stream.
     """
@@ -29,11 +30,12 @@ class Roster:
     def __init__(
         self,
         file: Path,
+        known: Config,
         check: Callable[[Mapping[str, StreamEntry]], object],
         build: Callable[[str, StreamEntry], Stream],
     ) -> None:
         self._file, self._check, self._build = file, check, build
-        self._known = load_config(file)
+        self._known = known
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 

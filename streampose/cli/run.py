@@ -8,25 +8,8 @@ from typing import Annotated
 
 import typer
 
-from streampose.cli.config import StreamEntry, load_config, use_config
-from streampose.cli.engine import (
-    Batch,
-    Budget,
-    CudaGraphs,
-    Detector,
-    DetectorSize,
-    Device,
-    Fallback,
-    Half,
-    Model,
-    Pose,
-    Recalibrate,
-    Sessions,
-    Tf32,
-    Threads,
-    Track,
-    engine_options,
-)
+from streampose.cli import engine
+from streampose.cli.config import Config, StreamEntry, load_config, use_config
 from streampose.cli.outputs import Outputs
 from streampose.cli.references import resolve
 from streampose.cli.roster import Roster
@@ -68,9 +51,9 @@ def run(
             rich_help_panel=_INPUT,
         ),
     ] = None,
-    model: Model = None,
-    detector: Detector = None,
-    pose: Pose = None,
+    model: engine.Model = None,
+    detector: engine.Detector = None,
+    pose: engine.Pose = None,
     family: Annotated[
         str | None, typer.Option(help="What --model or --pose is, if it is not recognised.", rich_help_panel=_MODEL)
     ] = None,
@@ -80,21 +63,21 @@ def run(
     skeleton: Annotated[
         str | None, typer.Option(help=f"Its key points: {', '.join(SKELETONS)}.", rich_help_panel=_MODEL)
     ] = None,
-    detector_size: DetectorSize = None,
+    detector_size: engine.DetectorSize = None,
     min_score: Annotated[
         float, typer.Option(min=0, max=1, help="Boxes below are nobody.", rich_help_panel=_MODEL)
     ] = Limits().min_score,
     max_people: Annotated[
         int, typer.Option(min=1, help="In one frame, the best so many.", rich_help_panel=_MODEL)
     ] = 100,
-    device: Device = "auto",
-    sessions: Sessions = None,
-    threads: Threads = None,
-    recalibrate: Recalibrate = False,
-    half: Half = False,
-    tf32: Tf32 = True,
-    cuda_graphs: CudaGraphs = False,
-    fallback: Fallback = False,
+    device: engine.Device = "auto",
+    sessions: engine.Sessions = None,
+    threads: engine.Threads = None,
+    recalibrate: engine.Recalibrate = False,
+    half: engine.Half = False,
+    tf32: engine.Tf32 = True,
+    cuda_graphs: engine.CudaGraphs = False,
+    fallback: engine.Fallback = False,
     out: Annotated[
         str | None,
         typer.Option(help="Rendered video: a file, or a folder for NAME.mp4 each.", rich_help_panel=_OUTPUT),
@@ -132,7 +115,7 @@ def run(
     ] = None,
     hud: Annotated[bool, typer.Option(help="Figures in the picture.", rich_help_panel=_OUTPUT)] = True,
     boxes: Annotated[bool, typer.Option(help="Boxes in the picture.", rich_help_panel=_OUTPUT)] = True,
-    track: Track = True,
+    track: engine.Track = True,
     smooth: Annotated[bool, typer.Option(help="Calm the key points (One-Euro filter).", rich_help_panel=_FLOW)] = False,
     live: Annotated[
         bool | None,
@@ -147,8 +130,8 @@ def run(
     reconnect: Annotated[
         bool, typer.Option(help="Wait for cameras that are away, and open them again.", rich_help_panel=_FLOW)
     ] = True,
-    budget: Budget = "100ms",
-    batch: Batch = None,
+    budget: engine.Budget = "100ms",
+    batch: engine.Batch = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so long.", rich_help_panel=_FLOW)] = None,
     hwaccel: Annotated[
         str,
@@ -226,7 +209,8 @@ def run(
         trace=trace,
     )
     outputs = Outputs(out=out, json=json, coco=coco)
-    entries = _entries(context, sources or [], config)
+    wanted = None if config is None else load_config(config)
+    entries = _entries(context, sources or [], wanted)
     wish = CameraWish(
         size_px=None if camera_size is None else parse_size(camera_size),
         rate=camera_fps,
@@ -259,7 +243,7 @@ def run(
     session = Session(
         streams=streams if preview is None else [preview.watch(stream) for stream in streams],
         choice=choice,
-        options=engine_options(
+        options=engine.options(
             device=device,
             sessions=sessions,
             threads=threads,
@@ -275,20 +259,18 @@ def run(
         quiet=quiet,
         watch=watch,
         preview=preview,
-        roster=Roster(config, check, build)
-        if config is not None and load_config(config).streams and not show
-        else None,
+        roster=Roster(config, wanted, check, build) if config and wanted and wanted.streams and not show else None,
         other_models=next_model or (),
     )
     raise typer.Exit(start_session(session))
 
 
-def _entries(context: typer.Context, sources: list[str], config: Path | None) -> Mapping[str, StreamEntry]:
+def _entries(context: typer.Context, sources: list[str], config: Config | None) -> Mapping[str, StreamEntry]:
     """The streams, of the command line or of the file."""
-    streams = load_config(config).streams if config is not None else {}
+    streams = config.streams if config is not None else {}
     source = context.get_parameter_source("sources")
     if streams and source is not None and source.name == "COMMANDLINE":
-        raise ConfigError(f"streams are named in {config} and beside it: keep them in one place")
+        raise ConfigError(f"streams are named in {context.params['config']} and beside it: keep them in one place")
     if not sources:
         raise typer.BadParameter("name a file, a camera (0), a URL; or --config FILE with streams", param_hint="SOURCE")
     return streams or {name: StreamEntry(source=text) for name, text in named_sources(sources).items()}

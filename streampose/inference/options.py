@@ -50,12 +50,13 @@ class EngineOptions:
     each start, which takes TensorRT minutes."""
 
     def __post_init__(self) -> None:
-        for name, number in self._places():
+        parts = [part.strip().partition(":") for part in self.device.split(",")]
+        for name, colon, number in parts:
             if name not in DEVICES:
                 raise ConfigError(f"no device is called {name!r}; there are: {', '.join(DEVICES)}")
-            if number and (name not in _GPUS or not number.isdecimal()):
+            if colon and (name not in _GPUS or not number.isdecimal()):
                 raise ConfigError(f"{name}:{number} is no device: cuda:0 and tensorrt:0 are the first GPU")
-        if "," in self.device and not all(name in _GPUS for name, _ in self._places()):
+        if len(parts) > 1 and not all(name in _GPUS for name, _, _ in parts):
             raise ConfigError(f"{self.device}: only GPUs can be used together, as in cuda:0,cuda:1")
         if len(set(places := self._places())) < len(places):
             raise ConfigError(f"{self.device} names a device twice: sessions are what several on one GPU are asked by")
@@ -65,12 +66,9 @@ class EngineOptions:
 
     def each(self) -> tuple[EngineOptions, ...]:
         """These options for each device that is named, of one device each."""
-        return tuple(
-            replace(self, device=name, device_id=int(number) if number else self.device_id)
-            for name, number in self._places()
-        )
+        return tuple(replace(self, device=name, device_id=number) for name, number in self._places())
 
-    def _places(self) -> list[tuple[str, str]]:
-        """Name and number, as written."""
+    def _places(self) -> list[tuple[str, int]]:
+        """Name and number of each device."""
         parts = (part.strip().partition(":") for part in self.device.split(","))
-        return [(name, number) for name, _, number in parts]
+        return [(name, int(number) if number else self.device_id) for name, _, number in parts]

@@ -113,7 +113,7 @@ def bench(
         cuda_graphs=cuda_graphs,
         fallback=fallback,
     )
-    estimators = load_estimators(choice, options, throughput=not live, demand_fps=30.0 * streams)
+    estimators = load_estimators(choice, options, throughput=not live, streams=streams)
     say(f"[dim]{describe_all(estimators)}[/dim]")
     gpu_unused = estimators[0].describe().partition("the GPU is not used: ")[2]
     on_gpu = estimators[0].on_gpu

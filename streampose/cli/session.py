@@ -26,9 +26,6 @@ from streampose.streams import Outcome, Stream
 
 __all__ = ["Session", "interrupts", "run_session", "start_session"]
 
-# What a live source is taken to bring before it has been opened.
-_USUAL_FPS = 30.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
@@ -96,7 +93,7 @@ async def _run(session: Session, watch: Watch) -> int:
     if session.preview is not None:
         return await _run_with_windows(session, watch, session.preview)
     # On a thread: whoever asks meanwhile is answered.
-    load = partial(load_estimators, throughput=not session.live, demand_fps=_USUAL_FPS * len(session.streams))
+    load = partial(load_estimators, throughput=not session.live, streams=len(session.streams))
     estimators = await asyncio.to_thread(load, session.choice, session.options)
     _describe(session, estimators)
     engine_name = "GPU" if estimators[0].on_gpu else "CPU"

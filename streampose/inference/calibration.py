@@ -11,11 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
 from streampose.errors import StreamposeError
 from streampose.gauges import machine
+from streampose.inference.download import sha256_of
+from streampose.inference.providers import runtime_version
 
 __all__ = ["Calibration", "Split", "calibrate", "splits"]
 
@@ -26,6 +29,10 @@ _MOST_SESSIONS = 8
 _BATCH = 4
 # Each way is tried so often, in turns with the others and for so long: a neighbour's moment hits them all.
 _ROUNDS = 3
+# All ways are open while they are tried: with large models only as many as hold so many bytes of weights together.
+_MOST_BYTES = 1 << 30
+# A gain below this is within what measurements differ by, and each session costs memory.
+_GAIN = 1.05
 # A large model is not tried again after so long.
 _LONG_S = 1.0
 
@@ -65,18 +72,28 @@ class Calibration:
     @property
     def quickest(self) -> Split:
         """The one for least latency at low load."""
-        return min(self.splits, key=lambda split: split.frame_s)
+        return self._best(lambda split: 1 / split.frame_s)
 
     @property
     def busiest(self) -> Split:
         """The one for most frames a second."""
-        return max(self.splits, key=lambda split: split.fps)
+        return self._best(lambda split: split.fps)
+
+    def _best(self, worth: Callable[[Split], float]) -> Split:
+        """Whatever is clearly better than a single session, else that."""
+        best, single = max(self.splits, key=worth), self.splits[0]
+        return best if worth(best) > _GAIN * worth(single) else single
 
 
-def splits(cores: int) -> list[Split]:
-    """The ways to try: one session, as many as there may be, and doublings between."""
-    counts = sorted({1, 2, 4, _MOST_SESSIONS, cores})
-    return [Split(sessions=n, threads=cores // n) for n in counts if n <= min(cores, _MOST_SESSIONS)]
+def splits(cores: int, weights_bytes: int = 0) -> list[Split]:
+    """The ways to try: one session, as many as there may be, and doublings between; fewer where weights are large."""
+    counts = [n for n in sorted({1, 2, 4, _MOST_SESSIONS, cores}) if n <= min(cores, _MOST_SESSIONS)]
+    opened = accumulate(counts)
+    return [
+        Split(sessions=n, threads=cores // n)
+        for n, copies in zip(counts, opened, strict=True)
+        if n == 1 or copies * weights_bytes <= _MOST_BYTES
+    ]
 
 
 def calibrate(
@@ -88,7 +105,7 @@ def calibrate(
     variant: str = "",
     again: bool = False,
 ) -> Calibration:
-    """What was remembered for these models on this machine, or else measured now, within a second or two.
+    """What was remembered for these models on this machine, or else measured now: a second, and the loading.
 
     Args:
         load: an estimator whose sessions have so many threads.
@@ -101,9 +118,11 @@ def calibrate(
     Raises:
         ModelError: a model could not be loaded or run.
     """
-    about = {key: str(machine()[key]) for key in ("cpu", "onnxruntime")} | {
+    about = {
+        "cpu": str(machine()["cpu"]),
+        "onnxruntime": runtime_version(),
         "cores": str(cores),
-        "models": " ".join(hashlib.sha256(model.read_bytes()).hexdigest() for model in models),
+        "models": " ".join(map(sha256_of, models)),
         "variant": variant,
     }
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
@@ -112,7 +131,7 @@ def calibrate(
         found = _measured_here.get(name) if kept is None else _read(kept, about)
         if found is not None:
             return found
-    measured = Calibration(splits=_measured(load, splits(cores)))
+    measured = Calibration(splits=_measured(load, splits(cores, sum(model.stat().st_size for model in models))))
     log.info("measured on %d cores: %s", cores, "; ".join(f"{s} {s.fps:.0f} fps" for s in measured.splits))
     if kept is None:
         _measured_here[name] = measured

@@ -172,7 +172,7 @@ class Engine:
         n, size = len(piece[0]), self._bucket(len(piece[0]))
         try:
             outputs = self._run_piece(piece, shared, size)
-        except Exception as error:  # noqa: BLE001 - `_failed` raises; the runtime's exceptions share no useful base class
+        except Exception as error:  # noqa: BLE001 - tried again, or `_failed` raises; the runtime's share no useful base class
             if is_out_of_memory(error) and size > 1 and not self._static_batch:
                 self._halve(size, error)
                 return None

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 
 from streampose.errors import ModelUnreadable
+from streampose.inference.providers import gist
 
 __all__ = ["half_graph"]
 
@@ -34,7 +35,7 @@ def half_graph(model: Path, graph: bytes | None = None, cache_dir: Path | None =
     try:
         converted = _converted(onnx.load_from_string(original))
     except Exception as error:  # protobuf's and the converter's exceptions share no base class
-        raise ModelUnreadable(f"{model.name} cannot be made 16-bit: {error}") from error
+        raise ModelUnreadable(f"{model.name} cannot be made 16-bit: {gist(error)}") from error
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         partial = kept.with_suffix(f".{os.getpid()}")

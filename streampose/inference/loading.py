@@ -13,6 +13,7 @@ from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine, EngineOptions, available_cores
 from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel, OneStage
+from streampose.inference.providers import gpu_usable
 from streampose.inference.top_down import KeypointModel, TopDown, WholeFrame
 from streampose.inference.zoo import NANO, Found, default_folder, find
 from streampose.pose import Skeleton
@@ -27,8 +28,6 @@ __all__ = [
     "load_estimator",
     "load_estimators",
 ]
-
-_EITHER = "give either one model, or a detector and a pose model, not both"
 
 PoseEstimator = TopDown | OneStage | WholeFrame
 
@@ -66,25 +65,28 @@ def load_estimator(choice: ModelChoice, options: EngineOptions | None = None) ->
         ConfigError: the choice contradicts itself.
         ModelError: of the kind that fits.
     """
-    if choice.model is not None and str(choice.model) != NANO:
-        if choice.detector is not None or choice.pose is not None:
-            raise ConfigError(_EITHER)
-        found = find(choice.model)
+    files = _files(choice)
+    if len(files) == 1:
+        (found,) = files
         engine = Engine(found.path, options)
         card = _card(engine, found, choice.family, choice.skeleton, choice.detector_size_px)
         if card.kind is Kind.KEYPOINTS:
             return WholeFrame(KeypointModel(engine, card), choice.limits.min_score)
         return OneStage(FrameModel(engine, card, choice.limits))
-    if choice.model is not None and (choice.detector, choice.pose) != (None, None):
-        raise ConfigError(_EITHER)
-    detector, pose = (
-        find(choice.detector or NANO, kind="detector"),
-        find(choice.pose or NANO, kind="keypoints"),
-    )
+    detector, pose = files
     detect, estimate = Engine(detector.path, options), Engine(pose.path, options)
     detector_card = _card(detect, detector, choice.detector_family, None, choice.detector_size_px)
     pose_card = _card(estimate, pose, choice.family, choice.skeleton, None)
     return TopDown(FrameModel(detect, detector_card, choice.limits), KeypointModel(estimate, pose_card))
+
+
+def _files(choice: ModelChoice) -> tuple[Found] | tuple[Found, Found]:
+    """Of the one that does all, or of the detector and the key-point model."""
+    if choice.model is not None and (choice.detector, choice.pose) != (None, None):
+        raise ConfigError("give either one model, or a detector and a pose model, not both")
+    if choice.model is not None and str(choice.model) != NANO:
+        return (find(choice.model),)
+    return find(choice.detector or NANO, kind="detector"), find(choice.pose or NANO, kind="keypoints")
 
 
 def _card(
@@ -103,7 +105,7 @@ def load_estimators(
     options: EngineOptions | None = None,
     *,
     throughput: bool,
-    demand_fps: float | None = None,
+    streams: int = 1,
 ) -> list[PoseEstimator]:
     """As many estimators as suit the machine, warmed up: no real frame pays for a first time.
 
@@ -114,23 +116,26 @@ def load_estimators(
     Args:
         choice: which models.
         options: how they are run; `None` = the defaults, with what is measured kept in `default_cache()`.
-        throughput: for the most frames a second; else for the least latency …
-        demand_fps: … as long as one session does so many frames a second with ease.
+        throughput: for the most frames a second; else for the least latency, as long as one session has time enough …
+        streams: … for so many live streams.
 
     Raises:
         ConfigError: the choice contradicts itself.
         ModelError: of the kind that fits.
     """
     options = options or EngineOptions(cache_dir=default_cache())
-    places = options.each()
-    estimators = [load_estimator(choice, places[0])]
-    if estimators[0].on_gpu:
-        wanted = [place for place in places for _ in range(options.sessions or 1)]
-        estimators += [load_estimator(choice, place) for place in wanted[1:]]
-    elif (split := _split(choice, options, throughput, demand_fps)) != _whole(options):
-        estimators[0].close()
-        options = replace(options, threads=split.threads)
-        estimators = [load_estimator(choice, options) for _ in range(split.sessions)]
+    estimators: list[PoseEstimator] = []
+    if options.device != "cpu" and (options.device != "auto" or gpu_usable()):
+        wanted = [place for place in options.each() for _ in range(options.sessions or 1)]
+        estimators = [load_estimator(choice, wanted[0])]
+        if estimators[0].on_gpu:
+            estimators += [load_estimator(choice, place) for place in wanted[1:]]
+        else:  # it looked usable
+            estimators.pop().close()
+    if not estimators:
+        sessions, threads = _split(choice, options, throughput, streams)
+        on_cpu = replace(options, threads=threads)
+        estimators = [load_estimator(choice, on_cpu) for _ in range(sessions)]
     for estimator in estimators:
         # On a CPU the first run alone is slow; a GPU prepares every shape, and the engine has few (powers of two).
         estimator.warm_up(range(1, options.max_batch + 1) if estimator.on_gpu else [1])
@@ -139,36 +144,29 @@ def load_estimators(
 
 # From this share of what one session can do, frames wait for one another, and more sessions give lower latency, too.
 _EASE = 0.6
+# What a live source is taken to bring before it has been opened.
+_USUAL_FPS = 30.0
 
 
-def _split(choice: ModelChoice, options: EngineOptions, throughput: bool, demand_fps: float | None) -> Split:
+def _split(choice: ModelChoice, options: EngineOptions, throughput: bool, streams: int) -> tuple[int, int]:
     """How many sessions of how many threads on this CPU."""
     cores = available_cores()
     if options.sessions is not None:
-        return Split(sessions=options.sessions, threads=options.threads or max(1, cores // options.sessions))
+        return options.sessions, options.threads or max(1, cores // options.sessions)
     if options.threads is not None or cores == 1:
-        return _whole(options)
+        return 1, options.threads or cores
     found = calibration_of(choice, options)
-    quickest = found.quickest
-    busy = demand_fps is not None and demand_fps * quickest.frame_s > _EASE
-    best = found.busiest if throughput or busy else quickest
-    return Split(sessions=best.sessions, threads=best.threads)  # without figures, to be compared
-
-
-def _whole(options: EngineOptions) -> Split:
-    return Split(sessions=1, threads=options.threads or available_cores())
+    busy = streams * _USUAL_FPS * found.quickest.frame_s > _EASE
+    best = found.busiest if throughput or busy else found.quickest
+    return best.sessions, best.threads
 
 
 def calibration_of(choice: ModelChoice, options: EngineOptions) -> Calibration:
     """What sessions and threads give on this CPU: remembered in the options' cache folder, or measured now."""
-    if choice.model is not None and str(choice.model) != NANO:
-        models = [find(choice.model).path]
-    else:
-        models = [find(choice.detector or NANO, kind="detector").path, find(choice.pose or NANO, kind="keypoints").path]
     on_cpu = replace(options, device="cpu", sessions=None)
     return calibrate(
         lambda threads: load_estimator(choice, replace(on_cpu, threads=threads)),
-        models,
+        [found.path for found in _files(choice)],
         available_cores(),
         None if options.cache_dir is None else options.cache_dir / "calibration",
         variant=f"size {choice.detector_size_px}, half {options.half}",

@@ -17,7 +17,16 @@ from streampose.errors import ModelUnreadable, ProviderUnavailable
 from streampose.inference.options import EngineOptions
 from streampose.inference.profiles import shape_profiles
 
-__all__ = ["PROVIDERS", "available_cores", "gist", "no_gpu_here", "open_session", "provider_report", "runtime_version"]
+__all__ = [
+    "PROVIDERS",
+    "available_cores",
+    "gist",
+    "gpu_usable",
+    "no_gpu_here",
+    "open_session",
+    "provider_report",
+    "runtime_version",
+]
 
 # Best first.
 PROVIDERS = {
@@ -44,6 +53,11 @@ def available_cores() -> int:
 def provider_report() -> dict[str, str | None]:
     """For each device, best first: `None` if it can be used, else why not, in words."""
     return {device: _why_not(device) for device in PROVIDERS}
+
+
+def gpu_usable() -> bool:
+    """Whether any device but the CPU looks as if it could be used."""
+    return any(_why_not(device) is None for device in PROVIDERS if device != "cpu")
 
 
 _NO_DRIVER = "no NVIDIA driver on this machine"
@@ -114,13 +128,13 @@ def open_session(
             continue
         # What a GPU's provider cannot run goes to those after it.
         order = list(PROVIDERS)[list(PROVIDERS).index(device) :]
-        # TensorRT keeps an engine by its graph's hash, which leaves out the weights: each file has its own folder.
-        bytes_ = graph or model.read_bytes()
-        mark = hashlib.sha256(bytes_).hexdigest()[:16]
         try:
-            profiles = shape_profiles(bytes_, options.max_batch) if device == "tensorrt" else {}
-            chosen = {d: provider_options(d, options, mark) for d in order if _why_not(d) is None}
-            chosen[device] |= profiles
+            chosen = {d: provider_options(d, options) for d in order if _why_not(d) is None}
+            if device == "tensorrt":
+                bytes_ = graph or model.read_bytes()
+                # It keeps an engine by its graph's hash, which leaves out the weights: each file has its own folder.
+                mark = hashlib.sha256(bytes_).hexdigest()[:16]
+                chosen[device] = provider_options(device, options, mark) | shape_profiles(bytes_, options.max_batch)
             providers = [(PROVIDERS[d], chosen[d]) for d in chosen]
             # Its own fallback would print, and run on the CPU as if nothing else had been asked for.
             session = ort.InferenceSession(graph or str(model), _session_options(options), providers, enable_fallback=0)

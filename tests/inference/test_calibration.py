@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,20 @@ def test_every_core_is_used_once():
     assert [(s.sessions, s.threads) for s in splits(2)] == [(1, 2), (2, 1)]
     assert [(s.sessions, s.threads) for s in splits(3)] == [(1, 3), (2, 1), (3, 1)]
     assert [(s.sessions, s.threads) for s in splits(16)] == [(1, 16), (2, 8), (4, 4), (8, 2)]
+
+
+def test_large_models_are_tried_in_fewer_ways():
+    assert [s.sessions for s in splits(16, 100 << 20)] == [1, 2, 4]
+    assert [s.sessions for s in splits(16, 2 << 30)] == [1]
+
+
+def test_several_sessions_have_to_gain_more_than_noise():
+    single = Split(sessions=1, threads=2, fps=100, frame_s=0.010)
+    near = Calibration(splits=(single, Split(sessions=2, threads=1, fps=104, frame_s=0.0097)))
+    assert (near.busiest, near.quickest) == (single, single)
+    better = Split(sessions=2, threads=1, fps=106, frame_s=0.009)
+    clear = Calibration(splits=(single, better))
+    assert (clear.busiest, clear.quickest) == (better, better)
 
 
 def test_it_is_measured_once_and_remembered(model: Path, tmp_path: Path):
@@ -119,8 +134,8 @@ class TestChoice:
         [
             ({"throughput": True}, (4, 1)),
             ({"throughput": False}, (1, 4)),
-            ({"throughput": False, "demand_fps": 30}, (1, 4)),
-            ({"throughput": False, "demand_fps": 90}, (4, 1)),
+            ({"throughput": False, "streams": 1}, (1, 4)),
+            ({"throughput": False, "streams": 3}, (4, 1)),
         ],
     )
     def test_by_purpose_and_load(self, tmp_path: Path, how, expected):
@@ -140,6 +155,30 @@ class TestChoice:
         assert (len(estimators), estimators[0].threads) == expected
 
 
+def test_models_are_measured_by_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(calibration, "_TRY_S", 0.001)
+    monkeypatch.setattr(loading, "available_cores", lambda: 2)
+    load, loads = loading.load_estimator, []
+    monkeypatch.setattr(loading, "load_estimator", lambda *how: loads.append(how) or load(*how))
+    detector = build(tmp_path / "det.onnx", "rtmdet", k=3, size=(64, 64))
+    pose = build(tmp_path / "kpt.onnx", "simcc", size=(48, 64))
+    pair, options = ModelChoice(detector=detector, pose=pose), EngineOptions(device="cpu", cache_dir=tmp_path)
+
+    def measured(choice: ModelChoice, how: EngineOptions) -> bool:
+        loads.clear()
+        loading.calibration_of(choice, how)
+        assert {o.threads for _, o in loads} <= {1, 2}
+        return len(loads) == 3
+
+    assert measured(pair, options)
+    assert not measured(pair, options)
+    assert measured(pair, replace(options, recalibrate=True))
+    assert measured(replace(pair, pose=build(tmp_path / "other.onnx", "simcc", size=(64, 64))), options)
+    assert measured(ModelChoice(model=build(tmp_path / "m.onnx", "rtmo", size=(64, 64))), options)
+    assert measured(replace(pair, detector_size_px=(64, 64)), options)
+    assert not measured(pair, options)
+
+
 class TestDevices:
     """Several GPUs, which this machine only plays."""
 
@@ -154,7 +193,10 @@ class TestDevices:
             ("cuda:x", "is no device"),
             ("cpu:1", "is no device"),
             ("cuda:0,cpu", "only GPUs"),
+            ("cuda:", "is no device"),
             ("cuda:0,cuda:0", "twice"),
+            ("cuda:0,cuda", "twice"),
+            ("cuda:00,cuda:0", "twice"),
             ("cuda:0,", "no device is called ''"),
         ],
     )
@@ -209,5 +251,12 @@ def test_tensorrt_takes_them(model: Path, tmp_path: Path):
     if (why := providers.provider_report()["tensorrt"]) is not None:
         pytest.skip(f"no TensorRT here: {why}")
     engine = Engine(model, EngineOptions(device="tensorrt", cache_dir=tmp_path))
-    engine.warm_up((3,), range(1, 33))
-    assert list((tmp_path / "tensorrt").rglob("*.engine"))
+
+    def built() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "tensorrt").rglob("*.engine")}
+
+    engine.warm_up((3,), [1])
+    first = built()
+    engine.warm_up((3,), range(2, 33))
+    assert len(first) == 1
+    assert built() == first  # without a profile each new shape builds it again

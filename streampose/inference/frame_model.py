@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +12,9 @@ from streampose.frame import Image
 from streampose.inference.boxes import DECODERS, Found, Limits
 from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine
+from streampose.inference.on_models import OnModels
 from streampose.inference.preprocess import Placement, frame_batch, to_blob
-from streampose.inference.stopwatch import Stopwatch, total_seconds
+from streampose.inference.stopwatch import Stopwatch
 from streampose.pose import Poses
 
 __all__ = ["FrameModel", "OneStage"]
@@ -78,7 +79,7 @@ def _placed(found: Found, placement: Placement) -> Found:
     return replace(found, boxes=placement.boxes_to_picture(found.boxes), points=points)
 
 
-class OneStage:
+class OneStage(OnModels):
     """An estimator whose one model gives boxes and key points at once.
 
     Raises:
@@ -91,6 +92,7 @@ class OneStage:
                 f"{model.engine.path.name} is a {model.card.kind.value} ({model.card.family}): it gives boxes but no "
                 "key points. Give it as --detector, with a --pose model"
             )
+        super().__init__(model)
         self._model = model
         self.skeleton = model.card.skeleton
 
@@ -111,30 +113,3 @@ class OneStage:
     def describe(self) -> str:
         """One line: what runs where."""
         return self._model.describe() + self._model.engine.note
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether it runs on a GPU."""
-        return self._model.engine.on_gpu
-
-    @property
-    def threads(self) -> int:
-        """CPU threads of each of its sessions."""
-        return self._model.engine.threads
-
-    @property
-    def memory_refusals(self) -> int:
-        """How often the device had no memory for a batch."""
-        return self._model.engine.memory_refusals
-
-    def warm_up(self, sizes: Sequence[int]) -> None:
-        """Run once for each batch size, so that no real frame pays for a first time."""
-        self._model.warm_up(sizes)
-
-    def stage_seconds(self) -> Mapping[str, float]:
-        """Seconds spent so far in each of `STAGES`."""
-        return total_seconds(self._model.timings)
-
-    def close(self) -> None:
-        """Let go of the session."""
-        self._model.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine
 from streampose.inference.frame_model import FrameModel
 from streampose.inference.heatmap import decode_heatmaps, decode_simcc
+from streampose.inference.on_models import OnModels
 from streampose.inference.preprocess import crop_batch, crop_frames, from_crop, to_blob
-from streampose.inference.stopwatch import Stopwatch, total_seconds
+from streampose.inference.stopwatch import Stopwatch
 from streampose.pose import Poses, Skeleton
 
 __all__ = ["KeypointModel", "TopDown", "WholeFrame"]
@@ -111,7 +112,7 @@ class KeypointModel:
         self.engine.close()
 
 
-class TopDown:
+class TopDown(OnModels):
     """A detector, then key points for the people of all pictures of the batch together.
 
     Raises:
@@ -119,6 +120,7 @@ class TopDown:
     """
 
     def __init__(self, detector: FrameModel, keypoints: KeypointModel) -> None:
+        super().__init__(detector, keypoints)
         self._detector, self._keypoints = detector, keypoints
         self.skeleton = keypoints.skeleton
 
@@ -143,37 +145,8 @@ class TopDown:
         """One line: what runs where."""
         return f"{self._detector.describe()} + {self._keypoints.describe()}{self._keypoints.engine.note}"
 
-    @property
-    def on_gpu(self) -> bool:
-        """Whether it runs on a GPU."""
-        return self._detector.engine.on_gpu
 
-    @property
-    def threads(self) -> int:
-        """CPU threads of each of its sessions."""
-        return self._detector.engine.threads
-
-    @property
-    def memory_refusals(self) -> int:
-        """How often the device had no memory for a batch."""
-        return self._detector.engine.memory_refusals + self._keypoints.engine.memory_refusals
-
-    def warm_up(self, sizes: Sequence[int]) -> None:
-        """Run once for each batch size, so that no real frame pays for a first time."""
-        self._detector.warm_up(sizes)
-        self._keypoints.warm_up(sizes)
-
-    def stage_seconds(self) -> Mapping[str, float]:
-        """Seconds spent so far in each of `STAGES`."""
-        return total_seconds(self._detector.timings, self._keypoints.timings)
-
-    def close(self) -> None:
-        """Let go of the sessions."""
-        self._detector.close()
-        self._keypoints.close()
-
-
-class WholeFrame:
+class WholeFrame(OnModels):
     """A key-point model alone, for one person who fills a good part of the picture, as before a webcam.
 
     Args:
@@ -185,6 +158,7 @@ class WholeFrame:
     _SEEN = 0.1
 
     def __init__(self, keypoints: KeypointModel, min_score: float = 0.3) -> None:
+        super().__init__(keypoints)
         self._keypoints, self._min_score = keypoints, min_score
         self.skeleton = keypoints.skeleton
 
@@ -214,33 +188,6 @@ class WholeFrame:
     def describe(self) -> str:
         """One line: what runs where."""
         return f"{self._keypoints.describe()}, one person in the whole frame{self._keypoints.engine.note}"
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether it runs on a GPU."""
-        return self._keypoints.engine.on_gpu
-
-    @property
-    def threads(self) -> int:
-        """CPU threads of each of its sessions."""
-        return self._keypoints.engine.threads
-
-    @property
-    def memory_refusals(self) -> int:
-        """How often the device had no memory for a batch."""
-        return self._keypoints.engine.memory_refusals
-
-    def warm_up(self, sizes: Sequence[int]) -> None:
-        """Run once for each batch size, so that no real frame pays for a first time."""
-        self._keypoints.warm_up(sizes)
-
-    def stage_seconds(self) -> Mapping[str, float]:
-        """Seconds spent so far in each of `STAGES`."""
-        return total_seconds(self._keypoints.timings)
-
-    def close(self) -> None:
-        """Let go of the session."""
-        self._keypoints.close()
 
 
 def _shrunk(width: int, height: int, padding: float) -> tuple[float, float, float, float]:

@@ -1,0 +1,55 @@
+"""What all our estimators have: models, and what these say and do together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from streampose.inference.engine import Engine
+from streampose.inference.stopwatch import Stopwatch, total_seconds
+
+__all__ = ["OnModels"]
+
+
+class _Model(Protocol):
+    engine: Engine
+    timings: Stopwatch
+
+    def warm_up(self, sizes: Sequence[int]) -> None: ...
+    def close(self) -> None: ...
+
+
+class OnModels:
+    """An estimator's models, in the order in which they run."""
+
+    def __init__(self, *models: _Model) -> None:
+        self._models = models
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the first runs on a GPU."""
+        return self._models[0].engine.on_gpu
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each of its sessions."""
+        return self._models[0].engine.threads
+
+    @property
+    def memory_refusals(self) -> int:
+        """How often the device had no memory for a batch."""
+        return sum(model.engine.memory_refusals for model in self._models)
+
+    def warm_up(self, sizes: Sequence[int]) -> None:
+        """Run once for each batch size, so that no real frame pays for a first time."""
+        for model in self._models:
+            model.warm_up(sizes)
+
+    def stage_seconds(self) -> Mapping[str, float]:
+        """Seconds spent so far in each of `STAGES`."""
+        return total_seconds(*(model.timings for model in self._models))
+
+    def close(self) -> None:
+        """Let go of the sessions."""
+        for model in self._models:
+            model.close()

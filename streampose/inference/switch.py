@@ -24,6 +24,7 @@ class Switch:
         self._next: Estimator | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._refusals_before = 0
 
     def put(self, estimator: Estimator) -> None:
         """Let another one take the next batch; it belongs to the switch from now on. From any thread."""
@@ -37,22 +38,30 @@ class Switch:
     @property
     def ready(self) -> bool:
         """Whether there is one."""
-        return (self._next or self._estimator) is not None
+        return self._last() is not None
 
     @property
     def skeleton(self) -> Skeleton:
         """Of the one that takes the next batch."""
-        return self._last().skeleton
+        return _there(self._last()).skeleton
+
+    @property
+    def memory_refusals(self) -> int:
+        """Of all that have run so far, where they say so."""
+        with self._lock:
+            return self._refusals_before + _refusals(self._estimator)
 
     def __call__(self, images: Sequence[Image]) -> list[Poses]:
         """The people of each image."""
+        old = None
         with self._lock:
-            fresh, self._next = self._next, None
-        if fresh is not None:
-            old, self._estimator = self._estimator, fresh
-            if old is not None:
-                old.close()  # here, on the thread that it ran on
-        return self._last()(images)
+            if self._next is not None:
+                old, self._estimator, self._next = self._estimator, self._next, None
+                self._refusals_before += _refusals(old)
+            estimator = self._estimator
+        if old is not None:
+            old.close()  # here, on the thread that it ran on
+        return _there(estimator)(images)
 
     def close(self) -> None:
         """Let go of all of them."""
@@ -64,8 +73,16 @@ class Switch:
             if estimator is not None:
                 estimator.close()
 
-    def _last(self) -> Estimator:
-        estimator = self._next or self._estimator
-        if estimator is None:
-            raise RuntimeError("no estimator was put into the switch")
-        return estimator
+    def _last(self) -> Estimator | None:
+        with self._lock:
+            return self._next or self._estimator
+
+
+def _there(estimator: Estimator | None) -> Estimator:
+    if estimator is None:
+        raise RuntimeError("no estimator was put into the switch")
+    return estimator
+
+
+def _refusals(estimator: Estimator | None) -> int:
+    return getattr(estimator, "memory_refusals", 0)

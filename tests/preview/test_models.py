@@ -42,6 +42,24 @@ class Halpe(FakeEstimator):
         return [poses.to(HALPE_26) for poses in super().__call__(images)]
 
 
+class Refusing(FakeEstimator):
+    """Had no memory for so many batches, and lets a test step in."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__()
+        self.memory_refusals = refusals
+        self.on_run = self.on_close = lambda: None
+
+    def __call__(self, images: Sequence[Image]) -> list[Poses]:
+        self.on_run()
+        assert not self.closed
+        return super().__call__(images)
+
+    def close(self) -> None:
+        self.on_close()
+        super().close()
+
+
 async def test_an_exchange_loses_nothing_and_mixes_nothing():
     old, new = FakeEstimator(per_frame_s=0.001), Halpe(per_frame_s=0.001)
     switch, sink = Switch(old), MemorySink()
@@ -60,6 +78,21 @@ async def test_an_exchange_loses_nothing_and_mixes_nothing():
     assert new.closed
     values = [value for estimator in (old, new) for batch in estimator.batches for value in batch]
     assert values == [index % 256 for index in range(200)], "every frame went through one of them, once"
+
+
+def test_what_is_put_in_while_the_old_one_closes_waits_for_the_next_batch():
+    first, second, third, fourth = (Refusing(n) for n in (1, 2, 4, 8))
+    switch, picture = Switch(first), np.zeros((4, 4, 3), np.uint8)
+    first.on_close = lambda: switch.put(third)
+    switch.put(second)
+    second.on_run = lambda: switch.put(fourth)
+    switch([picture])
+    assert (len(second.batches), second.closed) == (1, False), "closed in the middle of its batch"
+    assert (third.closed, third.batches) == (True, []), "replaced before its turn came"
+    assert switch.memory_refusals == 1 + 2
+    switch([picture])
+    assert (len(fourth.batches), second.closed) == (1, True)
+    assert switch.memory_refusals == 1 + 2 + 8
 
 
 async def test_a_live_stream_goes_on_while_the_next_model_loads():

@@ -228,8 +228,16 @@ def test_average_precision(figures: Path):
     wrong = [(np.concatenate([b + 1000, b]), np.concatenate([s, s / 2])) for b, s in sure]
     assert average_precision(album, wrong) < 0.7
     mixed = [(np.concatenate([b, b + 1000]), np.concatenate([s, s / 2])) for b, s in sure]
-    assert best_threshold(album, mixed) == pytest.approx(0.9)
+    assert best_threshold(album, mixed) == pytest.approx((0.9, 1))
     assert best_threshold(album, [(b + 1000, s) for b, s in sure]) is None
+
+
+def test_boxes_of_one_score_have_no_order(figures: Path):
+    album = Album([figures], [1.0], held_out=False)
+    truth = [np.array([p.box for p in page.photo.people], np.float32).reshape(-1, 4) for page in album.pages]
+    tied = [(np.concatenate([b, *[b + 1000] * 9]), np.full(10 * len(b), 0.5, np.float32)) for b in truth]
+    assert average_precision(album, tied) == pytest.approx(0.1)
+    assert best_threshold(album, tied) == pytest.approx((0.5, 2 / 11))
 
 
 def test_a_body_is_covered_and_the_room_is_not(figures: Path):

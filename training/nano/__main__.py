@@ -191,8 +191,8 @@ def _export(work: Path) -> None:
             print(f"nano-{name}: nothing was held out: int8 not judged", flush=True)
         shutil.copyfile(small if wins else plain, work / f"nano-{name}.onnx")
         print(f"nano-{name}.onnx is the {'int8' if wins else 'float'} one", flush=True)
-        if isinstance(task, BoxTask) and (score := task.threshold(models[wins])) is not None:
-            print(f"nano-{name}.onnx: the best F1 on what was held out is at a score of {score:.2f}", flush=True)
+        if isinstance(task, BoxTask) and (best := task.threshold(models[wins])) is not None:
+            print(f"nano-{name}.onnx: on what was held out the best F1, {best[1]:.2f}, is at a score of {best[0]:.2f}")
 
 
 if __name__ == "__main__":

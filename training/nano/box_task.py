@@ -82,8 +82,8 @@ class BoxTask:
         return average_precision(self._check, self._found(network))
 
     @torch.no_grad()
-    def threshold(self, network: torch.nn.Module) -> float | None:
-        """The score of the best F1 on photos held out."""
+    def threshold(self, network: torch.nn.Module) -> tuple[float, float] | None:
+        """The score of the best F1 on photos held out, and that F1."""
         return best_threshold(self._check, self._found(network))
 
     def _found(self, network: torch.nn.Module) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from training.nano.album import Album
 
-__all__ = ["Found", "average_precision", "best_threshold", "judged"]
+__all__ = ["Found", "average_precision", "best_threshold"]
 
 Found: TypeAlias = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 """For each photo its boxes, (n, 4) corners in pixels, and their scores, (n,)."""
@@ -17,23 +17,33 @@ Found: TypeAlias = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 def average_precision(check: Album, found: Found) -> float:
     """At IoU 0.5, area under the curve; what lies in an ignored place counts for nothing."""
-    hits, total = judged(check, found)
-    right = np.cumsum([hit for _, hit in hits])
-    precision = right / np.arange(1, len(hits) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(sum(p for p, (_, hit) in zip(precision, hits, strict=True) if hit) / max(total, 1))
+    _, right, kept, total = _curve(check, found)
+    precision = np.maximum.accumulate((right / kept)[::-1])[::-1]
+    return float((precision * np.diff(right, prepend=0)).sum() / max(total, 1))
 
 
-def best_threshold(check: Album, found: Found) -> float | None:
-    """The score from which on boxes are worth keeping: of the best F1 at IoU 0.5; `None` where nothing is right."""
-    hits, total = judged(check, found)
-    right = np.cumsum([hit for _, hit in hits])
-    if not len(right) or not right[-1]:
+def best_threshold(check: Album, found: Found) -> tuple[float, float] | None:
+    """The score from which on boxes are worth keeping, and the F1 at IoU 0.5 there; `None` where nothing is right."""
+    scores, right, kept, total = _curve(check, found)
+    if not right.any():
         return None
-    return hits[int(np.argmax(2 * right / (np.arange(1, len(hits) + 1) + total)))][0]
+    measure = 2 * right / (kept + total)
+    best = int(np.argmax(measure))
+    return float(scores[best]), float(measure[best])
 
 
-def judged(check: Album, found: Found) -> tuple[list[tuple[float, bool]], int]:
+def _curve(check: Album, found: Found) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp], int]:
+    """Each score that there is, how many boxes from it on are right and are kept; and how many people there are.
+
+    Boxes of one score come in together: int8 models give few scores, and no order within one means anything.
+    """
+    hits, total = _judged(check, found)
+    scores = np.array([score for score, _ in hits])
+    last = np.flatnonzero(np.diff(scores, append=-1))
+    return scores[last], np.cumsum([hit for _, hit in hits], dtype=np.intp)[last], last + 1, total
+
+
+def _judged(check: Album, found: Found) -> tuple[list[tuple[float, bool]], int]:
     """Score of each box and whether a person is there (IoU 0.5, one box each), best first; and how many people are."""
     hits: list[tuple[float, bool]] = []
     total = 0

@@ -43,7 +43,8 @@ factory.set_launch(
     f"( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height={height},"
     f"framerate={arguments.rate}/1 ! {encoder} name=pay0 pt={payload} )"
 )
-factory.set_shared(True)
+# Not one picture for all: where two first clients PLAY at once, GStreamer 1.22 aborts (gst_rtsp_media_get_rates).
+factory.set_shared(False)
 if arguments.udp_only:
     factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
 if arguments.user is not None:

@@ -143,7 +143,7 @@ def main() -> int:
         watch(arguments.seconds)
         return 0
     server = subprocess.Popen(
-        ["Xvfb", f":{10_000 + os.getpid() % 20_000}", "-displayfd", "1", "-screen", "0", "1280x720x24"],
+        ["Xvfb", f":{10_000 + os.getpid() % 20_000}", "-displayfd", "1", "-noreset", "-screen", "0", "1280x720x24"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert server.stdout is not None

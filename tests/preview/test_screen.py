@@ -85,10 +85,11 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._screen = subprocess.Popen(
-            # A number of its own: servers that look for a free one at the same time take the same.
+            # A number of its own: servers that look for a free one at the same time take the same. And no reset when
+            # one program leaves before the next comes: who comes meanwhile is refused.
             [
                 "Xvfb", f":{10_000 + (97 * os.getpid() + next(_COUNT)) % 20_000}", "-displayfd", "1",
-                "-screen", "0", "1000x600x24", "-nolisten", "tcp",
+                "-screen", "0", "1000x600x24", "-noreset", "-nolisten", "tcp",
             ],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip

@@ -40,6 +40,8 @@ The message is one line that says what is wrong and what to do. `redact` takes s
 from __future__ import annotations
 
 import re
+from contextlib import ContextDecorator
+from types import TracebackType
 from typing import ClassVar
 
 __all__ = [
@@ -73,6 +75,7 @@ __all__ = [
     "SourceUnauthorized",
     "SourceUnsupported",
     "StreamposeError",
+    "Typed",
     "WorkerClosed",
     "WorkerStuck",
     "cause_of",
@@ -231,6 +234,31 @@ class WorkerClosed(StreamposeError, RuntimeError):
 
 class WorkerStuck(WorkerClosed, TimeoutError):
     """A call on a worker did not return within its time."""
+
+
+class Typed(ContextDecorator):
+    """Around code that is not ours, or that may have a bug: an error that nobody foresaw leaves as a typed one.
+
+    A context and a decorator. A `StreamposeError` goes through as it is.
+
+    Args:
+        kind: what it becomes; the original is its cause.
+        what: what failed, for the message.
+        passing: goes through, too.
+    """
+
+    def __init__(self, kind: type[StreamposeError], what: str = "", passing: tuple[type[Exception], ...] = ()) -> None:
+        self._kind, self._what = kind, what
+        self._passing: tuple[type[Exception], ...] = (StreamposeError, *passing)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, self._passing):
+            raise self._kind(f"{self._what}{type(error).__name__}: {error}") from error
 
 
 # What is before the last "@" of the host's part; and, as a password may hold a slash that nobody has escaped,

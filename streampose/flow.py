@@ -14,12 +14,21 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from streampose.batching import Batcher, Lane
 from streampose.channel import Channel, Overflow
 from streampose.clock import Clock
-from streampose.errors import ChannelClosed, SinkFailed, SourceError, StreamposeError, WorkerStuck, cause_of, redact
+from streampose.errors import (
+    ChannelClosed,
+    SinkFailed,
+    SourceError,
+    StreamposeError,
+    Typed,
+    WorkerStuck,
+    cause_of,
+    redact,
+)
 from streampose.finisher import Finisher
 from streampose.metrics import Cause, Place
 from streampose.render import Hud
@@ -33,9 +42,6 @@ from streampose.worker import Worker
 __all__ = ["Flow"]
 
 log = logging.getLogger("streampose")
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 # A live viewer wants the newest picture: two results give a sink one to work on and one to be next.
 _LIVE_SINK_DEPTH = 2
@@ -113,7 +119,7 @@ class Flow:
         if isinstance(stream.source, Reconnecting):
             self.report.link = stream.source.link
         closing.push_async_callback(self._let_go, source)
-        opening = asyncio.create_task(source.call(_typed(SourceError, stream.source.open), stream.name))
+        opening = asyncio.create_task(source.call(Typed(SourceError)(stream.source.open), stream.name))
         self._ingest_task = opening
         try:
             info = await opening
@@ -126,7 +132,7 @@ class Flow:
         for i, sink in enumerate(stream.sinks):
             worker: Worker[Sink] = Worker(sink, f"sink-{stream.name}-{i}")
             closing.push_async_callback(self._finish, worker)
-            await worker.call(_typed(SinkFailed, sink.open), stream.name, info)
+            await worker.call(Typed(SinkFailed)(sink.open), stream.name, info)
             self._sinks.append((worker, self._sink_channel(self.lane)))
         return None if self._stopping else source
 
@@ -144,7 +150,7 @@ class Flow:
     async def _ingest(self, source: Worker[Source]) -> None:
         """Source → ingress."""
         lane = self.lane
-        read = _typed(SourceError, source.thing.read)
+        read = Typed(SourceError)(source.thing.read)
         try:
             while (frame := await source.call(read)) is not None:
                 if self._trace is not None:
@@ -162,7 +168,7 @@ class Flow:
     async def _deliver(self, finisher: Worker[Finisher]) -> None:
         """Outbox → finish → sinks, in capture order; a credit goes back for every frame."""
         lane = self.lane
-        finish = _typed(StreamposeError, finisher.thing)
+        finish = Typed(StreamposeError)(finisher.thing)
         hud: Hud | None = None
         hud_at = -math.inf
         try:
@@ -197,7 +203,7 @@ class Flow:
 
     async def _drain(self, worker: Worker[Sink], channel: Channel[Result]) -> None:
         """Channel → sink. A sink that breaks ends its stream; the stream's other sinks still get what is on its way."""
-        write, broken = _typed(SinkFailed, worker.thing.write), False
+        write, broken = Typed(SinkFailed, passing=(StopRequested,))(worker.thing.write), False
         async for result in channel:
             if broken:
                 self.lane.metrics.drop(Place.SINK, Cause.FAILED)
@@ -242,32 +248,13 @@ class Flow:
     async def _let_go(source: Worker[Source]) -> None:
         """Close a source; a hung driver or a silent server must not hold up the end of the others."""
         try:
-            await source.aclose(timeout_s=2.0)
+            with Typed(SourceError, "closing: "):
+                await source.aclose(timeout_s=2.0)
         except WorkerStuck as error:
             log.warning("%s", error)
-        except Exception as error:
-            raise SourceError(f"closing: {type(error).__name__}: {error}") from error
 
     @staticmethod
     async def _finish(sink: Worker[Sink]) -> None:
         """Close a sink; an error that it did not foresee ends its stream, too."""
-        try:
+        with Typed(SinkFailed, "closing: "):
             await sink.aclose(timeout_s=30.0)
-        except StreamposeError:
-            raise
-        except Exception as error:
-            raise SinkFailed(f"closing: {type(error).__name__}: {error}") from error
-
-
-def _typed(kind: type[StreamposeError], function: Callable[P, R]) -> Callable[P, R]:
-    """The same function, where an error that it did not foresee is a typed one: it ends its stream, not the others."""
-
-    def typed(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except (StreamposeError, StopRequested):
-            raise
-        except Exception as error:
-            raise kind(f"{type(error).__name__}: {error}") from error
-
-    return typed

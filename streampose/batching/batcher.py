@@ -11,7 +11,7 @@ from itertools import islice
 from streampose.batching.lane import Inferred, Lane
 from streampose.batching.policy import BatchPolicy, Load, Take, Wait, Waiting
 from streampose.clock import Clock
-from streampose.errors import EngineFailed, PolicyError, StreamposeError
+from streampose.errors import EngineFailed, PolicyError, StreamposeError, Typed
 from streampose.frame import Frame, Image
 from streampose.metrics import Cause, EngineMetrics, Place
 from streampose.pose import Poses
@@ -201,16 +201,12 @@ class Batcher:
         taken_at = self._clock.now()
         self._running_since.append(taken_at)
         try:
-            poses = await engine([frame.image for _, frame in batch])
-            if len(poses) != len(batch):
-                raise EngineFailed(f"the model gave {len(poses)} results for {len(batch)} pictures")  # noqa: TRY301
+            with Typed(EngineFailed, "the model failed: "):
+                poses = await engine([frame.image for _, frame in batch])
+                if len(poses) != len(batch):
+                    raise EngineFailed(f"the model gave {len(poses)} results for {len(batch)} pictures")
         except StreamposeError as error:
             self._fail(error, futures)
-            return
-        except Exception as error:  # noqa: BLE001 - it ends the run: `run` raises it
-            foreign = EngineFailed(f"the model failed: {type(error).__name__}: {error}")
-            foreign.__cause__ = error
-            self._fail(foreign, futures)
             return
         finally:
             self._running_since.remove(taken_at)

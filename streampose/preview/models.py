@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from streampose.errors import ChecksumMismatch, EngineFailed, StreamposeError
+from streampose.errors import ChecksumMismatch, EngineFailed, StreamposeError, Typed
 from streampose.inference import zoo
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimators
@@ -106,14 +106,14 @@ class Models:
     def _run(self, name: str) -> None:
         self.on_loading(name)
         try:
-            estimators = self._make(self._choices[name])
-            if len(estimators) != len(self.engines):
-                raise EngineFailed(f"it takes {len(estimators)} sessions, not {len(self.engines)}")  # noqa: TRY301
-        except Exception as error:  # noqa: BLE001 - nobody awaits this thread: whoever listens is told
-            typed = error if isinstance(error, StreamposeError) else EngineFailed(f"{type(error).__name__}: {error}")
+            with Typed(EngineFailed):  # nobody awaits this thread: whoever listens is told
+                estimators = self._make(self._choices[name])
+                if len(estimators) != len(self.engines):
+                    raise EngineFailed(f"it takes {len(estimators)} sessions, not {len(self.engines)}")
+        except StreamposeError as error:
             if not self.ready:
-                self.error = typed
-            self.on_failed(name, typed)
+                self.error = error
+            self.on_failed(name, error)
             return
         # Told first: the new one's figures must not stand under the old one's name.
         self.on_loaded(name, estimators)

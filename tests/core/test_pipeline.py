@@ -14,6 +14,8 @@ from streampose.errors import (
     ModelOutputError,
     SinkFailed,
     SinkUnavailable,
+    SourceCorrupt,
+    SourceError,
     SourceNotFound,
 )
 from streampose.metrics import Cause, Place
@@ -124,6 +126,10 @@ async def test_an_error_of_closing_ends_its_own_stream():
         def close(self):
             raise ZeroDivisionError("a bug")
 
+    class Cut(ScriptedSource):
+        def close(self):
+            raise SourceCorrupt("cut short")
+
     class Sink(MemorySink):
         def close(self):
             raise ZeroDivisionError("another bug")
@@ -131,12 +137,15 @@ async def test_an_error_of_closing_ends_its_own_stream():
     good = MemorySink()
     streams = [
         Stream(name="source", source=Source(range(5))),
+        Stream(name="cut", source=Cut(range(5))),
         stream("sink", range(5), Sink()),
         stream("good", range(50), good),
     ]
     async with Pipeline(streams, FakeEstimator()) as pipeline:
         reports = await pipeline.run()
     assert "a bug" in str(reports["source"].error)
+    assert type(reports["source"].error) is SourceError
+    assert type(reports["cut"].error) is SourceCorrupt
     assert "another bug" in str(reports["sink"].error)
     assert good.indices == list(range(50))
 

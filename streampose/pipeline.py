@@ -252,7 +252,7 @@ class Pipeline:
                 self._batcher.close()
                 await batcher
         except* StreamposeError as failures:
-            raise failures.exceptions[0] from None
+            raise failures.exceptions[0] from failures.exceptions[0].__cause__
         return self.reports
 
 

@@ -162,17 +162,22 @@ async def test_what_broke_first_is_the_cause():
     assert "broke off" in str(reports["a"].error)
 
 
-@pytest.mark.parametrize("broken", [lambda images: images["x"], lambda images: []], ids=["raises", "gives too few"])
-async def test_a_bug_in_an_estimator_is_an_engine_failure(broken):
+@pytest.mark.parametrize(
+    ("broken", "cause"),
+    [(lambda images: images["x"], TypeError), (lambda images: [], type(None))],
+    ids=["raises", "gives too few"],
+)
+async def test_a_bug_in_an_estimator_is_an_engine_failure(broken, cause):
     class Broken(FakeEstimator):
         def __call__(self, images):
             return broken(images)
 
     sink = MemorySink()
     async with Pipeline([stream("a", range(50), sink)], Broken()) as pipeline:
-        with pytest.raises(EngineFailed):
+        with pytest.raises(EngineFailed) as failed:
             await pipeline.run()
     assert sink.closed == 1
+    assert type(failed.value.__cause__) is cause
 
 
 async def test_a_bug_in_drawing_ends_its_own_stream():

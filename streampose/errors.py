@@ -28,7 +28,7 @@
     ├── SinkError
     │   ├── SinkUnavailable (OSError)             the output cannot be opened
     │   └── SinkFailed (OSError)                  the output broke while writing: disk full, device gone
-    ├── PolicyError (RuntimeError)            a batch policy took what it was not offered
+    ├── PolicyError (RuntimeError)            a batch policy failed, or took what it was not offered
     ├── ChannelClosed                         no more items will come, or none is taken any more
     └── WorkerClosed (RuntimeError)           a call on a worker after its end
         └── WorkerStuck (TimeoutError)        a call did not return within its time
@@ -221,7 +221,7 @@ class SinkFailed(SinkError, OSError):
 
 
 class PolicyError(StreamposeError, RuntimeError):
-    """A batch policy took what it was not offered, or broke the order of a stream."""
+    """A batch policy failed, took what it was not offered, or broke the order of a stream."""
 
 
 class ChannelClosed(StreamposeError):

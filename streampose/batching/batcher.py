@@ -22,6 +22,8 @@ __all__ = ["Batcher"]
 _MOST_CLAIM = 2.0
 # A batch does not wait for a source that has given nothing for so long.
 _STALLED_S = 0.25
+# Users write policies, too.
+_POLICY = Typed(PolicyError, "the batch policy failed: ")
 
 Infer = Callable[[Sequence[Image]], Awaitable[list[Poses]]]
 """One engine: people of each image. Never called twice at a time."""
@@ -90,7 +92,7 @@ class Batcher:
         in order; then the error is raised.
 
         Raises:
-            PolicyError: the policy took what it was not offered.
+            PolicyError: the policy failed, or took what it was not offered.
             ModelError: an engine failed.
         """
         async with asyncio.TaskGroup() as batches:
@@ -115,10 +117,11 @@ class Batcher:
             offer = self._offer()
             if not offer:
                 return None
-            decision = self._policy.decide(self._clock.now(), tuple(offer), self._more(offer))
-            if isinstance(decision, Wait):
-                return decision.until
-            self._check(decision, offer)
+            with _POLICY:
+                decision = self._policy.decide(self._clock.now(), tuple(offer), self._more(offer))
+                if isinstance(decision, Wait):
+                    return decision.until
+                self._check(decision, offer)
             for waiting in decision.drop:
                 lane, frame = offer[waiting]
                 lane.ingress.take(frame)
@@ -218,7 +221,11 @@ class Batcher:
                     Inferred(poses=found, taken_at=taken_at, inferred_at=inferred_at, batch_size=len(batch))
                 )
         people = sum(map(len, poses))
-        self._policy.observe(Load(frames=len(batch), people=people), inferred_at - taken_at)
+        try:
+            with _POLICY:
+                self._policy.observe(Load(frames=len(batch), people=people), inferred_at - taken_at)
+        except PolicyError as error:
+            self._fail(error, [])
         self.metrics.observe(len(batch), people, inferred_at - taken_at)
         self._idle.append(engine)
         self._wake.set()

@@ -12,6 +12,7 @@ from streampose.errors import (
     Disconnected,
     EngineFailed,
     ModelOutputError,
+    PolicyError,
     SinkFailed,
     SinkUnavailable,
     SourceCorrupt,
@@ -178,6 +179,26 @@ async def test_a_bug_in_an_estimator_is_an_engine_failure(broken, cause):
             await pipeline.run()
     assert sink.closed == 1
     assert type(failed.value.__cause__) is cause
+
+
+@pytest.mark.parametrize("where", ["decide", "observe"])
+async def test_a_bug_in_a_policy_ends_the_run_and_outputs_are_finished(where):
+    class Broken(FixedBatch):
+        pass
+
+    def bug(*_):
+        raise ZeroDivisionError("a bug")
+
+    setattr(Broken, where, bug)
+    sinks = [MemorySink(), MemorySink()]
+    streams = [stream(name, range(50), sink) for name, sink in zip("ab", sinks, strict=True)]
+    async with Pipeline(streams, FakeEstimator(), policy=Broken(2)) as pipeline:
+        with pytest.raises(PolicyError, match="ZeroDivisionError: a bug") as failed:
+            await pipeline.run()
+    assert isinstance(failed.value.__cause__, ZeroDivisionError)
+    assert {r.outcome for r in pipeline.reports.values()} == {Outcome.FAILED}
+    assert [s.closed for s in sinks] == [1, 1]
+    assert adds_up(pipeline)
 
 
 async def test_a_bug_in_drawing_ends_its_own_stream():

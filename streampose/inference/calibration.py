@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Protocol
 from streampose.errors import StreamposeError
 from streampose.gauges import machine
 from streampose.inference.download import sha256_of
+from streampose.inference.kept import keep
 from streampose.inference.providers import runtime_version
 
 __all__ = ["Calibration", "Split", "calibrate", "splits"]
@@ -136,7 +136,8 @@ def calibrate(
     if kept is None:
         _measured_here[name] = measured
     else:
-        _write(kept, about, measured)
+        value = {"about": about, "splits": [asdict(split) for split in measured.splits]}
+        keep(kept, f"{json.dumps(value, indent=2)}\n".encode())
     return measured
 
 
@@ -232,15 +233,3 @@ def _read(path: Path, about: Mapping[str, str]) -> Calibration | None:
         log.warning("%s has figures that cannot be: measuring anew", path)
         return None
     return Calibration(splits=found)
-
-
-def _write(path: Path, about: Mapping[str, str], calibration: Calibration) -> None:
-    """Whole or not at all: two processes may do it at once."""
-    partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        value = {"about": about, "splits": [asdict(split) for split in calibration.splits]}
-        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        log.warning("%s cannot be written, so the next start measures again: %s", path, error)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from streampose.errors import ModelUnreadable
+from streampose.inference.kept import keep
 from streampose.inference.providers import gist
 
 __all__ = ["half_graph"]
@@ -37,10 +37,7 @@ def half_graph(model: Path, graph: bytes | None = None, cache_dir: Path | None =
     except Exception as error:  # protobuf's and the converter's exceptions share no base class
         raise ModelUnreadable(f"{model.name} cannot be made 16-bit: {gist(error)}") from error
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(converted)
-        partial.replace(kept)
+        keep(kept, converted)
     return converted
 
 

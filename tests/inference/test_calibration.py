@@ -91,6 +91,13 @@ def test_without_a_folder_a_process_measures_once(model: Path, monkeypatch: pyte
     assert len(made) == 3
 
 
+def test_where_nothing_can_be_kept(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    folder = tmp_path / "kept"
+    folder.touch()  # a file; root may write into any folder
+    assert measure(model, folder, []).splits
+    assert "cannot be written, so the next start makes it again" in caplog.text
+
+
 def test_another_model_is_measured_for_itself(model: Path, tmp_path: Path):
     made: list[Sleeper] = []
     measure(model, tmp_path / "kept", made)

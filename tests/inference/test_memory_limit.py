@@ -148,3 +148,11 @@ def test_half_models_are_kept_and_close(tmp_path: Path):
         attribute.i for node in onnx.load(kept).graph.node for attribute in node.attribute if node.op_type == "Cast"
     ]
     assert onnx.TensorProto.FLOAT16 in casts
+
+
+def test_half_models_where_nothing_can_be_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path, folder = small(tmp_path / "m.onnx", "Sigmoid"), tmp_path / "kept"
+    folder.touch()  # a file; root may write into any folder
+    half = Engine(path, EngineOptions(device="cpu", half=True, cache_dir=folder)).run(np.zeros((1, 3), np.float32))[0]
+    assert half == pytest.approx(0.5, abs=1e-3)
+    assert "cannot be written, so the next start makes it again" in caplog.text

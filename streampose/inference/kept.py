@@ -1,0 +1,26 @@
+"""What is made once and kept in a file: whole or not at all, and never a reason to fail."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+__all__ = ["keep"]
+
+log = logging.getLogger("streampose")
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write a file and its folder; two processes or threads may do it at once. A warning says if it cannot be."""
+    partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s cannot be written, so the next start makes it again: %s", path, error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from streampose.frame import Frame, Image
 from streampose.pose import Poses
 from streampose.render import Hud, Renderer
@@ -31,8 +33,11 @@ class Finisher:
             poses = self._tracker.update(poses, frame.time_s)
             if self._smoother is not None:
                 poses = self._smoother.update(poses, frame.time_s)
-        picture = None if self._renderer is None else self._renderer(frame.image, poses, hud)
-        return poses, picture
+        if self._renderer is None:
+            return poses, None
+        if hud is not None:  # its other figures change a few times a second
+            hud = replace(hud, people=len(poses))
+        return poses, self._renderer(frame.image, poses, hud)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -240,7 +240,6 @@ class Flow:
             latency_p95_s=figures.recent_p95_s,
             batch_size=figures.batch_size,
             dropped=figures.dropped_total,
-            people=figures.people,
             engine=self._engine_name,
         )
 

@@ -179,7 +179,7 @@ class View:
                 picture, _placed(poses, size[0] / wide, size[1] / tall, size[0] if self.mirror else None), self.style
             )
             if self.hud:
-                draw_hud(picture, self._figures())
+                draw_hud(picture, replace(self._figures(), people=len(poses)))  # it may be held
         return picture
 
     def _figures(self) -> Hud:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from fakes import FakeEstimator, MemorySink, ScriptedSource
+from fakes import FakeEstimator, MemorySink, ScriptedSource, poses_of
 
 from streampose.batching import FixedBatch, LatencyBatch
 from streampose.errors import (
@@ -214,6 +214,24 @@ async def test_a_bug_in_drawing_ends_its_own_stream():
     assert bad.closed == 1
     assert good.indices == list(range(50))
     assert adds_up(pipeline)
+
+
+async def test_the_display_counts_the_people_of_its_own_picture():
+    shown = []
+
+    class Looker:
+        def __call__(self, image, poses, hud=None):
+            shown.append((len(poses), hud.people))
+            return image
+
+    class Some(FakeEstimator):
+        def __call__(self, images):
+            return [poses_of(int(image[0, 0, 0]), people=int(image[0, 0, 0]) % 3) for image in images]
+
+    streams = [stream("a", range(30), MemorySink(wants_picture=True), renderer=Looker())]
+    async with Pipeline(streams, Some()) as pipeline:
+        await pipeline.run()
+    assert shown == [(i % 3, i % 3) for i in range(30)]
 
 
 async def test_a_failing_engine_ends_the_run_and_outputs_are_finished():

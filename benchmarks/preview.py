@@ -5,7 +5,8 @@
 The source, model and clock are those of `benchmarks/live.py` with figures drawn beforehand. Each frame carries its
 number as a colour, and another process looks at that pixel on a screen of its own (Xvfb) every half millisecond: the
 picture is shown when the X server has it, whatever the window believes. There is no monitor behind it, which would add
-its own refresh. Runs with and without the window alternate. Needs Xvfb and libXtst (which xdotool brings along).
+its own refresh. Runs with and without the window alternate. Needs Xvfb, openbox and
+libXtst (which xdotool brings along).
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from pathlib import Path
 import numpy as np
 from live import Beforehand, Collect, Nothing
 from machine import machine
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from servers.screen import XServer
 
 from streampose import LatencyBatch, OneEuro, Pipeline, Result, Stream, Tracker, WindowSink, run_with_windows
 from streampose.sources import Paced
@@ -142,17 +146,12 @@ def main() -> int:
     if arguments.watch:
         watch(arguments.seconds)
         return 0
-    server = subprocess.Popen(
-        ["Xvfb", f":{10_000 + os.getpid() % 20_000}", "-displayfd", "1", "-noreset", "-screen", "0", "1280x720x24"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert server.stdout is not None
-    os.environ["DISPLAY"] = f":{server.stdout.readline().strip()}"
+    server = XServer(1280, 720)
+    os.environ["DISPLAY"] = server.display
     try:
         rounds = [measure(arguments.seconds) for _ in range(arguments.rounds)]
     finally:
-        server.terminate()
-        server.wait()
+        server.close()
     report: dict[str, dict] = {"machine": machine()}
     for name in rounds[0]:
         values = np.concatenate([r[name] for r in rounds])

@@ -208,6 +208,7 @@ class Batcher:
                 poses = await engine([frame.image for _, frame in batch])
                 if len(poses) != len(batch):
                     raise EngineFailed(f"the model gave {len(poses)} results for {len(batch)} pictures")
+                people = sum(map(len, poses))
         except StreamposeError as error:
             self._fail(error, futures)
             return
@@ -220,7 +221,6 @@ class Batcher:
                 future.set_result(
                     Inferred(poses=found, taken_at=taken_at, inferred_at=inferred_at, batch_size=len(batch))
                 )
-        people = sum(map(len, poses))
         try:
             with _POLICY:
                 self._policy.observe(Load(frames=len(batch), people=people), inferred_at - taken_at)

@@ -165,8 +165,12 @@ async def test_what_broke_first_is_the_cause():
 
 @pytest.mark.parametrize(
     ("broken", "cause"),
-    [(lambda images: images["x"], TypeError), (lambda images: [], type(None))],
-    ids=["raises", "gives too few"],
+    [
+        (lambda images: images["x"], TypeError),
+        (lambda images: [], type(None)),
+        (lambda images: [None for _ in images], TypeError),
+    ],
+    ids=["raises", "gives too few", "gives no people"],
 )
 async def test_a_bug_in_an_estimator_is_an_engine_failure(broken, cause):
     class Broken(FakeEstimator):

@@ -18,7 +18,7 @@ from streampose.cli.run import run
 from streampose.cli.say import fail, speak
 from streampose.cli.top import top
 from streampose.errors import StreamposeError, redact
-from streampose.observe.logs import LogFormat, LogLevel, set_up
+from streampose.observe.logs import LogFormat, LogLevel, clean_records, set_up
 
 __all__ = ["app", "main"]
 
@@ -64,6 +64,7 @@ def _globals(
 
 def main() -> None:
     """Run the command; the console script's entry."""
+    clean_records()  # from the first moment: options set up the rest
     try:
         app()
     except StreamposeError as error:

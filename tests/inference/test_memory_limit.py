@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_engine import small
 
-from streampose.errors import ConfigError, DeviceLost, EngineFailed
-from streampose.inference.engine import Engine, EngineOptions
+from streampose.errors import ConfigError, DeviceLost, EngineFailed, ModelUnreadable
+from streampose.inference.engine import Engine, EngineOptions, _downloaded
 from streampose.inference.limit import BatchLimit, is_lost, is_out_of_memory
 from streampose.inference.providers import provider_options
 from streampose.inference.runner import BoundRunner
@@ -89,6 +89,16 @@ def test_a_lost_device_is_an_error_of_its_own(model: Path):
         with_room(model, 0, GONE).run(np.zeros((4, 3), np.float32))
 
 
+def test_what_a_lost_device_does_not_give_back_is_lost():
+    class Uploaded:
+        def numpy(self):
+            raise RuntimeError(GONE)
+
+    with pytest.raises(DeviceLost, match=r"m\.onnx failed") as lost:
+        _downloaded(Uploaded(), "m.onnx failed")
+    assert isinstance(lost.value.__cause__, RuntimeError)
+
+
 @pytest.mark.parametrize("message", [GONE, NO_ROOM])
 def test_the_cpu_goes_on_if_asked_and_says_so(model: Path, monkeypatch, caplog, message: str):
     engine = with_room(model, 0, message, fallback_to_cpu=True)
@@ -156,3 +166,9 @@ def test_half_models_where_nothing_can_be_kept(tmp_path: Path, caplog: pytest.Lo
     half = Engine(path, EngineOptions(device="cpu", half=True, cache_dir=folder)).run(np.zeros((1, 3), np.float32))[0]
     assert half == pytest.approx(0.5, abs=1e-3)
     assert "cannot be written, so the next start makes it again" in caplog.text
+
+
+def test_what_is_no_model_cannot_be_halved(tmp_path: Path):
+    (path := tmp_path / "m.onnx").write_bytes(b"not a model at all")
+    with pytest.raises(ModelUnreadable, match=r"m\.onnx cannot be made 16-bit"):
+        Engine(path, EngineOptions(device="cpu", half=True))

@@ -121,6 +121,20 @@ def test_a_thread_that_crashes_is_logged_without_the_password():
     assert "geheim" not in done.stderr
 
 
+@pytest.mark.parametrize("when", ["at once", "after the options"])
+def test_a_bug_in_a_command_is_one_record_without_the_password(when: str):
+    script = (
+        "import sys; import streampose.cli; main = sys.modules['streampose.cli.main']\n"
+        "def bug(): raise RuntimeError('bug at rtsp://u:geheim@h/')\n"
+        + ("main.app = bug\n" if when == "at once" else "main.app.command('bug')(bug)\n")
+        + "sys.argv[1:] = ['--log-format', 'json', 'bug']; main.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "RuntimeError: bug at rtsp://***@h/" in done.stderr
+    assert "geheim" not in done.stderr
+
+
 def streampose(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "streampose", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)

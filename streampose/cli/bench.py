@@ -65,6 +65,7 @@ def bench(
     half: engine.Half = False,
     tf32: engine.Tf32 = True,
     cuda_graphs: engine.CudaGraphs = False,
+    in_graph: engine.InGraph = None,
     fallback: engine.Fallback = False,
     live: Annotated[
         bool,
@@ -111,6 +112,7 @@ def bench(
         half=half,
         tf32=tf32,
         cuda_graphs=cuda_graphs,
+        in_graph=in_graph,
         fallback=fallback,
     )
     estimators = load_estimators(choice, options, throughput=not live, streams=streams)

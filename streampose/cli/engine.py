@@ -18,6 +18,7 @@ __all__ = [
     "Device",
     "Fallback",
     "Half",
+    "InGraph",
     "Model",
     "Pose",
     "Recalibrate",
@@ -62,6 +63,14 @@ Tf32 = Annotated[bool, typer.Option(help="Let a GPU round products to 10 bits.",
 CudaGraphs = Annotated[
     bool, typer.Option("--cuda-graphs", help="Record and replay what a GPU does.", rich_help_panel=_ENGINE)
 ]
+InGraph = Annotated[
+    bool | None,
+    typer.Option(
+        help="Resize, crop and decode in the model's graph; by default on CUDA.",
+        show_default=False,
+        rich_help_panel=_ENGINE,
+    ),
+]
 Fallback = Annotated[
     bool, typer.Option("--fallback", help="Go on with the CPU if a GPU is lost.", rich_help_panel=_ENGINE)
 ]
@@ -81,6 +90,7 @@ def options(
     half: bool,
     tf32: bool,
     cuda_graphs: bool,
+    in_graph: bool | None,
     fallback: bool,
 ) -> EngineOptions:
     """What was asked for; what is made and measured is kept in `default_cache()`.
@@ -96,6 +106,7 @@ def options(
         half=half,
         tf32=tf32,
         cuda_graphs=cuda_graphs,
+        in_graph=in_graph,
         fallback_to_cpu=fallback,
         cache_dir=default_cache(),
     )

@@ -77,6 +77,7 @@ def run(
     half: engine.Half = False,
     tf32: engine.Tf32 = True,
     cuda_graphs: engine.CudaGraphs = False,
+    in_graph: engine.InGraph = None,
     fallback: engine.Fallback = False,
     out: Annotated[
         str | None,
@@ -251,6 +252,7 @@ def run(
             half=half,
             tf32=tf32,
             cuda_graphs=cuda_graphs,
+            in_graph=in_graph,
             fallback=fallback,
         ),
         budget_s=parse_seconds(budget),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from streampose.inference.card import Card
 
-__all__ = ["DECODERS", "Found", "Limits"]
+__all__ = ["DECODERS", "Found", "Limits", "grid"]
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -96,7 +96,7 @@ def _rtmo(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
 def _yolox(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
     """YOLOX: (n, 5 + classes) grid offsets, log sizes, objectness, class scores."""
     (rows,) = outputs
-    cell, stride = _grid(card.size_px)
+    cell, stride = grid(card.size_px)
     scores = rows[:, 4] * rows[:, 5 + card.person]
     keep = scores >= limits.min_score
     rows, cell, stride, scores = rows[keep], cell[keep], stride[keep], scores[keep]
@@ -111,7 +111,7 @@ def _yolox_decoded(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) 
 
 
 @lru_cache
-def _grid(size_px: tuple[int, int]) -> tuple[Floats, Floats]:
+def grid(size_px: tuple[int, int]) -> tuple[Floats, Floats]:
     """The cell (x, y) and the stride of each row, for strides 8, 16, 32."""
     cells, strides = [], []
     for stride in (8, 16, 32):

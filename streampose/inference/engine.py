@@ -38,8 +38,8 @@ class Engine:
     Args:
         model: path of an ONNX file.
         options: how to run it.
-        graph: run this instead of what the file holds. Its first input is shared by the whole batch,
-            the others have one row for each item.
+        fused: run this graph, made of `source`, instead of what the file holds. Its first input is shared by the whole
+            batch, the others have one row for each item.
 
     Raises:
         ModelNotFound: no such file.
@@ -49,18 +49,19 @@ class Engine:
         ConfigError: no such device, or several.
     """
 
-    def __init__(self, model: Path, options: EngineOptions | None = None, graph: bytes | None = None) -> None:
+    def __init__(self, model: Path, options: EngineOptions | None = None, fused: bytes | None = None) -> None:
         self.path = model
         self.options, *more = (options or EngineOptions()).each()
         if more:
             raise ConfigError("one engine runs on one device: `load_estimators` makes one for each")
         if not model.is_file():
             raise ModelNotFound(f"no model file at {model}")
-        self._graph = half_graph(model, graph, self.options.cache_dir) if self.options.half else graph
-        self._fused = graph is not None
+        self.fused = fused is not None
+        """Whether it takes pictures as they are (`graphs`)."""
+        self._graph = fused or (half_graph(model, self.options.cache_dir) if self.options.half else None)
         self._lost = ""
         self._open(self.options)
-        self._items = self.signature.inputs[self._fused :]
+        self._items = self.signature.inputs[self.fused :]
         self.input_dtype = np.dtype(TENSOR_TYPES.get(self._items[0].dtype, np.float32))
         self._static_batch = self._items[0].shape[0]
         self._limit = BatchLimit(self._static_batch or self.options.max_batch)
@@ -69,15 +70,25 @@ class Engine:
     def _open(self, options: EngineOptions) -> None:
         self._session, self.passed_over = open_session(self.path, options, self._graph)
         self.provider: str = self._session.get_providers()[0]
-        self.signature = Signature.of(self._session, self.path, several=self._fused)
+        self.signature = Signature.of(self._session, self.path, several=self.fused)
         self._runner: Runner | BoundRunner = (
             Runner(self._session, self.signature)
             if self.provider == PROVIDERS["cpu"]
             else BoundRunner(self._session, self.signature, "cuda", options.device_id, cuda_graphs=options.cuda_graphs)
         )
 
-    def with_graph(self, graph: bytes) -> Engine:
-        """The same model, its graph replaced; this engine is closed."""
+    def source(self) -> bytes:
+        """The model that is run, in 16 bits if it is."""
+        return self._graph or self.path.read_bytes()
+
+    @property
+    def wants_fusing(self) -> bool:
+        """Whether more belongs into its graph: as asked for, or on CUDA."""
+        on_cuda = self.provider == PROVIDERS["cuda"] and not self.options.cuda_graphs
+        return on_cuda if self.options.in_graph is None else self.options.in_graph
+
+    def with_fused(self, graph: bytes) -> Engine:
+        """The same model with more in its graph; this engine is closed."""
         self.close()
         return Engine(self.path, self.options, graph)
 
@@ -85,6 +96,11 @@ class Engine:
     def on_gpu(self) -> bool:
         """Whether it runs on a GPU."""
         return self.provider != PROVIDERS["cpu"]
+
+    @property
+    def where(self) -> str:
+        """What runs it, and whether that prepares pictures, too."""
+        return f"{self.provider}, pictures as they are" if self.fused else self.provider
 
     @property
     def threads(self) -> int:
@@ -189,7 +205,7 @@ class Engine:
         if short:
             piece = [np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for a in piece]
         feeds: Mapping[str, Any] = {tensor.name: a for tensor, a in zip(self._items, piece, strict=True)}
-        if self._fused:
+        if self.fused:
             feeds = {self.signature.inputs[0].name: shared, **feeds}
         return self._runner.run(feeds, size, shrink=self._shrink)
 

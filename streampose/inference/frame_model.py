@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streampose.errors import ModelMismatch
 from streampose.frame import Image
@@ -13,6 +14,7 @@ from streampose.inference.boxes import DECODERS, Found, Limits
 from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine
 from streampose.inference.on_models import OnModels
+from streampose.inference.pixels import Pixels
 from streampose.inference.preprocess import Placement, frame_batch, to_blob
 from streampose.inference.stopwatch import Stopwatch
 from streampose.pose import Poses
@@ -26,7 +28,7 @@ class FrameModel:
     Args:
         engine: the model.
         card: what it wants and gives.
-        limits: what counts as a person.
+        limits: what counts as a person; a fused engine was made with them.
 
     Raises:
         ModelMismatch: the model takes crops, not pictures.
@@ -41,9 +43,16 @@ class FrameModel:
         self.engine, self.card, self.limits = engine, card, limits or Limits()
         self.timings = Stopwatch()
 
-    def __call__(self, images: Sequence[Image]) -> list[Found]:
-        """The people of each picture, in picture pixels."""
+    def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Found]:
+        """The people of each picture, in picture pixels.
+
+        Args:
+            images: (H, W, 3) uint8 BGR.
+            pixels: of these, where others need them, too.
+        """
         self.timings.start()
+        if self.engine.fused:
+            return self._in_graph(images, pixels or Pixels(images))
         batch, placements = frame_batch(images, self.card)
         blob = to_blob(batch, self.card, self.engine.input_dtype)
         self.timings.lap("preprocess")
@@ -57,19 +66,41 @@ class FrameModel:
         self.timings.lap("decode")
         return found
 
+    def _in_graph(self, images: Sequence[Image], pixels: Pixels) -> list[Found]:
+        places = [Placement.of(image, self.card) for image in images]
+        rows = np.array([(*place.offset, *place.fitted_px) for place in places], np.float32)
+        shared = pixels.on(self.engine)
+        self.timings.lap("preprocess")
+        (people,) = self.engine.run(pixels.rows, rows, shared=shared)
+        self.timings.lap("detect")
+        found = [_found(rows[rows[:, 4] > 0]) for rows in people]
+        self.timings.lap("decode")
+        return found
+
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size."""
         width, height = self.card.size_px
-        self.engine.warm_up((3, height, width), sizes)
+        if self.engine.fused:
+            black = np.zeros((height, width, 3), np.uint8)
+            for size in self.engine.buckets(sizes):
+                self([black] * size)
+        else:
+            self.engine.warm_up((3, height, width), sizes)
 
     def describe(self) -> str:
         """One line: what runs where."""
         width, height = self.card.size_px
-        return f"{self.engine.path.name} ({self.card.family}, {width}×{height}, {self.engine.provider})"
+        return f"{self.engine.path.name} ({self.card.family}, {width}×{height}, {self.engine.where})"
 
     def close(self) -> None:
         """Let go of the session."""
         self.engine.close()
+
+
+def _found(rows: NDArray[np.float32]) -> Found:
+    """(n, 5 + 3·k) rows of a fused graph."""
+    points = rows[:, 5:].reshape(len(rows), rows.shape[1] // 3 - 1, 3) if rows.shape[1] > 5 else None
+    return Found(boxes=rows[:, :4], scores=rows[:, 4], points=points)
 
 
 def _placed(found: Found, placement: Placement) -> Found:

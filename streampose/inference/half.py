@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,33 @@ from streampose.inference.providers import gist
 
 __all__ = ["half_graph"]
 
+log = logging.getLogger("streampose")
 
-def half_graph(model: Path, graph: bytes | None = None, cache_dir: Path | None = None) -> bytes:
-    """Convert weights and arithmetic to 16 bits; inputs and outputs keep their types.
+_EIGHT_BIT = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
+
+
+def half_graph(model: Path, cache_dir: Path | None = None) -> bytes:
+    """Convert weights and arithmetic to 16 bits; inputs and outputs keep their types. An 8-bit model stays as it is.
 
     Args:
         model: path of an ONNX file.
-        graph: convert this instead.
         cache_dir: keep the result here, by the original's hash; `None` = convert anew each time.
 
     Raises:
         ModelUnreadable: it cannot be converted.
     """
-    original = graph or model.read_bytes()
+    original = model.read_bytes()
     kept = None
     if cache_dir is not None:
         kept = cache_dir / "half" / f"{hashlib.sha256(original).hexdigest()}.onnx"
         if kept.is_file():
             return kept.read_bytes()
     try:
-        converted = _converted(onnx.load_from_string(original))
+        loaded = onnx.load_from_string(original)
+        if any(node.op_type in _EIGHT_BIT for node in loaded.graph.node):
+            log.warning("%s is an 8-bit model, and stays one: 16 bits are for models of 32", model.name)
+            return original
+        converted = _converted(loaded)
     except Exception as error:  # protobuf's and the converter's exceptions share no base class
         raise ModelUnreadable(f"{model.name} cannot be made 16-bit: {gist(error)}") from error
     if kept is not None:
@@ -46,5 +54,10 @@ def _converted(model: onnx.ModelProto) -> bytes:
     from onnxruntime.transformers.float16 import convert_float_to_float16  # noqa: PLC0415
 
     half: Any = convert_float_to_float16(model, keep_io_types=True)
+    # Where several nodes need a tensor as it was, the converter casts it for each of them, to the same name.
+    once = {node.output[0]: node for node in reversed(half.graph.node)}
+    nodes = [node for node in half.graph.node if once[node.output[0]] is node]
+    del half.graph.node[:]
+    half.graph.node.extend(nodes)
     data: bytes = half.SerializeToString()
     return data

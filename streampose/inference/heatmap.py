@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streampose.inference.card import Refine
 
-__all__ = ["decode_heatmaps", "decode_simcc"]
+__all__ = ["blur_rows", "decode_heatmaps", "decode_simcc", "stencils"]
 
 Floats = NDArray[np.float32]
 
@@ -84,10 +84,10 @@ def _dark(maps: Floats, x: NDArray[np.intp], y: NDArray[np.intp], blur_px: int, 
     width, span = padded.shape[2], np.arange(2 * reach + 1)
     corner = np.arange(n) * padded[0].size + y * width + x
     patch = padded.reshape(-1)[corner[:, None, None] + span[:, None] * width + span]
-    blur = _blur(blur_px)
+    blur = blur_rows(blur_px)
     log = np.log(np.maximum(blur @ patch @ blur.T, 1e-10))  # (n, 5, 5), the peak in the middle
     # One product for all derivatives: the model's run leaves the caches cold, so each NumPy call costs about 10 µs.
-    dx, dy, dxx, dyy, dxy = (log.reshape(n, 25) @ _stencils(udp)).T
+    dx, dy, dxx, dyy, dxy = (log.reshape(n, 25) @ stencils(udp)).T
     det = dxx * dyy - dxy * dxy
     good = (dxx < 0) & (det > 1e-12)
     if not udp:
@@ -101,21 +101,21 @@ def _dark(maps: Floats, x: NDArray[np.intp], y: NDArray[np.intp], blur_px: int, 
 
 
 @lru_cache
-def _stencils(udp: bool) -> Floats:
+def stencils(udp: bool) -> Floats:
     """(25, 5): a 5×5 neighbourhood's derivatives by x, y, xx, yy, xy. UDP takes the second ones one pixel apart."""
-    stencils = np.zeros((5, 5, 5), np.float32)
-    stencils[0, 2, 1::2] = stencils[1, 1::2, 2] = -0.5, 0.5
+    rows = np.zeros((5, 5, 5), np.float32)
+    rows[0, 2, 1::2] = rows[1, 1::2, 2] = -0.5, 0.5
     if udp:
-        stencils[2, 2, 1:4] = stencils[3, 1:4, 2] = 1, -2, 1
-        stencils[4, 1:4, 1:4] = np.array([[1, -1, 0], [-1, 2, -1], [0, -1, 1]]) / 2
+        rows[2, 2, 1:4] = rows[3, 1:4, 2] = 1, -2, 1
+        rows[4, 1:4, 1:4] = np.array([[1, -1, 0], [-1, 2, -1], [0, -1, 1]]) / 2
     else:
-        stencils[2, 2, ::2] = stencils[3, ::2, 2] = 0.25, -0.5, 0.25
-        stencils[4, 1::2, 1::2] = np.array([[1, -1], [-1, 1]]) / 4
-    return np.ascontiguousarray(stencils.reshape(5, 25).T)
+        rows[2, 2, ::2] = rows[3, ::2, 2] = 0.25, -0.5, 0.25
+        rows[4, 1::2, 1::2] = np.array([[1, -1], [-1, 1]]) / 4
+    return np.ascontiguousarray(rows.reshape(5, 25).T)
 
 
 @lru_cache
-def _blur(kernel_px: int) -> Floats:
+def blur_rows(kernel_px: int) -> Floats:
     """(5, 4 + kernel) rows of the Gaussian OpenCV blurs with, shifted: the blur at 5 neighbouring places."""
     kernel = cv2.getGaussianKernel(kernel_px, 0)[:, 0]
     rows = np.zeros((5, kernel_px + 4), np.float32)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from streampose.errors import ConfigError
+from streampose.errors import ConfigError, ModelUnreadable
 from streampose.inference.boxes import Limits
 from streampose.inference.calibration import Calibration, Split, calibrate
 from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine, EngineOptions, available_cores
 from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel, OneStage
+from streampose.inference.graphs import fuse_crops, fuse_pictures
 from streampose.inference.providers import gpu_usable
 from streampose.inference.top_down import KeypointModel, TopDown, WholeFrame
 from streampose.inference.zoo import NANO, Found, default_folder, find
@@ -28,6 +30,8 @@ __all__ = [
     "load_estimator",
     "load_estimators",
 ]
+
+log = logging.getLogger("streampose")
 
 PoseEstimator = TopDown | OneStage | WholeFrame
 
@@ -71,13 +75,43 @@ def load_estimator(choice: ModelChoice, options: EngineOptions | None = None) ->
         engine = Engine(found.path, options)
         card = _card(engine, found, choice.family, choice.skeleton, choice.detector_size_px)
         if card.kind is Kind.KEYPOINTS:
-            return WholeFrame(KeypointModel(engine, card), choice.limits.min_score)
-        return OneStage(FrameModel(engine, card, choice.limits))
+            return WholeFrame(_keypoints(engine, card), choice.limits.min_score)
+        return OneStage(_frames(engine, card, choice.limits))
     detector, pose = files
     detect, estimate = Engine(detector.path, options), Engine(pose.path, options)
     detector_card = _card(detect, detector, choice.detector_family, None, choice.detector_size_px)
     pose_card = _card(estimate, pose, choice.family, choice.skeleton, None)
-    return TopDown(FrameModel(detect, detector_card, choice.limits), KeypointModel(estimate, pose_card))
+    return TopDown(_frames(detect, detector_card, choice.limits), _keypoints(estimate, pose_card))
+
+
+def _frames(engine: Engine, card: Card, limits: Limits) -> FrameModel:
+    model = FrameModel(engine, card, limits)
+    model.engine = _fused(engine, lambda: fuse_pictures(engine.source(), card, limits))
+    return model
+
+
+def _keypoints(engine: Engine, card: Card) -> KeypointModel:
+    model = KeypointModel(engine, card)
+    model.engine = _fused(engine, lambda: fuse_crops(engine.source(), card))
+    return model
+
+
+def _fused(engine: Engine, fuse: Callable[[], bytes]) -> Engine:
+    """The engine, or in its place one that does the work around it, too.
+
+    Raises:
+        ModelUnreadable: it was asked for, and cannot be.
+    """
+    if not engine.wants_fusing:
+        return engine
+    try:
+        return engine.with_fused(fuse())
+    except ModelUnreadable as error:
+        message = f"{engine.path.name} cannot take pictures as they are (in_graph): {error}"
+        if engine.options.in_graph:
+            raise ModelUnreadable(message) from error
+        log.warning("%s; the CPU prepares them", message)
+        return engine
 
 
 def _files(choice: ModelChoice) -> tuple[Found] | tuple[Found, Found]:
@@ -169,7 +203,7 @@ def calibration_of(choice: ModelChoice, options: EngineOptions) -> Calibration:
         [found.path for found in _files(choice)],
         available_cores(),
         None if options.cache_dir is None else options.cache_dir / "calibration",
-        variant=f"size {choice.detector_size_px}, half {options.half}",
+        variant=f"size {choice.detector_size_px}, half {options.half}, in graph {options.in_graph}",
         again=options.recalibrate,
     )
 

@@ -41,6 +41,9 @@ class EngineOptions:
     """Let a GPU round the factors of float products to 10 bits; only those of Ampere and later do."""
     cuda_graphs: bool = False
     """Record each batch size's kernels once and replay them. For graphs of fixed shapes only (`docs/engine.md`)."""
+    in_graph: bool | None = None
+    """Resize, crop, normalise and decode in the model's graph: pictures go to the device as they are, people and points
+    come back. `None` = on CUDA, where a model allows it; on a CPU OpenCV is faster (`benchmarks/engine.py`)."""
     memory_limit_bytes: int | None = None
     """Of GPU memory for one session's arena."""
     fallback_to_cpu: bool = False
@@ -60,6 +63,8 @@ class EngineOptions:
             raise ConfigError(f"{self.device}: only GPUs can be used together, as in cuda:0,cuda:1")
         if len(set(places := self._places())) < len(places):
             raise ConfigError(f"{self.device} names a device twice: sessions are what several on one GPU are asked by")
+        if self.cuda_graphs and self.in_graph:
+            raise ConfigError("cuda_graphs replay fixed shapes, and in_graph has open ones: choose one of them")
         for name in ("sessions", "threads", "max_batch", "memory_limit_bytes"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name} is at least 1, not {value}")

@@ -22,10 +22,29 @@ Floats = NDArray[np.float32]
 class Placement:
     """Where a picture lies in a model's input: input = picture · scale + offset."""
 
-    scale: tuple[float, float]
-    offset: tuple[float, float]
+    offset: tuple[int, int]
+    """Left and top."""
+    fitted_px: tuple[int, int]
+    """Width and height there."""
     size_px: tuple[int, int]
     """Width and height of the picture."""
+
+    @classmethod
+    def of(cls, image: Image, card: Card) -> Placement:
+        """As the card wants it."""
+        width, height = card.size_px
+        h, w = image.shape[:2]
+        new_w, new_h = width, height
+        if card.fit is not Fit.STRETCH:
+            # Rounded down, as YOLOX does; the exact scale is kept for each direction, so nothing is lost by it.
+            new_w, new_h = min(width, max(1, w * height // h)), min(height, max(1, h * width // w))
+        x, y = ((width - new_w) // 2, (height - new_h) // 2) if card.fit is Fit.CENTER else (0, 0)
+        return cls(offset=(x, y), fitted_px=(new_w, new_h), size_px=(w, h))
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Input pixels to a picture pixel, in each direction."""
+        return self.fitted_px[0] / self.size_px[0], self.fitted_px[1] / self.size_px[1]
 
     def to_picture(self, points: Floats) -> Floats:
         """(…, 2) input pixels → picture pixels, as these models were trained: labels were scaled, nothing else."""
@@ -49,16 +68,12 @@ def frame_batch(images: Sequence[Image], card: Card) -> tuple[NDArray[np.uint8],
     batch = np.empty((len(images), height, width, 3), np.uint8)
     placements = []
     for canvas, image in zip(batch, images, strict=True):
-        h, w = image.shape[:2]
-        new_w, new_h = width, height
-        if card.fit is not Fit.STRETCH:
-            # Rounded down, as YOLOX does; the exact scale is kept for each direction, so nothing is lost by it.
-            new_w, new_h = min(width, max(1, w * height // h)), min(height, max(1, h * width // w))
-        x, y = ((width - new_w) // 2, (height - new_h) // 2) if card.fit is Fit.CENTER else (0, 0)
-        if (new_w, new_h) != (width, height):
+        placement = Placement.of(image, card)
+        (x, y), (w, h) = placement.offset, placement.fitted_px
+        if (w, h) != (width, height):
             canvas[:] = card.fill
-        cv2.resize(image, (new_w, new_h), dst=canvas[y : y + new_h, x : x + new_w], interpolation=cv2.INTER_LINEAR)
-        placements.append(Placement(scale=(new_w / w, new_h / h), offset=(x, y), size_px=(w, h)))
+        cv2.resize(image, (w, h), dst=canvas[y : y + h, x : x + w], interpolation=cv2.INTER_LINEAR)
+        placements.append(placement)
     return batch, placements
 
 

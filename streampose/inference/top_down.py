@@ -16,6 +16,7 @@ from streampose.inference.engine import Engine
 from streampose.inference.frame_model import FrameModel
 from streampose.inference.heatmap import decode_heatmaps, decode_simcc
 from streampose.inference.on_models import OnModels
+from streampose.inference.pixels import Pixels
 from streampose.inference.preprocess import crop_batch, crop_frames, from_crop, to_blob
 from streampose.inference.stopwatch import Stopwatch
 from streampose.pose import Poses, Skeleton
@@ -76,19 +77,27 @@ class KeypointModel:
         self.skeleton: Skeleton = card.skeleton
         self.timings = Stopwatch()
 
-    def __call__(self, images: Sequence[Image], boxes: Floats) -> tuple[Floats, Floats]:
+    def __call__(
+        self, images: Sequence[Image], boxes: Floats, owners: Sequence[int] | None = None, pixels: Pixels | None = None
+    ) -> tuple[Floats, Floats]:
         """Key points of n people.
 
         Args:
-            images: the picture of each person.
+            images: the pictures.
             boxes: (n, 4) x1 y1 x2 y2 in picture pixels.
+            owners: for each person the number of the picture; `None` = one in each.
+            pixels: of the pictures, where others need them, too.
 
         Returns:
             (n, k, 2) picture pixels and (n, k) scores in [0, 1].
         """
         self.timings.start()
         frames = crop_frames(boxes, self.card)
-        blob = to_blob(crop_batch(images, list(frames), self.card), self.card, self.engine.input_dtype)
+        owners = range(len(images)) if owners is None else owners
+        if self.engine.fused:
+            return self._in_graph(frames, owners, pixels or Pixels(images))
+        pictures = [images[owner] for owner in owners]
+        blob = to_blob(crop_batch(pictures, list(frames), self.card), self.card, self.engine.input_dtype)
         self.timings.lap("crop")
         outputs = self.engine.run(blob)
         self.timings.lap("keypoints")
@@ -97,15 +106,27 @@ class KeypointModel:
         self.timings.lap("decode")
         return points, scores
 
+    def _in_graph(self, frames: Floats, owners: Sequence[int], pixels: Pixels) -> tuple[Floats, Floats]:
+        shared = pixels.on(self.engine)
+        self.timings.lap("crop")
+        (points,) = self.engine.run(pixels.rows[owners], frames, shared=shared)
+        self.timings.lap("keypoints")
+        return np.ascontiguousarray(points[..., :2]), np.ascontiguousarray(points[..., 2])
+
     def warm_up(self, sizes: Sequence[int]) -> None:
         """Run once for each batch size."""
         width, height = self.card.size_px
-        self.engine.warm_up((height, width, 3) if self.card.channels_last else (3, height, width), sizes)
+        if self.engine.fused:
+            black, box = np.zeros((height, width, 3), np.uint8), np.array([[0, 0, width, height]], np.float32)
+            for size in self.engine.buckets(sizes):
+                self([black], np.repeat(box, size, axis=0), [0] * size)
+        else:
+            self.engine.warm_up((height, width, 3) if self.card.channels_last else (3, height, width), sizes)
 
     def describe(self) -> str:
         """One line: what runs where."""
         width, height = self.card.size_px
-        return f"{self.engine.path.name} ({self.card.family}, {width}×{height}, {self.engine.provider})"
+        return f"{self.engine.path.name} ({self.card.family}, {width}×{height}, {self.engine.where})"
 
     def close(self) -> None:
         """Let go of the session."""
@@ -126,12 +147,13 @@ class TopDown(OnModels):
 
     def __call__(self, images: Sequence[Image]) -> list[Poses]:
         """The people of each picture."""
-        found = self._detector(images)
+        pixels = Pixels(images)
+        found = self._detector(images, pixels)
         counts = [len(f.boxes) for f in found]
         if not sum(counts):
             return [Poses.empty(self.skeleton) for _ in images]
-        owners = [image for image, count in zip(images, counts, strict=True) for _ in range(count)]
-        points, scores = self._keypoints(owners, np.concatenate([f.boxes for f in found]))
+        owners = [i for i, count in enumerate(counts) for _ in range(count)]
+        points, scores = self._keypoints(images, np.concatenate([f.boxes for f in found]), owners, pixels)
         ends = np.cumsum(counts)
         return [
             self._poses(f, points[end - count : end], scores[end - count : end])

@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from dots import build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_engine import small
 
 from streampose.errors import ConfigError, DeviceLost, EngineFailed, ModelUnreadable
 from streampose.inference.engine import Engine, EngineOptions, _downloaded
+from streampose.inference.half import half_graph
 from streampose.inference.limit import BatchLimit, is_lost, is_out_of_memory
 from streampose.inference.providers import provider_options
 from streampose.inference.runner import BoundRunner
+from streampose.inference.zoo import find
 
 NO_ROOM = "bfc_arena.cc:359 onnxruntime::BFCArena Failed to allocate memory for requested buffer of size 8388608"
 GONE = "CUDA failure 700: an illegal memory access was encountered ; GPU=0"
@@ -166,6 +169,21 @@ def test_half_models_where_nothing_can_be_kept(tmp_path: Path, caplog: pytest.Lo
     half = Engine(path, EngineOptions(device="cpu", half=True, cache_dir=folder)).run(np.zeros((1, 3), np.float32))[0]
     assert half == pytest.approx(0.5, abs=1e-3)
     assert "cannot be written, so the next start makes it again" in caplog.text
+
+
+def test_an_8_bit_model_stays_one(caplog: pytest.LogCaptureFixture):
+    path = find("streampose-nano", kind="keypoints").path
+    assert half_graph(path) == path.read_bytes()
+    assert "nano-keypoints.onnx is an 8-bit model, and stays one" in caplog.text
+
+
+def test_a_tensor_that_several_nodes_need_as_it_was(tmp_path: Path):
+    """Suppression and the like stay in 32 bits; ONNX Runtime's converter then makes the same cast several times."""
+    path = build(tmp_path / "m.onnx", "rtmo", size=(320, 320))
+    picture = np.zeros((1, 3, 320, 320), np.float32)
+    exact, half = (Engine(path, EngineOptions(device="cpu", half=h)).run(picture) for h in (False, True))
+    for a, b in zip(exact, half, strict=True):
+        np.testing.assert_allclose(a, b, atol=2)
 
 
 def test_what_is_no_model_cannot_be_halved(tmp_path: Path):

@@ -1,0 +1,99 @@
+"""A model with the work around it in its graph."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import TensorProto
+
+from streampose.errors import ModelUnreadable
+from streampose.inference.boxes import Limits
+from streampose.inference.card import Card
+from streampose.inference.graphs.builder import Builder, Shape
+from streampose.inference.graphs.keypoints import keypoints
+from streampose.inference.graphs.people import people, rows_of
+from streampose.inference.graphs.sampler import FLOATS, Given, crops, letterboxed
+
+__all__ = ["fuse_crops", "fuse_pictures"]
+
+_OLDEST_OPSET = 11
+
+
+def fuse_pictures(model: bytes, card: Card, limits: Limits) -> bytes:
+    """A model that takes whole pictures: `Given` in, `people` out, as `graphs.people.people` says.
+
+    Args:
+        model: an ONNX model.
+        card: what it wants and gives.
+        limits: what counts as a person.
+
+    Raises:
+        ModelUnreadable: it cannot be done with this model.
+    """
+    around = _Around(model)
+    feed = letterboxed(around.g, card, around.given, around.dtype)
+    found = people(around.g, card, limits, list(around.outputs), around.given)
+    k = 0 if card.skeleton is None else len(card.skeleton)
+    return around.model(feed, "people", found, (rows_of(limits), 5 + 3 * k))
+
+
+def fuse_crops(model: bytes, card: Card) -> bytes:
+    """A model that takes crops of people: `Given` in, `points` out, as `graphs.keypoints.keypoints` says.
+
+    Args:
+        model: an ONNX model.
+        card: what it wants and gives.
+
+    Raises:
+        ModelUnreadable: it cannot be done with this model.
+    """
+    assert card.skeleton is not None
+    around = _Around(model)
+    feed = crops(around.g, card, around.given, around.dtype)
+    points = keypoints(around.g, card, around.outputs, around.given)
+    return around.model(feed, "points", points, (len(card.skeleton), 3))
+
+
+class _Around:
+    """A model that gets something before and behind it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._model = onnx.load_from_string(data)
+        graph = self._model.graph
+        opset = max((e.version for e in self._model.opset_import if e.domain in {"", "ai.onnx"}), default=0)
+        if opset < _OLDEST_OPSET:
+            raise ModelUnreadable(f"its opset {opset} is older than {_OLDEST_OPSET}: export it again")
+        if any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.initializer):
+            raise ModelUnreadable("its weights are in a file of their own")
+        weights = {tensor.name for tensor in graph.initializer}
+        (taken,) = [value for value in graph.input if value.name not in weights]
+        self.dtype: int = taken.type.tensor_type.elem_type
+        self._batch = _shape(taken)[0]
+        g = self.g = Builder()
+        self.given = Given(
+            pixels=g.input("pixels", TensorProto.UINT8, ["p", 3]),
+            picture=g.input("picture", TensorProto.INT32, [self._batch, 3]),
+            place=g.input("place", TensorProto.FLOAT, [self._batch, 4]),
+        )
+        self.outputs: dict[str, Shape] = {}
+        """As floats, where they are numbers of any precision."""
+        self._broken: list[str] = []
+        for value in graph.output:
+            name, dtype = value.name, value.type.tensor_type.elem_type
+            if dtype in FLOATS:
+                name = name if dtype == TensorProto.FLOAT else g.cast(name)
+                # 0, or NaN where any number is none: it must not get lost behind a maximum or a limit.
+                self._broken.append(g("ReduceSum", g.sub(name, name), keepdims=0))
+            self.outputs[name] = _shape(value)
+
+    def model(self, feed: str, name: str, result: str, shape: Shape) -> bytes:
+        """All of it."""
+        outputs = {name: (self.g.add(result, *self._broken), [self._batch, *shape])}
+        data: bytes = self.g.around(self._model, feed, outputs).SerializeToString()
+        return data
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
+    return [
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else dim.dim_param or f"d{i}"
+        for i, dim in enumerate(value.type.tensor_type.shape.dim)
+    ]

@@ -1,0 +1,171 @@
+"""Outputs of models that take whole pictures, to people in picture pixels: what `boxes.py` does, in the graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import TensorProto
+
+from streampose.inference.boxes import Limits, grid
+from streampose.inference.card import Card
+from streampose.inference.graphs.builder import Builder
+from streampose.inference.graphs.sampler import Given
+
+__all__ = ["HEADS", "people", "rows_of"]
+
+_HUGE = 3e38
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidates:
+    """What may be people, in input pixels."""
+
+    boxes: str
+    """(b, n, 4) corners."""
+    scores: str
+    """(b, n)."""
+    points: str | None = None
+    """(b, n, 3·k) x y score."""
+    once: bool = False
+    """Whether the model gives everybody once already."""
+
+
+def rows_of(limits: Limits) -> int:
+    """So many people a picture, some of them nobody."""
+    return max(1, limits.max_people)
+
+
+def people(g: Builder, card: Card, limits: Limits, outputs: Sequence[str], given: Given) -> str:
+    """The people of each picture, best first: (b, `rows_of(limits)`, 5 + 3·k), corners, score, k × (x, y, score).
+
+    Nobody has score 0.
+    """
+    size = g.cast(g.take(given.picture, (1, 2), 1))
+    k = _k(card)
+    rows = _best(g, limits, HEADS[card.family](g, card, outputs), 5 + 3 * k)
+    # For each column the number to take away, to divide by, and the bounds: of these rows, two numbers each.
+    zero = g.mul(size, g.floats(0.0))
+    one, low, high = (g.add(zero, g.floats(value)) for value in (1.0, -_HUGE, _HUGE))
+    table = g.join(
+        g.take(given.place, (0, 1), 1), g.div(g.take(given.place, (2, 3), 1), size), size, zero, one, low, high, axis=1
+    )
+    start, scale, whole, nothing, unit, lowest, highest = range(0, 14, 2)
+
+    def columns(box: int, score: int, point: int) -> str:
+        chosen = [box, box + 1] * 2 + [score] + [point, point + 1, score] * k
+        return g.reshape(g.take(table, chosen, 1), -1, 1, len(chosen))
+
+    rows = g.div(g.sub(rows, columns(start, nothing, start)), columns(scale, unit, scale))
+    return g.clip(rows, columns(nothing, nothing, lowest), columns(whole, unit, highest))
+
+
+def _best(g: Builder, limits: Limits, found: _Candidates, columns: int) -> str:
+    """(b, most, columns): those that count, by score, by overlap, by number; the rest zeros."""
+    most = rows_of(limits)
+    least = limits.min_score if limits.max_people else math.inf
+    rows = [found.boxes, g.reshape(found.scores, 0, -1, 1), *([] if found.points is None else [found.points])]
+    # As many of nobody behind, so that there are enough, whatever the model gives.
+    everybody = g("Pad", g.join(*rows, axis=2), g.ints([0, 0, 0, 0, most, 0]))
+    scores = g.take(everybody, 4, 2)
+    zeros = g.mul(scores, g.floats(0.0))
+    scores = g("Where", g("Less", scores, g.floats(least)), zeros, scores)
+    if not found.once and limits.max_overlap < 1:
+        boxes = g.take(everybody, range(4), 2)
+        overlap, above = g.floats([limits.max_overlap]), g.floats([0.0])
+        chosen = g("NonMaxSuppression", boxes, g.reshape(scores, 0, 1, -1), g.ints([most]), overlap, above)
+        where = g.take(chosen, (0, 2), 1)
+        scores = g("ScatterND", zeros, where, g("GatherND", scores, where))
+    best, order = g.several("TopK", 2, scores, g.ints([most]), axis=1)
+    every_column = g.mul(g.reshape(order, 0, -1, 1), g.ints(np.ones((1, 1, columns), int)))
+    picked = g("GatherElements", everybody, every_column, axis=1)
+    # Who is too many, too doubtful or behind somebody else is nobody, whatever the row says.
+    return g.mul(picked, g.reshape(g.cast(g("Less", g.floats(0.0), best)), 0, -1, 1))
+
+
+def _corners(g: Builder, centred: str) -> str:
+    """(b, n, 4) centre and size → corners."""
+    centre, half = g.take(centred, (0, 1), 2), g.mul(g.take(centred, (2, 3), 2), g.floats(0.5))
+    return g.join(g.sub(centre, half), g.add(centre, half), axis=2)
+
+
+def _columns(g: Builder, rows: str, begin: int, end: int) -> str:
+    return g("Slice", rows, g.ints([begin]), g.ints([end]), g.ints([2]))
+
+
+def _of_people(g: Builder, card: Card, scores: str, labels: str) -> str:
+    """Scores, 0 for other classes than people; labels as whole numbers."""
+    return g.mul(scores, g.cast(g("Equal", g.cast(labels, TensorProto.INT64), g.ints(card.person))))
+
+
+def _mmdeploy(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
+    dets, labels = outputs
+    return _Candidates(boxes=_columns(g, dets, 0, 4), scores=_of_people(g, card, g.take(dets, 4, 2), labels))
+
+
+def _rtmo(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
+    dets, points = outputs
+    flat = g.reshape(points, 0, 0, 3 * _k(card))
+    return _Candidates(boxes=_columns(g, dets, 0, 4), scores=g.take(dets, 4, 2), points=flat)
+
+
+def _yolox(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
+    cell, stride = (g.floats(part[None]) for part in grid(card.size_px))
+    centre = g.mul(g.add(_columns(g, outputs[0], 0, 2), cell), stride)
+    size = g.mul(g("Exp", _columns(g, outputs[0], 2, 4)), stride)
+    return _yolox_decoded(g, card, [g.join(centre, size, _columns(g, outputs[0], 4, 6 + card.person), axis=2)])
+
+
+def _yolox_decoded(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
+    (rows,) = outputs
+    scores = g.mul(g.take(rows, 4, 2), g.take(rows, 5 + card.person, 2))
+    return _Candidates(boxes=_corners(g, rows), scores=scores)
+
+
+def _picodet(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
+    scores, boxes = outputs
+    return _Candidates(boxes=boxes, scores=g.take(scores, card.person, 1))
+
+
+def _yolo(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
+    rows = g("Transpose", outputs[0], perm=[0, 2, 1])
+    return _Candidates(boxes=_corners(g, rows), scores=g.take(rows, 4 + card.person, 2))
+
+
+def _yolo_pose(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
+    rows = g("Transpose", outputs[0], perm=[0, 2, 1])
+    points = _columns(g, rows, 5, 5 + 3 * _k(card))
+    return _Candidates(boxes=_corners(g, rows), scores=g.take(rows, 4, 2), points=points)
+
+
+def _yolo_end2end(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
+    (rows,) = outputs
+    scores = _of_people(g, card, g.take(rows, 4, 2), g.take(rows, 5, 2))
+    return _Candidates(boxes=_columns(g, rows, 0, 4), scores=scores, once=True)
+
+
+def _yolo_pose_end2end(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
+    (rows,) = outputs
+    points = _columns(g, rows, 6, 6 + 3 * _k(card))
+    return _Candidates(boxes=_columns(g, rows, 0, 4), scores=g.take(rows, 4, 2), points=points, once=True)
+
+
+HEADS: Mapping[str, Callable[[Builder, Card, Sequence[str]], _Candidates]] = {
+    "rtmdet": _mmdeploy,
+    "yolox-nms": _mmdeploy,
+    "rtmo": _rtmo,
+    "yolox": _yolox,
+    "yolox-decoded": _yolox_decoded,
+    "picodet": _picodet,
+    "yolo": _yolo,
+    "yolo-pose": _yolo_pose,
+    "yolo-end2end": _yolo_end2end,
+    "yolo-pose-end2end": _yolo_pose_end2end,
+}
+"""By family, as `DECODERS` of `boxes.py`."""
+
+
+def _k(card: Card) -> int:
+    return 0 if card.skeleton is None else len(card.skeleton)

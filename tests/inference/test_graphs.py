@@ -1,0 +1,338 @@
+"""Work in the graph against the same work in NumPy and OpenCV."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from dots import Graph, build, paint
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from streampose.errors import ConfigError, ModelOutputError, ModelUnreadable
+from streampose.inference.boxes import Limits
+from streampose.inference.card import Card, Fit, Kind, Refine
+from streampose.inference.engine import Engine, EngineOptions
+from streampose.inference.family import METADATA_KEY, read_card
+from streampose.inference.frame_model import FrameModel
+from streampose.inference.graphs import fuse_crops, fuse_pictures
+from streampose.inference.graphs.builder import Builder
+from streampose.inference.graphs.sampler import Given, crops, letterboxed
+from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimator
+from streampose.inference.pixels import Pixels
+from streampose.inference.preprocess import Placement, crop_batch, crop_frames, frame_batch, to_blob
+from streampose.inference.top_down import KeypointModel
+from streampose.pose import Poses
+
+SHAPES = [(480, 640), (641, 359), (300, 300)]
+
+
+def both(choice: ModelChoice) -> tuple[PoseEstimator, PoseEstimator]:
+    """The reference, and all of it in the graph."""
+    plain = load_estimator(choice, EngineOptions(device="cpu", threads=1))
+    fused = load_estimator(choice, EngineOptions(device="cpu", threads=1, in_graph=True))
+    assert "pictures as they are" in fused.describe()
+    assert "pictures as they are" not in plain.describe()
+    return plain, fused
+
+
+def people_of(k: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    height, width = SHAPES[seed % 3]
+    return paint(rng.uniform([0, 0], [width, height], (k, 2)), height, width)
+
+
+def assert_same(plain: list[Poses], fused: list[Poses], atol: float) -> None:
+    for a, b in zip(plain, fused, strict=True):
+        assert len(a) == len(b)
+        assert (a.points.dtype, a.points.shape) == (b.points.dtype, b.points.shape)
+        np.testing.assert_allclose(a.box_scores, b.box_scores, atol=1e-3)
+        np.testing.assert_allclose(a.boxes, b.boxes, atol=atol)
+        # One level in one pixel of 100 000 may raise another peak over the highest.
+        assert (np.abs(a.scores - b.scores) > 0.01).sum() <= 0.06 * a.scores.size
+        sure = a.scores > 0.1  # else the arg-max is a coin's toss
+        np.testing.assert_allclose(a.points[sure], b.points[sure], atol=atol)
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"detector": "rtmdet_nano_person", "pose": "pp_tinypose_256x192"},
+        {"detector": "yolox_nano_416", "pose": "pp_tinypose_128x96"},
+        {"detector": "picodet_s_320_pedestrian", "pose": "movenet_lightning_192_from_int8"},
+        {"model": "movenet_lightning_192_from_int8"},
+        {"model": "yolov8n-pose_640_from_int8"},
+    ],
+    ids=lambda names: "+".join(names.values()),
+)
+def test_real_models_on_real_photos(assets: Path, names: dict[str, str]):
+    choice = ModelChoice(**{place: assets / "models" / f"{name}.onnx" for place, name in names.items()})
+    photos = [
+        cv2.imread(str(path))
+        for path in sorted((assets / "photos/coco_mini_val/images").glob("*.jpg"))[:: 2 if "model" in names else 6]
+    ]
+    plain, fused = both(choice)
+    found = plain(photos)
+    assert sum(map(len, found)) >= 3
+    # MoveNet's rounded weights move points by more than others' for the same few pixels of another level.
+    atol = 1.0 if any("movenet" in name for name in names.values()) else 0.5
+    assert_same(found, [poses for i in range(0, len(photos), 5) for poses in fused(photos[i : i + 5])], atol)
+
+
+def test_our_own_pair_from_the_same_pixels():
+    """8-bit models move by pixels for one level in one of 50 000, so the pictures are those that need no blending."""
+    plain, fused = both(ModelChoice())
+    picture = np.random.default_rng(0).integers(0, 255, (320, 320, 3), np.uint8)
+    picture[60:260, 120:200] = cv2.GaussianBlur(picture[60:260, 120:200], (0, 0), 4)
+    for a, b in zip(plain._models, fused._models, strict=True):
+        if isinstance(a, FrameModel):
+            low = Limits(min_score=0.01, max_people=5)
+            a.limits = low
+            b.engine = b.engine.with_fused(fuse_pictures(a.engine.source(), b.card, low))
+            (x,), (y,) = a([picture]), b([picture])
+            assert len(x.boxes) == len(y.boxes) == 5
+            np.testing.assert_allclose(x.boxes, y.boxes, atol=1e-3)
+        else:
+            box = np.array([[100, 60, 190, 180]], np.float32) / a.card.padding
+            (x, _), (y, _) = a([picture], box), b([picture], box)
+            np.testing.assert_allclose(x, y, atol=0.5)
+
+
+@pytest.mark.parametrize("kind", ["rtmo", "yolo-pose", "yolo-pose-end2end"])
+def test_one_stage_families(tmp_path: Path, kind: str):
+    plain, fused = both(ModelChoice(model=build(tmp_path / "m.onnx", kind, size=(320, 320))))
+    pictures = [people_of(17, seed) for seed in range(5)] + [np.zeros((90, 160, 3), np.uint8)]
+    found = plain(pictures)
+    assert [len(poses) for poses in found] == [1, 1, 1, 1, 1, 0]
+    assert_same(found, fused(pictures), atol=0.02)
+
+
+@pytest.mark.parametrize("detector", ["rtmdet", "yolo", "yolo-end2end"])
+@pytest.mark.parametrize(
+    ("pose", "card"),
+    [
+        ("simcc", {}),
+        ("heatmap", {"refine": "dark"}),
+        ("heatmap", {"refine": "quarter"}),
+        ("heatmap", {"refine": "none"}),
+        ("heatmap-udp", {"family": "vitpose"}),
+    ],
+)
+def test_top_down_families(tmp_path: Path, detector: str, pose: str, card: dict):
+    metadata = {METADATA_KEY: json.dumps(card)}
+    choice = ModelChoice(
+        detector=build(tmp_path / "d.onnx", detector, k=3, size=(320, 320)),
+        pose=build(tmp_path / "p.onnx", pose, metadata=metadata),
+    )
+    plain, fused = both(choice)
+    pictures = [people_of(17, seed) for seed in range(4)] + [np.zeros((90, 160, 3), np.uint8)]
+    found = plain(pictures)
+    assert [len(poses) for poses in found] == [1, 1, 1, 1, 0]
+    assert_same(found, fused(pictures), atol=0.1)
+
+
+def fixed(path: Path, outputs: dict[str, np.ndarray], size: tuple[int, int]) -> Path:
+    """A model that says the same of every picture."""
+    g = Graph()
+    nothing = g("ReduceSum", g("Mul", "image", g.const(0.0)), g.const([1, 2, 3], np.int64), keepdims=0)
+    infos = []
+    for name, value in outputs.items():
+        row = g("Reshape", nothing, g.const([-1, *[1] * value.ndim], np.int64))
+        said = g("Add", row, g.const(value[None]))
+        g.rename(said if value.dtype != np.int64 else g("Cast", said, to=TensorProto.INT64), name)
+        dtype = TensorProto.INT64 if value.dtype == np.int64 else TensorProto.FLOAT
+        infos.append(helper.make_tensor_value_info(name, dtype, ["b", *value.shape]))
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["b", 3, size[1], size[0]])
+    graph = helper.make_graph(g.nodes, "fixed", [image], infos, g.constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    family=st.sampled_from(["picodet", "rtmdet", "yolox", "yolo"]),
+    overlap=st.sampled_from([0.3, 0.5, 1.0]),
+    most=st.sampled_from([0, 1, 3, 100, 1000]),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_same_people_are_chosen(tmp_path_factory, seed: int, family: str, overlap: float, most: int):
+    rng = np.random.default_rng(seed)
+    width, height, n = 64, 64, 84  # cells of strides 8, 16, 32
+    corner = rng.uniform(-5, 50, (n, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(1, 30, (n, 2))], axis=1).astype(np.float32)
+    # All different, since equals may be taken in any order.
+    scores = (rng.permutation(n) / n).astype(np.float32)
+    other = rng.uniform(0, 1, n).astype(np.float32)
+    centred = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+    outputs = {
+        "picodet": {"scores": scores[None], "boxes": boxes},
+        "rtmdet": {"dets": np.column_stack([boxes, scores]), "labels": rng.integers(0, 2, n)},
+        "yolox": {"output": np.column_stack([rng.uniform(-1, 1, (n, 4)), np.ones(n), scores, other])},
+        "yolo": {"output0": np.vstack([centred.T, scores, other])},
+    }[family]
+    outputs = {k: v if v.dtype == np.int64 else v.astype(np.float32) for k, v in outputs.items()}
+    path = fixed(tmp_path_factory.mktemp("m") / "m.onnx", outputs, (width, height))
+    limits = Limits(min_score=0.2, max_overlap=overlap, max_people=most)
+    engine = Engine(path, EngineOptions(device="cpu", threads=1))
+    card = read_card(engine.signature, "m.onnx", family=family)
+    plain = FrameModel(engine, card, limits)
+    fused = FrameModel(Engine(path, engine.options, fuse_pictures(engine.source(), card, limits)), card, limits)
+    pictures = [np.zeros((100, 200, 3), np.uint8), np.zeros((64, 64, 3), np.uint8)]
+    for a, b in zip(plain(pictures), fused(pictures), strict=True):
+        assert a.boxes.shape == b.boxes.shape
+        np.testing.assert_allclose(a.boxes, b.boxes, atol=1e-3)
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    refine=st.sampled_from(list(Refine)),
+    udp=st.booleans(),
+    peak=st.tuples(st.integers(0, 11), st.integers(0, 15)),
+)
+@settings(max_examples=30, deadline=None)
+def test_peaks_are_refined_alike(tmp_path_factory, seed: int, refine: Refine, udp: bool, peak: tuple[int, int]):
+    """Noise with a hill, also at the border."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:16, :12]
+    hill = np.exp(-((x - peak[0] - rng.uniform(-0.5, 0.5)) ** 2 + (y - peak[1]) ** 2) / 8)
+    maps = np.stack([hill + rng.uniform(0, 0.1, hill.shape), rng.uniform(0, 1, hill.shape), hill]).astype(np.float32)
+    path = fixed(tmp_path_factory.mktemp("m") / "m.onnx", {"maps": np.repeat(maps, 6, axis=0)[:17]}, (48, 64))
+    engine = Engine(path, EngineOptions(device="cpu", threads=1))
+    family = "vitpose" if udp else "heatmap"
+    card = read_card(engine.signature, "m.onnx", family=family)
+    card = replace(card, refine=refine)
+    plain = KeypointModel(engine, card)
+    fused = KeypointModel(Engine(path, engine.options, fuse_crops(engine.source(), card)), card)
+    pictures, boxes = [np.zeros((90, 80, 3), np.uint8)], np.array([[3, 5, 60, 77], [0, 0, 9, 9]], np.float32)
+    (a, a_scores), (b, b_scores) = (model(pictures, boxes, [0, 0]) for model in (plain, fused))
+    np.testing.assert_allclose(a_scores, b_scores, atol=1e-6)
+    # In pixels of the map: a Taylor step divides by what may be next to nothing.
+    np.testing.assert_allclose(a[:1], b[:1], atol=0.02 * 6)
+
+
+SIZE = (64, 48)
+
+
+def seen(card: Card, place: np.ndarray, picture: np.ndarray, path: Path) -> np.ndarray:
+    """(n, 3, h, w): what a model gets of a picture, by one that gives it back."""
+    shape = ["b", 3, SIZE[1], SIZE[0]]
+    given_, out = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("image", "out"))
+    graph = helper.make_graph([helper.make_node("Identity", ["image"], ["out"])], "echo", [given_], [out])
+    echo = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
+    g = Builder()
+    inputs = Given(
+        pixels=g.input("pixels", TensorProto.UINT8, ["p", 3]),
+        picture=g.input("picture", TensorProto.INT32, ["b", 3]),
+        place=g.input("place", TensorProto.FLOAT, ["b", 4]),
+    )
+    write = letterboxed if card.kind is Kind.DETECTOR else crops
+    whole = g.around(echo, write(g, card, inputs, TensorProto.FLOAT), {"seen": ("out", shape)})
+    path.write_bytes(b"")
+    engine = Engine(path, EngineOptions(device="cpu", threads=1), whole.SerializeToString())
+    pixels = Pixels([np.zeros((5, 7, 3), np.uint8), picture])
+    (result,) = engine.run(pixels.rows[[1] * len(place)], place.astype(np.float32), shared=pixels.on(engine))
+    return result
+
+
+def blotches(seed: int, shape: tuple[int, int]) -> np.ndarray:
+    small = np.random.default_rng(seed).integers(0, 256, (shape[0] // 8 + 1, shape[1] // 8 + 1, 3), np.uint8)
+    return cv2.resize(small, shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+sides = st.tuples(st.integers(1, 500), st.integers(1, 500))
+
+
+@given(seed=st.integers(0, 2**32 - 1), fit=st.sampled_from(list(Fit)), shape=sides)
+@settings(max_examples=25, deadline=None)
+def test_whole_pictures_are_opencvs(tmp_path_factory, seed: int, fit: Fit, shape: tuple[int, int]):
+    card = Card(family="picodet", kind=Kind.DETECTOR, size_px=SIZE, fit=fit)
+    picture = blotches(seed, shape)
+    place = Placement.of(picture, card)
+    rows = np.array([(*place.offset, *place.fitted_px)])
+    apart = np.abs(
+        seen(card, rows, picture, tmp_path_factory.mktemp("m") / "m.onnx")
+        - to_blob(frame_batch([picture], card)[0], card, np.dtype(np.float32))
+    )
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 0.02
+
+
+@given(seed=st.integers(0, 2**32 - 1), udp=st.booleans(), shape=sides)
+@settings(max_examples=25, deadline=None)
+def test_crops_are_opencvs(tmp_path_factory, seed: int, udp: bool, shape: tuple[int, int]):
+    """Also those that lie partly or wholly outside of the picture."""
+    card = Card(family="heatmap", kind=Kind.KEYPOINTS, size_px=SIZE, udp=udp, rgb=False)
+    picture, rng = blotches(seed, shape), np.random.default_rng(seed)
+    corner = rng.uniform(-0.5, 1.1, (4, 2)) * shape[::-1]
+    frames = crop_frames(np.column_stack([corner, corner + rng.uniform(1, 300, (4, 2))]).astype(np.float32), card)
+    apart = np.abs(
+        seen(card, frames, picture, tmp_path_factory.mktemp("m") / "m.onnx")
+        - to_blob(crop_batch([picture] * 4, list(frames), card), card, np.dtype(np.float32))
+    )
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 0.02
+
+
+def test_nan_does_not_get_lost_behind_a_maximum(tmp_path: Path):
+    path = build(tmp_path / "m.onnx", "nan")
+    engine = Engine(path, EngineOptions(device="cpu"))
+    card = read_card(engine.signature, "m.onnx")
+    model = KeypointModel(engine.with_fused(fuse_crops(engine.source(), card)), card)
+    with pytest.raises(ModelOutputError, match=r"m\.onnx returned NaN or infinity in 'points'"):
+        model([np.zeros((50, 50, 3), np.uint8)], np.array([[0, 0, 50, 50]], np.float32))
+
+
+def test_a_static_batch_and_16_bits_do_not_show(tmp_path: Path):
+    path = build(tmp_path / "1.onnx", "rtmo", size=(320, 320), batch=2)
+    plain, fused = both(ModelChoice(model=path))
+    pictures = [people_of(17, seed) for seed in range(5)]
+    found = plain(pictures)
+    assert_same(found, fused(pictures), atol=0.02)
+    half = load_estimator(ModelChoice(model=path), EngineOptions(device="cpu", in_graph=True, half=True))
+    # Where a pixel lies must not be counted in 16 bits: it would be off by whole pixels from 2048 on.
+    for a, b in zip(found, half(pictures), strict=True):
+        np.testing.assert_allclose(a.points, b.points, atol=2)
+
+
+class TestWhatCannotBeDone:
+    def test_an_old_model(self, tmp_path: Path):
+        path = tmp_path / "old.onnx"
+        model = onnx.load(
+            fixed(tmp_path / "m.onnx", {"scores": np.ones((1, 84), "f"), "boxes": np.ones((84, 4), "f")}, (64, 64))
+        )
+        model.opset_import[0].version = 10
+        data = model.SerializeToString()
+        card = read_card(Engine(tmp_path / "m.onnx").signature, "m.onnx", family="picodet")
+        with pytest.raises(ModelUnreadable, match="opset 10 is older than 11: export it again"):
+            fuse_pictures(data, card, Limits())
+        assert not path.exists()
+
+    def test_asked_for_it_is_an_error_and_else_the_cpu_does_it(self, tmp_path: Path, caplog, monkeypatch):
+        path = build(tmp_path / "m.onnx", "rtmo", size=(320, 320))
+
+        def refuse(*_):
+            raise ModelUnreadable("its weights are in a file of their own")
+
+        monkeypatch.setattr("streampose.inference.loading.fuse_pictures", refuse)
+        with pytest.raises(
+            ModelUnreadable, match=r"m\.onnx cannot take pictures as they are \(in_graph\): its weights"
+        ):
+            load_estimator(ModelChoice(model=path), EngineOptions(device="cpu", in_graph=True))
+        monkeypatch.setattr(Engine, "wants_fusing", True)
+        with caplog.at_level(logging.WARNING, "streampose"):
+            estimator = load_estimator(ModelChoice(model=path), EngineOptions(device="cpu"))
+        assert "the CPU prepares them" in caplog.text
+        assert "pictures as they are" not in estimator.describe()
+
+    def test_recorded_kernels(self):
+        with pytest.raises(ConfigError, match="choose one"):
+            EngineOptions(cuda_graphs=True, in_graph=True)

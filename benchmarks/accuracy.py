@@ -54,11 +54,12 @@ class Reference(KeypointModel):
     def __init__(self, engine: Engine, card: Card) -> None:
         super().__init__(engine, replace(card, padding=1.25, udp=True, refine=Refine.QUARTER))
 
-    def __call__(self, images, boxes):
+    def __call__(self, images, boxes, owners=None, pixels=None):
         if self.card.family != "heatmap":
-            return super().__call__(images, boxes)
+            return super().__call__(images, boxes, owners, pixels)
         frames = crop_frames(boxes, self.card)
-        blob = to_blob(crop_batch(images, list(frames), self.card), self.card, self.engine.input_dtype)
+        pictures = images if owners is None else [images[owner] for owner in owners]
+        blob = to_blob(crop_batch(pictures, list(frames), self.card), self.card, self.engine.input_dtype)
         points, scores = decode_heatmaps(self.engine.run(blob)[0], self.card.refine)
         return from_crop(points * 4, frames, self.card), scores
 

@@ -28,6 +28,7 @@ from streampose.inference.graphs.sampler import Given, crops, letterboxed
 from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimator
 from streampose.inference.pixels import Pixels
 from streampose.inference.preprocess import Placement, crop_batch, crop_frames, frame_batch, to_blob
+from streampose.inference.runner import BoundRunner
 from streampose.inference.top_down import KeypointModel
 from streampose.pose import Poses
 
@@ -336,3 +337,23 @@ class TestWhatCannotBeDone:
     def test_recorded_kernels(self):
         with pytest.raises(ConfigError, match="choose one"):
             EngineOptions(cuda_graphs=True, in_graph=True)
+
+
+def test_buffers_of_a_device_are_written_over(tmp_path: Path):
+    """The runner of GPUs, on the CPU: pictures go up once for both models, also into buffers that were used before."""
+    choice = ModelChoice(
+        detector=build(tmp_path / "d.onnx", "rtmdet", k=3, size=(320, 320)), pose=build(tmp_path / "p.onnx", "simcc")
+    )
+    _, fused = both(choice)
+    _, bound = both(choice)
+    uploads = []
+    for model in bound._models:
+        runner = BoundRunner(model.engine._session, model.engine.signature, "cpu")
+        upload = runner.upload
+        runner.upload = lambda array, upload=upload: uploads.append(array.nbytes) or upload(array)
+        model.engine._runner = runner
+    for seeds in ((0, 1), (3, 4), (2,), (0, 1)):
+        pictures = [people_of(17, seed) for seed in seeds]
+        assert_same(fused(pictures), bound(pictures), atol=1e-4)
+        assert uploads == [sum(picture.nbytes for picture in pictures)]
+        uploads.clear()

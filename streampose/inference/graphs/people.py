@@ -82,7 +82,7 @@ def _best(g: Builder, limits: Limits, found: _Candidates, columns: int) -> str:
     every_column = g.mul(g.reshape(order, 0, -1, 1), g.ints(np.ones((1, 1, columns), int)))
     picked = g("GatherElements", everybody, every_column, axis=1)
     # Who is too many, too doubtful or behind somebody else is nobody, whatever the row says.
-    return g.mul(picked, g.reshape(g.cast(g("Less", g.floats(0.0), best)), 0, -1, 1))
+    return g("Where", g.reshape(g("Less", g.floats(0.0), best), 0, -1, 1), picked, g.floats(0.0))
 
 
 def _corners(g: Builder, centred: str) -> str:

@@ -43,7 +43,7 @@ _TRANSPORTS = {
 
 
 class NetworkSource(LiveMedia):
-    """Live video from a URL: RTSP(S), HTTP(S) including HLS and MJPEG, RTMP(S), SRT, UDP, RTP.
+    """Live video from a URL: RTSP(S), HTTP(S) including HLS and MJPEG, RTMP(S), UDP, RTP; SRT where FFmpeg has it.
 
     It does not reconnect by itself: that is `Reconnecting`'s.
 

@@ -10,7 +10,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--address", default="127.0.0.1")
@@ -22,6 +22,7 @@ parser.add_argument("--gop", type=int, default=15)
 parser.add_argument("--udp-only", action="store_true")
 parser.add_argument("--user")
 parser.add_argument("--password")
+parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="PEM files: serve rtsps")
 arguments = parser.parse_args()
 
 width, height = arguments.size.split("x")
@@ -47,16 +48,19 @@ factory.set_launch(
 factory.set_shared(False)
 if arguments.udp_only:
     factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
+auth = GstRtspServer.RTSPAuth()
+if arguments.tls:
+    auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(*arguments.tls))
 if arguments.user is not None:
-    auth = GstRtspServer.RTSPAuth()
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "user")
     auth.add_basic(GstRtspServer.RTSPAuth.make_basic(arguments.user, arguments.password), token)
-    server.set_auth(auth)
     permissions = GstRtspServer.RTSPPermissions()
     permissions.add_permission_for_role("user", "media.factory.access", True)
     permissions.add_permission_for_role("user", "media.factory.construct", True)
     factory.set_permissions(permissions)
+if arguments.tls or arguments.user is not None:
+    server.set_auth(auth)
 server.get_mount_points().add_factory("/live", factory)
 if not server.attach(None):
     raise SystemExit(f"port {arguments.port} is taken")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from servers.rtmp import Publisher, RtmpServer, has_rtmp_server
 from servers.rtsp import RtspServer, has_gstreamer
 
 from streampose.errors import (
@@ -21,7 +28,7 @@ from streampose.errors import (
     SourceTimeout,
     SourceUnauthorized,
 )
-from streampose.sources import NetworkSource
+from streampose.sources import NetworkSource, Reconnecting
 
 rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
 
@@ -47,6 +54,68 @@ def source(url: str, **options) -> NetworkSource:
 def read_on(camera: NetworkSource) -> None:
     for _ in range(1000):
         assert camera.read() is not None, "a lost camera looked like the end"
+
+
+@rtsp
+def test_rtsp_over_tls(tmp_path: Path):
+    """With a certificate that the camera signed itself, as cameras do."""
+    certificate, key = self_signed(tmp_path)
+    server = RtspServer("--tls", str(certificate), str(key), "--user", "user", "--password", "secret")
+    try:
+        camera = source(server.url(userinfo="user:secret@").replace("rtsp:", "rtsps:"))
+        assert camera.open("cam").codec == "h264"
+        assert camera.read() is not None
+        camera.close()
+        wrong = source(server.url(userinfo="user:wrong@").replace("rtsp:", "rtsps:"))
+        with pytest.raises(SourceUnauthorized, match="check user and password") as caught:
+            wrong.open("cam")
+        assert "wrong" not in str(caught.value)
+    finally:
+        server.kill()
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "camera")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(pem))
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, *plain))
+    return folder / "certificate.pem", folder / "key.pem"
+
+
+@pytest.mark.skipif(not has_rtmp_server(), reason="an RTMP server is absent (nginx, libnginx-mod-rtmp)")
+def test_an_rtmp_stream_and_its_server_that_is_killed(tmp_path: Path):
+    server = RtmpServer(tmp_path)
+    publisher = Publisher(server.url())
+    camera = Reconnecting(source(server.url()))
+    try:
+        info = camera.open("cam")
+        assert (info.width_px, info.height_px, info.codec) == (160, 120, "h264")
+        frames = [camera.read() for _ in range(20)]
+        for before, after in pairwise(frames):
+            assert (after.time_s - before.time_s) == pytest.approx(1 / 30, abs=0.002)  # FLV counts milliseconds
+        server.kill()
+        publisher.stop()
+        server.start()
+        publisher = Publisher(server.url())
+        until = time.monotonic() + 20
+        while (frame := camera.read()).epoch == 0:
+            assert time.monotonic() < until
+        assert frame.time_s > frames[-1].time_s
+        assert camera.link.reconnects == 1
+    finally:
+        camera.interrupt()
+        camera.close()
+        publisher.stop()
+        server.kill()
 
 
 @rtsp

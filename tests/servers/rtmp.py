@@ -16,7 +16,7 @@ _MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 _CONFIG = """
 load_module {module};
 daemon off;
-worker_processes 1;
+master_process off;
 error_log stderr error;
 pid {folder}/pid;
 events {{ worker_connections 64; }}
@@ -54,8 +54,6 @@ class RtmpServer:
         return f"rtmp://127.0.0.1:{self.port}/live/{key}"
 
     def kill(self) -> None:
-        # The master's worker would live on.
-        subprocess.run(["pkill", "-KILL", "-P", str(self.process.pid)], check=False)
         self.process.kill()
         self.process.wait()
 

@@ -100,7 +100,7 @@ class Engine:
     @property
     def where(self) -> str:
         """What runs it, and whether that prepares pictures, too."""
-        return f"{self.provider}, pictures as they are" if self.fused else self.provider
+        return f"{self.provider}, in-graph pre- and post-processing" if self.fused else self.provider
 
     @property
     def threads(self) -> int:

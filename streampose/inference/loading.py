@@ -107,7 +107,7 @@ def _fused(engine: Engine, fuse: Callable[[], bytes]) -> Engine:
     try:
         return engine.with_fused(fuse())
     except ModelUnreadable as error:
-        message = f"{engine.path.name} cannot take pictures as they are (in_graph): {error}"
+        message = f"{engine.path.name} cannot have its pre- and post-processing in the graph: {error}"
         if engine.options.in_graph:
             raise ModelUnreadable(message) from error
         log.warning("%s; the CPU prepares them", message)

@@ -39,8 +39,8 @@ def both(choice: ModelChoice) -> tuple[PoseEstimator, PoseEstimator]:
     """The reference, and all of it in the graph."""
     plain = load_estimator(choice, EngineOptions(device="cpu", threads=1))
     fused = load_estimator(choice, EngineOptions(device="cpu", threads=1, in_graph=True))
-    assert "pictures as they are" in fused.describe()
-    assert "pictures as they are" not in plain.describe()
+    assert "in-graph pre- and post-processing" in fused.describe()
+    assert "in-graph" not in plain.describe()
     return plain, fused
 
 
@@ -325,14 +325,14 @@ class TestWhatCannotBeDone:
 
         monkeypatch.setattr("streampose.inference.loading.fuse_pictures", refuse)
         with pytest.raises(
-            ModelUnreadable, match=r"m\.onnx cannot take pictures as they are \(in_graph\): its weights"
+            ModelUnreadable, match=r"m\.onnx cannot have its pre- and post-processing in the graph: its weights"
         ):
             load_estimator(ModelChoice(model=path), EngineOptions(device="cpu", in_graph=True))
         monkeypatch.setattr(Engine, "wants_fusing", True)
         with caplog.at_level(logging.WARNING, "streampose"):
             estimator = load_estimator(ModelChoice(model=path), EngineOptions(device="cpu"))
         assert "the CPU prepares them" in caplog.text
-        assert "pictures as they are" not in estimator.describe()
+        assert "in-graph" not in estimator.describe()
 
     def test_recorded_kernels(self):
         with pytest.raises(ConfigError, match="choose one"):

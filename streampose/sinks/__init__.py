@@ -2,7 +2,8 @@
 
 from streampose.sinks.coco import CocoSink
 from streampose.sinks.jsonl import JsonlSink
+from streampose.sinks.rotation import Rotation
 from streampose.sinks.sink import Sink, StopRequested
 from streampose.sinks.video import VIDEO_SUFFIXES, VideoSink
 
-__all__ = ["VIDEO_SUFFIXES", "CocoSink", "JsonlSink", "Sink", "StopRequested", "VideoSink"]
+__all__ = ["VIDEO_SUFFIXES", "CocoSink", "JsonlSink", "Rotation", "Sink", "StopRequested", "VideoSink"]

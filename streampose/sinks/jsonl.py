@@ -7,14 +7,16 @@ import json
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.result import Result
+from streampose.sinks.rotation import Rotation, create, rotate
 
-__all__ = ["SCHEMA_VERSION", "JsonlSink", "to_record"]
+__all__ = ["SCHEMA_VERSION", "JsonlSink", "to_line", "to_record"]
 
 SCHEMA_VERSION = 1
 
@@ -29,14 +31,17 @@ class JsonlSink:
     fit, which is taken back.
 
     Args:
-        path: of the file, overwritten; ``-`` = standard output.
+        path: of the file, overwritten unless it rotates; ``-`` = standard output.
+        rotation: when it is begun anew. What is there at the start is then kept as an old file.
     """
 
     wants_picture = False
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = str(path)
+    def __init__(self, path: str | Path, rotation: Rotation | None = None) -> None:
+        self._path, self._rotation = str(path), rotation
         self._file: int | None = None
+        self._size_bytes = 0
+        self._begun_at = 0.0
 
     def open(self, stream: str, info: StreamInfo) -> None:
         """Create the file.
@@ -48,7 +53,7 @@ class JsonlSink:
             self._file = os.dup(sys.stdout.fileno())
             return
         try:
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+            self._begin()
         except FileNotFoundError as error:
             raise SinkUnavailable(f"no folder {Path(self._path).parent} for {self._path}: create it first") from error
         except OSError as error:
@@ -60,13 +65,18 @@ class JsonlSink:
         Raises:
             SinkFailed: the disk is full, or the reader of a pipe is gone.
         """
-        assert self._file is not None
-        line = memoryview(json.dumps(to_record(result), separators=(",", ":"), allow_nan=False).encode() + b"\n")
+        line = memoryview(to_line(result))
         written = 0
         try:
+            if self._rotation is not None and self._rotation.is_due(self._size_bytes, self._begun_at, len(line)):
+                self._begin()
+            assert self._file is not None
+            if not self._size_bytes:
+                self._begun_at = time.monotonic()
             with _STDOUT if self._path == "-" else contextlib.nullcontext():
                 while written < len(line):
                     written += os.write(self._file, line[written:])
+            self._size_bytes += written
         except OSError as error:
             self._take_back(written)
             raise SinkFailed(f"{self._path} broke off: {error.strerror}; the lines before are whole") from error
@@ -77,10 +87,20 @@ class JsonlSink:
             os.close(self._file)
             self._file = None
 
+    def _begin(self) -> None:
+        self.close()
+        if self._rotation is not None:
+            rotate(Path(self._path), self._rotation.keep)
+        self._file, self._size_bytes = create(Path(self._path)), 0
+
     def _take_back(self, written: int) -> None:
-        assert self._file is not None
-        if written and self._path != "-":
+        if written and self._file is not None and self._path != "-":
             os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_CUR) - written)
+
+
+def to_line(result: Result) -> bytes:
+    """One frame's line, with its end."""
+    return json.dumps(to_record(result), separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def to_record(result: Result) -> dict[str, Any]:

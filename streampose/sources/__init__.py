@@ -1,6 +1,6 @@
 """Where frames come from."""
 
-from streampose.sources.backoff import Backoff
+from streampose.backoff import Backoff
 from streampose.sources.camera import CameraSource
 from streampose.sources.file import FileSource
 from streampose.sources.images import ImagesSource

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from streampose.backoff import Backoff
 from streampose.errors import (
     Disconnected,
     HostNotFound,
@@ -19,7 +20,6 @@ from streampose.errors import (
     redact,
 )
 from streampose.frame import Frame, StreamInfo
-from streampose.sources.backoff import Backoff
 from streampose.sources.source import Source
 from streampose.sources.timeline import Timeline
 from streampose.worker import Interruptible

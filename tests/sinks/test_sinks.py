@@ -20,7 +20,7 @@ from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.pose import Poses
 from streampose.result import Result, Timing
-from streampose.sinks import CocoSink, JsonlSink, Sink, VideoSink
+from streampose.sinks import CocoSink, JsonlSink, Rotation, Sink, VideoSink
 from streampose.skeletons import COCO_17, HALPE_26
 
 INFO = StreamInfo(width_px=64, height_px=48, time_base=Fraction(1, 1000), rate=Fraction(25))
@@ -44,6 +44,7 @@ SINKS = {
     "mkv": lambda p: VideoSink(p / "o.mkv"),
     "mov": lambda p: VideoSink(p / "o.mov"),
     "jsonl": lambda p: JsonlSink(p / "o.jsonl"),
+    "rotating": lambda p: JsonlSink(p / "o.jsonl", Rotation(max_bytes=10**6, keep=1)),
     "coco": lambda p: CocoSink(p / "o.json"),
 }
 

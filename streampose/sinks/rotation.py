@@ -1,0 +1,70 @@
+"""A file of lines that is begun anew when it is too long or too old; what was written before gets a number."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Rotation", "create", "rotate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """When a file is begun anew, and how many of the old ones stay.
+
+    The file that is written keeps its name, ``NAME.jsonl``. An old one becomes ``NAME.000001.jsonl``, the next one
+    ``NAME.000002.jsonl`` and so on, also over restarts: in the order of their numbers, the one without a number last,
+    they are what would have been one file.
+    """
+
+    max_bytes: int | None = None
+    """No file is longer, unless one line alone is."""
+    max_age_s: float | None = None
+    """Since its first line; looked at when the next line comes."""
+    keep: int | None = None
+    """How many old files stay, ≥ 1; `None` = all."""
+
+    def is_due(self, size_bytes: int, begun_at: float, line_bytes: int) -> bool:
+        """Whether another file is begun before this line.
+
+        Args:
+            size_bytes: of the file so far; an empty one is never left behind.
+            begun_at: monotonic seconds of its first line.
+            line_bytes: of what comes.
+        """
+        if not size_bytes:
+            return False
+        if self.max_bytes is not None and size_bytes + line_bytes > self.max_bytes:
+            return True
+        return self.max_age_s is not None and time.monotonic() - begun_at >= self.max_age_s
+
+
+def create(path: Path) -> int:
+    """Begin an empty file, and return its descriptor.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def rotate(path: Path, keep: int | None) -> None:
+    """Give the file, which is closed, the next number, and remove old ones beyond `keep`.
+
+    Where there is no file, or an empty one, nothing is done.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return
+    pattern = re.compile(rf"{re.escape(path.stem)}\.(\d{{6,}}){re.escape(path.suffix)}")
+    numbers = {int(match[1]): one for one in path.parent.iterdir() if (match := pattern.fullmatch(one.name))}
+    number = max(numbers, default=0) + 1
+    # One rename, so that at every moment each line is in exactly one file.
+    path.rename(numbers.setdefault(number, path.with_name(f"{path.stem}.{number:06}{path.suffix}")))
+    for old in sorted(numbers)[:-keep] if keep is not None else ():
+        numbers[old].unlink(missing_ok=True)

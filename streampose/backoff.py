@@ -14,8 +14,8 @@ class Backoff:
     """Exponential backoff with full jitter and a cap.
 
     Each wait is drawn evenly from 0 to a bound that doubles up to a cap, so that a hundred cameras behind one switch do
-    not come back in step, nor a hundred streams to one server. The method is "full jitter" of Marc Brooker, "Exponential
-    Backoff And Jitter", AWS Architecture Blog, 2015.
+    not come back in step, nor a hundred streams to one server. The method is "full jitter" of Marc Brooker,
+    "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 
     The cap decides how soon frames flow after a long absence. A source that comes back in the middle of a wait is tried
     again after at most the cap, in the median after 0.29 of it; 3 s is 0.9 s, at less than one try a second.

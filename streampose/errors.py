@@ -27,7 +27,9 @@
     │   └── ChecksumMismatch (ValueError)         what came is not what was promised
     ├── SinkError
     │   ├── SinkUnavailable (OSError)             the output cannot be opened
-    │   └── SinkFailed (OSError)                  the output broke while writing: disk full, device gone
+    │   ├── SinkFailed (OSError)                  the output broke while writing: disk full, device gone
+    │   ├── SinkAway (ConnectionError)            the server of an output is not there: it is tried again
+    │   └── SinkRefused (PermissionError)         it is there, and does not want what it is sent
     ├── PolicyError (RuntimeError)            a batch policy failed, or took what it was not offered
     ├── ChannelClosed                         no more items will come, or none is taken any more
     └── WorkerClosed (RuntimeError)           a call on a worker after its end
@@ -61,8 +63,10 @@ __all__ = [
     "ModelUnreadable",
     "PolicyError",
     "ProviderUnavailable",
+    "SinkAway",
     "SinkError",
     "SinkFailed",
+    "SinkRefused",
     "SinkUnavailable",
     "SourceCorrupt",
     "SourceEnded",
@@ -218,6 +222,14 @@ class SinkUnavailable(SinkError, OSError):
 
 class SinkFailed(SinkError, OSError):
     """The output broke while it was written: disk full, device gone."""
+
+
+class SinkAway(SinkError, ConnectionError):
+    """The server of an output cannot be reached, or does not answer. It is tried again, and ends no stream."""
+
+
+class SinkRefused(SinkError, PermissionError):
+    """The server of an output answers, and does not want what it is sent. What it refused is dropped and counted."""
 
 
 class PolicyError(StreamposeError, RuntimeError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -79,6 +80,7 @@ class Flow:
         self._clock, self._engine_name, self._trace = clock, engine_name, trace
         self._alone, self._stop_all = alone, stop_all
         self._sinks: list[tuple[Worker[Sink], Channel[Result]]] = []
+        self._unsent: Counter[Worker[Sink]] = Counter()
         # What waits for the source, first for its opening: `stop` cancels it.
         self._ingest_task: asyncio.Task[Any] | None = None
         self._stopping = False
@@ -219,6 +221,13 @@ class Flow:
                 broken = True
                 self.lane.abandon(error)
                 self._stop_reading()
+            self._count_unsent(worker)
+
+    def _count_unsent(self, sink: Worker[Sink]) -> None:
+        # Our sinks that send to a server count them; those of others need not.
+        unsent = getattr(sink.thing, "unsent", 0)
+        self.lane.metrics.drop(Place.SINK, Cause.UNSENT, unsent - self._unsent[sink])
+        self._unsent[sink] = unsent
 
     def _stop_reading(self) -> None:
         if self._ingest_task is not None:
@@ -252,8 +261,10 @@ class Flow:
         except WorkerStuck as error:
             log.warning("%s", error)
 
-    @staticmethod
-    async def _finish(sink: Worker[Sink]) -> None:
+    async def _finish(self, sink: Worker[Sink]) -> None:
         """Close a sink; an error that it did not foresee ends its stream, too."""
-        with Typed(SinkFailed, "closing: "):
-            await sink.aclose(timeout_s=30.0)
+        try:
+            with Typed(SinkFailed, "closing: "):
+                await sink.aclose(timeout_s=30.0)
+        finally:
+            self._count_unsent(sink)

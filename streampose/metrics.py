@@ -59,6 +59,8 @@ class Cause(Enum):
     """It could no longer meet its deadline."""
     FAILED = "failed"
     """Its stream, or the run, ended by a failure."""
+    UNSENT = "unsent"
+    """The server that it was for was away for too long, or refused it."""
 
 
 class Histogram:

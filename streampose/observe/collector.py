@@ -28,6 +28,7 @@ _DROPS = [
     (Place.BATCH, Cause.FAILED),
     (Place.SINK, Cause.OVERFLOW),
     (Place.SINK, Cause.FAILED),
+    (Place.SINK, Cause.UNSENT),
 ]
 
 _Row = tuple[str, StreamSnapshot, StreamReport]
@@ -73,7 +74,7 @@ def _frames(rows: Sequence[_Row]) -> Iterator[Metric]:
     dropped = CounterMetricFamily(
         "streampose_frames_dropped",
         "Frames dropped. At the places ingress and batch they were never delivered; at the place sink they were, but a "
-        "sink did not take them in time (counted for each sink).",
+        "sink did not take them in time, or could not send them (counted for each sink).",
         labels=["stream", "place", "cause"],
     )
     for name, figures, _ in rows:

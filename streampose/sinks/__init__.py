@@ -3,7 +3,20 @@
 from streampose.sinks.coco import CocoSink
 from streampose.sinks.jsonl import JsonlSink
 from streampose.sinks.rotation import Rotation
+from streampose.sinks.send import Carrier, SendSink
+from streampose.sinks.servers import send_to
 from streampose.sinks.sink import Sink, StopRequested
 from streampose.sinks.video import VIDEO_SUFFIXES, VideoSink
 
-__all__ = ["VIDEO_SUFFIXES", "CocoSink", "JsonlSink", "Rotation", "Sink", "StopRequested", "VideoSink"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "Carrier",
+    "CocoSink",
+    "JsonlSink",
+    "Rotation",
+    "SendSink",
+    "Sink",
+    "StopRequested",
+    "VideoSink",
+    "send_to",
+]

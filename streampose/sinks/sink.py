@@ -15,7 +15,10 @@ class StopRequested(Exception):
 
 
 class Sink(Protocol):
-    """Where results go. Blocking: the pipeline calls it on a thread of its own, one call at a time."""
+    """Where results go. Blocking: the pipeline calls it on a thread of its own, one call at a time.
+
+    A sink whose server may be away counts the results that it took and could not send in an attribute `unsent`.
+    """
 
     wants_picture: bool
     """Whether `Result.picture` must be there; if no sink of a stream wants one, nothing is drawn."""

@@ -1,0 +1,116 @@
+"""Results to an MQTT broker."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from streampose.errors import ConfigError, SinkAway, SinkRefused
+
+try:
+    from paho.mqtt import client as mqtt
+    from paho.mqtt.enums import CallbackAPIVersion
+except ImportError as error:
+    raise ConfigError("sending to MQTT needs its client: pip install 'streampose[mqtt]'") from error
+
+__all__ = ["MqttCarrier"]
+
+_NOT_IN_A_LEVEL = re.compile(r"[+#/\0]")
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+class MqttCarrier:
+    """Publishes each line to ``TOPIC/STREAM`` (quality of service 1: the broker says that it has it), MQTT 3.1.1.
+
+    paho's client is driven from here, without a thread of its own: that one would not end while a broker is silent.
+
+    Args:
+        url: ``mqtt(s)://[user:password@]host[:port]/topic``.
+        timeout_s: for connecting, and for the broker to acknowledge a batch.
+
+    Raises:
+        ConfigError: there is no host or no topic in the URL.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
+        try:
+            parts = urlsplit(url)
+            port = parts.port or _PORTS[parts.scheme]
+        except ValueError as error:
+            raise ConfigError(f"this is no URL of a broker: {error}") from error
+        prefix = unquote(parts.path).strip("/")
+        if not parts.hostname or not prefix or "+" in prefix or "#" in url:
+            raise ConfigError("results are sent to mqtt://host/topic, a topic without + and #")
+        self.url, self._timeout_s = url, timeout_s
+        self._parts, self._prefix, self._topic = parts, prefix, prefix
+        self._address = (parts.hostname, port)
+        self._client: mqtt.Client | None = None
+        self._unacknowledged = 0
+        self._answer: Any = None
+
+    def connect(self, stream: str) -> None:
+        """Connect and log in.
+
+        Raises:
+            SinkAway: nobody answers.
+            SinkRefused: the broker does not let us in.
+        """
+        # A level of its own for each stream, whatever it is called.
+        self._topic = f"{self._prefix}/{_NOT_IN_A_LEVEL.sub('_', stream)}"
+        client = self._client = mqtt.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+        client.connect_timeout = self._timeout_s
+        if self._parts.username is not None:
+            client.username_pw_set(unquote(self._parts.username), unquote(self._parts.password or ""))
+        if self._parts.scheme == "mqtts":
+            client.tls_set_context(ssl.create_default_context())
+        self._answer, self._unacknowledged = None, 0
+        client.on_connect = self._connected
+        client.on_publish = self._published
+        try:
+            # No keep-alive: there is a line for every frame, and a connection that died unseen is seen at the next one.
+            client.connect(*self._address, keepalive=0)
+        except OSError as error:
+            raise SinkAway(f"no connection ({error.strerror or error})") from error
+        self._until(lambda: self._answer is not None, "no answer")
+        if self._answer.is_failure:
+            raise SinkRefused(f"the broker refuses us: {self._answer}")
+
+    def send(self, lines: Sequence[bytes]) -> None:
+        """Publish, and wait until all is acknowledged.
+
+        Raises:
+            SinkAway: not all was.
+        """
+        assert self._client is not None
+        self._unacknowledged = len(lines)
+        for line in lines:
+            if (code := self._client.publish(self._topic, line, qos=1).rc) != mqtt.MQTT_ERR_SUCCESS:
+                raise SinkAway(mqtt.error_string(code).rstrip("."))
+        self._until(lambda: not self._unacknowledged, "not acknowledged")
+
+    def close(self) -> None:
+        """Say goodbye, if that takes no time, and close the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.disconnect()
+            if (connection := client.socket()) is not None:
+                connection.close()
+
+    def _until(self, done: Callable[[], bool], else_words: str) -> None:
+        assert self._client is not None
+        deadline = time.monotonic() + self._timeout_s
+        while not done():
+            if (left_s := deadline - time.monotonic()) <= 0:
+                raise SinkAway(f"{else_words} within {self._timeout_s:g} s")
+            if (code := self._client.loop(left_s)) != mqtt.MQTT_ERR_SUCCESS and not done():
+                raise SinkAway(mqtt.error_string(code).rstrip("."))
+
+    def _connected(self, client: Any, data: Any, flags: Any, answer: Any, properties: Any) -> None:
+        self._answer = answer
+
+    def _published(self, client: Any, data: Any, number: int, answer: Any, properties: Any) -> None:
+        self._unacknowledged -= 1

@@ -1,0 +1,53 @@
+"""Whether the server of an output is there."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from streampose.backoff import Backoff
+from streampose.errors import SinkError, cause_of, redact
+
+__all__ = ["Presence"]
+
+log = logging.getLogger("streampose")
+
+
+class Presence:
+    """Says once that a server is away, and once that it is back; knows how long to wait before the next try.
+
+    Args:
+        stream: whose output it is.
+        server: its URL; what is secret in it is not shown.
+        backoff: how long the waits are.
+    """
+
+    def __init__(self, stream: str, server: str, backoff: Backoff) -> None:
+        self._stream, self._server, self._backoff = stream, redact(server), backoff
+        self._tries = 0
+        self._away_since = self._up_since = time.monotonic()
+        self.away = False
+        """Whether the last try failed. Not before the first one, which may well succeed."""
+
+    def lost(self, error: SinkError) -> float:
+        """It could not be reached, or refused what it was sent: seconds to wait before the next try."""
+        now = time.monotonic()
+        if not self.away:
+            self.away, self._away_since = True, now
+            if now - self._up_since >= self._backoff.healthy_s:
+                self._tries = 0
+            tags = {"stream": self._stream, "event": "output lost", "cause": cause_of(error)}
+            words = redact(str(error))
+            log.warning("%s: output to %s: %s; trying again", self._stream, self._server, words, extra=tags)
+        else:
+            log.debug("%s: output to %s: still %s", self._stream, self._server, redact(str(error)))
+        self._tries += 1
+        return self._backoff.wait_s(self._tries - 1)
+
+    def there(self) -> None:
+        """It took what it was sent."""
+        if self.away:
+            self.away, self._up_since = False, time.monotonic()
+            tags = {"stream": self._stream, "event": "output back"}
+            seconds = self._up_since - self._away_since
+            log.warning("%s: output to %s is back after %.1f s", self._stream, self._server, seconds, extra=tags)

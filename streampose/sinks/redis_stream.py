@@ -1,0 +1,90 @@
+"""Results to a stream of Redis."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from urllib.parse import parse_qsl, urlsplit
+
+from streampose.errors import ConfigError, SinkAway, SinkRefused
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+except ImportError as error:
+    raise ConfigError("sending to Redis needs its client: pip install 'streampose[redis]'") from error
+
+__all__ = ["RedisCarrier"]
+
+_MOST = 10_000
+
+
+class RedisCarrier:
+    """Adds each line to a stream (``XADD``) as the field ``json``; old entries make room for new ones.
+
+    Args:
+        url: ``redis(s)://[user:password@]host[:port]/[database][?stream=KEY&maxlen=N]``. By default the key is
+            ``streampose:STREAM``, and 10 000 entries are kept, or a few more (``MAXLEN ~``); 0 = all.
+        timeout_s: for connecting, and for each answer.
+
+    Raises:
+        ConfigError: the URL makes no sense.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
+        try:
+            parts = urlsplit(url)
+            query = dict(parse_qsl(parts.query))
+            key, maxlen = query.pop("stream", ""), int(query.pop("maxlen", _MOST))
+            self._client = redis.Redis.from_url(
+                parts._replace(query="").geturl(),
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                retry=Retry(NoBackoff(), 0),  # ours is elsewhere
+            )
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"this is no URL of Redis: {error}") from error
+        if query:
+            raise ConfigError(f"a URL of Redis has stream and maxlen after the ?, not {', '.join(query)}")
+        self.url, self._key, self._maxlen, self._stream = url, key, max(0, maxlen) or None, ""
+
+    def connect(self, stream: str) -> None:
+        """Connect and log in.
+
+        Raises:
+            SinkAway: nobody answers.
+            SinkRefused: it does not let us in.
+        """
+        self._stream = stream
+        with _typed():
+            self._client.ping()
+
+    def send(self, lines: Sequence[bytes]) -> None:
+        """All in one round trip.
+
+        Raises:
+            SinkAway: no connection, or no answer.
+            SinkRefused: it answers with an error.
+        """
+        key = self._key or f"streampose:{self._stream}"
+        with _typed(), self._client.pipeline(transaction=False) as pipeline:
+            for line in lines:
+                pipeline.xadd(key, {"json": line}, maxlen=self._maxlen, approximate=True)
+            pipeline.execute()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+
+@contextlib.contextmanager
+def _typed() -> Iterator[None]:
+    try:
+        yield
+    except redis.AuthenticationError as error:
+        raise SinkRefused(f"it refuses us ({error})") from error
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        raise SinkAway(f"no answer ({error})") from error
+    except redis.RedisError as error:
+        raise SinkRefused(f"it answered: {error}") from error

@@ -1,0 +1,188 @@
+"""Results to a server: lines of JSON that wait in a bounded queue while it is slow or away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from streampose.backoff import Backoff
+from streampose.errors import SinkAway, SinkFailed, SinkRefused, StreamposeError, Typed
+from streampose.frame import StreamInfo
+from streampose.result import Result
+from streampose.sinks.jsonl import to_line
+from streampose.sinks.presence import Presence
+
+__all__ = ["Carrier", "SendSink"]
+
+# How many go in one batch: a round trip each would be too slow for 30 fps to a server 50 ms away.
+_BATCH = 64
+# How long the end waits for a server that is away, and for one that is slow.
+_AWAY_S = 3.0
+_SLOW_S = 20.0
+
+
+class Carrier(Protocol):
+    """Brings lines to one kind of server. Blocking, each call for a bounded time; all calls come from one thread."""
+
+    url: str
+    """Of the server; it is shown without its secrets."""
+
+    def connect(self, stream: str) -> None:
+        """Get ready to send this stream's results.
+
+        Raises:
+            SinkAway: there is nobody.
+            SinkRefused: somebody, who does not want us.
+        """
+
+    def send(self, lines: Sequence[bytes]) -> None:
+        """Bring these lines, of JSON without their ends, and return when the server has them.
+
+        Raises:
+            SinkAway: it did not say that it has them all; they are sent again.
+            SinkRefused: it does not want them; they are dropped.
+        """
+
+    def close(self) -> None:
+        """Let go of the connection, whatever state it is in. May be called twice."""
+
+
+class SendSink:
+    """Sends each result as a line of JSON (docs/formats.md), at least once and in order.
+
+    A thread of its own sends what waits, several lines at a time. While the server is away, the oldest lines make
+    room for new ones, and it is tried again with waits by `Backoff`: neither stops the stream. A server that is there
+    but slow is waited for, so that a recording loses nothing.
+
+    Args:
+        carrier: speaks to the server.
+        depth: how many lines may wait.
+        backoff: the waits between tries.
+    """
+
+    wants_picture = False
+
+    def __init__(self, carrier: Carrier, *, depth: int = 256, backoff: Backoff | None = None) -> None:
+        self.unsent = 0
+        """Results that never were sent: they made room for newer ones, were refused, or the end came before."""
+        self._carrier, self._depth, self._backoff = carrier, depth, backoff or Backoff()
+        self._changed = threading.Condition()
+        self._waiting: deque[bytes] = deque()
+        self._in_flight = 0
+        self._connected = False
+        self._closing = threading.Event()
+        self._end_at = 0.0
+        self._failure: StreamposeError | None = None
+        self._thread: threading.Thread | None = None
+
+    def open(self, stream: str, info: StreamInfo) -> None:
+        """Begin; a server that is not there yet is tried again."""
+        self._closing.clear()
+        self._stream = stream
+        self._presence = Presence(stream, self._carrier.url, self._backoff)
+        self._thread = threading.Thread(target=self._run, name=f"streampose-send-{stream}", daemon=True)
+        self._thread.start()
+
+    def write(self, result: Result) -> None:
+        """Queue one line.
+
+        Raises:
+            SinkFailed: sending failed by what nobody foresaw.
+        """
+        line = to_line(result).rstrip()
+        with self._changed:
+            self._changed.wait_for(self._has_room)
+            if self._failure is not None:
+                raise self._failure
+            self._waiting.append(line)
+            self._drop_oldest()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Send what waits, within 20 s; a server that is away has three to come back.
+
+        Raises:
+            SinkFailed: sending failed by what nobody foresaw.
+        """
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._end_at = time.monotonic() + _AWAY_S
+        with self._changed:
+            self._closing.set()
+            self._changed.notify_all()
+        thread.join(_SLOW_S)
+        with self._changed:
+            self.unsent += len(self._waiting) + self._in_flight
+            self._waiting.clear()
+            self._in_flight = 0
+            if self._failure is not None:
+                raise self._failure
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) < self._depth or self._presence.away or self._failure is not None
+
+    def _drop_oldest(self) -> None:
+        while len(self._waiting) > self._depth:
+            self._waiting.popleft()
+            self.unsent += 1
+
+    def _run(self) -> None:
+        try:
+            with Typed(SinkFailed, "sending: "):
+                self._send_all()
+        except StreamposeError as error:
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+        finally:
+            self._carrier.close()
+
+    def _send_all(self) -> None:
+        while batch := self._next():
+            again, wait_s = self._try(batch)
+            with self._changed:
+                self._in_flight = 0
+                self._waiting.extendleft(reversed(again))
+                self._drop_oldest()
+                self._changed.notify_all()
+            if wait_s and self._closing.wait(wait_s):
+                if (left_s := self._end_at - time.monotonic()) <= 0:
+                    return
+                time.sleep(min(wait_s, left_s))
+
+    def _try(self, batch: Sequence[bytes]) -> tuple[Sequence[bytes], float]:
+        """Send these lines: which are to be sent again, after how many seconds."""
+        again: Sequence[bytes] = ()
+        try:
+            if not self._connected:
+                self._carrier.connect(self._stream)
+                self._connected = True
+            self._carrier.send(batch)
+        except SinkAway as error:
+            again, wait_s = batch, self._presence.lost(error)
+        except SinkRefused as error:
+            wait_s = self._presence.lost(error)
+            if self._connected:
+                # These lines would be refused for ever; who is refused at the door may be let in later.
+                self.unsent += len(batch)
+            else:
+                again = batch
+        else:
+            self._presence.there()
+            return (), 0.0
+        self._connected = False
+        self._carrier.close()
+        return again, wait_s
+
+    def _next(self) -> list[bytes]:
+        """The lines that are to be sent next; none = the end, and nothing is left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            self._in_flight = len(batch)
+            self._changed.notify_all()
+            return batch

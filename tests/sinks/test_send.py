@@ -1,0 +1,451 @@
+"""Results to real servers, which are killed, started again, paused, and say no."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import logging
+import re
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from fakes import FakeEstimator, MemorySink, ScriptedSource
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from redis import Redis
+from servers.daemons import Daemon, free_port, mosquitto, redis_server, webhook_server
+from test_sinks import INFO, conforms, result
+
+from streampose.backoff import Backoff
+from streampose.errors import ConfigError, SinkAway, SinkFailed
+from streampose.metrics import Cause, Place
+from streampose.pipeline import Pipeline
+from streampose.sinks import SendSink, send_to
+from streampose.sinks.jsonl import to_record
+from streampose.sinks.mqtt import MqttCarrier
+from streampose.sinks.redis_stream import RedisCarrier
+from streampose.sinks.webhook import WebhookCarrier
+from streampose.streams import Stream
+
+SOON = Backoff(first_s=0.1, cap_s=0.3)
+
+
+class Far:
+    """A kind of server, and what it has got."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind, self.folder = kind, folder
+        self._seen: list[dict] = []
+        match kind:
+            case "webhook":
+                self.daemon: Daemon = webhook_server(folder)
+                self.url = f"http://127.0.0.1:{self.daemon.port}/hook"
+                self.make: Callable[..., object] = WebhookCarrier
+            case "redis":
+                self.daemon = redis_server(folder)
+                self.url = f"redis://127.0.0.1:{self.daemon.port}/0?stream=poses&maxlen=0"
+                self.make = RedisCarrier
+            case "mqtt":
+                self.daemon = mosquitto(folder)
+                self.url = f"mqtt://127.0.0.1:{self.daemon.port}/poses"
+                self.make = MqttCarrier
+                self._subscribe()
+
+    def sink(self, *, timeout_s: float = 5.0, depth: int = 256) -> SendSink:
+        return SendSink(self.make(self.url, timeout_s=timeout_s), depth=depth, backoff=SOON)
+
+    def records(self) -> list[dict]:
+        if self.kind == "webhook":
+            file = self.folder / "webhook.jsonl"
+            return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        if self.kind == "redis":
+            with Redis(port=self.daemon.port) as client:
+                return [json.loads(fields[b"json"]) for _, fields in client.xrange("poses")]
+        return list(self._seen)
+
+    def frames(self) -> list[int]:
+        return [record["frame"] for record in self.records()]
+
+    def close(self) -> None:
+        if self.kind == "mqtt":
+            self._subscriber.disconnect()
+            self._subscriber.loop_stop()
+        self.daemon.kill()
+
+    def _subscribe(self) -> None:
+        subscribed = threading.Event()
+        client = self._subscriber = mqtt.Client(CallbackAPIVersion.VERSION2)
+        client.reconnect_delay_set(0.02, 0.02)
+        client.on_connect = lambda *_: client.subscribe("#", qos=1)
+        client.on_subscribe = lambda *_: subscribed.set()
+        client.on_message = lambda _1, _2, message: self._got(message)
+        client.connect("127.0.0.1", self.daemon.port)
+        client.loop_start()
+        assert subscribed.wait(10)
+
+    def _got(self, message: mqtt.MQTTMessage) -> None:
+        record = json.loads(message.payload)
+        assert message.topic == f"poses/{record['stream']}"
+        self._seen.append(record)
+
+
+@pytest.fixture(params=["webhook", "redis", "mqtt"])
+def far(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Far]:
+    far = Far(request.param, tmp_path)
+    yield far
+    far.daemon.go_on()
+    far.close()
+
+
+def until(what: Callable[[], bool], within_s: float = 20.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.02)
+
+
+class Writing:
+    """Writes results, a few hundred a second, and knows the longest that one took."""
+
+    def __init__(self, sink: SendSink) -> None:
+        self.sink, self.count, self.longest_s = sink, 0, 0.0
+
+    def write(self, count: int) -> None:
+        for _ in range(count):
+            began = time.monotonic()
+            self.sink.write(result(self.count))
+            self.longest_s = max(self.longest_s, time.monotonic() - began)
+            self.count += 1
+            time.sleep(0.003)
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_what_every_sink_does(far: Far):
+    conforms(far.sink)
+    until(lambda: len(far.frames()) >= 30)
+    assert far.frames() == list(range(30))
+
+
+def test_what_arrives_is_what_a_file_would_have(far: Far):
+    sink = far.sink()
+    sink.open("s", INFO)
+    for i in range(300):
+        sink.write(result(i))
+    sink.close()
+    until(lambda: len(far.records()) >= 300)
+    assert far.records() == [json.loads(json.dumps(to_record(result(i)))) for i in range(300)]
+    assert sink.unsent == 0
+
+
+def test_a_killed_server_comes_back(far: Far, caplog: pytest.LogCaptureFixture):
+    sink = far.sink(timeout_s=1.0)
+    sink.open("s", INFO)
+    writing = Writing(sink)
+    writing.write(50)
+    until(lambda: 49 in far.frames())
+    far.daemon.kill()
+    writing.write(100)
+    until(lambda: len(said(caplog)) == 1)
+    far.daemon.start()
+    while writing.count < 160 or writing.count - 1 not in far.frames():
+        writing.write(1)
+        assert writing.count < 5000
+    sink.close()
+    assert writing.longest_s < 0.5, "the stream was held up"
+    assert sink.unsent == 0
+    lost, back = said(caplog)
+    assert re.fullmatch(r"s: output to \w+://127\.0\.0\.1:\S+: .+; trying again", lost)
+    assert re.fullmatch(r"s: output to \w+://127\.0\.0\.1:\S+ is back after \d+\.\d s", back)
+    if far.kind != "mqtt":  # whose subscriber was away, too
+        assert sorted(set(far.frames())) == list(range(writing.count))
+
+
+def test_what_finds_no_room_is_counted(far: Far):
+    far.daemon.kill()
+    sink = far.sink(depth=10)
+    sink.open("s", INFO)
+    writing = Writing(sink)
+    until(lambda: (writing.write(1), sink.unsent > 20)[1])
+    assert writing.longest_s < 0.5
+    far.daemon.start()
+    time.sleep(0.5)
+    writing.write(5)
+    sink.close()
+    if far.kind == "mqtt":
+        assert 20 < sink.unsent < writing.count
+    else:
+        frames = far.frames()
+        assert frames[-1] == writing.count - 1
+        assert len(set(frames)) + sink.unsent == writing.count
+
+
+def test_a_server_that_never_comes_costs_the_end_little_time(far: Far):
+    far.daemon.kill()
+    sink = far.sink()
+    sink.open("s", INFO)
+    for i in range(7):
+        sink.write(result(i))
+    began = time.monotonic()
+    sink.close()
+    assert time.monotonic() - began < 4
+    assert sink.unsent == 7
+
+
+async def test_a_silent_server_does_not_stall_its_stream(far: Far):
+    far.daemon.pause()
+    sink, other = far.sink(timeout_s=1.0, depth=20), MemorySink()
+    source = ScriptedSource(range(300), live=True, period_s=0.01)
+    began = time.monotonic()
+    async with Pipeline([Stream(name="s", source=source, sinks=[other, sink])], FakeEstimator()) as pipeline:
+        await pipeline.run()
+    assert time.monotonic() - began < 3 + 1 + 5
+    figures = pipeline.snapshot().streams["s"]
+    assert pipeline.reports["s"].error is None
+    # The other output of the same stream got all that was delivered, but for what the machine itself was late with.
+    assert figures.delivered > 250
+    overflow = figures.dropped.get((Place.SINK, Cause.OVERFLOW), 0)
+    assert len(other.results) >= figures.delivered - overflow
+    unsent = figures.dropped[Place.SINK, Cause.UNSENT]
+    assert unsent == sink.unsent
+    # Every delivered result is in one of the counts: the other sink's, this one's, or what waits in the kernel.
+    assert unsent + overflow + len(other.results) == 2 * figures.delivered
+    far.daemon.go_on()
+
+
+def test_a_paused_server_goes_on(far: Far, caplog: pytest.LogCaptureFixture):
+    sink = far.sink(timeout_s=0.5)
+    sink.open("s", INFO)
+    writing = Writing(sink)
+    writing.write(10)
+    until(lambda: 9 in far.frames())
+    far.daemon.pause()
+    writing.write(20)
+    until(lambda: (writing.write(1), len(said(caplog)) == 1)[1])
+    far.daemon.go_on()
+    until(lambda: (writing.write(1), len(said(caplog)) == 2)[1])
+    sink.close()
+    assert writing.longest_s < 0.5
+    assert sink.unsent == 0
+    until(lambda: writing.count - 1 in far.frames())
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 302])
+def test_what_a_web_server_refuses_is_dropped(tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture):
+    server = webhook_server(tmp_path)
+    sink = SendSink(WebhookCarrier(f"http://127.0.0.1:{server.port}/status/{status}"), backoff=SOON)
+    sink.open("s", INFO)
+    for i in range(5):
+        sink.write(result(i))
+    until(lambda: sink.unsent == 5)
+    sink.close()
+    server.kill()
+    assert sink.unsent == 5
+    (line,) = said(caplog)
+    assert f"it answered {status}" in line
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_what_a_web_server_wants_later_is_kept(tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture):
+    server = webhook_server(tmp_path)
+    sink = SendSink(WebhookCarrier(f"http://127.0.0.1:{server.port}/status/{status}"), backoff=SOON)
+    sink.open("s", INFO)
+    sink.write(result(0))
+    until(lambda: len(said(caplog)) == 1)
+    time.sleep(0.5)
+    assert sink.unsent == 0
+    sink.close()
+    server.kill()
+    assert sink.unsent == 1
+
+
+@pytest.mark.parametrize("kind", ["mqtt", "redis"])
+def test_a_wrong_password_is_told_and_tried_again(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    if kind == "mqtt":
+        passwords = tmp_path / "passwords"
+        subprocess.run(
+            ["mosquitto_passwd", "-c", "-b", passwords, "me", "right"], check=True, stderr=subprocess.DEVNULL
+        )
+        passwords.chmod(0o600)
+        server = mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}")
+        url, path = "mqtt://me:{}@127.0.0.1:{}/poses", MqttCarrier
+    else:
+        server = redis_server(tmp_path, "--requirepass", "right")
+        url, path = "redis://:{}@127.0.0.1:{}/0", RedisCarrier
+    wrong = SendSink(path(url.format("wr0ng-secret", server.port)), backoff=SOON)
+    wrong.open("s", INFO)
+    wrong.write(result(0))
+    until(lambda: len(said(caplog)) == 1)
+    assert wrong.unsent == 0, "it may be let in later"
+    wrong.close()
+    assert wrong.unsent == 1
+    (line,) = said(caplog)
+    assert "refuses us" in line
+    assert "***@127.0.0.1" in line
+    assert "wr0ng-secret" not in caplog.text
+    right = SendSink(path(url.format("right", server.port)), backoff=SOON)
+    right.open("s", INFO)
+    right.write(result(0))
+    right.close()
+    server.kill()
+    assert right.unsent == 0
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[str, str]:
+    """Of 127.0.0.1, by nobody that a system knows."""
+    names = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*command.split(), "-out", names[0], "-keyout", names[1]], check=True, stderr=subprocess.DEVNULL)
+    return names
+
+
+@pytest.mark.parametrize("kind", ["mqtts", "rediss", "https"])
+def test_encrypted(
+    kind: str, tmp_path: Path, certificate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    crt, key = certificate
+    port = free_port()
+    if kind == "mqtts":
+        server = mosquitto(tmp_path, "allow_anonymous true", f"certfile {crt}", f"keyfile {key}", port=port)
+    elif kind == "rediss":
+        tls = ["--port", "0", "--tls-port", str(port), "--tls-cert-file", crt, "--tls-key-file", key]
+        server = redis_server(tmp_path, *tls, "--tls-ca-cert-file", crt, "--tls-auth-clients", "no", port=port)
+    else:
+        server = webhook_server(tmp_path, crt, key, port=port)
+    url = f"{kind}://127.0.0.1:{port}/" + {"mqtts": "poses", "rediss": "0", "https": "hook"}[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ResourceWarning
+        )  # paho leaves the socket of a failed handshake to the collector
+        stranger = send_to(url)
+        stranger.open("s", INFO)
+        stranger.write(result(0))
+        until(lambda: len(said(caplog)) == 1)
+        stranger.close()
+        gc.collect()
+    assert stranger.unsent == 1
+    assert "certificate" in said(caplog)[0].lower()
+    monkeypatch.setenv("SSL_CERT_FILE", crt)
+    known = send_to(url)
+    known.open("s", INFO)
+    known.write(result(0))
+    known.close()
+    server.kill()
+    assert known.unsent == 0
+
+
+def test_old_entries_of_a_redis_stream_make_room(tmp_path: Path):
+    server = redis_server(tmp_path)
+    sink = SendSink(RedisCarrier(f"redis://127.0.0.1:{server.port}/0?maxlen=100"), backoff=SOON)
+    sink.open("door", INFO)
+    for i in range(1000):
+        sink.write(result(i))
+    sink.close()
+    with Redis(port=server.port) as client:
+        length = client.xlen("streampose:door")
+    server.kill()
+    assert sink.unsent == 0
+    assert 100 <= length < 300  # Redis removes whole nodes, of 100 entries by default
+
+
+class Scripted:
+    """A carrier that fails as it is told, and keeps what it brought."""
+
+    url = "scripted://"
+
+    def __init__(self, *script: Exception | None, delay_s: float = 0.0) -> None:
+        self.script, self.delay_s = list(script), delay_s
+        self.brought: list[int] = []
+
+    def connect(self, stream: str) -> None:
+        pass
+
+    def send(self, lines: Sequence[bytes]) -> None:
+        time.sleep(self.delay_s)
+        if self.script and (error := self.script.pop(0)) is not None:
+            raise error
+        self.brought += [json.loads(line)["frame"] for line in lines]
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_slow_server_is_waited_for():
+    carrier = Scripted(delay_s=0.01)
+    sink = SendSink(carrier, depth=5)
+    sink.open("s", INFO)
+    for i in range(200):
+        sink.write(result(i))
+    sink.close()
+    assert carrier.brought == list(range(200))
+    assert sink.unsent == 0
+
+
+def test_what_nobody_foresaw_is_a_failed_sink():
+    sink = SendSink(Scripted(None, RuntimeError("a bug")))
+    sink.open("s", INFO)
+
+    def write_on() -> None:
+        for i in range(1000):
+            sink.write(result(i))
+            time.sleep(0.01)
+
+    with pytest.raises(SinkFailed, match="sending: RuntimeError: a bug"):
+        write_on()
+    with pytest.raises(SinkFailed, match="a bug"):
+        sink.close()
+    sink.close()
+
+
+def test_what_was_not_acknowledged_is_sent_again_in_order():
+    carrier = Scripted(SinkAway("x"), SinkAway("x"), None, SinkAway("x"))
+    sink = SendSink(carrier, backoff=Backoff(first_s=0.001, cap_s=0.001))
+    sink.open("s", INFO)
+    for i in range(200):
+        sink.write(result(i))
+    sink.close()
+    assert carrier.brought == list(range(200))
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("ftp://me:secret@host/x", r"ftp://\*\*\*@host/x: only to http"),
+        ("nonsense", "only to http"),
+        ("mqtt://host", "mqtt://host/topic"),
+        ("mqtt://host/a/#", "without"),
+        ("mqtt://host/a/#b", "without"),
+        ("mqtt://host/+/b", "without"),
+        ("redis://host/0?maxlen=many", "no URL of Redis: .*many"),
+        ("redis://host/0?no_such=1", "^a URL of Redis has .* not no_such"),
+        ("http://host:port/x", "no URL"),
+        ("mqtt://host:port/x", "no URL"),
+        ("redis://host:port/0", "no URL"),
+    ],
+)
+def test_a_url_that_makes_no_sense_is_told(url: str, words: str):
+    with pytest.raises(ConfigError, match=words) as caught:
+        send_to(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "library", "module"), [("mqtt://h/x", "paho.mqtt", "mqtt"), ("redis://h/0", "redis", "redis_stream")]
+)
+def test_a_missing_library_is_told(url: str, library: str, module: str, monkeypatch: pytest.MonkeyPatch):
+    name = f"streampose.sinks.{module}"
+    importlib.import_module(name)
+    monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match=rf"pip install 'streampose\[{url[:4].strip(':')}"):
+        send_to(url)

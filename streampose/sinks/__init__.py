@@ -2,10 +2,12 @@
 
 from streampose.sinks.coco import CocoSink
 from streampose.sinks.jsonl import JsonlSink
+from streampose.sinks.push import PushSink, is_push
 from streampose.sinks.rotation import Rotation
 from streampose.sinks.send import Carrier, SendSink
 from streampose.sinks.servers import send_to
 from streampose.sinks.sink import Sink, StopRequested
+from streampose.sinks.snapshot import SnapshotSink
 from streampose.sinks.video import VIDEO_SUFFIXES, VideoSink
 
 __all__ = [
@@ -13,10 +15,13 @@ __all__ = [
     "Carrier",
     "CocoSink",
     "JsonlSink",
+    "PushSink",
     "Rotation",
     "SendSink",
     "Sink",
+    "SnapshotSink",
     "StopRequested",
     "VideoSink",
+    "is_push",
     "send_to",
 ]

@@ -1,4 +1,4 @@
-"""Starting, pausing and killing `rtsp_server.py`."""
+"""Starting, pausing and killing `rtsp_server.py`, and `media_server.py`, to which one pushes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-SCRIPT = Path(__file__).with_name("rtsp_server.py")
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
@@ -22,6 +21,8 @@ def has_gstreamer() -> bool:
 class RtspServer:
     """One process; started again it listens at the same port, perhaps with another stream."""
 
+    script = Path(__file__).with_name("rtsp_server.py")
+
     def __init__(self, *arguments: str, prefix: Sequence[str] = (), host: str = "127.0.0.1") -> None:
         self._prefix, self._host = list(prefix), host
         self.port = 0
@@ -29,7 +30,7 @@ class RtspServer:
 
     def start(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [*self._prefix, SYSTEM_PYTHON, str(SCRIPT), "--address", self._host, "--port", str(self.port), *arguments],
+            [*self._prefix, SYSTEM_PYTHON, self.script, "--address", self._host, "--port", str(self.port), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -52,3 +53,9 @@ class RtspServer:
         self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+class MediaServer(RtspServer):
+    """Takes what is pushed to it: each session is a file in the folder, NAME.0.ts, NAME.1.ts, …"""
+
+    script = Path(__file__).with_name("media_server.py")

@@ -21,7 +21,7 @@ from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.pose import Poses
 from streampose.result import Result, Timing
-from streampose.sinks import CocoSink, JsonlSink, Rotation, Sink, VideoSink
+from streampose.sinks import CocoSink, JsonlSink, Rotation, Sink, SnapshotSink, VideoSink
 from streampose.skeletons import COCO_17, HALPE_26
 
 INFO = StreamInfo(width_px=64, height_px=48, time_base=Fraction(1, 1000), rate=Fraction(25))
@@ -46,6 +46,7 @@ SINKS = {
     "mov": lambda p: VideoSink(p / "o.mov"),
     "jsonl": lambda p: JsonlSink(p / "o.jsonl"),
     "rotating": lambda p: JsonlSink(p / "o.jsonl", Rotation(max_bytes=10**6, keep=1)),
+    "snapshot": lambda p: SnapshotSink(p / "o.jpg"),
     "coco": lambda p: CocoSink(p / "o.json"),
 }
 

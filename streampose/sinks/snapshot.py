@@ -1,0 +1,69 @@
+"""A picture file that shows how it looks now."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+import cv2
+
+from streampose.errors import SinkFailed, SinkUnavailable
+from streampose.frame import StreamInfo
+from streampose.result import Result
+
+__all__ = ["SnapshotSink"]
+
+
+class SnapshotSink:
+    """Writes the rendered picture as a JPEG every so often, for dashboards and web pages.
+
+    Each is written beside the file and then takes its place in one step: whoever reads it sees a whole picture.
+
+    Args:
+        path: of the file; .jpg or .jpeg.
+        every_s: the time between two, of the machine's clock. The first one comes with the first picture.
+    """
+
+    wants_picture = True
+
+    def __init__(self, path: str | Path, *, every_s: float = 10.0) -> None:
+        self._path = Path(path)
+        self._part = self._path.with_name(self._path.name + ".part")
+        self._every_s = every_s
+        self._due_at = 0.0
+
+    def open(self, stream: str, info: StreamInfo) -> None:
+        """See that the file can be.
+
+        Raises:
+            SinkUnavailable: it cannot.
+        """
+        if self._path.suffix.lower() not in {".jpg", ".jpeg"}:
+            raise SinkUnavailable(f"{self._path}: a snapshot is a .jpg, not {self._path.suffix or 'without a suffix'}")
+        if not self._path.parent.is_dir():
+            raise SinkUnavailable(f"no folder {self._path.parent} for {self._path}: create it first")
+        self._due_at = 0.0
+
+    def write(self, result: Result) -> None:
+        """Write the picture, if it is time.
+
+        Raises:
+            SinkFailed: the disk is full; the snapshot before stays.
+        """
+        assert result.picture is not None
+        if (now := time.monotonic()) < self._due_at:
+            return
+        self._due_at = now + self._every_s
+        _, data = cv2.imencode(".jpg", result.picture)
+        try:
+            self._part.write_bytes(data)
+            os.replace(self._part, self._path)  # noqa: PTH105 - Path.replace, but this is its well-known name
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._part.unlink(missing_ok=True)
+            raise SinkFailed(f"{self._path} could not be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -46,11 +46,13 @@ def demo(
     if out is None and not show:
         out = "streampose-demo.mp4"
     source = SyntheticSource(people=people, seconds=seconds, seed=seed, live=show)
-    outputs = Outputs(out=out, json=json, coco=None)
+    outputs = Outputs(out=out, json=json)
     outputs.check({"demo": "synthetic:"})
     judge = Judge(source)
     choice = ModelChoice(model=model, detector=detector, pose=pose)
-    stream = Stream(name="demo", source=source, sinks=[*outputs.sinks("demo"), judge], tracker=Tracker())
+    stream = Stream(
+        name="demo", source=source, sinks=[*outputs.sinks("demo", live=source.live), judge], tracker=Tracker()
+    )
     preview = Preview() if show else None
     session = Session(
         streams=[stream if preview is None else preview.watch(stream)],

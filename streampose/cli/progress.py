@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.table import Table
 
 from streampose.cli.say import console, has_watcher
-from streampose.metrics import Snapshot
+from streampose.metrics import Cause, Place, Snapshot
 from streampose.pipeline import Pipeline
 from streampose.streams import Outcome, StreamReport
 
@@ -104,6 +104,8 @@ def summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> str:
         ended = outcome.value if outcome else "not run"
         fps = figures.delivered / snapshot.elapsed_s if snapshot.elapsed_s > 0 else 0.0
         drops = f", {figures.dropped_total} dropped" if figures.dropped_total else ""
+        if unsent := figures.dropped.get((Place.SINK, Cause.UNSENT), 0):
+            drops += f", {unsent} not sent"
         decode = f", decode: {info.decoder}" if info and (info.hwaccel or info.hwaccel_note) else ""
         lines.append(
             f"{name}: {ended} after {figures.delivered} frames{drops}{_reconnects(reports[name])}, {fps:.1f} fps, "

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from streampose.cli import engine
+from streampose.cli import engine, output
 from streampose.cli.config import Config, StreamEntry, load_config, use_config
 from streampose.cli.outputs import Outputs
 from streampose.cli.references import resolve
 from streampose.cli.roster import Roster
 from streampose.cli.service import parse_address, parse_need, parse_secret
 from streampose.cli.session import Session, start_session
-from streampose.cli.values import named_sources, parse_seconds, parse_size
+from streampose.cli.values import named_sources, parse_rotation, parse_seconds, parse_size
 from streampose.errors import ConfigError
 from streampose.inference.boxes import Limits
 from streampose.inference.loading import ModelChoice
@@ -29,7 +29,7 @@ from streampose.tracking import OneEuro, Tracker
 
 __all__ = ["run"]
 
-_INPUT, _MODEL, _OUTPUT, _FLOW, _SERVICE = "Input", "Model", "Output", "Flow", "Service"
+_INPUT, _MODEL, _FLOW, _SERVICE = "Input", "Model", "Flow", "Service"
 
 
 def run(
@@ -79,33 +79,18 @@ def run(
     cuda_graphs: engine.CudaGraphs = False,
     in_graph: engine.InGraph = None,
     fallback: engine.Fallback = False,
-    out: Annotated[
-        str | None,
-        typer.Option(help="Rendered video: a file, or a folder for NAME.mp4 each.", rich_help_panel=_OUTPUT),
-    ] = None,
-    json: Annotated[
-        str | None,
-        typer.Option(
-            help="JSON Lines: a file, a folder for NAME.jsonl each, or - for standard output.", rich_help_panel=_OUTPUT
-        ),
-    ] = None,
-    coco: Annotated[
-        str | None, typer.Option(help="COCO results JSON: a file, or a folder.", rich_help_panel=_OUTPUT)
-    ] = None,
-    show: Annotated[
-        bool, typer.Option("--show", help="A window for each stream; h shows its keys.", rich_help_panel=_OUTPUT)
-    ] = False,
-    mirror: Annotated[
-        bool | None,
-        typer.Option(
-            help="Show windows as in a mirror; by default those of webcams. Files are never mirrored.",
-            show_default=False,
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    snapshots: Annotated[
-        Path | None, typer.Option(help="Folder for a window's snapshots; the current one.", rich_help_panel=_OUTPUT)
-    ] = None,
+    out: output.Out = None,
+    encoder: output.Encoder = None,
+    json: output.Json = None,
+    json_rotate: output.JsonRotate = None,
+    json_keep: output.JsonKeep = None,
+    coco: output.Coco = None,
+    send: output.Send = None,
+    snapshot: output.Snapshot = None,
+    snapshot_every: output.SnapshotEvery = "10s",
+    show: output.Show = False,
+    mirror: output.Mirror = None,
+    snapshots: output.Snapshots = None,
     next_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -114,8 +99,8 @@ def run(
             rich_help_panel=_MODEL,
         ),
     ] = None,
-    hud: Annotated[bool, typer.Option(help="Figures in the picture.", rich_help_panel=_OUTPUT)] = True,
-    boxes: Annotated[bool, typer.Option(help="Boxes in the picture.", rich_help_panel=_OUTPUT)] = True,
+    hud: output.Hud = True,
+    boxes: output.Boxes = True,
     track: engine.Track = True,
     smooth: Annotated[bool, typer.Option(help="Calm the key points (One-Euro filter).", rich_help_panel=_FLOW)] = False,
     live: Annotated[
@@ -209,7 +194,16 @@ def run(
         need=parse_need(ready),
         trace=trace,
     )
-    outputs = Outputs(out=out, json=json, coco=coco)
+    outputs = Outputs(
+        out=out,
+        encoder=encoder,
+        json=json,
+        rotation=parse_rotation(json_rotate, json_keep),
+        coco=coco,
+        send=send or (),
+        snapshot=snapshot,
+        snapshot_every_s=parse_seconds(snapshot_every),
+    )
     wanted = None if config is None else load_config(config)
     entries = _entries(context, sources or [], wanted)
     wish = CameraWish(
@@ -223,12 +217,13 @@ def run(
         outputs.check({name: entry.source for name, entry in entries.items()})
 
     def build(name: str, entry: StreamEntry) -> Stream:
+        source = open_source(resolve(entry.source), live=live, reconnect=reconnect, hwaccel=hwaccel, camera=wish)
         return Stream(
             name=name,
-            source=open_source(resolve(entry.source), live=live, reconnect=reconnect, hwaccel=hwaccel, camera=wish),
+            source=source,
             budget_s=entry.budget_s,
             weight=entry.weight,
-            sinks=outputs.sinks(name),
+            sinks=outputs.sinks(name, live=source.live),
             tracker=Tracker() if track or smooth else None,
             smoother=OneEuro() if smooth else None,
             renderer=Renderer(style, hud=hud),

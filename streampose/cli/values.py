@@ -7,11 +7,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from streampose.errors import ConfigError
+from streampose.sinks import Rotation
 
-__all__ = ["named_sources", "parse_seconds", "parse_size"]
+__all__ = ["named_sources", "parse_rotation", "parse_seconds", "parse_size"]
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
-_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s)?")
+_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[kmg]?)(?P<binary>i?)b")
 
 
 def named_sources(texts: list[str]) -> dict[str, str]:
@@ -51,16 +54,39 @@ def _name(source: str) -> str:
 
 
 def parse_seconds(text: str) -> float:
-    """``100ms``, ``0.2s``, ``0.2`` (seconds).
+    """``100ms``, ``0.2s``, ``0.2`` (seconds), ``5m``, ``1h``, ``1d``.
 
     Raises:
         ConfigError: something else.
     """
     match = _DURATION.fullmatch(text.strip().lower())
-    seconds = float(match["number"]) / (1000 if match["unit"] == "ms" else 1) if match else 0.0
+    seconds = float(match["number"]) * _SECONDS[match["unit"]] if match else 0.0
     if seconds <= 0:
         raise ConfigError(f"{text!r} is not a time: write 100ms, or 0.2s")
     return seconds
+
+
+def parse_rotation(text: str | None, keep: int | None) -> Rotation | None:
+    """``100MB`` (or kB, GB, MiB, …), ``1h`` (or s, m, d), or both, with a comma.
+
+    Raises:
+        ConfigError: something else, or old files are to be kept where there will be none.
+    """
+    if text is None:
+        if keep is not None:
+            raise ConfigError("--json-keep is for old files: say when there are any by --json-rotate, say 100MB or 1d")
+        return None
+    max_bytes: int | None = None
+    max_age_s: float | None = None
+    for part in text.lower().split(","):
+        if (match := _BYTES.fullmatch(part.strip())) is not None:
+            base = 1024 if match["binary"] else 1000
+            max_bytes = round(float(match["number"]) * base ** " kmg".index(match["prefix"] or " "))
+        elif part.strip()[-1:] in {"s", "m", "h", "d"}:
+            max_age_s = parse_seconds(part)
+        else:
+            raise ConfigError(f"--json-rotate {text}: write a size (100MB), a time (1h, 1d), or both (100MB,1h)")
+    return Rotation(max_bytes=max_bytes, max_age_s=max_age_s, keep=keep)
 
 
 def parse_size(text: str) -> tuple[int, int]:

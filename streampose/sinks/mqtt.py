@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused
+from streampose.errors import ConfigError, SinkAway, SinkRefused, redact
 
 try:
     from paho.mqtt import client as mqtt
@@ -40,8 +40,9 @@ class MqttCarrier:
         try:
             parts = urlsplit(url)
             port = parts.port or _PORTS[parts.scheme]
-        except ValueError as error:
-            raise ConfigError(f"this is no URL of a broker: {error}") from error
+        except ValueError:
+            # Not chained: what it says may be a piece of a password that was not escaped.
+            raise ConfigError(f"this is no URL of a broker: {redact(url)}") from None
         prefix = unquote(parts.path).strip("/")
         if not parts.hostname or not prefix or "+" in prefix or "#" in url:
             raise ConfigError("results are sent to mqtt://host/topic, a topic without + and #")

@@ -33,6 +33,13 @@ def is_push(text: str) -> bool:
     return text.partition("://")[0].lower() in FORMATS and "://" in text
 
 
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
+
+
 class PushSink:
     """Pushes the pictures as they come, with the times between them, for live streams.
 
@@ -55,7 +62,7 @@ class PushSink:
     def __init__(
         self, url: str, *, encoder: str = "auto", timeout_s: float = 5.0, backoff: Backoff | None = None
     ) -> None:
-        if not is_push(url) or not urlsplit(url).hostname:
+        if not is_push(url) or not _has_host(url):
             raise ConfigError(f"video cannot be pushed to {redact(url)}: only to {', '.join(FORMATS)} URLs")
         check_encoder(encoder)
         self.unsent = 0

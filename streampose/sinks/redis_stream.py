@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused
+from streampose.errors import ConfigError, SinkAway, SinkRefused, redact
 
 try:
     import redis
@@ -43,8 +43,9 @@ class RedisCarrier:
                 socket_connect_timeout=timeout_s,
                 retry=Retry(NoBackoff(), 0),  # ours is elsewhere
             )
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"this is no URL of Redis: {error}") from error
+        except ValueError:
+            # Not chained: what it says may be a piece of a password that was not escaped.
+            raise ConfigError(f"this is no URL of Redis: {redact(url)}") from None
         if query:
             raise ConfigError(f"a URL of Redis has stream and maxlen after the ?, not {', '.join(query)}")
         self.url, self._key, self._maxlen, self._stream = url, key, max(0, maxlen) or None, ""

@@ -58,7 +58,7 @@ class SnapshotSink:
         self._due_at = now + self._every_s
         _, data = cv2.imencode(".jpg", result.picture)
         try:
-            self._part.write_bytes(data)
+            self._part.write_bytes(data.tobytes())
             os.replace(self._part, self._path)  # noqa: PTH105 - Path.replace, but this is its well-known name
         except OSError as error:
             with contextlib.suppress(OSError):

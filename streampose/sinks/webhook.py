@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused
+from streampose.errors import ConfigError, SinkAway, SinkRefused, redact
 
 __all__ = ["WebhookCarrier"]
 
@@ -31,8 +31,9 @@ class WebhookCarrier:
         self._client: httpx.Client | None = None
         try:
             httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise ConfigError(f"{url} is no URL: {error}") from error
+        except httpx.InvalidURL:
+            # Not chained: what it says may be a piece of a password that was not escaped.
+            raise ConfigError(f"this is no URL to send to: {redact(url)}") from None
 
     def connect(self, stream: str) -> None:
         """Nothing yet: each request connects if it must."""

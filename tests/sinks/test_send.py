@@ -431,12 +431,17 @@ def test_what_was_not_acknowledged_is_sent_again_in_order():
         ("http://host:port/x", "no URL"),
         ("mqtt://host:port/x", "no URL"),
         ("redis://host:port/0", "no URL"),
+        ("http://me:sec/ret@host/x", r"\*\*\*@host"),
+        ("mqtt://me:sec/ret@host/x", r"\*\*\*@host"),
+        ("redis://me:sec/ret@host/0", r"\*\*\*@host"),
     ],
 )
 def test_a_url_that_makes_no_sense_is_told(url: str, words: str):
     with pytest.raises(ConfigError, match=words) as caught:
         send_to(url)
-    assert "secret" not in str(caught.value)
+    assert "sec" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,190 @@
+"""Outputs for integrators, as asked for on the command line and in a file."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import pytest
+from redis import Redis
+from servers.daemons import redis_server, webhook_server
+from servers.rtsp import MediaServer, has_gstreamer
+from test_run import clip, command, lines, models, start, wait_for_lines  # noqa: F401
+
+from streampose.cli.outputs import Outputs
+from streampose.cli.values import parse_rotation, parse_seconds
+from streampose.errors import ConfigError
+from streampose.sinks import Rotation
+
+
+@pytest.mark.parametrize(
+    ("text", "rotation"),
+    [
+        ("100MB", Rotation(max_bytes=100_000_000)),
+        ("1.5 kB", Rotation(max_bytes=1500)),
+        ("2gib", Rotation(max_bytes=2 << 30)),
+        ("500b", Rotation(max_bytes=500)),
+        ("1h", Rotation(max_age_s=3600)),
+        ("1d", Rotation(max_age_s=86400)),
+        ("10MB,30m", Rotation(max_bytes=10_000_000, max_age_s=1800)),
+    ],
+)
+def test_rotation_is_a_size_a_time_or_both(text: str, rotation: Rotation):
+    assert parse_rotation(text, None) == rotation
+
+
+@pytest.mark.parametrize("text", ["", "100", "often", "1MB,", "0s", "-1h", "MB"])
+def test_what_is_no_rotation_is_told(text: str):
+    with pytest.raises(ConfigError, match="write"):
+        parse_rotation(text, None)
+
+
+def test_times():
+    assert [parse_seconds(t) for t in ("100ms", "0.2s", "3", "5m", "1h", "2d")] == [0.1, 0.2, 3, 300, 3600, 172800]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--json-rotate", "1MB"], "name one, or a folder, by --json"),
+        (["--json", "-", "--json-rotate", "1MB"], "name one, or a folder, by --json"),
+        (["--json", "{tmp}/o.jsonl", "--json-keep", "3"], "--json-rotate"),
+        (["--json", "{tmp}/o.jsonl", "--json-rotate", "often"], "write a size"),
+        (["--send", "ftp://me:secret@h/x"], "only to http"),
+        (["--send", "mqtt://h"], "mqtt://host/topic"),
+        (["--send", "https://{{env:NO_SUCH_VARIABLE}}@h/x"], "variable NO_SUCH_VARIABLE is not set"),
+        (["--encoder", "libx264", "--out", "{tmp}/o.mp4"], "--encoder is for video that goes to a media server"),
+        (["--out", "rtsp://h/x", "--encoder", "h265"], "no H.264 encoder is called 'h265'"),
+        (["--out", "rtsp://me:secret@h/x"], "add --live"),
+        (["--snapshot", "{tmp}/none/o.jpg"], "create it first"),
+        (["--snapshot", "{tmp}/o.jpg", "--snapshot-every", "often"], "'often' is not a time"),
+    ],
+)
+def test_what_makes_no_sense_is_told(command, clip: Path, tmp_path: Path, arguments: list[str], words: str):  # noqa: F811
+    code, _, err = command("run", clip, *(text.format(tmp=tmp_path) for text in arguments))
+    assert code == 1
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert words in line
+    assert "secret" not in line
+
+
+def test_one_place_for_several_streams_is_told():
+    outputs = Outputs(out="rtsp://me:secret@h/live")
+    with pytest.raises(ConfigError, match=r"\*\*\*@h/live is one place for 2 streams: put \{name\}"):
+        outputs.check({"a": "0", "b": "1"})
+    Outputs(out="rtsp://h/{name}").check({"a": "0", "b": "1"})
+
+
+def test_a_whole_url_may_be_kept_elsewhere(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PUSH_URL", "rtsp://me:secret@h/live")
+    outputs = Outputs(out="{env:PUSH_URL}")
+    outputs.check({"a": "0"})
+    (sink,) = outputs.sinks("a", live=True)
+    assert type(sink).__name__ == "PushSink"
+
+
+def test_files_rotate_over_restarts(command, models, clip: Path, tmp_path: Path):  # noqa: F811
+    for _ in range(2):
+        code, _, err = command(
+            "run", clip, *models, "--json", f"{tmp_path}/", "--json-rotate", "2kB", "--json-keep", "100", "--quiet"
+        )
+        assert (code, err) == (0, "")
+    files = [*sorted(tmp_path.glob("clip.*.jsonl")), tmp_path / "clip.jsonl"]
+    assert len(files) > 4
+    assert all(file.stat().st_size <= 2000 for file in files)
+    assert [line["frame"] for file in files for line in lines(file)] == [*range(30), *range(30)]
+
+
+def test_lines_go_to_servers_and_to_a_file(models, tmp_path: Path):  # noqa: F811
+    web, redis = webhook_server(tmp_path), redis_server(tmp_path)
+    js = tmp_path / "door.jsonl"
+    process = start(
+        "run", "door=synthetic:?size=160x120&people=1", *models, "--json", js,
+        "--send", f"http://127.0.0.1:{web.port}/hook/{{name}}",
+        "--send", f"redis://127.0.0.1:{redis.port}/0?maxlen=0",
+        "--snapshot", tmp_path / "door.jpg", "--snapshot-every", "200ms",
+    )  # fmt: skip
+    wait_for_lines(js, process, 60)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    with Redis(port=redis.port) as client:
+        sent = [json.loads(fields[b"json"]) for _, fields in client.xrange("streampose:door")]
+    web.kill()
+    redis.kill()
+    kept = {line["frame"]: line for line in lines(js)}
+    # Each of them may have missed a frame that another one has: live outputs drop what they do not take in time.
+    for got in (sent, lines(tmp_path / "webhook.jsonl")):
+        assert len(got) >= 50
+        assert all(kept[line["frame"]] == line for line in got if line["frame"] in kept)
+    assert cv2.imread(str(tmp_path / "door.jpg")).shape == (120, 160, 3)
+    assert "not sent" not in err
+
+
+def test_what_was_not_sent_is_in_the_summary(models, tmp_path: Path):  # noqa: F811
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    process = start(
+        "run", "door=synthetic:?size=160x120", *models, "--seconds", 2, "--send", f"mqtt://me:secret@127.0.0.1:{port}/x"
+    )
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert err.count(f"output to mqtt://***@127.0.0.1:{port}/x: no connection (Connection refused); trying again") == 1
+    assert " not sent, " in err
+    assert "secret" not in err
+
+
+def test_they_are_keys_of_a_file(models, clip: Path, tmp_path: Path):  # noqa: F811
+    web = webhook_server(tmp_path)
+    file = tmp_path / "c.toml"
+    keys = "\n".join(f'{model.lstrip("-")} = "{value}"' for model, value in zip(models[::2], models[1::2], strict=True))
+    file.write_text(f"""
+{keys}
+json = "{tmp_path}/"
+json-rotate = "2kB"
+json-keep = 2
+send = ["http://127.0.0.1:{web.port}/hook"]
+snapshot = "{tmp_path}/"
+snapshot-every = "1m"
+[streams.a]
+source = "{clip}"
+""")
+    done = subprocess.run(
+        [sys.executable, "-m", "streampose", "run", "--config", file, "--quiet"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    web.kill()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(tmp_path.glob("a.*.jsonl"))) == 2
+    assert [line["frame"] for line in lines(tmp_path / "webhook.jsonl")] == list(range(30))
+    assert (tmp_path / "a.jpg").exists()
+
+
+@pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is not on this machine")
+def test_several_streams_are_pushed_and_one_file_is_written(models, tmp_path: Path):  # noqa: F811
+    server = MediaServer("--name", "a", "--name", "b", str(tmp_path))
+    process = start(
+        "run", "a=synthetic:?size=160x120", "b=synthetic:?size=320x240", *models, "--json", f"{tmp_path}/",
+        "--out", server.url("{name}"),
+    )  # fmt: skip
+    wait_for_lines(tmp_path / "a.jsonl", process, 150)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    server.kill()
+    for name, size in (("a", "160×120"), ("b", "320×240")):
+        # A device's encoder where there is one.
+        assert err.count(f"{name}: output to {server.url(name)}: {size} by ") == 1
+        with av.open(str(tmp_path / f"{name}.0.ts")) as container:
+            pictures = list(container.decode(video=0))
+        assert len(pictures) > 50
+        assert f"{pictures[0].width}×{pictures[0].height}" == size

@@ -26,7 +26,18 @@ from streampose.pose import Poses, Skeleton
 from streampose.preview import WindowSink, run_with_windows
 from streampose.render import Renderer, Style
 from streampose.result import Result, Timing
-from streampose.sinks import CocoSink, JsonlSink, Sink, StopRequested, VideoSink
+from streampose.sinks import (
+    CocoSink,
+    JsonlSink,
+    PushSink,
+    Rotation,
+    SendSink,
+    Sink,
+    SnapshotSink,
+    StopRequested,
+    VideoSink,
+    send_to,
+)
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25
 from streampose.sources import Source, SyntheticSource, open_source
 from streampose.streams import Outcome, Stream, StreamReport
@@ -55,11 +66,15 @@ __all__ = [
     "Outcome",
     "Pipeline",
     "Poses",
+    "PushSink",
     "Renderer",
     "Result",
+    "Rotation",
+    "SendSink",
     "Sink",
     "Skeleton",
     "Snapshot",
+    "SnapshotSink",
     "Source",
     "StopRequested",
     "Stream",
@@ -76,5 +91,6 @@ __all__ = [
     "load_estimators",
     "open_source",
     "run_with_windows",
+    "send_to",
     "stream",
 ]

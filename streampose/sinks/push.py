@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -26,18 +27,13 @@ log = logging.getLogger("streampose")
 
 # A viewer who comes sees a picture after half of it, on average.
 _KEY_S = 2.0
+_PROBE_S = 1.0
+_PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
 
 
 def is_push(text: str) -> bool:
     """Whether this is the URL of a media server."""
     return text.partition("://")[0].lower() in FORMATS and "://" in text
-
-
-def _has_host(url: str) -> bool:
-    try:
-        return bool(urlsplit(url).hostname)
-    except ValueError:
-        return False
 
 
 class PushSink:
@@ -62,8 +58,7 @@ class PushSink:
     def __init__(
         self, url: str, *, encoder: str = "auto", timeout_s: float = 5.0, backoff: Backoff | None = None
     ) -> None:
-        if not is_push(url) or not _has_host(url):
-            raise ConfigError(f"video cannot be pushed to {redact(url)}: only to {', '.join(FORMATS)} URLs")
+        self._address = _address(url)
         check_encoder(encoder)
         self.unsent = 0
         """Pictures that came while the server was away."""
@@ -93,6 +88,8 @@ class PushSink:
                 self._see_whether_it_is_up(self._relay)
         if self._up or (self._relay is None and time.monotonic() >= self._again_at):
             with self._tried_again():
+                if self._presence.away:
+                    self._probe()
                 self._push(result)
         else:
             self.unsent += 1
@@ -110,6 +107,13 @@ class PushSink:
                 self.unsent += 1
             self._hang_up(0.0)
             self._again_at = time.monotonic() + self._presence.lost(error)
+
+    def _probe(self) -> None:
+        """See whether anybody listens there again: a process for each try costs 0.1 s of a core."""
+        try:
+            socket.create_connection(self._address, timeout=_PROBE_S).close()
+        except OSError as error:
+            raise SinkAway(f"no connection ({error.strerror or error})") from error
 
     def _see_whether_it_is_up(self, relay: Relay) -> None:
         if relay.all_sent(0.0):
@@ -153,3 +157,13 @@ class PushSink:
         if relay is not None:
             relay.close(within_s)
             self.unsent += relay.outstanding
+
+
+def _address(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url)
+        if is_push(url) and parts.hostname:
+            return parts.hostname, parts.port or _PORTS[parts.scheme]
+    except ValueError:  # what it says may be a piece of a password that was not escaped
+        pass
+    raise ConfigError(f"video cannot be pushed to {redact(url)}: only to {', '.join(FORMATS)} URLs")

@@ -81,6 +81,7 @@ class SendSink:
     def open(self, stream: str, info: StreamInfo) -> None:
         """Begin; a server that is not there yet is tried again."""
         self._closing.clear()
+        self._connected, self._failure = False, None
         self._stream = stream
         self._presence = Presence(stream, self._carrier.url, self._backoff)
         self._thread = threading.Thread(target=self._run, name=f"streampose-send-{stream}", daemon=True)
@@ -168,7 +169,8 @@ class SendSink:
             wait_s = self._presence.lost(error)
             if self._connected:
                 # These lines would be refused for ever; who is refused at the door may be let in later.
-                self.unsent += len(batch)
+                with self._changed:
+                    self.unsent += len(batch)
             else:
                 again = batch
         else:

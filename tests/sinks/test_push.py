@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import av
 import numpy as np
@@ -91,6 +92,9 @@ class Listener:
         self.pictures: list[tuple[Fraction, float]] = []
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
+        port = urlsplit(self.url).port
+        while all(c.laddr.port != port for c in psutil.Process().net_connections("tcp4")):
+            time.sleep(0.01)  # to try it would be its one session
 
     def join(self) -> None:
         self._thread.join(20)
@@ -198,7 +202,7 @@ async def test_a_silent_server_holds_up_nobody(scheme: str, caplog: pytest.LogCa
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"{scheme}://me:secret@127.0.0.1:{silent.getsockname()[1]}/app/key"
         sink, other = PushSink(url, timeout_s=1.0, backoff=SOON), MemorySink()
-        source = ScriptedSource(range(300), live=True, period_s=0.01)
+        source = ScriptedSource(range(180), live=True, period_s=0.01)
         async with Pipeline([Stream(name="s", source=source, sinks=[other, sink])], FakeEstimator()) as pipeline:
             await pipeline.run()
     beating.set()
@@ -206,7 +210,7 @@ async def test_a_silent_server_holds_up_nobody(scheme: str, caplog: pytest.LogCa
     assert max(b - a for a, b in itertools.pairwise(beats)) < 0.5, "all threads were held up"
     figures = pipeline.snapshot().streams["s"]
     assert pipeline.reports["s"].error is None
-    assert figures.delivered > 250
+    assert figures.delivered > 140
     unsent, overflow = figures.dropped[Place.SINK, Cause.UNSENT], figures.dropped.get((Place.SINK, Cause.OVERFLOW), 0)
     assert unsent + overflow + len(other.results) == 2 * figures.delivered
     (line,) = said(caplog)
@@ -303,13 +307,14 @@ def test_a_video_for_viewers_who_come_late_and_want_it_now():
     [
         ("http://me:secret@h/x", "auto", r"\*\*\*@h/x: only to rtsp"),
         ("rtsp:///x", "auto", "cannot be pushed"),
+        ("rtsp://me:sec/ret@h/x", "auto", r"\*\*\*@h/x"),
         ("rtsp://h/x", "h265", "there are: auto, h264_nvenc"),
     ],
 )
 def test_what_makes_no_sense_is_told(url: str, encoder: str, words: str):
     with pytest.raises(ConfigError, match=words) as caught:
         PushSink(url, encoder=encoder)
-    assert "secret" not in str(caught.value)
+    assert "sec" not in str(caught.value)
 
 
 def test_an_encoder_that_is_not_there_ends_its_stream():

@@ -189,9 +189,8 @@ def test_what_finds_no_room_is_counted(far: Far):
         assert len(set(frames)) + sink.unsent == writing.count
 
 
-def test_a_server_that_never_comes_costs_the_end_little_time(far: Far):
-    far.daemon.kill()
-    sink = far.sink()
+def test_a_server_that_never_comes_costs_the_end_little_time():
+    sink = send_to(f"mqtt://127.0.0.1:{free_port()}/poses")
     sink.open("s", INFO)
     for i in range(7):
         sink.write(result(i))
@@ -203,16 +202,16 @@ def test_a_server_that_never_comes_costs_the_end_little_time(far: Far):
 
 async def test_a_silent_server_does_not_stall_its_stream(far: Far):
     far.daemon.pause()
-    sink, other = far.sink(timeout_s=1.0, depth=20), MemorySink()
-    source = ScriptedSource(range(300), live=True, period_s=0.01)
+    sink, other = far.sink(timeout_s=0.5, depth=20), MemorySink()
+    source = ScriptedSource(range(150), live=True, period_s=0.01)
     began = time.monotonic()
     async with Pipeline([Stream(name="s", source=source, sinks=[other, sink])], FakeEstimator()) as pipeline:
         await pipeline.run()
-    assert time.monotonic() - began < 3 + 1 + 5
+    assert time.monotonic() - began < 1.5 + 6
     figures = pipeline.snapshot().streams["s"]
     assert pipeline.reports["s"].error is None
     # The other output of the same stream got all that was delivered, but for what the machine itself was late with.
-    assert figures.delivered > 250
+    assert figures.delivered > 120
     overflow = figures.dropped.get((Place.SINK, Cause.OVERFLOW), 0)
     assert len(other.results) >= figures.delivered - overflow
     unsent = figures.dropped[Place.SINK, Cause.UNSENT]

@@ -127,7 +127,9 @@ class PushSink:
         if not self._told and self._encoder is not None:
             width, height = self._encoder.width, self._encoder.height
             words = (self._stream, redact(self._url), width, height, self._encoder.name)
-            log.warning("%s: output to %s: %d×%d by %s", *words, extra={"stream": self._stream})
+            log.warning(
+                "%s: output to %s: %d×%d by %s", *words, extra={"stream": self._stream, "event": "output there"}
+            )
             self._told = True
 
     def _push(self, result: Result) -> None:

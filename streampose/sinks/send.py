@@ -150,13 +150,13 @@ class SendSink:
                 self._waiting.extendleft(reversed(again))
                 self._drop_oldest()
                 self._changed.notify_all()
-            if wait_s and self._closing.wait(wait_s):
+            if wait_s is not None and self._closing.wait(wait_s):
                 if (left_s := self._end_at - time.monotonic()) <= 0:
                     return
                 time.sleep(min(wait_s, left_s))
 
-    def _try(self, batch: Sequence[bytes]) -> tuple[Sequence[bytes], float]:
-        """Send these lines: which are to be sent again, after how many seconds."""
+    def _try(self, batch: Sequence[bytes]) -> tuple[Sequence[bytes], float | None]:
+        """Send these lines: which are to be sent again, and how many seconds to wait; `None` = all is well."""
         again: Sequence[bytes] = ()
         try:
             if not self._connected:
@@ -175,7 +175,7 @@ class SendSink:
                 again = batch
         else:
             self._presence.there()
-            return (), 0.0
+            return (), None
         self._connected = False
         self._carrier.close()
         return again, wait_s

@@ -125,11 +125,9 @@ class PushSink:
 
     def _tell(self) -> None:
         if not self._told and self._encoder is not None:
-            width, height = self._encoder.width, self._encoder.height
-            words = (self._stream, redact(self._url), width, height, self._encoder.name)
-            log.warning(
-                "%s: output to %s: %d×%d by %s", *words, extra={"stream": self._stream, "event": "output there"}
-            )
+            words = f"{self._encoder.width}×{self._encoder.height} by {self._encoder.name}"
+            tags = {"stream": self._stream, "event": "output there"}
+            log.warning("%s: output to %s: %s", self._stream, redact(self._url), words, extra=tags)
             self._told = True
 
     def _push(self, result: Result) -> None:

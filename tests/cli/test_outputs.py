@@ -13,7 +13,7 @@ import av
 import cv2
 import pytest
 from redis import Redis
-from servers.daemons import redis_server, webhook_server
+from servers.daemons import no_daemon_is_left, redis_server, webhook_server  # noqa: F401
 from servers.rtsp import MediaServer, has_gstreamer
 from test_run import clip, command, lines, models, start, wait_for_lines  # noqa: F401
 

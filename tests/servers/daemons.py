@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,17 @@ import pytest
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
+
+
+_running: list[Daemon] = []
+
+
+@pytest.fixture(autouse=True)
+def no_daemon_is_left() -> Iterator[None]:
+    """For the modules that import it: what a test has started ends with it, also where it fails."""
+    yield
+    while _running:
+        _running[-1].kill()
 
 
 class Daemon:
@@ -28,6 +40,7 @@ class Daemon:
 
     def start(self) -> None:
         self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _running.append(self)
         deadline = time.monotonic() + 20
         while True:
             assert self.process.poll() is None, f"{self._command} ended at once"
@@ -47,8 +60,10 @@ class Daemon:
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        if self in _running:
+            _running.remove(self)
+            self.process.kill()
+            self.process.wait()
 
 
 def _find(program: str) -> str:

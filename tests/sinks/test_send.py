@@ -20,13 +20,15 @@ import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from prometheus_client import CollectorRegistry
 from redis import Redis
-from servers.daemons import Daemon, free_port, mosquitto, redis_server, webhook_server
+from servers.daemons import Daemon, free_port, mosquitto, no_daemon_is_left, redis_server, webhook_server  # noqa: F401
 from test_sinks import INFO, conforms, result
 
 from streampose.backoff import Backoff
 from streampose.errors import ConfigError, SinkAway, SinkFailed
 from streampose.metrics import Cause, Place
+from streampose.observe.collector import PipelineCollector
 from streampose.pipeline import Pipeline
 from streampose.sinks import SendSink, send_to
 from streampose.sinks.jsonl import to_record
@@ -217,6 +219,10 @@ async def test_a_silent_server_does_not_stall_its_stream(far: Far):
     assert len(other.results) >= figures.delivered - overflow
     unsent = figures.dropped[Place.SINK, Cause.UNSENT]
     assert unsent == sink.unsent
+    registry = CollectorRegistry()
+    registry.register(PipelineCollector(pipeline, "0"))
+    labels = {"stream": "s", "place": "sink", "cause": "unsent"}
+    assert registry.get_sample_value("streampose_frames_dropped_total", labels) == unsent
     # Every delivered result is in one of the counts: the other sink's, this one's, or what waits in the kernel.
     assert unsent + overflow + len(other.results) == 2 * figures.delivered
     far.daemon.go_on()

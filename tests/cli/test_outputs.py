@@ -113,7 +113,7 @@ def test_lines_go_to_servers_and_to_a_file(models, tmp_path: Path):  # noqa: F81
     )  # fmt: skip
     wait_for_lines(js, process, 60)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == 0, err
     with Redis(port=redis.port) as client:
         sent = [json.loads(fields[b"json"]) for _, fields in client.xrange("streampose:door")]
@@ -178,7 +178,7 @@ def test_several_streams_are_pushed_and_one_file_is_written(models, tmp_path: Pa
     )  # fmt: skip
     wait_for_lines(tmp_path / "a.jsonl", process, 150)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == 0, err
     server.kill()
     for name, size in (("a", "160×120"), ("b", "320×240")):

@@ -248,7 +248,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 def wait_for_lines(path: Path, process: subprocess.Popen[str], count: int = 20) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (path.exists() and path.read_bytes().count(b"\n") >= count):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

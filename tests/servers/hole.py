@@ -1,4 +1,7 @@
-"""A real black hole, for root on Linux: a server in a network namespace, and a bridge between that can be cut."""
+"""A real bad network, for root on Linux: a server in a network namespace, and a bridge between that can be cut.
+
+It loses UDP packets as they come in, by netfilter: not every kernel has netem.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import subprocess
 
 HOST = "10.213.77.2"
 _SERVER, _MIDDLE = "streampose-srv", "streampose-mid"
+_LOSS = "PREROUTING -i spose0 -p udp -m statistic --mode random"
 
 
 def possible() -> bool:
@@ -24,6 +28,7 @@ class Hole:
     prefix = ("ip", "netns", "exec", _SERVER)
 
     def __init__(self) -> None:
+        self._losing = 0.0
         try:
             for command in (
                 f"netns add {_SERVER}",
@@ -48,7 +53,22 @@ class Hole:
     def cut(self, cut: bool) -> None:
         self._ip(f"-n {_MIDDLE} link set m1 " + ("nomaster" if cut else "master br0"))
 
+    def lose(self, share: float) -> None:
+        """Of the UDP packets that come from the server this share is lost."""
+        self._flow()
+        if share:
+            command = f"iptables -t raw -A {_LOSS} --probability {share} -j DROP"
+            subprocess.run(command.split(), check=True, capture_output=True)
+            self._losing = share
+
+    def _flow(self) -> None:
+        if self._losing:
+            command = f"iptables -t raw -D {_LOSS} --probability {self._losing} -j DROP"
+            subprocess.run(command.split(), check=True, capture_output=True)
+            self._losing = 0.0
+
     def close(self) -> None:
+        self._flow()
         for command in ("link delete spose0", f"netns delete {_SERVER}", f"netns delete {_MIDDLE}"):
             subprocess.run(["ip", *command.split()], check=False, capture_output=True)
 

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 CLIENT_PORTS = re.compile(rb"client_port=(\d+)-(\d+)")
@@ -17,15 +18,17 @@ CLIENT_PORTS = re.compile(rb"client_port=(\d+)-(\d+)")
 class Proxy:
     """Forwards TCP; understands enough of RTSP to damage RTP packets in it, and to lose those of UDP.
 
-    `flip` and `lose` are the share of RTP packets with flipped bits (over TCP), or that are lost (over UDP);
-    `clock_s` is added to the camera's clock.
+    `flip` and `lose` are the share of RTP packets with flipped bits, or that are lost (over UDP). `clock_s` is added to
+    the times of media (RTP), and from the moment it is set `skew` of what has passed, too; `wall_s` is added to the
+    camera's wall clock (RTCP).
     """
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._random = random.Random(0)
         self.flip = self.lose = 0.0
-        self.clock_s = 0.0
+        self.clock_s = self.skew = self.wall_s = 0.0
+        self._skewed_from: int | None = None
         self.passed = self.flipped = self.lost = 0
         self._writers: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._loop = asyncio.new_event_loop()
@@ -116,8 +119,12 @@ class Proxy:
         try:
             while data := await reader.read(65536):
                 await self._flows.wait()
+                ways = partial(self._media, video=True), self._control
                 if match := CLIENT_PORTS.search(data):
-                    relays += [await self._relay(int(port)) for port in match.groups()]
+                    relays += [
+                        await self._relay(int(port), pass_on)
+                        for port, pass_on in zip(match.groups(), ways, strict=True)
+                    ]
                     ports = [relay.get_extra_info("sockname")[1] for relay in relays[-2:]]
                     data = data.replace(match[0], b"client_port=%d-%d" % tuple(ports))
                 writer.write(data)
@@ -134,7 +141,7 @@ class Proxy:
                 if head == b"$":
                     data += await reader.readexactly(3)
                     payload = bytearray(await reader.readexactly(int.from_bytes(data[2:4])))
-                    data += self._damaged(payload) if data[1] == 0 else payload
+                    data += self._control(payload) if data[1] % 2 else self._media(payload, video=data[1] == 0)
                 else:
                     data += await reader.readuntil(b"\n")
                 writer.write(data)
@@ -144,18 +151,35 @@ class Proxy:
         await self._flows.wait()
         writer.close()
 
-    def _damaged(self, packet: bytearray) -> bytearray:
+    def _media(self, packet: bytearray, *, video: bool) -> bytearray:
+        """An RTP packet, as it goes on."""
         self.passed += 1
-        if self.clock_s:
-            ticks = int.from_bytes(packet[4:8]) + round(self.clock_s * 90_000)
-            packet[4:8] = (ticks % 2**32).to_bytes(4)
-        if self._random.random() < self.flip and len(packet) > 20:
+        self._move(packet, 4)
+        if video and self._random.random() < self.flip and len(packet) > 20:
             self.flipped += 1
             for _ in range(3):
                 packet[self._random.randrange(14, len(packet))] ^= self._random.randrange(1, 256)
         return packet
 
-    async def _relay(self, port: int) -> asyncio.DatagramTransport:
+    def _control(self, packet: bytearray) -> bytearray:
+        """The same of RTCP: a sender report says which time of media is which of the wall clock."""
+        if len(packet) >= 28 and packet[1] == 200:
+            self._move(packet, 16)
+            seconds = int.from_bytes(packet[8:12]) + round(self.wall_s)
+            packet[8:12] = (seconds % 2**32).to_bytes(4)
+        return packet
+
+    def _move(self, packet: bytearray, at: int) -> None:
+        if not self.clock_s and not self.skew:
+            return
+        ticks = int.from_bytes(packet[at : at + 4])
+        if self._skewed_from is None:
+            self._skewed_from = ticks
+        passed = (ticks - self._skewed_from + 2**31) % 2**32 - 2**31
+        moved = ticks + round(self.clock_s * 90_000 + self.skew * passed)
+        packet[at : at + 4] = (moved % 2**32).to_bytes(4)
+
+    async def _relay(self, port: int, pass_on: Callable[[bytearray], bytearray]) -> asyncio.DatagramTransport:
         """A UDP port that forwards to the client's, and loses some."""
         proxy = self
 
@@ -164,11 +188,10 @@ class Proxy:
                 self.transport = transport
 
             def datagram_received(self, data: bytes, _: object) -> None:
-                proxy.passed += 1
                 if proxy._random.random() < proxy.lose or not proxy._flows.is_set():
                     proxy.lost += 1
                 else:
-                    self.transport.sendto(data, ("127.0.0.1", port))
+                    self.transport.sendto(pass_on(bytearray(data)), ("127.0.0.1", port))
 
         transport, _ = await self._loop.create_datagram_endpoint(Relay, local_addr=("127.0.0.1", 0))
         return transport

@@ -24,7 +24,7 @@ class RtspServer:
     script = Path(__file__).with_name("rtsp_server.py")
 
     def __init__(self, *arguments: str, prefix: Sequence[str] = (), host: str = "127.0.0.1") -> None:
-        self._prefix, self._host = list(prefix), host
+        self._prefix, self._host, self.arguments = list(prefix), host, arguments
         self.port = 0
         self.start(*arguments)
 
@@ -47,6 +47,10 @@ class RtspServer:
 
     def go_on(self) -> None:
         self.process.send_signal(signal.SIGCONT)
+
+    def switch(self) -> None:
+        """Every session's pictures get another size, in the middle of the stream."""
+        self.process.send_signal(signal.SIGUSR1)
 
     def kill(self) -> None:
         self.process.kill()

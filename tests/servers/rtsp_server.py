@@ -1,9 +1,15 @@
 """A real RTSP server on loopback, run by the system's Python (GStreamer's bindings are Debian packages).
 
-/usr/bin/python3 rtsp_server.py [options]     serves /live, a moving test picture; prints its port
+/usr/bin/python3 rtsp_server.py [options]     serves /live, a moving test picture or a clip (`clip.py`); prints its port
+
+SIGUSR1 makes the pictures of every session half as wide and high, and the next one as they were.
 """
 
 import argparse
+import itertools
+import signal
+import struct
+from pathlib import Path
 
 import gi
 
@@ -19,13 +25,15 @@ parser.add_argument("--codec", choices=["h264", "h265", "mjpeg"], default="h264"
 parser.add_argument("--size", default="160x120")
 parser.add_argument("--rate", type=int, default=30)
 parser.add_argument("--gop", type=int, default=15)
+parser.add_argument("--clip", type=Path, help="H.264 that is sent as it is, again and again; nothing is encoded")
+parser.add_argument("--sound", action="store_true")
 parser.add_argument("--udp-only", action="store_true")
 parser.add_argument("--user")
 parser.add_argument("--password")
 parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="PEM files: serve rtsps")
 arguments = parser.parse_args()
 
-width, height = arguments.size.split("x")
+width, height = map(int, arguments.size.split("x"))
 encoder = {
     "h264": f"x264enc tune=zerolatency speed-preset=ultrafast key-int-max={arguments.gop} "
     "! rtph264pay config-interval=1",
@@ -40,10 +48,19 @@ server = GstRtspServer.RTSPServer()
 server.set_address(arguments.address)
 server.set_service(arguments.port)
 factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch(
-    f"( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height={height},"
-    f"framerate={arguments.rate}/1 ! {encoder} name=pay0 pt={payload} )"
+
+
+def caps(part: int) -> str:
+    return f"video/x-raw,format=I420,width={width // part},height={height // part},framerate={arguments.rate}/1"
+
+
+drawn = f"videotestsrc is-live=true pattern=ball ! capsfilter name=size caps={caps(1)} ! {encoder}"
+sent = (
+    "appsrc name=clip is-live=true format=time do-timestamp=true "
+    "caps=video/x-h264,stream-format=byte-stream,alignment=au ! h264parse ! rtph264pay config-interval=1"
 )
+sound = "audiotestsrc is-live=true wave=silence ! alawenc ! rtppcmapay name=pay1 pt=8" if arguments.sound else ""
+factory.set_launch(f"( {sent if arguments.clip else drawn} name=pay0 pt={payload} {sound} )")
 # Not one picture for all: where two first clients PLAY at once, GStreamer 1.22 aborts (gst_rtsp_media_get_rates).
 factory.set_shared(False)
 if arguments.udp_only:
@@ -61,6 +78,45 @@ if arguments.user is not None:
     factory.set_permissions(permissions)
 if arguments.tls or arguments.user is not None:
     server.set_auth(auth)
+
+
+def read_clip(path: Path) -> list[bytes]:
+    data, frames = path.read_bytes(), []
+    while data:
+        (size,) = struct.unpack_from(">I", data)
+        frames.append(data[4 : 4 + size])
+        data = data[4 + size :]
+    return frames
+
+
+frames = read_clip(arguments.clip) if arguments.clip else []
+medias = []
+parts = itertools.cycle([2, 1])
+
+
+def configured(_: object, media: GstRtspServer.RTSPMedia) -> None:
+    """A session begins."""
+    medias.append(media)
+    media.connect("unprepared", medias.remove)
+    if not frames:
+        return
+    source, coming = media.get_element().get_child_by_name("clip"), itertools.cycle(frames)
+
+    def push() -> bool:
+        return source.emit("push-buffer", Gst.Buffer.new_wrapped(next(coming))) == Gst.FlowReturn.OK
+
+    GLib.timeout_add(round(1000 / arguments.rate), push)
+
+
+def switch() -> bool:
+    part = next(parts)
+    for media in medias:
+        media.get_element().get_child_by_name("size").set_property("caps", Gst.Caps.from_string(caps(part)))
+    return True
+
+
+factory.connect("media-configure", configured)
+GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, switch)
 server.get_mount_points().add_factory("/live", factory)
 if not server.attach(None):
     raise SystemExit(f"port {arguments.port} is taken")

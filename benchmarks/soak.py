@@ -1,0 +1,345 @@
+"""Eight cameras with random faults, for a long time: does anything grow, get old, or get lost?
+
+    python benchmarks/soak.py [--minutes 30] [--seed 1] [--json benchmarks/results/soak.json]
+
+Eight streams of H.264 (320×240, 10 fps) from GStreamer servers, one each, behind proxies. Six get faults in random
+order, two never do. Every second: memory, threads, files, and whether the counts add up: what the sources gave (counted
+at the source, by this program) = what came out (counted at the sink) + drops by cause + what is in flight. A frame
+counts as healthy from one second after its stream is back until its next fault; its age is measured from its arrival
+and, where the camera tells, by the camera's clock.
+
+Asked for: memory grows by at most 1 MB a minute after the warm-up; no healthy frame is older than 1 s; the counts add
+up, always; every stream is back at the end; no thread or file is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from live import Nothing
+from machine import machine
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from servers.clip import moving, write_clip
+from servers.proxy import Proxy
+from servers.rtsp import RtspServer, has_gstreamer
+from trial import Held, quantile
+
+from streampose import LatencyBatch, Pipeline, Result, Stream, StreamInfo
+from streampose.frame import Frame
+from streampose.metrics import Place
+from streampose.sources import LinkState, NetworkSource, Reconnecting
+
+RATE = 10
+MOST_AGE_S, MOST_MB_PER_MINUTE, BACK_WITHIN_S = 1.0, 1.0, 20.0
+# Queue, credits, and the one that is being read: see docs/design.md, "Credits".
+MOST_IN_FLIGHT = 8
+
+
+class Counted(Reconnecting):
+    """Counts the frames that it gives."""
+
+    given = 0
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        self.given += frame is not None
+        return frame
+
+
+@dataclass
+class Camera:
+    """One stream: its server, its network, its source, and, as a sink, what comes of it."""
+
+    name: str
+    server: RtspServer
+    relay: Proxy
+    faulty: bool
+    transport: str
+    wants_picture: bool = False
+    taken: int = 0
+    epoch: int = -1
+    hit: bool = False
+    back_at: float = 0.0
+    age_s: list[float] = field(default_factory=list)
+    by_camera_s: list[float] = field(default_factory=list)
+    back_s: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        url = f"rtsp://127.0.0.1:{self.relay.port}/live"
+        self.source = Counted(NetworkSource(url, transport=self.transport))
+
+    def open(self, stream: str, info: StreamInfo) -> None:
+        pass
+
+    def write(self, result: Result) -> None:
+        self.taken += 1
+        frame, timing = result.frame, result.timing
+        self.epoch = frame.epoch
+        if self.hit or timing.captured_at < self.back_at + 1.0:
+            return
+        self.age_s.append(timing.latency_s)
+        if frame.wall_time_s is not None:
+            self.by_camera_s.append(timing.delivered_at + time.time() - time.monotonic() - frame.wall_time_s)
+
+    def close(self) -> None:
+        pass
+
+    async def flows(self, epoch: int | None) -> None:
+        """Until frames come again: of a later epoch, if the connection was lost."""
+        since, taken = time.monotonic(), self.taken
+        while self.taken <= taken + 2 or (epoch is not None and self.epoch <= epoch):
+            if time.monotonic() - since > BACK_WITHIN_S:
+                raise TimeoutError(f"{self.name} does not come back: {self.source.link}")
+            await asyncio.sleep(0.01)
+        self.back_at = time.monotonic()
+        if epoch is not None:
+            self.back_s.append(self.back_at - since)
+
+
+async def lost(camera: Camera) -> None:
+    for _ in range(1500):
+        if camera.source.link.state is LinkState.LOST:
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError(f"{camera.name} does not notice")
+
+
+async def killed(camera: Camera, dice: random.Random) -> bool:
+    await asyncio.to_thread(camera.server.kill)
+    await lost(camera)
+    await asyncio.sleep(dice.uniform(0, 4))
+    await asyncio.to_thread(camera.server.start, *camera.server.arguments)
+    return True
+
+
+async def silent(camera: Camera, dice: random.Random) -> bool:
+    camera.server.pause()
+    await lost(camera)
+    await asyncio.sleep(dice.uniform(0, 6))
+    camera.server.go_on()
+    return True
+
+
+async def held(camera: Camera, dice: random.Random) -> bool:
+    await asyncio.to_thread(camera.relay.hold, True)
+    await lost(camera)
+    await asyncio.sleep(dice.uniform(0, 4))
+    await asyncio.to_thread(camera.relay.hold, False)
+    return True
+
+
+async def reset(camera: Camera, _: random.Random) -> bool:
+    await asyncio.to_thread(camera.relay.reset)
+    return True
+
+
+async def half_open(camera: Camera, _: random.Random) -> bool:
+    await asyncio.to_thread(camera.relay.half_open)
+    await lost(camera)
+    await asyncio.to_thread(camera.relay.hold, False)
+    return True
+
+
+async def damaged(camera: Camera, dice: random.Random) -> bool:
+    camera.relay.flip = dice.uniform(0.01, 0.1)
+    await asyncio.sleep(4)
+    camera.relay.flip = 0.0
+    return False
+
+
+async def lossy(camera: Camera, dice: random.Random) -> bool:
+    camera.relay.lose = dice.uniform(0.01, 0.2)
+    await asyncio.sleep(4)
+    camera.relay.lose = 0.0
+    return False
+
+
+async def clock_set(camera: Camera, dice: random.Random) -> bool:
+    camera.relay.clock_s = dice.uniform(-7200, 7200)
+    await asyncio.sleep(3)
+    camera.relay.clock_s = 0.0
+    return False
+
+
+Fault = Callable[[Camera, random.Random], Awaitable[bool]]
+# What each returns: whether the connection was lost. Over UDP a proxy holds only the answers.
+FAULTS: dict[str, list[Fault]] = {
+    "tcp": [killed, silent, held, reset, half_open, damaged, clock_set],
+    "udp": [killed, silent, lossy, damaged],
+}
+
+
+async def bad_luck(camera: Camera, dice: random.Random, until: float, made: Counter[str]) -> None:
+    """Faults, one after the other, with some peace between them."""
+    while True:
+        await asyncio.sleep(dice.uniform(1, 8))
+        if time.monotonic() > until - BACK_WITHIN_S:
+            return
+        fault, epoch = dice.choice(FAULTS[camera.transport]), camera.epoch
+        camera.hit = True
+        broken = await fault(camera, dice)
+        await camera.flows(epoch if broken else None)
+        camera.hit = False
+        made[fault.__name__] += 1
+
+
+@dataclass
+class Record:
+    """What is looked at every second."""
+
+    rss: list[tuple[float, float]] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)
+    files: list[int] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    async def watch(self, pipeline: Pipeline, cameras: list[Camera]) -> None:
+        began = time.monotonic()
+        while True:
+            held = Held.now()
+            self.rss.append((time.monotonic() - began, held.rss_mb))
+            self.threads.append(held.threads)
+            self.files.append(held.files)
+            self.add_up(pipeline, cameras)
+            await asyncio.sleep(1.0)
+
+    def add_up(self, pipeline: Pipeline, cameras: list[Camera], *, at_the_end: bool = False) -> None:
+        """Check the pipeline's counts against ours. Between two counts a frame or two may be on their way."""
+        for camera in cameras:
+            given, taken = camera.source.given, camera.taken
+            figures = pipeline.snapshot().streams[camera.name]
+            passed_by = sum(n for (place, _), n in figures.dropped.items() if place is Place.SINK)
+            slack = 0 if at_the_end else 3
+            most = 0 if at_the_end else MOST_IN_FLIGHT
+            if (
+                figures.captured != figures.delivered + figures.dropped_total + figures.in_flight
+                or not 0 <= figures.in_flight <= most
+                or abs(given - figures.captured) > slack
+                or not 0 <= figures.delivered - passed_by - taken <= slack
+            ):
+                self.wrong.append(f"{camera.name}: given {given}, taken {taken}, {figures}")
+
+    def slope(self, warm_up_s: float) -> float:
+        """MB per minute, by least squares, after so long."""
+        at, mb = np.array([(at, mb) for at, mb in self.rss if at >= warm_up_s]).T
+        return float(np.polyfit(at / 60, mb, 1)[0])
+
+
+async def soak(minutes: float, seed: int, folder: Path) -> dict[str, Any]:
+    clip = folder / "clip"
+    write_clip(clip, moving(100, 320, 240), rate=RATE, gop=RATE, size=(320, 240))
+    with ExitStack() as stack:
+        cameras = []
+        for i in range(8):
+            server = RtspServer("--clip", str(clip), "--rate", str(RATE))
+            stack.callback(server.kill)
+            relay = Proxy(server.port)
+            stack.callback(relay.close)
+            transport = "udp" if i in (0, 1, 7) else "tcp"
+            cameras.append(Camera(f"cam{i}", server, relay, faulty=i < 6, transport=transport))
+        before = Held.now()
+        row = await run(cameras, minutes, random.Random(seed))
+        await asyncio.sleep(1.0)
+        after = Held.now()
+    row["left"] = {"threads": after.threads - before.threads, "files": after.files - before.files}
+    if row["left"]["threads"] > 0:
+        row["not as asked for"].append("threads are left")
+    return row
+
+
+async def run(cameras: list[Camera], minutes: float, dice: random.Random) -> dict[str, Any]:
+    record, made = Record(), Counter[str]()
+    streams = [Stream(name=camera.name, source=camera.source, sinks=[camera]) for camera in cameras]
+    # Little is asked of it, so that nothing is dropped for being late: what waits is seen as age.
+    async with Pipeline(streams, Nothing(), policy=LatencyBatch(0.5)) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        until = time.monotonic() + 60 * minutes
+        await asyncio.gather(*(camera.flows(None) for camera in cameras))
+        watching = asyncio.create_task(record.watch(pipeline, cameras))
+        stuck = await asyncio.gather(
+            *(bad_luck(camera, dice, until, made) for camera in cameras if camera.faulty), return_exceptions=True
+        )
+        await asyncio.sleep(max(0.0, until - time.monotonic()))
+        watching.cancel()
+        links = {camera.name: camera.source.link.state.value for camera in cameras}
+        pipeline.stop()
+        await running
+        record.add_up(pipeline, cameras, at_the_end=True)
+        figures = pipeline.snapshot().streams
+    warm_up_s = min(180.0, 20 * minutes)
+    age, back = [a for c in cameras for a in c.age_s], [b for c in cameras for b in c.back_s]
+    by_camera = [a for c in cameras for a in c.by_camera_s]
+    lost_by = sum((c.source.link.lost for c in cameras), Counter[str]())
+    drops = sum((Counter({f"{p.value}, {w.value}": n for (p, w), n in f.dropped.items()}) for f in figures.values()),
+                Counter[str]())  # fmt: skip
+    row: dict[str, Any] = {
+        "minutes": minutes,
+        "faults": dict(made),
+        "lost": dict(lost_by),
+        "back s": [round(quantile(back, q), 2) for q in (0.5, 1.0)],
+        "frames": {
+            "given": sum(camera.source.given for camera in cameras),
+            "captured": sum(f.captured for f in figures.values()),
+            "delivered": sum(f.delivered for f in figures.values()),
+            "taken by the sinks": sum(camera.taken for camera in cameras),
+            "dropped": dict(drops),
+            "healthy": len(age),
+        },
+        "age s, healthy: p50, p99, most": [round(quantile(age, q), 4) for q in (0.5, 0.99, 1.0)],
+        "age s by the camera's clock: p50, p99, most": [round(quantile(by_camera, q), 4) for q in (0.5, 0.99, 1.0)],
+        "rss MB: first, after warm-up, last, most": [
+            record.rss[0][1],
+            next(mb for at, mb in record.rss if at >= warm_up_s),
+            record.rss[-1][1],
+            max(mb for _, mb in record.rss),
+        ],
+        "rss MB per minute": round(record.slope(warm_up_s), 3),
+        "threads: least, most": [min(record.threads), max(record.threads)],
+        "files: least, most": [min(record.files), max(record.files)],
+        "looked at the counts": len(record.rss) + 1,
+    }
+    wrong = [str(error) for error in stuck if error is not None] + record.wrong[:5]
+    wrong += [f"{name} is {state} at the end" for name, state in links.items() if state != "up"]
+    if max(age) > MOST_AGE_S:
+        wrong.append(f"a healthy frame was {max(age):.2f} s old")
+    if row["rss MB per minute"] > MOST_MB_PER_MINUTE and minutes >= 10:  # in a minute it has no slope
+        wrong.append("memory grows")
+    row["not as asked for"] = wrong
+    return row
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    if not has_gstreamer():
+        print("GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        row = asyncio.run(soak(arguments.minutes, arguments.seed, Path(folder)))
+    report = {"machine": machine() | {"nice": os.nice(0), "load": round(os.getloadavg()[0], 1)}, "soak": row}
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
+    return 1 if row["not as asked for"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

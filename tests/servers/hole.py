@@ -9,9 +9,12 @@ import os
 import shutil
 import subprocess
 
-HOST = "10.213.77.2"
-_SERVER, _MIDDLE = "streampose-srv", "streampose-mid"
-_LOSS = "PREROUTING -i spose0 -p udp -m statistic --mode random"
+# One for each process, so that two can have theirs at the same time.
+_NUMBER = os.getpid()
+_SUBNET = f"10.213.{_NUMBER % 250}"
+HOST = f"{_SUBNET}.2"
+_SERVER, _MIDDLE, _LINK = f"streampose-srv-{_NUMBER}", f"streampose-mid-{_NUMBER}", f"spose{_NUMBER}"
+_LOSS = f"PREROUTING -i {_LINK} -p udp -m statistic --mode random"
 
 
 def possible() -> bool:
@@ -33,7 +36,7 @@ class Hole:
             for command in (
                 f"netns add {_SERVER}",
                 f"netns add {_MIDDLE}",
-                f"link add spose0 type veth peer name m0 netns {_MIDDLE}",
+                f"link add {_LINK} type veth peer name m0 netns {_MIDDLE}",
                 f"-n {_MIDDLE} link add m1 type veth peer name s0 netns {_SERVER}",
                 f"-n {_MIDDLE} link add br0 type bridge forward_delay 0",
                 f"-n {_MIDDLE} link set m0 master br0",
@@ -42,8 +45,8 @@ class Hole:
                 f"-n {_SERVER} link set lo up",
                 f"-n {_SERVER} address add {HOST}/24 dev s0",
                 f"-n {_SERVER} link set s0 up",
-                "address add 10.213.77.1/24 dev spose0",
-                "link set spose0 up",
+                f"address add {_SUBNET}.1/24 dev {_LINK}",
+                f"link set {_LINK} up",
             ):
                 self._ip(command)
         except subprocess.CalledProcessError:
@@ -69,7 +72,7 @@ class Hole:
 
     def close(self) -> None:
         self._flow()
-        for command in ("link delete spose0", f"netns delete {_SERVER}", f"netns delete {_MIDDLE}"):
+        for command in (f"link delete {_LINK}", f"netns delete {_SERVER}", f"netns delete {_MIDDLE}"):
             subprocess.run(["ip", *command.split()], check=False, capture_output=True)
 
     @staticmethod

@@ -24,6 +24,7 @@ from streampose.errors import (
 from streampose.frame import StreamInfo
 from streampose.sources.hwaccel import SOFTWARE, words
 from streampose.sources.live_media import LiveMedia
+from streampose.sources.resolver import look_up
 
 __all__ = ["NetworkSource"]
 
@@ -105,14 +106,17 @@ class NetworkSource(LiveMedia):
         parts = urlsplit(self._url)
         try:
             # FFmpeg calls an unknown host an "Input/output error", like much else.
-            socket.getaddrinfo(parts.hostname, parts.port)
-            if self._probes and self._scheme in _PORTS:
-                address = (parts.hostname or "", parts.port or _PORTS[self._scheme])
-                socket.create_connection(address, timeout=_PROBE_S).close()
-        except (socket.gaierror, ValueError, UnicodeError) as error:
-            raise HostNotFound(f"{self._name}: no host {parts.hostname} can be found ({words(error)})") from error
+            look_up(parts.hostname, parts.port, within_s=self._open_timeout_s)
         except TimeoutError as error:
-            raise SourceTimeout(f"{self._name} did not answer within {_PROBE_S:g} s") from error
+            raise SourceTimeout(f"{self._name}: {error}") from error
+        except (socket.gaierror, ValueError) as error:
+            raise HostNotFound(f"{self._name}: no host {parts.hostname} can be found ({words(error)})") from error
+        if self._probes and self._scheme in _PORTS:
+            address = (parts.hostname or "", parts.port or _PORTS[self._scheme])
+            try:
+                socket.create_connection(address, timeout=_PROBE_S).close()
+            except TimeoutError as error:
+                raise SourceTimeout(f"{self._name} did not answer within {_PROBE_S:g} s") from error
         return super()._dial()
 
     def _opening_error(self, error: Exception) -> SourceError:

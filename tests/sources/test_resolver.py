@@ -1,0 +1,85 @@
+"""Names, and a name service that says nothing."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from servers.web import MjpegServer
+
+from streampose.errors import SourceTimeout
+from streampose.sources import NetworkSource
+from streampose.sources.resolver import look_up
+
+
+class Silent:
+    """A resolver that hangs until it is let go; questions that come later are answered."""
+
+    def __init__(self) -> None:
+        self.real = socket.getaddrinfo
+        self.asked = 0
+        self.answers = threading.Event()
+        self.let_go = threading.Event()
+
+    def __call__(self, *arguments, **options):
+        self.asked += 1
+        if not self.answers.is_set():
+            self.let_go.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return self.real(*arguments, **options)
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
+    silent = Silent()
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    yield silent
+    silent.let_go.set()
+
+
+def test_a_name_service_that_comes_back_is_asked_again(silent: Silent):
+    timer = threading.Timer(0.25, silent.answers.set)
+    timer.start()
+    began = time.monotonic()
+    look_up("localhost", 80, within_s=5, again_s=0.1)
+    assert 0.25 <= time.monotonic() - began < 1
+    assert silent.asked >= 3
+    timer.join()
+
+
+def test_silence_ends_in_time(silent: Silent):
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.3 s"):
+        look_up("localhost", 80, within_s=0.3, again_s=0.2)
+    assert time.monotonic() - began < 1
+    assert silent.asked == 2
+
+
+def test_the_first_answer_counts(silent: Silent):
+    silent.let_go.set()
+    with pytest.raises(socket.gaierror, match="Temporary failure"):
+        look_up("localhost", 80, within_s=5)
+    assert silent.asked == 1
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".test", "a..b"])
+def test_what_is_no_name(host: str):
+    with pytest.raises(ValueError, match="label"):
+        look_up(host, 80, within_s=5)
+
+
+def test_a_source_whose_name_service_is_silent_says_so(silent: Silent):
+    server = MjpegServer()
+    source = NetworkSource(f"http://localhost:{server.port}/video", open_timeout_s=0.3)
+    with pytest.raises(SourceTimeout, match=r"the name service gave no answer within 0\.3 s"):
+        source.open("cam")
+    source.close()
+    silent.let_go.set()
+    silent.answers.set()
+    source = NetworkSource(f"http://localhost:{server.port}/video", open_timeout_s=5)
+    assert source.open("cam").width_px == 160
+    source.close()
+    server.stop()

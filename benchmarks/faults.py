@@ -10,7 +10,7 @@ takes no time and batches are of one, so that no deadline hides what a source do
 Asked for: frames flow again after at most 2 s (median) and 5 s (worst); nothing is left behind; the cause is in the
 metrics, and in one log line for each loss (and one for each return); the bystander is the same within 5 %. The
 bystander's 99th percentile says as much about the machine as about us: on one with other work, run this with
-`nice -n -10`. Where a fault starts a process, the bystander is compared with itself while the same process starts and
+`chrt -r 1` before it (the process and its servers then come first). Where a fault starts a process, the bystander is compared with itself while the same process starts and
 hits nobody.
 
 The servers are GStreamer's (gir1.2-gst-rtsp-server-1.0). As root on Linux the network is a real one between namespaces,
@@ -22,14 +22,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from machine import machine
+from machine import conditions, machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from mischief import decoy, killed, lasting, nothing, opening, repeated, switched
@@ -68,6 +67,7 @@ class Table:
     async def warm_up(self) -> None:
         """What is made once in a process is there before the first row is measured."""
         await attempt(self.through, lasting(lambda _: None, 0, 1), self._bystander)
+        await asyncio.sleep(2.0)
 
     async def hit(self, name: str, url: str, fault: Fault, **options: Any) -> None:
         await self._row(name, lambda: attempt(url, fault, self._bystander, **options))
@@ -96,7 +96,7 @@ class Table:
         print(f"{name:<42} {show(row)}", flush=True)
         if self._path is not None:  # after every row: the others of an earlier run stay
             there = json.loads(self._path.read_text())["faults"] if self._path.exists() else {}
-            here = machine() | {"nice": os.nice(0), "load": round(os.getloadavg()[0], 1)}
+            here = machine() | conditions()
             text = json.dumps({"machine": here, "faults": there | {name: row}}, indent=2, ensure_ascii=False)
             self._path.write_text(text + "\n")
 

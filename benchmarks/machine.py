@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 from streampose.gauges import machine as without_gpu
@@ -16,3 +17,10 @@ def machine() -> dict[str, str | int]:
     except (OSError, subprocess.CalledProcessError):
         gpu = "none"
     return without_gpu() | {"gpu": gpu}
+
+
+def conditions() -> dict[str, str | float]:
+    """How much else the machine had to do, and what we had before it."""
+    real_time = hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR)
+    priority = "real-time" if real_time else f"nice {os.nice(0)}"
+    return {"load": round(os.getloadavg()[0], 1), "priority": priority}

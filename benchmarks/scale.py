@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import psutil
 from live import Nothing
-from machine import machine
+from machine import conditions, machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from servers.clip import footage, moving, write_clip
@@ -205,7 +205,7 @@ def main() -> int:
         rows = asyncio.run(scale(arguments.most, arguments.seconds, clip))
     line = fit(rows)
     print(line)
-    here = machine() | {"nice": os.nice(0), "load": round(os.getloadavg()[0], 1)}
+    here = machine() | conditions()
     report = {"machine": here, "film": film.name if film else "drawn", "line": line, "steps": rows}
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from typing import Any
 
 import numpy as np
 from live import Nothing
-from machine import machine
+from machine import conditions, machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from servers.clip import moving, write_clip
@@ -333,7 +332,7 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as folder:
         row = asyncio.run(soak(arguments.minutes, arguments.seed, Path(folder)))
-    report = {"machine": machine() | {"nice": os.nice(0), "load": round(os.getloadavg()[0], 1)}, "soak": row}
+    report = {"machine": machine() | conditions(), "soak": row}
     text = json.dumps(report, indent=2, ensure_ascii=False)
     print(text)
     if arguments.json:

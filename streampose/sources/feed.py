@@ -70,8 +70,8 @@ class Feed:
         self._origin: float | None = None
         self.dropped_packets = 0
         """Packets that were given up because the decoder was too far behind."""
-        self.last_at = time.monotonic()
-        """When the last packet came."""
+        self.packets = 0
+        """How many have come."""
         threading.Thread(target=self._run, name=f"streampose-{name}", daemon=True).start()
 
     def container(self, within_s: float) -> InputContainer | None:
@@ -189,7 +189,7 @@ class Feed:
             with self._changed:
                 if self._stopped:
                     return
-                self.last_at = now
+                self.packets += 1
                 self._keep(packet, arrival)
                 self._changed.notify_all()
 

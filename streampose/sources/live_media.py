@@ -132,13 +132,17 @@ class LiveMedia(MediaSource):
             return
         video.codec_context.copy_opaque = True
         feed.start(video)
+        since, packets = self._waiting_since, feed.packets
         while True:
-            until = self._waiting_since + self._stall_s
+            if self._waiting_since != since:
+                since, packets = self._waiting_since, feed.packets
+            until = since + self._stall_s
             packet = feed.take(until)
             if packet is Silence.ENDED:
                 return
             if isinstance(packet, Silence) or time.monotonic() > until:
-                if feed.last_at < self._waiting_since:
+                # One alone is what FFmpeg's parser held back, until its own timeout.
+                if feed.packets <= packets + 1:
                     raise SourceTimeout(f"{self._name} went silent for {self._stall_s:g} s")
                 raise SourceStalled(f"{self._name} sends, but no picture could be made of it for {self._stall_s:g} s")
             self._index += feed.dropped_packets - self._dropped

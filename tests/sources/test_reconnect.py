@@ -215,6 +215,22 @@ def test_waits_grow_until_a_connection_has_lasted():
     assert draws == [0, 1, 2, 0]
 
 
+def test_what_a_try_took_is_part_of_the_wait(monkeypatch: pytest.MonkeyPatch):
+    class Slow(Script):
+        def open(self, stream: str) -> StreamInfo:
+            if self.tries:
+                time.sleep(0.3)
+            return super().open(stream)
+
+    monkeypatch.setattr(Backoff, "wait_s", lambda *_: 0.3)
+    gone = SourceTimeout("x")
+    source = Reconnecting(Slow([0, gone], gone, gone, gone, [0]))
+    began = time.monotonic()
+    read_all(source)
+    # One wait before the first of four tries, and none after those that were as long.
+    assert 1.5 <= time.monotonic() - began < 1.9
+
+
 def test_another_size_is_another_epoch():
     small = frame(1, stream="cam", captured_at=time.monotonic())
     wide = Frame(

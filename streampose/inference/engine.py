@@ -16,6 +16,7 @@ from streampose.errors import ConfigError, DeviceLost, EngineFailed, ModelNotFou
 from streampose.inference.half import half_graph
 from streampose.inference.limit import BatchLimit, is_lost, is_out_of_memory
 from streampose.inference.options import EngineOptions
+from streampose.inference.pixels import Pixels
 from streampose.inference.providers import (
     PROVIDERS,
     available_cores,
@@ -84,13 +85,15 @@ class Engine:
     @property
     def wants_fusing(self) -> bool:
         """Whether more belongs into its graph: as asked for, or on CUDA."""
-        on_cuda = self.provider == PROVIDERS["cuda"] and not self.options.cuda_graphs
-        return on_cuda if self.options.in_graph is None else self.options.in_graph
+        if self.options.in_graph is not None:
+            return self.options.in_graph and self.provider != PROVIDERS["tensorrt"]
+        return self.provider == PROVIDERS["cuda"] and not self.options.cuda_graphs
 
     def with_fused(self, graph: bytes) -> Engine:
-        """The same model with more in its graph; this engine is closed."""
+        """The same model with more in its graph; this engine is closed, unless that one cannot be opened."""
+        fused = Engine(self.path, self.options, graph)
         self.close()
-        return Engine(self.path, self.options, graph)
+        return fused
 
     @property
     def on_gpu(self) -> bool:
@@ -125,11 +128,7 @@ class Engine:
         """How often the device had no memory for a batch."""
         return self._limit.refusals
 
-    def upload(self, array: NDArray[Any]) -> Any:
-        """What `run`'s `shared` may be given several times over: the array, on the device."""
-        return self._runner.upload(array)
-
-    def run(self, *items: NDArray[Any], shared: Any = None) -> list[NDArray[Any]]:
+    def run(self, *items: NDArray[Any], shared: Pixels | None = None) -> list[NDArray[Any]]:
         """Run the model on a batch of any size.
 
         A model of a fixed batch is run in pieces of that size; on a GPU, batches are padded to a power of two, so that
@@ -138,7 +137,7 @@ class Engine:
 
         Args:
             items: (n, …) for each input, C-contiguous, of its dtype; n ≥ 1.
-            shared: for a fused graph, its first input, from `upload` of this or another engine on the same device.
+            shared: for a fused graph, its first input. Engines of one device may share it: it goes there once.
 
         Returns:
             One array (n, …) for each output.
@@ -183,7 +182,7 @@ class Engine:
             return self._static_batch
         return 1 << (n - 1).bit_length() if self.on_gpu else n
 
-    def _attempt(self, piece: list[NDArray[Any]], shared: Any) -> list[NDArray[Any]] | None:
+    def _attempt(self, piece: list[NDArray[Any]], shared: Pixels | None) -> list[NDArray[Any]] | None:
         """Run a piece; `None` = it has to be tried again, smaller or on the CPU."""
         n, size = len(piece[0]), self._bucket(len(piece[0]))
         try:
@@ -200,13 +199,15 @@ class Engine:
                 raise ModelOutputError(f"{self.path.name} returned NaN or infinity in {tensor.name!r}: broken weights?")
         return [array[:n] for array in outputs] if size != n else list(outputs)
 
-    def _run_piece(self, piece: list[NDArray[Any]], shared: Any, size: int) -> list[NDArray[Any]]:
+    def _run_piece(self, piece: list[NDArray[Any]], shared: Pixels | None, size: int) -> list[NDArray[Any]]:
         short = size - len(piece[0])
         if short:
             piece = [np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for a in piece]
         feeds: Mapping[str, Any] = {tensor.name: a for tensor, a in zip(self._items, piece, strict=True)}
-        if self.fused:
-            feeds = {self.signature.inputs[0].name: shared, **feeds}
+        if shared is not None:
+            device = self.provider, self.options.device_id
+            there = shared.on(device, self._runner.upload, rounded=self.on_gpu)
+            feeds = {self.signature.inputs[0].name: there, **feeds}
         return self._runner.run(feeds, size, shrink=self._shrink)
 
     def _halve(self, size: int, error: Exception) -> None:
@@ -218,25 +219,17 @@ class Engine:
         log.log(level, message, self.path.name, self.provider, size, self._limit.now, gist(error))
         self._warned = True
 
-    def _failed(self, piece: list[NDArray[Any]], shared: Any, size: int, error: Exception) -> list[NDArray[Any]] | None:
+    def _failed(
+        self, piece: list[NDArray[Any]], shared: Pixels | None, size: int, error: Exception
+    ) -> list[NDArray[Any]] | None:
         message = f"{self.path.name} failed on {self.provider} at batch {size}: {gist(error)}"
         lost = is_lost(error)
         if not (self.on_gpu and self.options.fallback_to_cpu and (lost or is_out_of_memory(error))):
             raise (DeviceLost if lost else EngineFailed)(message) from error
         log.warning("%s. The CPU goes on, slower", message)
         self._lost = gist(error)
-        host = shared if shared is None or isinstance(shared, np.ndarray) else _downloaded(shared, message)
         self._open(replace(self.options, device="cpu"))
-        return self._attempt(piece, host)
-
-
-def _downloaded(shared: Any, message: str) -> NDArray[Any]:
-    """What was uploaded, back on the CPU; a lost device may not give it back, and then this batch is lost with it."""
-    try:
-        array: NDArray[Any] = shared.numpy()
-    except Exception as error:  # the runtime's exceptions share no useful base class
-        raise DeviceLost(message) from error
-    return array
+        return self._attempt(piece, shared)
 
 
 def _finite(array: NDArray[Any]) -> bool:

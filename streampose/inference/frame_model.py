@@ -14,7 +14,7 @@ from streampose.inference.boxes import DECODERS, Found, Limits
 from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine
 from streampose.inference.on_models import OnModels
-from streampose.inference.pixels import Pixels
+from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.preprocess import Placement, frame_batch, to_blob
 from streampose.inference.stopwatch import Stopwatch
 from streampose.pose import Poses
@@ -42,6 +42,7 @@ class FrameModel:
             )
         self.engine, self.card, self.limits = engine, card, limits or Limits()
         self.timings = Stopwatch()
+        self._staging = Staging()
 
     def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Found]:
         """The people of each picture, in picture pixels.
@@ -52,7 +53,7 @@ class FrameModel:
         """
         self.timings.start()
         if self.engine.fused:
-            return self._in_graph(images, pixels or Pixels(images))
+            return self._in_graph(images, pixels or Pixels(images, self._staging))
         batch, placements = frame_batch(images, self.card)
         blob = to_blob(batch, self.card, self.engine.input_dtype)
         self.timings.lap("preprocess")
@@ -68,10 +69,9 @@ class FrameModel:
 
     def _in_graph(self, images: Sequence[Image], pixels: Pixels) -> list[Found]:
         places = [Placement.of(image, self.card) for image in images]
-        rows = np.array([(*place.offset, *place.fitted_px) for place in places], np.float32)
-        shared = pixels.on(self.engine)
+        place = np.array([(*p.offset, *p.fitted_px) for p in places], np.float32)
         self.timings.lap("preprocess")
-        (people,) = self.engine.run(pixels.rows, rows, shared=shared)
+        (people,) = self.engine.run(pixels.rows, place, shared=pixels)
         self.timings.lap("detect")
         found = [_found(rows[rows[:, 4] > 0]) for rows in people]
         self.timings.lap("decode")
@@ -99,8 +99,9 @@ class FrameModel:
 
 def _found(rows: NDArray[np.float32]) -> Found:
     """(n, 5 + 3·k) rows of a fused graph."""
-    points = rows[:, 5:].reshape(len(rows), rows.shape[1] // 3 - 1, 3) if rows.shape[1] > 5 else None
-    return Found(boxes=rows[:, :4], scores=rows[:, 4], points=points)
+    points = rows[:, 5:]
+    k = points.shape[1] // 3
+    return Found(boxes=rows[:, :4], scores=rows[:, 4], points=points.reshape(len(rows), k, 3) if k else None)
 
 
 def _placed(found: Found, placement: Placement) -> Found:

@@ -63,6 +63,8 @@ class EngineOptions:
             raise ConfigError(f"{self.device}: only GPUs can be used together, as in cuda:0,cuda:1")
         if len(set(places := self._places())) < len(places):
             raise ConfigError(f"{self.device} names a device twice: sessions are what several on one GPU are asked by")
+        if self.in_graph and any(name == "tensorrt" for name, _, _ in parts):
+            raise ConfigError("TensorRT builds for fixed shapes, and in_graph has open ones: choose one of them")
         if self.cuda_graphs and self.in_graph:
             raise ConfigError("cuda_graphs replay fixed shapes, and in_graph has open ones: choose one of them")
         for name in ("sessions", "threads", "max_batch", "memory_limit_bytes"):

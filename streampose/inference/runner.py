@@ -60,7 +60,7 @@ class _Bound:
     """The buffers of one set of shapes, bound once."""
 
     binding: Any
-    inputs: Mapping[str, Any]
+    inputs: dict[str, Any]
     outputs: list[Any] | None
     """Buffers of our own, where every shape is known beforehand."""
     graph_id: int
@@ -83,6 +83,8 @@ class BoundRunner:
     # A captured graph lives as long as its session, so there may not be many; plain buffers go, oldest first.
     _GRAPHS = 16
     _BINDINGS = 32
+    # Of pictures, which are large.
+    _UPLOADS = 8
 
     def __init__(
         self, session: Any, signature: Signature, device: str, device_id: int = 0, *, cuda_graphs: bool = False
@@ -97,8 +99,9 @@ class BoundRunner:
         """Bytes to the device, for several runs of several sessions; good until the next upload of this shape."""
         if (value := self._uploads.pop(array.shape, None)) is None:
             value = self._copy(array)
-            if len(self._uploads) >= self._BINDINGS:
-                del self._uploads[next(iter(self._uploads))]
+            if len(self._uploads) >= self._UPLOADS:
+                old = self._uploads.pop(next(iter(self._uploads)))
+                self._bound = {k: b for k, b in self._bound.items() if not any(v is old for v in b.inputs.values())}
         else:
             value.update_inplace(array)
         self._uploads[array.shape] = value
@@ -106,7 +109,7 @@ class BoundRunner:
 
     def run(self, feeds: Feeds, size: int, *, shrink: bool = False) -> list[NDArray[Any]]:
         """Run once; see `Runner.run`."""
-        key = tuple(a.shape if isinstance(a, np.ndarray) else id(a) for a in feeds.values())
+        key = tuple(a.shape for a in feeds.values() if isinstance(a, np.ndarray))
         bound = self._bound.get(key)
         if bound is None:
             bound = self._bound[key] = self._bind(feeds, size)
@@ -118,6 +121,9 @@ class BoundRunner:
             for name, array in feeds.items():
                 if isinstance(array, np.ndarray):
                     bound.inputs[name].update_inplace(array)
+                elif bound.inputs[name] is not array:  # uploaded, and in another place for each number of pixels
+                    bound.binding.bind_ortvalue_input(name, array)
+                    bound.inputs[name] = array
         self._session.run_with_iobinding(bound.binding, self.run_options(bound.graph_id, shrink=shrink))
         if bound.outputs is not None:
             return [value.numpy() for value in bound.outputs]

@@ -16,7 +16,7 @@ from streampose.inference.engine import Engine
 from streampose.inference.frame_model import FrameModel
 from streampose.inference.heatmap import decode_heatmaps, decode_simcc
 from streampose.inference.on_models import OnModels
-from streampose.inference.pixels import Pixels
+from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.preprocess import crop_batch, crop_frames, from_crop, to_blob
 from streampose.inference.stopwatch import Stopwatch
 from streampose.pose import Poses, Skeleton
@@ -76,6 +76,7 @@ class KeypointModel:
         self.engine, self.card = engine, card
         self.skeleton: Skeleton = card.skeleton
         self.timings = Stopwatch()
+        self._staging = Staging()
 
     def __call__(
         self, images: Sequence[Image], boxes: Floats, owners: Sequence[int] | None = None, pixels: Pixels | None = None
@@ -95,7 +96,7 @@ class KeypointModel:
         frames = crop_frames(boxes, self.card)
         owners = range(len(images)) if owners is None else owners
         if self.engine.fused:
-            return self._in_graph(frames, owners, pixels or Pixels(images))
+            return self._in_graph(frames, owners, pixels or Pixels(images, self._staging))
         pictures = [images[owner] for owner in owners]
         blob = to_blob(crop_batch(pictures, list(frames), self.card), self.card, self.engine.input_dtype)
         self.timings.lap("crop")
@@ -107,9 +108,8 @@ class KeypointModel:
         return points, scores
 
     def _in_graph(self, frames: Floats, owners: Sequence[int], pixels: Pixels) -> tuple[Floats, Floats]:
-        shared = pixels.on(self.engine)
         self.timings.lap("crop")
-        (points,) = self.engine.run(pixels.rows[owners], frames, shared=shared)
+        (points,) = self.engine.run(pixels.rows[owners], frames, shared=pixels)
         self.timings.lap("keypoints")
         return np.ascontiguousarray(points[..., :2]), np.ascontiguousarray(points[..., 2])
 
@@ -143,11 +143,13 @@ class TopDown(OnModels):
     def __init__(self, detector: FrameModel, keypoints: KeypointModel) -> None:
         super().__init__(detector, keypoints)
         self._detector, self._keypoints = detector, keypoints
+        self._staging = Staging()
         self.skeleton = keypoints.skeleton
 
     def __call__(self, images: Sequence[Image]) -> list[Poses]:
         """The people of each picture."""
-        pixels = Pixels(images)
+        fused = self._detector.engine.fused or self._keypoints.engine.fused
+        pixels = Pixels(images, self._staging) if fused else None
         found = self._detector(images, pixels)
         counts = [len(f.boxes) for f in found]
         if not sum(counts):

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from streampose.errors import ConfigError, ModelOutputError, ModelUnreadable
+from streampose.errors import ConfigError, EngineFailed, ModelOutputError, ModelUnreadable
 from streampose.inference.boxes import Limits
 from streampose.inference.card import Card, Fit, Kind, Refine
 from streampose.inference.engine import Engine, EngineOptions
@@ -26,7 +26,7 @@ from streampose.inference.graphs import fuse_crops, fuse_pictures
 from streampose.inference.graphs.builder import Builder
 from streampose.inference.graphs.sampler import Given, crops, letterboxed
 from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimator
-from streampose.inference.pixels import Pixels
+from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.preprocess import Placement, crop_batch, crop_frames, frame_batch, to_blob
 from streampose.inference.runner import BoundRunner
 from streampose.inference.top_down import KeypointModel
@@ -239,8 +239,8 @@ def seen(card: Card, place: np.ndarray, picture: np.ndarray, path: Path) -> np.n
     whole = g.around(echo, write(g, card, inputs, TensorProto.FLOAT), {"seen": ("out", shape)})
     path.write_bytes(b"")
     engine = Engine(path, EngineOptions(device="cpu", threads=1), whole.SerializeToString())
-    pixels = Pixels([np.zeros((5, 7, 3), np.uint8), picture])
-    (result,) = engine.run(pixels.rows[[1] * len(place)], place.astype(np.float32), shared=pixels.on(engine))
+    pixels = Pixels([np.zeros((5, 7, 3), np.uint8), picture], Staging())
+    (result,) = engine.run(pixels.rows[[1] * len(place)], place.astype(np.float32), shared=pixels)
     return result
 
 
@@ -288,7 +288,7 @@ def test_nan_does_not_get_lost_behind_a_maximum(tmp_path: Path):
     engine = Engine(path, EngineOptions(device="cpu"))
     card = read_card(engine.signature, "m.onnx")
     model = KeypointModel(engine.with_fused(fuse_crops(engine.source(), card)), card)
-    with pytest.raises(ModelOutputError, match=r"m\.onnx returned NaN or infinity in 'points'"):
+    with pytest.raises(ModelOutputError, match=r"m\.onnx returned NaN or infinity in 'streampose:points'"):
         model([np.zeros((50, 50, 3), np.uint8)], np.array([[0, 0, 50, 50]], np.float32))
 
 
@@ -323,23 +323,30 @@ class TestWhatCannotBeDone:
         def refuse(*_):
             raise ModelUnreadable("its weights are in a file of their own")
 
+        picture = people_of(17, 0)
         monkeypatch.setattr("streampose.inference.loading.fuse_pictures", refuse)
         with pytest.raises(
             ModelUnreadable, match=r"m\.onnx cannot have its pre- and post-processing in the graph: its weights"
         ):
             load_estimator(ModelChoice(model=path), EngineOptions(device="cpu", in_graph=True))
         monkeypatch.setattr(Engine, "wants_fusing", True)
-        with caplog.at_level(logging.WARNING, "streampose"):
-            estimator = load_estimator(ModelChoice(model=path), EngineOptions(device="cpu"))
-        assert "the CPU prepares them" in caplog.text
-        assert "in-graph" not in estimator.describe()
+        for fuse in (refuse, lambda *_: b"what the runtime does not take"):
+            monkeypatch.setattr("streampose.inference.loading.fuse_pictures", fuse)
+            with caplog.at_level(logging.WARNING, "streampose"):
+                estimator = load_estimator(ModelChoice(model=path), EngineOptions(device="cpu"))
+            assert "the CPU prepares them" in caplog.text
+            assert "in-graph" not in estimator.describe()
+            assert len(estimator([picture])[0]) == 1
+            caplog.clear()
 
     def test_recorded_kernels(self):
         with pytest.raises(ConfigError, match="choose one"):
             EngineOptions(cuda_graphs=True, in_graph=True)
+        with pytest.raises(ConfigError, match="choose one"):
+            EngineOptions(device="tensorrt", in_graph=True)
 
 
-def test_buffers_of_a_device_are_written_over(tmp_path: Path):
+def test_buffers_of_a_device_are_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The runner of GPUs, on the CPU: pictures go up once for both models, also into buffers that were used before."""
     choice = ModelChoice(
         detector=build(tmp_path / "d.onnx", "rtmdet", k=3, size=(320, 320)), pose=build(tmp_path / "p.onnx", "simcc")
@@ -349,11 +356,81 @@ def test_buffers_of_a_device_are_written_over(tmp_path: Path):
     uploads = []
     for model in bound._models:
         runner = BoundRunner(model.engine._session, model.engine.signature, "cpu")
+        monkeypatch.setattr(runner, "_UPLOADS", 2)
         upload = runner.upload
         runner.upload = lambda array, upload=upload: uploads.append(array.nbytes) or upload(array)
         model.engine._runner = runner
-    for seeds in ((0, 1), (3, 4), (2,), (0, 1)):
+    for seeds in ((0, 1), (3, 4), (2,), (0, 1, 2), (0,), (1, 0), (0, 1)):
         pictures = [people_of(17, seed) for seed in seeds]
         assert_same(fused(pictures), bound(pictures), atol=1e-4)
         assert uploads == [sum(picture.nbytes for picture in pictures)]
         uploads.clear()
+
+
+@pytest.mark.parametrize("fails", ["upload", "run"])
+def test_the_cpu_goes_on_from_the_pictures_that_it_has(tmp_path: Path, caplog, fails: str):
+    """A lost GPU gives nothing back, and what was sent to it is gone with it."""
+    choice = ModelChoice(
+        detector=build(tmp_path / "d.onnx", "rtmdet", k=3, size=(320, 320)), pose=build(tmp_path / "p.onnx", "simcc")
+    )
+    options = EngineOptions(device="cpu", threads=1, in_graph=True, fallback_to_cpu=True)
+    sound, estimator = (load_estimator(choice, options) for _ in range(2))
+
+    class Gone:
+        def upload(self, array):
+            return self.fail() if fails == "upload" else array
+
+        def run(self, *_, **__):
+            return self.fail()
+
+        def fail(self):
+            raise RuntimeError("CUDA failure 700: an illegal memory access was encountered ; GPU=0")
+
+    for model in estimator._models:
+        model.engine._runner, model.engine.provider = Gone(), "CUDAExecutionProvider"
+    pictures = [people_of(17, seed) for seed in range(3)]
+    with caplog.at_level(logging.WARNING, "streampose"):
+        for _ in range(2):
+            assert_same(sound(pictures), estimator(pictures), atol=1e-4)
+    assert caplog.text.count("The CPU goes on") == 2
+    assert "the GPU was lost" in estimator.describe()
+
+
+def test_no_room_for_the_pictures_is_said(tmp_path: Path):
+    estimator = load_estimator(
+        ModelChoice(model=build(tmp_path / "m.onnx", "rtmo", size=(320, 320))),
+        EngineOptions(device="cpu", threads=1, in_graph=True),
+    )
+
+    def full(_):
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 8388608")
+
+    (model,) = estimator._models
+    model.engine._runner.upload = full
+    with pytest.raises(EngineFailed, match=r"m\.onnx failed on CPU.* at batch 1: Failed to allocate memory"):
+        estimator([people_of(17, 0), people_of(17, 1)])
+    assert estimator.memory_refusals == 1
+
+
+def test_names_of_a_model_do_not_matter(tmp_path: Path):
+    path = build(tmp_path / "m.onnx", "rtmo", size=(320, 320))
+    model = onnx.load(path)
+    for old, new in (("image", "pixels"), ("t3", "people"), ("t4", "place")):
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                names[:] = [new if name == old else name for name in names]
+    model.graph.input[0].name = "pixels"
+    onnx.save(model, path)
+    plain, fused = both(ModelChoice(model=path))
+    pictures = [people_of(17, 0)]
+    assert_same(plain(pictures), fused(pictures), atol=0.02)
+
+
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_no_pictures_no_people(tmp_path: Path, in_graph: bool):
+    choice = ModelChoice(
+        detector=build(tmp_path / "d.onnx", "rtmdet", k=3, size=(320, 320)), pose=build(tmp_path / "p.onnx", "simcc")
+    )
+    plain = load_estimator(choice, EngineOptions(device="cpu", threads=1, in_graph=in_graph))
+    nobody = [np.zeros((9, 9, 3), np.uint8)] * 2
+    assert [len(poses) for poses in plain(nobody)] == [0, 0]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from test_engine import small
 
 from streampose.errors import ConfigError, DeviceLost, EngineFailed, ModelUnreadable
-from streampose.inference.engine import Engine, EngineOptions, _downloaded
+from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.half import half_graph
 from streampose.inference.limit import BatchLimit, is_lost, is_out_of_memory
 from streampose.inference.providers import provider_options
@@ -90,16 +90,6 @@ def test_it_grows_again_and_each_refusal_makes_it_more_patient():
 def test_a_lost_device_is_an_error_of_its_own(model: Path):
     with pytest.raises(DeviceLost, match="illegal memory access"):
         with_room(model, 0, GONE).run(np.zeros((4, 3), np.float32))
-
-
-def test_what_a_lost_device_does_not_give_back_is_lost():
-    class Uploaded:
-        def numpy(self):
-            raise RuntimeError(GONE)
-
-    with pytest.raises(DeviceLost, match=r"m\.onnx failed") as lost:
-        _downloaded(Uploaded(), "m.onnx failed")
-    assert isinstance(lost.value.__cause__, RuntimeError)
 
 
 @pytest.mark.parametrize("message", [GONE, NO_ROOM])

@@ -43,6 +43,7 @@ class Builder:
 
     def input(self, name: str, dtype: int, shape: Shape) -> str:
         """Add an input of the whole graph."""
+        name = _PREFIX + name
         self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
@@ -122,7 +123,7 @@ class Builder:
         ours_first = [node for node in self._nodes if node.name in self._needed(feed)]
         behind = [node for node in self._nodes if node.name not in self._needed(feed)]
         link = helper.make_node("Identity", [feed], [given.name], name=f"{_PREFIX}feed")
-        names = [helper.make_node("Identity", [t], [name], name=f"{_PREFIX}{name}") for name, (t, _) in outputs.items()]
+        names = [helper.make_node("Identity", [t], [_PREFIX + name]) for name, (t, _) in outputs.items()]
         nodes = [*ours_first, link, *graph.node, *behind, *names]
         del graph.node[:]
         graph.node.extend(nodes)
@@ -131,7 +132,8 @@ class Builder:
         del graph.input[:], graph.output[:]
         graph.input.extend([*self._inputs, *kept])
         graph.output.extend(
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, (_, shape) in outputs.items()
+            helper.make_tensor_value_info(_PREFIX + name, TensorProto.FLOAT, shape)
+            for name, (_, shape) in outputs.items()
         )
         return model
 

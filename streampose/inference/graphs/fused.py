@@ -70,7 +70,7 @@ class _Around:
         self._batch = _shape(taken)[0]
         g = self.g = Builder()
         self.given = Given(
-            pixels=g.input("pixels", TensorProto.UINT8, ["p", 3]),
+            pixels=g.input("pixels", TensorProto.UINT8, ["streampose_pixels", 3]),
             picture=g.input("picture", TensorProto.INT32, [self._batch, 3]),
             place=g.input("place", TensorProto.FLOAT, [self._batch, 4]),
         )

@@ -39,7 +39,7 @@ def engine_rate(
 ) -> EngineRate:
     """Frames a second of the engines on ready tensors, nothing beside.
 
-    What is in the models' graphs is part of it (all pre- and post-processing, for fused ones), sending the pictures is not.
+    What is in the models' graphs is part of it (for fused ones all pre- and post-processing); sending pictures is not.
 
     Each estimator gets a thread and runs the same engine calls (detection of the batch, key points of its people) over
     and over; the best batch size counts.

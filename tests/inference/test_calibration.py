@@ -234,7 +234,7 @@ class TestDevices:
 
         monkeypatch.setattr(providers.ort, "InferenceSession", OnGpu)
         monkeypatch.setattr(loading.OneStage, "warm_up", lambda *_: None)  # buffers of a device there are none
-        options = EngineOptions(device="cuda:0,cuda:1", sessions=2)
+        options = EngineOptions(device="cuda:0,cuda:1", sessions=2, in_graph=False)
         estimators = load_estimators(
             ModelChoice(model=build(tmp_path / "m.onnx", "rtmo", size=(64, 64))), options, throughput=False
         )

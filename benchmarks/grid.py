@@ -116,9 +116,9 @@ def _speed(kind: str, start_s: float, end_s: float, batch_s: float, rng: np.rand
     return Speed()
 
 
-def grid(quick: bool) -> list[Cell]:
-    """Every curve, load and kind of arrivals; the other properties drawn by lot, the same at every run."""
-    rng = np.random.default_rng(1)
+def grid(quick: bool, seed: int = 1) -> list[Cell]:
+    """Every curve, load and kind of arrivals; the other properties drawn by lot, the same at every run of a seed."""
+    rng = np.random.default_rng(seed)
     cells = []
     for curve, arrivals, load in itertools.product(CURVES, ARRIVALS, LOADS):
         for _ in range(200):

@@ -80,11 +80,11 @@ class Speed:
         i = np.searchsorted(self._starts, t, "right") - 1
         return self._done[i] + (t - self._starts[i]) * self._speeds[i]
 
-    def end(self, start: float, work_s: float) -> float:
+    def end(self, start: np.ndarray | float, work_s: np.ndarray | float) -> np.ndarray:
         """When this much work is done that is begun at `start`."""
-        done = float(self.work(start)) + work_s
-        i = int(np.searchsorted(self._done, done, "right")) - 1
-        return float(self._starts[i] + (done - self._done[i]) / self._speeds[i])
+        done = self.work(start) + work_s
+        i = np.searchsorted(self._done, done, "right") - 1
+        return self._starts[i] + (done - self._done[i]) / self._speeds[i]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +290,7 @@ class _Simulation:
         self.batches[len(images)] += 1
         now = self.loop.time()
         seconds = self.scenario.speed.end(now, self.scenario.cost(len(images), sum(people))) - now
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(float(seconds))
         return [POSES[n] for n in people]
 
     async def _deliver(self, i: int, lane: Lane) -> None:

@@ -20,6 +20,10 @@ _SURPRISE = 3.0
 _RECENT, _PER_SHAPE, _SPREAD = 9, 9, 128
 # Smaller changes of speed are left to the other two: a median over a few sizes is not that exact.
 _STEADY = 1.15
+# So many batches in a row that take so many times as long (or short) as the speed says: the machine has changed.
+_TURN, _LEAP = 2, 1.3
+# From so many batches of a size on, their median stands for it.
+_SURE = 3
 # A size counts as not run lately after so many batches, and is then thought so much cheaper.
 _FORGOTTEN, _HOPE = 256, 0.85
 _QUANTILE, _LEAST_MARGIN, _MOST_MARGIN = 0.98, 1.02, 1.6
@@ -51,11 +55,12 @@ class BatchCost:
 
     def __init__(self, memory: int = 200) -> None:
         self._forget = 1 - 1 / memory
-        # A weak belief before the first batch: 10 ms a batch, 1 ms a frame and a person. It is wrong by 10 × either
+        # A weak belief before the first batch: 10 ms a batch, 1 ms a frame. It is wrong by 10 × either
         # way on some machine; three batches outweigh it. As long as only one size was run, nobody can tell what
         # belongs to the batch and what to the frame: then it is the batch's, for then larger ones are tried.
-        self._theta = (0.010, 0.001, 0.001)
-        self._cov = np.diag([30.0, 1.0, 1.0])
+        self._theta = (0.010, 0.001)
+        self._cov = np.diag([30.0, 1.0])
+        self._person_s = self._slope = self._spread = 0.0
         self._speeds: deque[float] = deque(maxlen=_RECENT)
         self._samples: defaultdict[int, deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=_PER_SHAPE))
         self._exceeded: deque[float] = deque(maxlen=_SPREAD)
@@ -105,49 +110,73 @@ class BatchCost:
             self._exceeded.append(seconds / self.predict(load))
             if load.frames in self._known:
                 self._speeds.append(seconds / usual)
-            speed = max(median(self._speeds), 1e-3) if len(self._speeds) >= 3 else 1.0
-            self.speed = speed if max(speed, 1 / speed) > _STEADY else 1.0
+            self.speed = self._speed_now()
         # What it would have taken at the usual speed, and no more than a surprise.
         plain = seconds / self.speed
         if self.settled and load.frames in self._known:
             plain = min(max(plain, usual / _SURPRISE), usual * _SURPRISE)
         self._learn(load, plain)
         self._last[load.frames] = self.observed
-        samples = self._samples[load.frames]
-        samples.append((plain, load.people))
-        self._known[load.frames] = median(s for s, _ in samples), sum(p for _, p in samples) / len(samples)
         if len(self._exceeded) >= 8:
             worst = sorted(self._exceeded)[int(_QUANTILE * (len(self._exceeded) - 1))]
             self.margin = min(max(worst, _LEAST_MARGIN), _MOST_MARGIN)
 
+    def _speed_now(self) -> float:
+        if len(self._speeds) < 3:
+            return 1.0
+        last = list(self._speeds)[-_TURN:]
+        if min(last) > _LEAP * self.speed or max(last) < self.speed / _LEAP:
+            # Two that agree are no hiccup: what was before does not count any more.
+            self._speeds.clear()
+            self._speeds.extend([median(last)] * 3)
+        speed = max(median(self._speeds), 1e-3)
+        return speed if max(speed, 1 / speed) > _STEADY else 1.0
+
     def _usual(self, load: Load) -> float:
         """Seconds at the usual speed."""
         if load.frames in self._known:
-            return self._at(load.frames, load.people)
+            own = self._at(load.frames, load.people)
+            if len(self._samples[load.frames]) >= _SURE:
+                return own
+            # It may have been a hiccup: a batch is thought no dearer than the larger ones that were run.
+            return min([own, *(self._at(n, load.people) for n in self._known if n > load.frames)])
         below = max((n for n in self._known if n < load.frames), default=None)
         above = min((n for n in self._known if n > load.frames), default=None)
         if below is not None and above is not None:
             share = (load.frames - below) / (above - below)
             return (1 - share) * self._at(below, load.people) + share * self._at(above, load.people)
-        a, b, c = self._theta
+        a, b = self._theta
         if below is not None:
             # A larger batch is never worse than the frames that it adds one by one, and is thought no dearer.
             step_s = min(b, self._at(below, load.people) / below)
             return self._at(below, load.people) + step_s * (load.frames - below)
-        return max(a + b * load.frames + c * load.people, 1e-5)
+        return max(a + b * load.frames + self._person_s * load.people, 1e-5)
 
     def _at(self, frames: int, people: float) -> float:
         """Of a size that was run, with another number of people."""
         seconds, usual_people = self._known[frames]
-        return max(seconds + self._theta[2] * (people - usual_people), 0.2 * seconds, 1e-5)
+        return max(seconds + self._person_s * (people - usual_people), 0.2 * seconds, 1e-5)
 
     def _learn(self, load: Load, seconds: float) -> None:
-        x = np.array([1.0, load.frames, load.people])
+        samples = self._samples[load.frames]
+        if samples:
+            # What a person costs shows in batches of one size.
+            took, people = samples[-1]
+            more, longer = load.people - people, seconds - took
+            self._spread = self._forget * self._spread + more * more
+            self._slope = self._forget * self._slope + more * longer
+            self._person_s = max(self._slope / (self._spread + 1.0), 0.0)
+        samples.append((seconds, load.people))
+        usual_people = sum(people for _, people in samples) / len(samples)
+        usual = median(took - self._person_s * (people - usual_people) for took, people in samples)
+        self._known[load.frames] = max(usual, 1e-5), usual_people
+        x = np.array([1.0, load.frames])
         theta = np.array(self._theta)
         gain = self._cov @ x / (self._forget + x @ self._cov @ x)
         # No part of a batch takes less than no time: keeps predictions sane outside the sizes seen so far.
-        a, b, c = np.maximum(theta + gain * (seconds - theta @ x), 0.0).tolist()
-        self._theta = (a, b, c)
+        error = seconds - self._person_s * load.people - theta @ x
+        a, b = np.maximum(theta + gain * error, 0.0).tolist()
+        self._theta = (a, b)
         cov = (self._cov - np.outer(gain, x @ self._cov)) / self._forget
         # Without a bound, what is never excited (always the same size) grows for ever by forgetting.
         self._cov = cov if np.trace(cov) < 1e3 else self._cov

@@ -26,7 +26,7 @@ _TURN, _LEAP = 2, 1.3
 _SURE = 3
 # A size counts as not run lately after so many batches, and is then thought so much cheaper.
 _FORGOTTEN, _HOPE = 256, 0.85
-_QUANTILE, _LEAST_MARGIN, _MOST_MARGIN = 0.98, 1.02, 1.6
+_QUANTILE, _LEAST_MARGIN, _MOST_MARGIN = 0.95, 1.02, 1.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class BatchCost:
         usual = self._usual(load)
         if self.settled:
             self._exceeded.append(seconds / self.predict(load))
-            if load.frames in self._known:
+            if len(self._samples[load.frames]) >= _SURE:
                 self._speeds.append(seconds / usual)
             self.speed = self._speed_now()
         # What it would have taken at the usual speed, and no more than a surprise.

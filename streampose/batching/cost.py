@@ -26,7 +26,7 @@ _TURN, _LEAP = 2, 1.3
 _SURE = 3
 # A size counts as not run lately after so many batches, and is then thought so much cheaper.
 _FORGOTTEN, _HOPE = 256, 0.85
-_QUANTILE, _LEAST_MARGIN, _MOST_MARGIN = 0.95, 1.02, 1.6
+_QUANTILE, _LEAST_MARGIN, _MOST_MARGIN = 0.97, 1.02, 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +118,8 @@ class BatchCost:
         self._learn(load, plain)
         self._last[load.frames] = self.observed
         if len(self._exceeded) >= 8:
-            worst = sorted(self._exceeded)[int(_QUANTILE * (len(self._exceeded) - 1))]
-            self.margin = min(max(worst, _LEAST_MARGIN), _MOST_MARGIN)
+            usual_ones = sorted(e for e in self._exceeded if e < _MOST_MARGIN) or [_MOST_MARGIN]
+            self.margin = max(usual_ones[int(_QUANTILE * (len(usual_ones) - 1))], _LEAST_MARGIN)
 
     def _speed_now(self) -> float:
         if len(self._speeds) < 3:

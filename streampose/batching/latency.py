@@ -14,7 +14,9 @@ __all__ = ["LatencyBatch"]
 # A stream that has offered nothing for so long does not count as load.
 _GONE_S = 1.0
 # Share of the engines' capacity from which on engine time has a price, and from which on it is all that counts.
-_BUSY, _FULL = 0.85, 1.0
+_BUSY, _FULL = 0.85, 1.1
+# What a plan that takes one longest batch longer on average is worth less, in frames.
+_SOONER = 0.1
 # An offline batch keeps the engine from live frames for no more than this share of their budget.
 _OFFLINE_SHARE = 0.25
 
@@ -22,15 +24,16 @@ _OFFLINE_SHARE = 0.25
 class LatencyBatch:
     """As many frames as pay, all within their deadlines, by the learned cost of a batch.
 
-    Each possible size is a plan: a batch of that size now, and one of what would then still be in time. The plan with
-    the highest value wins:
+    Each possible size is a plan: a batch of that size now, and what would then still be in time. The plan with the
+    highest value wins:
 
         frames in time − price · engine seconds − a little · their mean latency
 
-    - *Idle or busy* (the streams bring less than the engines can do): the price is 0. As many frames as possible are in
-      time; among plans that are equal in that the lowest mean latency wins, which is one batch of all where a batch
-      costs much and a frame little, and small batches where it is the other way round. A free engine never waits: at
-      low load that gives batches of one, and under load frames gather while it is busy.
+    - *Idle or busy* (the streams bring less than the engines can do): the price is 0. What is left goes in one batch
+      or in batches of the same size. As many frames as possible are in time; among plans that are equal in that the
+      lowest mean latency wins, which is one batch of all where a batch costs much and a frame little, and small batches where
+      it is the other way round. A free engine never waits: at low load that gives batches of one, and under load frames
+      gather while it is busy.
     - *Overload*: a second of engine time is worth the frames of the best batch size that the budget allows. A
       batch is then as large as pays, and old frames that would force a small one are given up. Where more waits than
       can be done in time, of each stream the freshest frame goes first.
@@ -61,6 +64,7 @@ class LatencyBatch:
         self.engines = 1
         self._in_flight: list[int] = []  # frames of each batch
         self._ran_at = -math.inf
+        self._alone: dict[float, float] = {}  # people: seconds of such a frame alone, until more is learned
 
     def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
         """Drop what is lost, take the batch of the best plan."""
@@ -92,13 +96,18 @@ class LatencyBatch:
         if load.frames in self._in_flight:
             self._in_flight.remove(load.frames)
         self.cost.observe(load, seconds)
+        self._alone.clear()
 
     def _is_lost(self, now: float, frame: Waiting) -> bool:
-        alone_s = self.cost.upper(Load(frames=1, people=frame.people))
-        return now + alone_s > frame.deadline and not self._is_hopeless(frame)
+        return now + self._alone_s(frame) > frame.deadline and not self._is_hopeless(frame)
 
     def _is_hopeless(self, frame: Waiting) -> bool:
-        return self.cost.upper(Load(frames=1, people=frame.people)) > frame.deadline - frame.captured_at
+        return self._alone_s(frame) > frame.deadline - frame.captured_at
+
+    def _alone_s(self, frame: Waiting) -> float:
+        if frame.people not in self._alone:
+            self._alone[frame.people] = self.cost.upper(Load(frames=1, people=frame.people))
+        return self._alone[frame.people]
 
     def _load(self, live: Sequence[Waiting]) -> float:
         """What the live streams bring, as a share of what the engines can do within the budget."""
@@ -125,29 +134,18 @@ class LatencyBatch:
             frames = _freshest_first(frames)
             due = [math.inf if self._is_hopeless(w) else w.deadline - now for w in frames]
         ordered = sorted(due)
-
-        def in_time(seconds: float) -> int:
-            return len(ordered) - bisect_left(ordered, seconds)
-
-        best, best_value = 1, -math.inf
-        for n in range(1, most + 1):
-            if in_time(costs[n]) < n:
-                continue
-            # Then, with the same engine, what is still in time of those that are left.
-            rest = min(in_time(costs[n]) - n, most)
-            while rest and in_time(costs[n] + costs[rest]) < rest:
-                rest -= 1
-            saved = rest - price * costs[rest]
-            latency = (n * costs[n] + rest * (costs[n] + costs[rest])) / (n + rest)
-            value = n - price * costs[n] + max(saved, 0.0) - 0.1 * latency / costs[most]
-            if value > best_value:
-                best, best_value = n, value
+        sizes = [n for n in range(1, most + 1) if _in_time(ordered, costs[n]) >= n]
+        best = max(sizes, key=lambda n: self._value(n, costs, ordered, price), default=1)
         fits = [(w, left) for w, left in zip(frames, due, strict=True) if left >= costs[best]]
         if load < _FULL:
             # Whoever would be late in the next batch goes first.
             later = costs[best] + costs[min(max(len(fits) - best, 0), most)]
             fits.sort(key=lambda fit: fit[1] >= later)
         return [w for w, _ in fits[:best]] or [frames[0]]
+
+    def _value(self, n: int, costs: Sequence[float], due: Sequence[float], price: float) -> float:
+        value = _then_the_rest(n, costs, due, price)
+        return value if price else max(value, _one_after_the_other(n, costs, due))
 
     def _filling(self, now: float, taken: Sequence[Waiting], offline: Sequence[Waiting]) -> list[Waiting]:
         """Offline frames for the room that is left."""
@@ -163,6 +161,31 @@ class LatencyBatch:
                 break
             filling.append(frame)
         return filling
+
+
+def _in_time(due: Sequence[float], seconds: float) -> int:
+    return len(due) - bisect_left(due, seconds)
+
+
+def _one_after_the_other(n: int, costs: Sequence[float], due: Sequence[float]) -> float:
+    """The value of batches of n until none is left in time, where engine time is free."""
+    due = due[: 2 * len(costs)]  # those after them change next to nothing, and this runs at every decision
+    first, end, kept, latency = len(due) - _in_time(due, costs[n]), 0.0, 0, 0.0
+    while size := min(n, len(due) - first):
+        end += costs[size]
+        first = max(first, len(due) - _in_time(due, end))
+        size = min(size, len(due) - first)
+        first, kept, latency = first + size, kept + size, latency + size * end
+    return kept - _SOONER * latency / kept / costs[-1]
+
+
+def _then_the_rest(n: int, costs: Sequence[float], due: Sequence[float], price: float) -> float:
+    """The value of a batch of n, and one of what is then still in time, where engine time costs `price` a second."""
+    rest = min(_in_time(due, costs[n]) - n, len(costs) - 1)
+    while rest and _in_time(due, costs[n] + costs[rest]) < rest:
+        rest -= 1
+    latency = (n * costs[n] + rest * (costs[n] + costs[rest])) / (n + rest)
+    return n - price * costs[n] + max(rest - price * costs[rest], 0.0) - _SOONER * latency / costs[-1]
 
 
 def _freshest_first(frames: Sequence[Waiting]) -> list[Waiting]:

@@ -19,7 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from ceiling import ceiling
 from grid import MAX_FRAMES, Cell, grid, plotted
+from oracle import OracleBatch
 from simulator import bound, simulate
 
 from streampose.batching import (
@@ -44,7 +46,7 @@ POLICIES: dict[str, Callable[[float], BatchPolicy]] = {
     "fixed 8": lambda _: FixedBatch(8),
     "fixed 1": lambda _: FixedBatch(1),
 }
-OURS, SINGLE = "latency", "fixed 1"
+OURS, SINGLE, ORACLE = "latency", "fixed 1", "oracle"
 Row = dict[str, object]
 
 
@@ -58,7 +60,8 @@ def measure(cell: Cell, frames: int, seed: int) -> Row:
         "blind_bound": bound(scenario, MAX_FRAMES, blind=True),
         "policies": {},
     }
-    for name, make in POLICIES.items():
+    makes = POLICIES | {ORACLE: lambda _: OracleBatch(scenario, max_frames=MAX_FRAMES)}
+    for name, make in makes.items():
         o = simulate(scenario, make(cell.budget_s))
         row["captured"] = o.captured
         row["policies"][name] = {
@@ -70,6 +73,9 @@ def measure(cell: Cell, frames: int, seed: int) -> Row:
             "fairness": round(o.fairness, 4),
             "mean_batch": round(sum(n * k for n, k in o.batches.items()) / max(o.batches.total(), 1), 2),
         }
+    best = max(p["goodput"] for p in row["policies"].values())
+    row["ceiling"] = ceiling(scenario, MAX_FRAMES, near=best)
+    row["blind_ceiling"] = ceiling(scenario, MAX_FRAMES, near=best, blind=True)
     return row
 
 
@@ -81,11 +87,15 @@ def summary(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
     """For each policy, over all cells."""
     rows = list(rows)
     out = {}
-    for name in POLICIES:
+    for name in (*POLICIES, ORACLE):
         mine = [row["policies"][name] for row in rows]
-        best_peer = [max(p["goodput"] for peer, p in row["policies"].items() if peer != name) for row in rows]
-        of_bound = np.array([p["goodput"] / row["bound"] for p, row in zip(mine, rows, strict=True)])
-        of_blind = np.array([p["goodput"] / row["blind_bound"] for p, row in zip(mine, rows, strict=True)])
+        best_peer = [
+            max(p["goodput"] for peer, p in row["policies"].items() if peer not in (name, ORACLE)) for row in rows
+        ]
+        shares = {
+            limit: np.array([p["goodput"] / row[limit] for p, row in zip(mine, rows, strict=True)])
+            for limit in ("bound", "blind_bound", "ceiling", "blind_ceiling")
+        }
         deficit = [(b - p["goodput"]) / row["captured"] for p, b, row in zip(mine, best_peer, rows, strict=True)]
         late = [p["p99_ms"] / 1e3 / row["cell"]["budget_s"] for p, row in zip(mine, rows, strict=True)]
         idle = [
@@ -94,11 +104,11 @@ def summary(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
             if row["cell"]["load"] == 0.1
         ]
         out[name] = {
-            "goodput_of_bound_mean": float(of_bound.mean()),
-            "goodput_of_bound_worst": float(of_bound.min()),
-            "goodput_of_blind_bound_mean": float(of_blind.mean()),
-            "goodput_of_blind_bound_worst": float(of_blind.min()),
+            **{f"goodput_of_{limit}_mean": float(share.mean()) for limit, share in shares.items()},
+            **{f"goodput_of_{limit}_worst": float(share.min()) for limit, share in shares.items()},
             "worst_deficit_to_a_peer": float(max(deficit)),
+            "cells_over_1_percent_behind_a_peer": sum(d > 0.01 for d in deficit),
+            "cells_p99_over_budget": sum(share > 1 for share in late),
             "p99_of_budget_median": float(np.nanmedian(late)),
             "p99_of_budget_worst": float(np.nanmax(late)),
             "late_of_delivered": sum(p["late"] for p in mine) / max(sum(p["late"] + p["goodput"] for p in mine), 1),
@@ -115,7 +125,8 @@ def show(rows: list[Row], figures: Mapping[str, Mapping[str, float]]) -> None:
         print(
             "{curve} × {load}, {streams} streams {arrivals}, ≤ {people} people, {ms:.0f} ms, {disturbance}, "
             "{engines} engine(s)".format(**cell, ms=cell["budget_s"] * 1e3)
-            + f": of {row['captured']} at most {row['bound']} ({row['blind_bound']} blind)"
+            + f": of {row['captured']} at most {row['bound']} ({row['blind_bound']} blind),"
+            f" in whole batches {row['ceiling']} ({row['blind_ceiling']})"
         )
         for name, p in row["policies"].items():
             drops = ", ".join(f"{cause} {n}" for cause, n in p["drops"].items()) or "none"
@@ -124,20 +135,24 @@ def show(rows: list[Row], figures: Mapping[str, Mapping[str, float]]) -> None:
                 f"  p50 {p['p50_ms']:7.1f}  p99 {p['p99_ms']:7.1f} ms  Jain {p['fairness']:.3f}"
                 f"  batch {p['mean_batch']:5.2f}  drops: {drops}"
             )
-    print(f"\n{len(rows)} cells; goodput as a share of the bound (of the blind bound), over cells")
+    print(f"\n{len(rows)} cells; goodput as a share of the bound (blind), and of the ceiling (blind), over cells")
     print(
-        f"{'':<11}{'mean':>14}{'worst':>15}{'worst gap':>11}{'p99/budget':>16}{'late':>8}"
-        f"{'idle p50':>10}{'Jain':>8}{'worst':>8}"
+        f"{'':<11}{'mean':>14}{'worst':>15}{'ceiling':>16}{'worst':>15}{'worst gap':>11}{'> 1 %':>6}{'p99/budget':>16}"
+        f"{'> 1':>4}{'late':>8}{'idle p50':>10}{'Jain':>8}{'worst':>8}"
     )
     for name, f in figures.items():
         print(
             f"{name:<11}{f['goodput_of_bound_mean']:7.3f} ({f['goodput_of_blind_bound_mean']:.3f})"
             f"{f['goodput_of_bound_worst']:7.3f} ({f['goodput_of_blind_bound_worst']:.3f})"
-            f"{f['worst_deficit_to_a_peer']:10.1%} {f['p99_of_budget_median']:6.2f} ≤ {f['p99_of_budget_worst']:6.2f}"
+            f"{f['goodput_of_ceiling_mean']:8.3f} ({f['goodput_of_blind_ceiling_mean']:.3f})"
+            f"{f['goodput_of_ceiling_worst']:7.3f} ({f['goodput_of_blind_ceiling_worst']:.3f})"
+            f"{f['worst_deficit_to_a_peer']:10.1%} {f['cells_over_1_percent_behind_a_peer']:5d}"
+            f"{f['p99_of_budget_median']:7.2f} ≤ {f['p99_of_budget_worst']:6.2f} {f['cells_p99_over_budget']:3d}"
             f"{f['late_of_delivered']:8.2%}{f['idle_p50_of_single_worst']:10.2f}"
             f"{f['fairness_mean']:8.3f}{f['fairness_worst']:8.3f}"
         )
-    print("worst gap: to the best other policy of a cell, in frames captured; idle p50: at load 0.1, against fixed 1")
+    print("worst gap: to the best other policy of a cell, in frames captured; idle p50: at load 0.1, against fixed 1;")
+    print("oracle: latency with nothing to learn (oracle.py), no peer of the others")
 
 
 def main() -> int:

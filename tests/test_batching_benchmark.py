@@ -24,8 +24,8 @@ def test_quick_run_writes_every_policy_of_every_cell(tmp_path: Path):
     whole = json.loads(figures.read_text())
     assert len(whole["grid"]) >= 4
     for row in (*whole["grid"], *whole["plotted"]):
-        assert len(row["policies"]) == 9
+        assert len(row["policies"]) == 10
         for name, policy in row["policies"].items():
-            assert policy["goodput"] <= row["bound"] <= row["captured"], name
+            assert policy["goodput"] <= row["ceiling"] <= row["bound"] <= row["captured"], name
             assert policy["goodput"] + policy["late"] + sum(policy["drops"].values()) <= row["captured"] + 200
     assert "latency" in run.stdout

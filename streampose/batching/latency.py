@@ -31,9 +31,9 @@ class LatencyBatch:
 
     - *Idle or busy* (the streams bring less than the engines can do): the price is 0. What is left goes in one batch
       or in batches of the same size. As many frames as possible are in time; among plans that are equal in that the
-      lowest mean latency wins, which is one batch of all where a batch costs much and a frame little, and small batches where
-      it is the other way round. A free engine never waits: at low load that gives batches of one, and under load frames
-      gather while it is busy.
+      lowest mean latency wins, which is one batch of all where a batch costs much and a frame little, and small batches
+      where it is the other way round. A free engine never waits: at low load that gives batches of one, and under load
+      frames gather while it is busy.
     - *Overload*: a second of engine time is worth the frames of the best batch size that the budget allows. A
       batch is then as large as pays, and old frames that would force a small one are given up. Where more waits than
       can be done in time, of each stream the freshest frame goes first.
@@ -169,9 +169,9 @@ def _in_time(due: Sequence[float], seconds: float) -> int:
 
 def _one_after_the_other(n: int, costs: Sequence[float], due: Sequence[float]) -> float:
     """The value of batches of n until none is left in time, where engine time is free."""
-    due = due[: 2 * len(costs)]  # those after them change next to nothing, and this runs at every decision
     first, end, kept, latency = len(due) - _in_time(due, costs[n]), 0.0, 0, 0.0
-    while size := min(n, len(due) - first):
+    # Those after two longest batches change next to nothing, and this runs at every decision.
+    while (size := min(n, len(due) - first)) and kept < 2 * len(costs):
         end += costs[size]
         first = max(first, len(due) - _in_time(due, end))
         size = min(size, len(due) - first)

@@ -141,7 +141,14 @@ class LatencyBatch:
             # Whoever would be late in the next batch goes first.
             later = costs[best] + costs[min(max(len(fits) - best, 0), most)]
             fits.sort(key=lambda fit: fit[1] >= later)
-        return [w for w, _ in fits[:best]] or [frames[0]]
+        taken = fits[:best]
+        # These very frames may show more people than most.
+        while len(taken) > 1 and self._seconds([w for w, _ in taken]) > min(left for _, left in taken):
+            taken.pop()
+        return [w for w, _ in taken] or [frames[0]]
+
+    def _seconds(self, batch: Sequence[Waiting]) -> float:
+        return self.cost.upper(Load(frames=len(batch), people=sum(w.people for w in batch)))
 
     def _value(self, n: int, costs: Sequence[float], due: Sequence[float], price: float) -> float:
         value = _then_the_rest(n, costs, due, price)

@@ -4,7 +4,7 @@
     python benchmarks/batching.py --live                                      # the corners, in a real pipeline
 
 The simulator drives the very batcher and policies that run live (`simulator.py`); `--live` runs the corner cells with a
-real model on this machine, after measuring what its batches cost, and again simulated.
+real model on this machine, and again simulated with what its batches cost there (`corners.py`).
 """
 
 from __future__ import annotations

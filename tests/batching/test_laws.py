@@ -28,7 +28,9 @@ from streampose.batching import (
 )
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from ceiling import ceiling
 from grid import ARRIVALS, Cell
+from oracle import OracleBatch
 from simulator import Cost, Scenario, bound, simulate
 
 MAX_FRAMES = 4
@@ -181,6 +183,53 @@ def test_no_policy_exceeds_the_bound_of_a_disturbed_machine(arrivals: str, distu
     for make in POLICIES.values():
         policy = make()
         assert simulate(scenario, policy).goodput <= bound(scenario, policy.max_frames)
+
+
+@settings(max_examples=12, deadline=None)
+@given(scenario=scenarios())
+def test_neither_a_policy_nor_the_oracle_exceeds_the_ceiling(scenario: Scenario):
+    policies = [*(make() for make in POLICIES.values()), OracleBatch(scenario, max_frames=MAX_FRAMES)]
+    most = max(simulate(scenario, policy).goodput for policy in policies)
+    assert most <= ceiling(scenario, MAX_FRAMES, rounds=20) <= bound(scenario, MAX_FRAMES)
+
+
+@pytest.mark.parametrize("disturbance", ["none", "drift", "noise"])
+def test_no_policy_exceeds_the_ceiling_of_a_disturbed_machine(disturbance: str):
+    cell = Cell(curve="gpu", load=1.3, streams=8, arrivals="jitter", budget_s=0.05, disturbance=disturbance)
+    scenario = cell.scenario(300)
+    policies = [*(make() for make in POLICIES.values()), OracleBatch(scenario, max_frames=MAX_FRAMES)]
+    most = max(simulate(scenario, policy).goodput for policy in policies)
+    assert most <= ceiling(scenario, MAX_FRAMES, rounds=40)
+
+
+def test_the_ceiling_by_hand():
+    # 40 frames a second, and batches of 30 ms whatever they hold. One at a time: 100 in three seconds.
+    scenario = Scenario(
+        cost=Cost(base_s=0.03),
+        budget_s=0.06,
+        arrivals_s=(np.arange(0.0, 3.0, 0.025),),
+        people=(np.zeros(120, int),),
+    )
+    assert ceiling(scenario, 1) == pytest.approx(100, abs=3)
+    # A frame has to start 2 ms after its capture, and a batch takes 58 ms, whatever it holds. Only the first two frames
+    # come together; then there is one every 50 ms, and the engine is busy for every other one. The bound lets all do
+    # with half a batch, and stops and goes on with them as it likes.
+    later = np.arange(0.1, 3.0, 0.1)
+    scenario = Scenario(
+        cost=Cost(base_s=0.058),
+        budget_s=0.06,
+        arrivals_s=(np.append(0.0, later), np.append(0.0, later + 0.05)),
+        people=(np.zeros(30, int), np.zeros(30, int)),
+    )
+    assert bound(scenario, 2) == 60
+    assert simulate(scenario, OracleBatch(scenario, max_frames=2)).goodput == 31
+    assert ceiling(scenario, 2) == 31
+
+
+def test_the_oracle_is_never_late():
+    cell = Cell(curve="gpu", load=1.3, streams=8, arrivals="jitter", people=10, disturbance="noise")
+    outcome = simulate(scenario := cell.scenario(300), OracleBatch(scenario, max_frames=16))
+    assert outcome.delivered == outcome.goodput > 0
 
 
 def test_the_simulation_is_deterministic():

@@ -15,17 +15,18 @@ _SETTLED = 8
 # A batch may take this many times what was expected before it teaches no more than that: one hiccup of the machine (a
 # neighbour, a shape that is compiled) must not make the policy drop frames for seconds.
 _SURPRISE = 3.0
-# Samples behind the medians. Nine follow a machine that slows down within five batches, and four outliers in a
-# row do not move them.
+# Samples behind the medians and the margin.
 _RECENT, _PER_SHAPE, _SPREAD = 9, 9, 128
 # Smaller changes of speed are left to the other two: a median over a few sizes is not that exact.
 _STEADY = 1.15
-# So many batches in a row that take so many times as long (or short) as the speed says: the machine has changed.
+# So many batches in a row that take so many times as long (or short) as the speed says: the machine has changed. More
+# than one, for a neighbour's hiccup is over by the next.
 _TURN, _LEAP = 2, 1.3
 # From so many batches of a size on, their median stands for it.
 _SURE = 3
 # A size counts as not run lately after so many batches, and is then thought so much cheaper.
 _FORGOTTEN, _HOPE = 256, 0.85
+# What exceeds the most margin is a stall: nobody can plan for it, and a margin for it would cost frames all the time.
 _QUANTILE, _LEAST_MARGIN, _MOST_MARGIN = 0.97, 1.02, 1.5
 
 
@@ -42,10 +43,11 @@ class BatchCost:
 
     - Of each size that was run, the median of its last batches: a GPU's batches are padded, so cost goes in steps, and
       some sizes just run badly. Sizes between two of these are interpolated.
-    - Beyond them, and for what a person costs, a + b·frames + c·people by recursive least squares that forget slowly.
-    - `speed` is the median over the last few batches of any size against the above: the machine throttles, or a
-      neighbour came.
-    - The margin of `upper` is a high quantile of how far predictions were exceeded lately.
+    - More or less by the people: what one costs shows in the differences between batches of one size.
+    - Beyond the sizes that were run, a + b·frames by recursive least squares that forget slowly.
+    - `speed` is the median over the last few batches against the above: the machine throttles, or a neighbour came. Two
+      batches in a row that agree on another speed are enough.
+    - The margin of `upper` is a high quantile of how far predictions were exceeded lately, stalls left out.
 
     A size that was not run lately counts as a little cheaper than it was, so that it is tried again now and then.
 
@@ -55,8 +57,8 @@ class BatchCost:
 
     def __init__(self, memory: int = 200) -> None:
         self._forget = 1 - 1 / memory
-        # A weak belief before the first batch: 10 ms a batch, 1 ms a frame. It is wrong by 10 × either
-        # way on some machine; three batches outweigh it. As long as only one size was run, nobody can tell what
+        # A weak belief before the first batch: 10 ms a batch, 1 ms a frame. It is wrong by 10 × either way
+        # on some machine; three batches outweigh it. As long as only one size was run, nobody can tell what
         # belongs to the batch and what to the frame: then it is the batch's, for then larger ones are tried.
         self._theta = (0.010, 0.001)
         self._cov = np.diag([30.0, 1.0])
@@ -88,7 +90,7 @@ class BatchCost:
         return 2 * max(self._last, default=1)
 
     def upper(self, load: Load) -> float:
-        """Seconds that 98 of 100 batches of this load do not exceed: what a promise can be built on."""
+        """Seconds that 97 of 100 batches of this load do not exceed, but for stalls: what a promise can be built on."""
         return self.predict(load) * self.margin
 
     def best_rate(self, most: int, within_s: float, people: float) -> float:
@@ -118,8 +120,8 @@ class BatchCost:
         self._learn(load, plain)
         self._last[load.frames] = self.observed
         if len(self._exceeded) >= 8:
-            usual_ones = sorted(e for e in self._exceeded if e < _MOST_MARGIN) or [_MOST_MARGIN]
-            self.margin = max(usual_ones[int(_QUANTILE * (len(usual_ones) - 1))], _LEAST_MARGIN)
+            planned = sorted(e for e in self._exceeded if e < _MOST_MARGIN) or [_MOST_MARGIN]
+            self.margin = max(planned[int(_QUANTILE * (len(planned) - 1))], _LEAST_MARGIN)
 
     def _speed_now(self) -> float:
         if len(self._speeds) < 3:

@@ -200,6 +200,52 @@ def test_a_machine_that_changes_its_speed_is_followed_within_ten_batches(factor:
         assert cost.predict(Load(frames=n)) == pytest.approx(factor * (0.01 + 0.004 * n), rel=0.15)
 
 
+def test_two_batches_tell_of_another_speed_and_one_does_not():
+    cost = learned(0.02)
+    cost.observe(Load(frames=1, people=1), 0.04)
+    assert cost.predict(Load(frames=1, people=1)) == pytest.approx(0.02)
+    cost.observe(Load(frames=1, people=1), 0.04)
+    assert cost.predict(Load(frames=1, people=1)) == pytest.approx(0.04, rel=0.05)
+
+
+def test_people_who_make_a_step_do_not_spoil_the_cost_of_others():
+    # Crops are padded to 16 or 32; nearly all batches have about as many people.
+    cost = BatchCost()
+    for i in range(400):
+        people = 15 + i * 7919 % 5
+        cost.observe(Load(frames=16, people=people), 0.05 if people <= 16 else 0.058)
+    for people in (8, 13, 20):
+        assert 0.03 <= cost.predict(Load(frames=16, people=people)) <= 0.07
+
+
+def test_a_size_that_ran_once_in_a_hiccup_is_thought_no_dearer_than_a_larger_one():
+    cost = BatchCost()
+    for i in range(30):
+        cost.observe(Load(frames=1 if i == 15 else 2), 0.3 if i == 15 else 0.05)
+    assert cost.predict(Load(frames=1)) <= 0.05
+
+
+def test_a_margin_is_not_made_for_stalls():
+    cost = BatchCost()
+    for i in range(300):
+        cost.observe(Load(frames=1), 0.1 if i % 20 == 0 else 0.02 * (1 + i % 3 / 50))
+    assert cost.margin < 1.1
+
+
+def test_the_batch_that_goes_is_checked_with_its_own_people():
+    policy = LatencyBatch(BUDGET_S)
+    for i in range(300):
+        n, people = i % 4 + 1, i % 7
+        policy.observe(Load(frames=n, people=people), 0.01 + 0.002 * n + 0.01 * people)
+    # Alone each makes it; with the mean of all, two would. These first two would take 10 + 4 + 80 ms.
+    crowded = [waiting(0.0, stream=name, people=4.0) for name in "ab"]
+    empty = [waiting(0.0, stream=name, people=0.0) for name in "cdef"]
+    decision = policy.decide(0.02, [*crowded, *empty], True)
+    assert isinstance(decision, Take)
+    people = sum(frame.people for frame in decision.frames)
+    assert 0.01 + 0.002 * len(decision.frames) + 0.01 * people <= 0.08
+
+
 def test_costs_that_go_in_steps_are_learned_for_each_size():
     def took(n: int) -> float:
         return 0.008 + 0.001 * (1 << (n - 1).bit_length())

@@ -50,7 +50,7 @@ OURS, SINGLE, ORACLE = "latency", "fixed 1", "oracle"
 Row = dict[str, object]
 
 
-def measure(cell: Cell, frames: int, seed: int) -> Row:
+def measure(cell: Cell, frames: int, seed: int, rounds: int) -> Row:
     """One cell, all policies."""
     scenario = cell.scenario(frames, seed - 1)
     row: Row = {
@@ -74,12 +74,12 @@ def measure(cell: Cell, frames: int, seed: int) -> Row:
             "mean_batch": round(sum(n * k for n, k in o.batches.items()) / max(o.batches.total(), 1), 2),
         }
     best = max(p["goodput"] for p in row["policies"].values())
-    row["ceiling"] = ceiling(scenario, MAX_FRAMES, near=best)
-    row["blind_ceiling"] = ceiling(scenario, MAX_FRAMES, near=best, blind=True)
+    row["ceiling"] = ceiling(scenario, MAX_FRAMES, near=best, rounds=rounds)
+    row["blind_ceiling"] = ceiling(scenario, MAX_FRAMES, near=best, rounds=rounds, blind=True)
     return row
 
 
-def _measure(job: tuple[Cell, int, int]) -> Row:
+def _measure(job: tuple[Cell, int, int, int]) -> Row:
     return measure(*job)
 
 
@@ -170,11 +170,11 @@ def main() -> int:
 
         return run_corners(arguments.seconds, arguments.json)
     started = time.perf_counter()
-    frames = 300 if arguments.quick else 1000
+    frames, rounds = (300, 10) if arguments.quick else (1000, 80)
     cells, plain = grid(arguments.quick, arguments.seed), plotted(arguments.quick)
     rows: list[Row] = []
     with ProcessPoolExecutor(arguments.processes) as pool:
-        for row in pool.map(_measure, [(cell, frames, arguments.seed) for cell in (*plain, *cells)]):
+        for row in pool.map(_measure, [(cell, frames, arguments.seed, rounds) for cell in (*plain, *cells)]):
             rows.append(row)
             print(f"\r{len(rows)} of {len(cells) + len(plain)} cells", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)

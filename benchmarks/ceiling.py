@@ -9,10 +9,9 @@ from simulator import WAITING, Scenario, bound
 
 # Steps of the shortest batch: time is rounded in the schedule's favour, so finer is tighter.
 _STEPS, _MOST_SLOTS = 16, 24_000
-_ROUNDS = 80
 
 
-def ceiling(scenario: Scenario, max_frames: int, *, blind: bool = False, near: int = 0, rounds: int = _ROUNDS) -> int:
+def ceiling(scenario: Scenario, max_frames: int, *, blind: bool = False, near: int = 0, rounds: int = 80) -> int:
     """More fresh frames than these no schedule can give, even one that knows the future; at most `bound`.
 
     A schedule is, for each engine, batches one after the other. Each takes frames that stand in their lanes when it

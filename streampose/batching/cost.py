@@ -25,7 +25,7 @@ _TURN, _LEAP = 2, 1.3
 # From so many batches of a size on, their median stands for it.
 _SURE = 3
 # A size counts as not run lately after so many batches, and is then thought so much cheaper.
-_FORGOTTEN, _HOPE = 256, 0.85
+_FORGOTTEN, _HOPE = 64, 0.85
 # What exceeds the most margin is a stall: nobody can plan for it, and a margin for it would cost frames all the time.
 _QUANTILE, _LEAST_MARGIN, _MOST_MARGIN = 0.97, 1.02, 1.5
 

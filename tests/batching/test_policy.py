@@ -225,6 +225,22 @@ def test_a_size_that_ran_once_in_a_hiccup_is_thought_no_dearer_than_a_larger_one
     assert cost.predict(Load(frames=1)) <= 0.05
 
 
+def test_a_size_that_only_ran_in_a_stall_is_tried_again():
+    # Two engines stall together, each with a batch of two: thought so dear, it is worse than two batches of one.
+    policy = LatencyBatch(0.2, max_frames=2)
+    for i in range(40):
+        policy.observe(Load(frames=2 if i < 2 else 1), 0.142 if i < 2 else 0.063)
+    tried = 0
+    for i in range(200):
+        now = i * 0.07
+        frames = [Waiting(stream=s, captured_at=now, deadline=now + 0.2, people=0, period_s=0.033) for s in "abcd"]
+        decision = policy.decide(now, frames, True)
+        assert isinstance(decision, Take)
+        tried += len(decision.frames) > 1
+        policy.observe(Load(frames=len(decision.frames)), 0.056 + 0.007 * len(decision.frames))
+    assert tried > 50
+
+
 def test_a_margin_is_not_made_for_stalls():
     cost = BatchCost()
     for i in range(300):

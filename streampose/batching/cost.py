@@ -75,7 +75,7 @@ class BatchCost:
         self.observed = 0
 
     def predict(self, load: Load) -> float:
-        """Expected seconds, > 0."""
+        """Expected seconds, > 0; of a size that was not run lately, hoped."""
         hope = _HOPE if self.observed - self._last.get(load.frames, self.observed) > _FORGOTTEN else 1.0
         return max(self._usual(load) * self.speed * hope, 1e-5)
 
@@ -109,7 +109,8 @@ class BatchCost:
         self.observed += 1
         usual = self._usual(load)
         if self.settled:
-            self._exceeded.append(seconds / self.predict(load))
+            # Against what is known, not hoped: a trial of a forgotten size says nothing about others.
+            self._exceeded.append(seconds / max(usual * self.speed, 1e-5))
             if len(self._samples[load.frames]) >= _SURE:
                 self._speeds.append(seconds / usual)
             self.speed = self._speed_now()

@@ -17,6 +17,8 @@ _GONE_S = 1.0
 _BUSY, _FULL = 0.85, 1.1
 # What a plan that takes one longest batch longer on average is worth less, in frames.
 _SOONER = 0.1
+# A free engine waits no longer than this share of the budget for frames that are due, which may be a little late.
+_PATIENCE, _LATENESS_S = 0.1, 0.002
 # An offline batch keeps the engine from live frames for no more than this share of their budget.
 _OFFLINE_SHARE = 0.25
 
@@ -32,8 +34,9 @@ class LatencyBatch:
     - *Idle or busy* (the streams bring less than the engines can do): the price is 0. What is left goes in one batch
       or in batches of the same size. As many frames as possible are in time; among plans that are equal in that the
       lowest mean latency wins, which is one batch of all where a batch costs much and a frame little, and small batches
-      where it is the other way round. A free engine never waits: at low load that gives batches of one, and under load
-      frames gather while it is busy.
+      where it is the other way round. A free engine waits only for frames that are due any moment and would be lost
+      behind this batch, but not in it (cameras in step, a tight budget): at low load that gives batches of one, and
+      under load frames gather while it is busy.
     - *Overload*: a second of engine time is worth the frames of the best batch size that the budget allows. A
       batch is then as large as pays, and old frames that would force a small one are given up. Where more waits than
       can be done in time, of each stream the freshest frame goes first.
@@ -60,7 +63,7 @@ class LatencyBatch:
         self.budget_s = budget_s
         self.max_frames = max_frames
         self.cost = cost or BatchCost()
-        self._streams: dict[str, tuple[float, float]] = {}  # live: interval between its frames, when last offered
+        self._streams: dict[str, tuple[float, float, Waiting]] = {}  # live: interval of frames, last offered, newest
         self.engines = 1
         self._in_flight: list[int] = []  # frames of each batch
         self._ran_at = -math.inf
@@ -72,7 +75,7 @@ class LatencyBatch:
             return Wait()
         live = [w for w in waiting if w.live]
         self._streams = {name: seen for name, seen in self._streams.items() if now - seen[1] < _GONE_S}
-        self._streams |= {w.stream: (w.period_s, now) for w in live}
+        self._streams |= {w.stream: (w.period_s, now, w) for w in live}
         lost = [w for w in live if self._is_lost(now, w)]
         if lost and len(lost) == len(live) and not self._in_flight and now - self._ran_at > self.budget_s:
             # All are thought lost, and nobody would ever learn that the machine has become faster: try the freshest.
@@ -81,6 +84,8 @@ class LatencyBatch:
         taken: list[Waiting] = []
         if left:
             taken = self._best(now, left, self._load(left))
+        if taken and not lost and (until := self._company_at(now, taken)) is not None:
+            return Wait(until=until)
         if len(taken) == len(left):
             taken += self._filling(now, taken, [w for w in waiting if not w.live])
         # What is older than a frame of its stream that goes now would come out after it: given up.
@@ -113,7 +118,7 @@ class LatencyBatch:
         """What the live streams bring, as a share of what the engines can do within the budget."""
         if not self.cost.settled:
             return 0.0
-        fps = sum(1 / period for period, _ in self._streams.values() if period > 0)
+        fps = sum(1 / period for period, _, _ in self._streams.values() if period > 0)
         people = sum(w.people for w in live) / len(live)
         # A frame may have to wait for a batch before it gets into one: half of the budget each.
         within_s = sum(w.deadline - w.captured_at for w in live) / len(live) / 2
@@ -153,6 +158,27 @@ class LatencyBatch:
     def _value(self, n: int, costs: Sequence[float], due: Sequence[float], price: float) -> float:
         value = _then_the_rest(n, costs, due, price)
         return value if price else max(value, _one_after_the_other(n, costs, due))
+
+    def _company_at(self, now: float, taken: Sequence[Waiting]) -> float | None:
+        """When frames will be here that are due any moment, and would be lost behind this batch but not in it."""
+        if not self.cost.settled:
+            return None
+        here = {w.stream for w in taken}
+        longest_s = _PATIENCE * min(w.deadline - w.captured_at for w in taken)
+        coming = []
+        for name, (period_s, _, newest) in self._streams.items():
+            at = newest.captured_at + period_s
+            if name not in here and period_s > 0 and now < at + _LATENESS_S <= now + longest_s:
+                coming.append((at, newest.deadline + period_s))
+        n = len(taken)
+        coming = sorted(coming)[: max(min(self.max_frames, self.cost.reach) - n, 0)]
+        if not coming:
+            return None
+        k, each = len(coming), sum(w.people for w in taken) / n
+        alone_s, company_s, together_s = (self.cost.upper(Load(frames=m, people=m * each)) for m in (n, k, n + k))
+        until = max(at for at, _ in coming) + _LATENESS_S
+        lost_behind = now + alone_s + company_s > min(due for _, due in coming)
+        return until if lost_behind and until + together_s <= min(w.deadline for w in taken) else None
 
     def _filling(self, now: float, taken: Sequence[Waiting], offline: Sequence[Waiting]) -> list[Waiting]:
         """Offline frames for the room that is left."""

@@ -202,6 +202,30 @@ def test_no_policy_exceeds_the_ceiling_of_a_disturbed_machine(disturbance: str):
     assert most <= ceiling(scenario, MAX_FRAMES, rounds=40)
 
 
+def three_in_step() -> Scenario:
+    """Every 100 ms three pictures of nobody within 0.2 ms, a budget of 1.5 batches, and once two crowds."""
+    base = np.arange(0.05, 10, 0.1)
+    return Scenario(
+        cost=Cost(base_s=0.03, per_person_s=0.003, buckets=True),
+        budget_s=0.045,
+        arrivals_s=(base, base + 1e-4, base + 2e-4, np.array([5.0502]), np.array([5.0503])),
+        people=(*[np.zeros(100, int)] * 3, np.array([10]), np.array([10])),
+    )
+
+
+def test_the_ceiling_of_three_in_step_with_a_crowd_once():
+    """A batch of three is no batch of four that takes one of the crowd."""
+    most = simulate(three_in_step(), TimeoutBatch(3, 0.001)).goodput
+    assert 290 <= most <= ceiling(three_in_step(), MAX_FRAMES) <= 302
+
+
+def test_cameras_in_step_wait_for_one_another():
+    """Taken alone, the first one would leave no time for the others."""
+    outcome = simulate(three_in_step(), LatencyBatch(0.045, max_frames=MAX_FRAMES))
+    assert outcome.goodput >= 0.85 * 302
+    assert max(outcome.batches, key=outcome.batches.__getitem__) == 3
+
+
 def test_the_ceiling_by_hand():
     # 40 frames a second, and batches of 30 ms whatever they hold. One at a time: 100 in three seconds.
     scenario = Scenario(

@@ -113,7 +113,10 @@ def _problem(s: Scenario, max_frames: int, blind: bool) -> _Problem | None:
     place = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
     waiting = np.full((slots, int(counts.max())), len(captured))
     waiting[at, place] = frame
-    sizes = list(range(1, min(max_frames, waiting.shape[1]) + 1))
+    most = min(max_frames, waiting.shape[1])
+    # Where people cost nothing, a size of a padded shape is no better than the largest of that shape.
+    few = s.cost.buckets and not s.cost.per_person_s
+    sizes = [n for n in range(1, most + 1) if n == most or not few or n & (n - 1) == 0]
     fewest = np.cumsum(np.sort(np.append(shows, 0)[waiting] + 1e6 * (waiting == len(captured)), axis=1), axis=1)
     drawn = np.random.default_rng(0).choice(shows, (200, max_frames)).cumsum(axis=1)
     after, makes = np.empty((slots, len(sizes)), int), []
@@ -126,6 +129,6 @@ def _problem(s: Scenario, max_frames: int, blind: bool) -> _Problem | None:
             table = np.array([s.cost(n, p) for p in range(int(shows.max(initial=0)) * n + 1)])
             works = table[np.minimum(fewest[:, n - 1], len(table) - 1).astype(int)]
         ends = s.speed.end(begins, works)
-        after[:, k] = np.maximum(np.floor((ends - s.warm_s) / slot_s - 1e-9), np.arange(slots) + 1).clip(max=slots)
+        after[:, k] = np.maximum(np.floor((ends - s.warm_s) / slot_s + 1e-9), np.arange(slots) + 1).clip(max=slots)
         makes.append(np.where(due >= ends[:, None], waiting, len(captured)))
     return _Problem(sizes, after, makes, len(captured))

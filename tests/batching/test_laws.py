@@ -185,7 +185,7 @@ def test_no_policy_exceeds_the_bound_of_a_disturbed_machine(arrivals: str, distu
         assert simulate(scenario, policy).goodput <= bound(scenario, policy.max_frames)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(scenario=scenarios())
 def test_neither_a_policy_nor_the_oracle_exceeds_the_ceiling(scenario: Scenario):
     policies = [*(make() for make in POLICIES.values()), OracleBatch(scenario, max_frames=MAX_FRAMES)]

@@ -185,10 +185,15 @@ def test_no_policy_exceeds_the_bound_of_a_disturbed_machine(arrivals: str, distu
         assert simulate(scenario, policy).goodput <= bound(scenario, policy.max_frames)
 
 
-@settings(max_examples=5, deadline=None)
+def small_policies() -> list[BatchPolicy]:
+    """Those that take no more than the ceiling is for: the rule of thumb takes eight and more."""
+    return [policy for make in POLICIES.values() if (policy := make()).max_frames <= MAX_FRAMES]
+
+
+@settings(max_examples=8, deadline=None)
 @given(scenario=scenarios())
 def test_neither_a_policy_nor_the_oracle_exceeds_the_ceiling(scenario: Scenario):
-    policies = [*(make() for make in POLICIES.values()), OracleBatch(scenario, max_frames=MAX_FRAMES)]
+    policies = [*small_policies(), OracleBatch(scenario, max_frames=MAX_FRAMES)]
     most = max(simulate(scenario, policy).goodput for policy in policies)
     assert most <= ceiling(scenario, MAX_FRAMES, rounds=20) <= bound(scenario, MAX_FRAMES)
 
@@ -197,7 +202,7 @@ def test_neither_a_policy_nor_the_oracle_exceeds_the_ceiling(scenario: Scenario)
 def test_no_policy_exceeds_the_ceiling_of_a_disturbed_machine(disturbance: str):
     cell = Cell(curve="gpu", load=1.3, streams=8, arrivals="jitter", budget_s=0.05, disturbance=disturbance)
     scenario = cell.scenario(300)
-    policies = [*(make() for make in POLICIES.values()), OracleBatch(scenario, max_frames=MAX_FRAMES)]
+    policies = [*small_policies(), OracleBatch(scenario, max_frames=MAX_FRAMES)]
     most = max(simulate(scenario, policy).goodput for policy in policies)
     assert most <= ceiling(scenario, MAX_FRAMES, rounds=40)
 

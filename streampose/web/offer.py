@@ -1,0 +1,60 @@
+"""A stranger's SDP offer, looked at before anything else sees it."""
+
+from __future__ import annotations
+
+from streampose.errors import ConfigError
+from streampose.web.ice import usable
+from streampose.web.limits import Limits
+
+__all__ = ["checked", "fragment"]
+
+_SECTIONS = 6
+
+
+def checked(text: str, limits: Limits, *, loopback_only: bool) -> str:
+    """The offer, without the candidates that are not to be used.
+
+    Raises:
+        ConfigError: it is no offer, or larger than one has to be.
+    """
+    if len(text) > limits.sdp_bytes:
+        raise ConfigError(f"the offer is larger than {limits.sdp_bytes} bytes")
+    lines = text.replace("\r\n", "\n").split("\n")
+    if not lines or lines[0] != "v=0" or any("\0" in line or len(line) > 4096 for line in lines):
+        raise ConfigError("this is no SDP")
+    sections = sum(line.startswith("m=") for line in lines)
+    if not 1 <= sections <= _SECTIONS:
+        raise ConfigError(f"an offer has 1 to {_SECTIONS} media sections, not {sections}")
+    if not any(line.startswith("m=video ") for line in lines):
+        raise ConfigError("the offer has no video")
+    kept, candidates = [], 0
+    for line in lines:
+        if line.startswith("a=candidate:"):
+            candidates += 1
+            if candidates > limits.candidates * sections or not usable(line, loopback_only=loopback_only):
+                continue
+        kept.append(line)
+    return "\r\n".join(line for line in kept if line) + "\r\n"
+
+
+def fragment(text: str) -> tuple[list[tuple[str | None, str]], str | None]:
+    """An SDP fragment (RFC 8840): the candidates with the mid of each, and the ICE user name that it is for.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    mid: str | None = None
+    user: str | None = None
+    found: list[tuple[str | None, str]] = []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        if line.startswith("a=ice-ufrag:"):
+            user = line.partition(":")[2]
+        elif line.startswith("a=mid:"):
+            mid = line.partition(":")[2]
+        elif line.startswith("a=candidate:"):
+            found.append((mid, line))
+        elif line and not line.startswith(("a=", "m=")):
+            raise ConfigError("this is no SDP fragment")
+    if user is None and not found:
+        raise ConfigError("the SDP fragment has neither candidates nor a user name")
+    return found, user

@@ -27,6 +27,13 @@ def checked(text: str, limits: Limits, *, loopback_only: bool) -> str:
         raise ConfigError(f"an offer has 1 to {_SECTIONS} media sections, not {sections}")
     if not any(line.startswith("m=video ") for line in lines):
         raise ConfigError("the offer has no video")
+    # aiortc takes bundles of sections that are not there, and then cannot close what it has made of them.
+    mids = [line.removeprefix("a=mid:") for line in lines if line.startswith("a=mid:")]
+    bundled = [mid for line in lines if line.startswith("a=group:BUNDLE") for mid in line.split()[1:]]
+    if len(mids) != sections or len(set(mids)) != sections or len(set(bundled)) != len(bundled):
+        raise ConfigError("each media section of an offer has a name of its own (a=mid)")
+    if not set(bundled) <= set(mids):
+        raise ConfigError("the offer bundles media sections that it does not have")
     kept, candidates = [], 0
     for line in lines:
         if line.startswith("a=candidate:"):

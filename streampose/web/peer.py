@@ -16,7 +16,7 @@ from typing import Any
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
-from streampose.errors import ConfigError, Typed
+from streampose.errors import ConfigError, StreamposeError, Typed
 from streampose.web.effort import Effort
 from streampose.web.ice import IceServer, Offered, offer_only, usable
 from streampose.web.limits import Limits
@@ -172,9 +172,13 @@ class Peer(ABC):
             await self._tasks.aclose()
             await self._let_go()
             # A peer that has vanished cannot answer.
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError), Typed(StreamposeError, "closing a peer: ", passing=(TimeoutError,)):
                 async with asyncio.timeout(5.0):
                     await self._pc.close()
+                    # aiortc's own task looks every 20 ms whether it still has to connect.
+                    await asyncio.sleep(0.05)
+        except StreamposeError as error:
+            log.warning("%s", error, extra={"event": "peer-ended"})
         finally:
             self._on_closed(self)
 

@@ -121,6 +121,7 @@ class WebServer:
             handle_signals=False,
             shutdown_timeout=1.0,
             keepalive_timeout=limits.header_s,
+            lingering_time=1.0,
             handler_cancellation=True,
         )
 

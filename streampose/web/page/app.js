@@ -88,11 +88,12 @@ function watchRendered() {
   });
 }
 
-// The server's video has the times of our frames plus a constant; it is the difference that occurs most.
+// The server's video has the times of our frames plus a constant: the difference that occurs most. Encoders round, so
+// half milliseconds (45 ticks) are counted.
 const votes = new Map();
 function matches(pts, rtp) {
   if (rtp === undefined) return false;
-  const difference = (rtp - pts + 2 ** 33) % 2 ** 32;
+  const difference = Math.round(((rtp - pts + 2 ** 33) % 2 ** 32) / 45);
   votes.set(difference, (votes.get(difference) ?? 0) + 1);
   if (votes.size > 4000) for (const [key, count] of votes) if (count < 3) votes.delete(key);
   return votes.get(difference) === Math.max(...votes.values()) && votes.get(difference) > 10;

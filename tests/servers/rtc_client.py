@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, Self
 
@@ -52,6 +52,20 @@ class Pictures(MediaStreamTrack):
         if len(self.taken_at) > 300:
             del self.taken_at[next(iter(self.taken_at))]
         return frame
+
+
+def matched(track: Pictures, times: Sequence[int]) -> list[int] | None:
+    """Which of the frames that were sent have these times (90 kHz), but for a constant; `None` = no constant fits.
+
+    aiortc's encoder rounds a time down by up to one tick of 11 µs.
+    """
+    sent = np.array(sorted(track.taken_at))
+    for first in sent:
+        wanted = (np.array(times, np.int64) - times[0] + 2**31) % 2**32 - 2**31 + first
+        at = np.abs(sent[None, :] - wanted[:, None]).argmin(axis=1)
+        if np.abs(sent[at] - wanted).max() <= 2:
+            return [int(pts) for pts in sent[at]]
+    return None
 
 
 class RtcClient:

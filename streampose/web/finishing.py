@@ -49,17 +49,18 @@ class DrawnOnDemand(Renderer):
 
     def __call__(self, image: Image, poses: Poses, hud: Hud | None = None) -> Image:
         """A new picture, or the frame's own."""
-        return draw(image, poses, self._settings(), hud) if self._wanted() else image
+        # No figures in it: the page shows them beside it.
+        return draw(image, poses, self._settings()) if self._wanted() else image
 
 
-def draw(image: Image, poses: Poses, settings: Settings, hud: Hud | None = None) -> Image:
+def draw(image: Image, poses: Poses, settings: Settings) -> Image:
     """A new picture of a frame and its people, (H, W, 3) uint8 BGR. Mirrored ones have readable labels."""
     if settings.mirror:
         image, poses = np.ascontiguousarray(image[:, ::-1]), _mirrored(poses, image.shape[1])
     style = Style(
         ids=settings.ids, min_score=settings.confidence, sure_score=max(Style().sure_score, settings.confidence)
     )
-    return Renderer(style)(image, poses, hud)
+    return Renderer(style)(image, poses)
 
 
 def _mirrored(poses: Poses, width_px: int) -> Poses:

@@ -75,7 +75,7 @@ function show(frame, record) {
   drawFrame(canvas, frame.image, record, wishes());
   state.shownAt = performance.now();
   state.latencies.push(state.shownAt - frame.at);
-  document.dispatchEvent(new CustomEvent("streampose:shown", { detail: { record, image: frame.image, latency: state.shownAt - frame.at } }));
+  document.dispatchEvent(new CustomEvent("streampose:shown", { detail: { record, image: frame.image, capturedAt: frame.at, shownAt: state.shownAt } }));
 }
 
 function watchRendered() {

@@ -1,12 +1,14 @@
 // Which of our own frames a pose belongs to. The server says the RTP timestamp of the frame (90 kHz); the browser made it
 // from the time of capture plus a constant that it does not tell, which is found here.
 //
-// A message bounds the constant: its frame was captured before it arrived at the server. The bound is off by the time for
-// encoding and sending, less than a frame or two. Among the constants that are left the right one is where the distance
-// between capture times and timestamps is the same for all frames, as intervals between frames are never all equal.
+// With the right constant the timestamps of the last seconds fall onto times of capture, one by one, to a millisecond; with
+// a wrong one fewer do, as the intervals between frames are never all equal. Where they nearly are, a wrong constant that is
+// off by whole frames does almost as well: then it is the latest that fits, as encoding and sending take less than a frame.
+// A message bounds it: its frame was captured before it arrived at the server.
 
-const KEPT = 60;
-const SHIFTS = 4;
+const KEPT = 90;
+const SLACK_MS = 2;
+const LATEST_MS = 500; // from capture to arrival at the server, at most
 
 export class FrameClock {
   constructor() {
@@ -14,7 +16,7 @@ export class FrameClock {
     this.offset = null;
     this.wraps = 0;
     this.last = null;
-    this.shift = 0;
+    this.count = 0;
   }
 
   /** 32-bit ticks to milliseconds that go on after a wrap. */
@@ -29,36 +31,36 @@ export class FrameClock {
   observe(rtpMs, bound, captures) {
     this.seen.push({ rtpMs, bound });
     if (this.seen.length > KEPT) this.seen.shift();
-    if (this.offset === null || this.seen.length % 10 === 0 || this.seen.length === KEPT) this.settle(captures);
+    this.count += 1;
+    if (this.count < 10 || this.count % 10 === 0) this.settle(captures);
   }
 
   settle(captures) {
     const limit = Math.min(...this.seen.map(({ rtpMs, bound }) => bound - rtpMs));
-    let best = null;
-    for (let shift = 0; shift < SHIFTS; shift++) {
-      const offsets = [];
-      for (const { rtpMs } of this.seen) {
-        // The frame that was captured last before the bound, or some frames before that one.
-        const at = lastBefore(captures, rtpMs + limit + 1) - shift;
-        if (at >= 0) offsets.push(captures[at] - rtpMs);
+    // How many pairs of a timestamp and a time of capture are so many milliseconds apart.
+    const votes = new Array(LATEST_MS + SLACK_MS + 1).fill(0);
+    for (const { rtpMs } of this.seen) {
+      for (const captured of captures) {
+        const before = Math.round(limit - (captured - rtpMs)) + SLACK_MS;
+        if (before >= 0 && before < votes.length) votes[before] += 1;
       }
-      if (offsets.length < Math.min(3, this.seen.length)) continue;
-      offsets.sort((a, b) => a - b);
-      const middle = offsets[offsets.length >> 1];
-      const spread = offsets.reduce((sum, offset) => sum + Math.min(Math.abs(offset - middle), 20), 0) / offsets.length;
-      // An earlier frame has to fit clearly better: with steady intervals all fit equally well.
-      if (best === null || spread < 0.5 * best.spread - 0.3) best = { middle, spread };
     }
-    if (best !== null) this.offset = best.middle;
+    const near = votes.map((count, i) => count + (votes[i - 1] ?? 0) + (votes[i + 1] ?? 0));
+    const most = Math.max(...near);
+    if (most < Math.min(3, this.seen.length)) return;
+    let best = near.findIndex((count) => count >= 0.9 * most);
+    while (near[best + 1] > near[best]) best += 1; // up to the top of that hill
+    const offset = limit - (best - SLACK_MS);
+    // The constant is one for the whole session: it is changed only by clearly better knowledge.
+    if (this.offset !== null && Math.abs(offset - this.offset) > 5) {
+      const now = near[Math.round(limit - this.offset) + SLACK_MS] ?? 0;
+      if (now * 1.15 > near[best]) return;
+    }
+    this.offset = offset;
   }
 
   /** When the frame of a timestamp was captured, on this page's clock; null = not known yet. */
   capturedAt(rtpMs) {
     return this.offset === null ? null : rtpMs + this.offset;
   }
-}
-
-function lastBefore(times, limit) {
-  for (let i = times.length - 1; i >= 0; i--) if (times[i] <= limit) return i;
-  return -1;
 }

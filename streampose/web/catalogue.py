@@ -30,7 +30,7 @@ class Entry:
 
     Args:
         name: of the stream.
-        hidden: whether it is left out of lists: only who knows its name finds it.
+        hidden: whether nobody but its session sees it.
         origin: ``server`` (was there from the start), ``api`` (added over HTTP) or ``peer`` (somebody publishes it).
     """
 
@@ -64,12 +64,15 @@ class Catalogue:
         self._entries: dict[str, Entry] = {}
 
     def __getitem__(self, name: str) -> Entry:
-        """The stream of a name.
+        """The stream of a name, unless it is its visitor's alone.
 
         Raises:
             KeyError: there is none.
         """
-        return self._entries[name]
+        entry = self._entries[name]
+        if entry.hidden:
+            raise KeyError(name)
+        return entry
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -176,8 +179,8 @@ class Catalogue:
 
 
 def new_name() -> str:
-    """A name that nobody guesses."""
-    return f"v-{secrets.token_urlsafe(16)}"
+    """For a visitor's stream."""
+    return f"visitor-{secrets.token_hex(4)}"
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -71,6 +71,10 @@ class Guard:
 
         return guard
 
+    def knows(self, request: web.Request) -> bool:
+        """Whether it comes with the token, if one is needed."""
+        return self._address.knows(request.headers.get("Authorization", ""))
+
     def dress(self, request: web.Request, response: web.StreamResponse) -> None:
         """Set the headers that every answer has."""
         response.headers.update(self._headers)
@@ -87,7 +91,7 @@ class Guard:
         if origin is None and request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path != "/":
             raise web.HTTPForbidden(text="requests of other sites' pages are refused")
         open_to_all = request.path in _OPEN or request.path.startswith("/page/") or request.method == "OPTIONS"
-        if not open_to_all and not self._address.knows(request.headers.get("Authorization", "")):
+        if not open_to_all and not self.knows(request):
             raise web.HTTPUnauthorized(
                 headers={"WWW-Authenticate": 'Bearer realm="streampose"'}, text="a token is needed"
             )

@@ -152,7 +152,7 @@ def document(version: str) -> dict[str, Any]:
                 "responses": _answers(*body_errors, 409, 422, ok202=_says("it is being loaded", _ref("Models"))),
             }
         },
-        "/whip": {"post": _session("Publish video (WHIP, RFC 9725) under a name that only the publisher knows", 409)},
+        "/whip": {"post": _session("Publish video (WHIP, RFC 9725) for oneself alone", 409)},
         "/whip/{id}": {"parameters": [_ID], "post": _session("Publish video (WHIP) under this name", 409)},
         "/whep/{id}": {"parameters": [_ID], "post": _session("Play a stream's drawn video (WHEP)", 404)},
         "/session/{session}": {

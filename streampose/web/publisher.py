@@ -24,6 +24,8 @@ from streampose.web.video import DrawnVideo
 __all__ = ["Publisher", "Studio"]
 
 _STATS_S = 0.5
+# Data channels of other names are closed, so many times.
+_STRANGE = 4
 
 
 class Studio:
@@ -71,6 +73,7 @@ class Publisher(Peer):
         self._control: RTCDataChannel | None = None
         self._heard_at = time.monotonic()
         self._posing = False
+        self._strange = 0
         self._unsent = 0
         self._pc.on("datachannel", self._opened)
 
@@ -119,7 +122,10 @@ class Publisher(Peer):
             channel.on("message", self._said)
             self._tasks.start(self._send_stats(channel), f"stats-{self.name}")
             self._say("hello", stream=self.name, settings=self._settings(), models=self._studio.models())
+        elif (strange := self._strange + 1) > _STRANGE:
+            self.end("more data channels than there are uses for")
         else:
+            self._strange = strange
             channel.close()
 
     async def _send_poses(self, channel: RTCDataChannel, hub: Hub) -> None:

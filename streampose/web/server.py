@@ -110,7 +110,7 @@ class WebServer:
         app = web.Application(middlewares=[guard.middleware()], client_max_size=limits.body_bytes)
         for part in (
             Pages(),
-            Whip(around, self._sessions, studio),
+            Whip(around, self._sessions, studio, guard.knows),
             Api(studio, limits, options.ice_servers, version=streampose.__version__),
             self._feeds,
         ):

@@ -29,20 +29,23 @@ class Whip:
         around: what all sessions share.
         sessions: all of them.
         studio: what publishers share.
+        knows: whether a request has the token; OPTIONS come without it, too, and are then not told of TURN's secrets.
     """
 
-    def __init__(self, around: Surroundings, sessions: Sessions, studio: Studio) -> None:
-        self._around, self._sessions, self._studio = around, sessions, studio
+    def __init__(
+        self, around: Surroundings, sessions: Sessions, studio: Studio, knows: Callable[[web.Request], bool]
+    ) -> None:
+        self._around, self._sessions, self._studio, self._knows = around, sessions, studio, knows
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Set up the routes. What else is asked of them is answered by 405, as the RFC wants it."""
         for path, make in (("/whip", self._publish), ("/whip/{id}", self._publish), ("/whep/{id}", self._play)):
             router.add_post(path, make)
             router.add_options(path, self._options)
-        for path in ("/session/{session}",):
-            router.add_patch(path, self._trickle)
-            router.add_delete(path, self._end)
-            router.add_options(path, self._session_options)
+        session = "/session/{session}"
+        router.add_patch(session, self._trickle)
+        router.add_delete(session, self._end)
+        router.add_options(session, self._session_options)
 
     async def _publish(self, request: web.Request) -> web.Response:
         name = request.match_info.get("id")
@@ -95,7 +98,7 @@ class Whip:
 
     async def _options(self, request: web.Request) -> web.Response:
         response = web.Response(status=204, headers={"Accept-Post": _SDP, "Allow": "OPTIONS, POST"})
-        for server in self._around.ice_servers if "Authorization" in request.headers else ():
+        for server in self._around.ice_servers if self._knows(request) else ():
             response.headers.add("Link", server.link())
         return response
 

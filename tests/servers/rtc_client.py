@@ -31,6 +31,7 @@ class Pictures(MediaStreamTrack):
         self._began_at: float | None = None
         self.count = 0
         self.taken_at: dict[int, float] = {}
+        self.kept = 300
 
     async def recv(self) -> VideoFrame:
         now = time.monotonic()
@@ -49,7 +50,7 @@ class Pictures(MediaStreamTrack):
         taken_at = time.monotonic()
         frame.pts, frame.time_base = round((taken_at - self._began_at) * 90_000), Fraction(1, 90_000)
         self.taken_at[frame.pts] = taken_at
-        if len(self.taken_at) > 300:
+        if len(self.taken_at) > self.kept:
             del self.taken_at[next(iter(self.taken_at))]
         return frame
 

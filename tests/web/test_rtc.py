@@ -166,6 +166,12 @@ async def test_a_visitor_s_own_stream_is_in_no_list(served: Served):
         await client.until(lambda: client.poses)
         async with aiohttp.ClientSession() as http, http.get(f"{served.url}/api/streams") as answer:
             assert (await answer.json())["streams"] == []
+            (name,) = served.pipeline.reports
+        async with aiohttp.ClientSession() as http, http.get(f"{served.url}/api/streams/{name}/poses") as answer:
+            assert answer.status == 404
+        async with RtcClient(served.url, stream=name) as curious:
+            assert curious.answer is not None
+            assert curious.answer.status == 404
 
 
 async def test_one_who_vanishes_is_noticed_and_everything_comes_back():

@@ -32,7 +32,7 @@ class Limits:
     """The longest time without a picture of a peer that publishes, or without a report of one that plays."""
     frame_px: int = 1920 * 1088
     frame_rate: float = 65.0
-    """Pictures a second, over one second or more."""
+    """Pictures a second, over three seconds."""
     messages_per_s: float = 20.0
     message_bytes: int = 4096
     send_bytes: int = 65_536

@@ -17,6 +17,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCRtpTran
 from aiortc.sdp import candidate_from_sdp
 
 from streampose.errors import ConfigError, StreamposeError, Typed
+from streampose.web.certificate import certify
 from streampose.web.effort import Effort
 from streampose.web.ice import IceServer, Offered, offer_only, usable
 from streampose.web.limits import Limits
@@ -69,6 +70,7 @@ class Peer(ABC):
         servers = [server.ours() for server in around.ice_servers]
         # Not `None`: that would be a public server of somebody else's.
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        certify(self._pc)
         self._pc.on("connectionstatechange", self._state_changed)
         self._closing: asyncio.Task[None] | None = None
         self._candidates = 0

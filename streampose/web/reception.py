@@ -24,6 +24,8 @@ __all__ = ["Reception"]
 # A decoder that is so many frames behind starts again at the next key frame.
 _BEHIND = 8
 _REMEMBERED = 64
+# Clients may begin with what they had before they were connected.
+_RATE_OVER_S = 3.0
 
 
 class Reception:
@@ -42,7 +44,7 @@ class Reception:
         self.origin: int | None = None
         """The RTP timestamp of pts 0."""
         self._arrived: OrderedDict[int, float] = OrderedDict()
-        self._recent: deque[float] = deque(maxlen=max(2, round(limits.frame_rate)))
+        self._recent: deque[float] = deque(maxlen=max(2, round(_RATE_OVER_S * limits.frame_rate)))
         decoding: Event = _part(receiver, "decoder_error")
         _part(receiver, "decoder_queue")
         _part(receiver, "jitter_buffer")
@@ -69,7 +71,7 @@ class Reception:
         while len(self._arrived) > _REMEMBERED:
             self._arrived.popitem(last=False)
         self._recent.append(now)
-        if len(self._recent) == self._recent.maxlen and now - self._recent[0] < 1.0:
+        if len(self._recent) == self._recent.maxlen and now - self._recent[0] < _RATE_OVER_S:
             self._on_excess(f"more than {self._limits.frame_rate:g} pictures a second")
 
 

@@ -173,6 +173,9 @@ class _Desk:
 async def _serve(options: WebOptions, models: Models, named: dict[str, Source], policy: LatencyBatch) -> int:
     # OpenCV's own threads only get into the way of the engines': every stage here has its thread already.
     cv2.setNumThreads(1)
+    # At the level of a warning a visitor could fill the log with packets that cannot be decoded.
+    if not log.isEnabledFor(logging.DEBUG):
+        logging.getLogger("aiortc").setLevel(logging.ERROR)
     desk = _Desk(models)
     desk.listen()
     await asyncio.to_thread(models.load)

@@ -7,6 +7,7 @@ is behind, and does not say when a frame arrived. The three are put right here, 
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from collections import OrderedDict, deque
@@ -24,6 +25,10 @@ __all__ = ["Reception"]
 # A decoder that is so many frames behind starts again at the next key frame.
 _BEHIND = 8
 _REMEMBERED = 64
+# A frame that comes so much later than others of the last seconds did was held up on the way, mostly in this machine's
+# own sockets while it was busy: to decode it would keep it so.
+_STALE_S, _STALE_OVER_S = 0.3, 5.0
+_ASK_AGAIN_S = 0.5
 # Clients may begin with what they had before they were connected.
 _RATE_OVER_S = 3.0
 
@@ -35,25 +40,37 @@ class Reception:
         receiver: aiortc's.
         limits: how fast frames may come.
         on_excess: called, on the event loop, when somebody is beyond the limits.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, receiver: RTCRtpReceiver, limits: Limits, on_excess: Callable[[str], object]) -> None:
-        self._limits, self._on_excess = limits, on_excess
+    def __init__(
+        self,
+        receiver: RTCRtpReceiver,
+        limits: Limits,
+        on_excess: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits, self._on_excess, self._clock = limits, on_excess, clock
         self.skipped = 0
-        """Frames that were not decoded, because the decoder was behind."""
+        """Frames that were not decoded: the decoder was behind, or they came too late."""
         self.origin: int | None = None
         """The RTP timestamp of pts 0."""
         self._arrived: OrderedDict[int, float] = OrderedDict()
         self._recent: deque[float] = deque(maxlen=max(2, round(_RATE_OVER_S * limits.frame_rate)))
+        self._delays: deque[tuple[float, float]] = deque()
         decoding: Event = _part(receiver, "decoder_error")
         _part(receiver, "decoder_queue")
         _part(receiver, "jitter_buffer")
         setattr(receiver, "_RTCRtpReceiver__decoder_queue", _Encoded(self, decoding))  # noqa: B010 - a private name
         setattr(receiver, "_RTCRtpReceiver__jitter_buffer", _Prompt(self))  # noqa: B010
 
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._clock()
+
     def arrival(self, pts: int) -> float:
         """When the frame with this time was complete, by the monotonic clock; now, if it is not known any more."""
-        return self._arrived.pop(pts, None) or time.monotonic()
+        return self._arrived.pop(pts, None) or self._clock()
 
     def rtp_timestamp(self, pts: int) -> int:
         """The sender's timestamp of a frame, 90 kHz, 32 bits: what it can recognise its own frame by."""
@@ -64,9 +81,18 @@ class Reception:
         if self.origin is None:
             self.origin = timestamp
 
+    def is_stale(self, pts: int) -> bool:
+        """Whether a frame that is complete now was held up for long."""
+        now = self._clock()
+        delay_s = now - pts / 90_000  # and a constant
+        self._delays.append((now, delay_s))
+        while now - self._delays[0][0] > _STALE_OVER_S:
+            self._delays.popleft()
+        return delay_s - min(delay for _, delay in self._delays) > _STALE_S
+
     def note(self, pts: int) -> None:
-        """A frame goes to the decoder."""
-        now = time.monotonic()
+        """A frame has come."""
+        now = self._clock()
         self._arrived[pts] = now
         while len(self._arrived) > _REMEMBERED:
             self._arrived.popitem(last=False)
@@ -109,6 +135,7 @@ class _Encoded(queue.Queue[Any]):
         super().__init__()
         self._reception, self._ask_for_key = reception, ask_for_key
         self._skipping = False
+        self._asked_at = -math.inf
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         if item is None:  # the end: aiortc waits for the decoder's thread
@@ -116,16 +143,26 @@ class _Encoded(queue.Queue[Any]):
             super().put(None)
             return
         codec, frame = item
-        self._reception.note(frame.timestamp)
-        if self.qsize() >= _BEHIND:
-            self._reception.skipped += self._clear()
+        reception = self._reception
+        reception.note(frame.timestamp)
+        stale = reception.is_stale(frame.timestamp)
+        if stale or self.qsize() >= _BEHIND:
+            reception.skipped += self._clear()
             self._skipping = True
-        if self._skipping and not _is_key(codec.name, frame.data):
-            self._reception.skipped += 1
-            self._ask_for_key.set()  # the receiver then asks the sender
+        if stale or (self._skipping and not _is_key(codec.name, frame.data)):
+            reception.skipped += 1
+            if not stale:
+                self._ask()
             return
         self._skipping = False
         super().put(item)
+
+    def _ask(self) -> None:
+        """Have the receiver ask the sender for a key frame, now and then."""
+        now = self._reception.now()
+        if now - self._asked_at > _ASK_AGAIN_S:
+            self._asked_at = now
+            self._ask_for_key.set()
 
     def _clear(self) -> int:
         count = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -68,6 +69,37 @@ async def test_what_is_used_of_aiortc_that_is_not_public_is_there():
     await gatherer.gather()
     # Both: one that this machine has, and the public one of a machine in front of it.
     assert [c.ip for c in gatherer.getLocalCandidates()] == ["127.0.0.1", "203.0.113.7"]
+    await peer.close()
+
+
+async def test_what_was_held_up_is_not_decoded_and_what_comes_then_is():
+    """A second's hold-up: a burst of old frames, then a key frame is asked for, and goes to the decoder."""
+    peer, now = RTCPeerConnection(RTCConfiguration(iceServers=[])), [0.0]
+    receiver = peer.addTransceiver("video").receiver
+    reception = Reception(receiver, Limits(), lambda _: None, clock=lambda: now[0])
+    decoder, asks = receiver._RTCRtpReceiver__decoder_queue, receiver._RTCRtpReceiver__decoder_error
+    codec = SimpleNamespace(name="VP8")
+
+    def come(i: int, *, key: bool = False) -> bool:
+        """Whether frame i goes to the decoder."""
+        decoder.put((codec, SimpleNamespace(timestamp=3000 * i, data=b"\0" if key else b"\1")))
+        return decoder.qsize() > 0 and decoder.get()[1].timestamp == 3000 * i
+
+    for i in range(30):
+        now[0] = i / 30
+        assert come(i, key=i == 0)
+    now[0] = 2.0  # one second later than the next was due
+    assert [come(i) for i in range(30, 51)] == [False] * 21
+    assert not asks.is_set()
+    assert [come(i) for i in range(52, 60)] == [False] * 8  # these are fresh, but cannot be decoded without the others
+    assert asks.is_set()
+    assert come(60, key=True)
+    assert come(61)
+    # A decoder that is behind.
+    for i in range(62, 80):
+        decoder.put((codec, SimpleNamespace(timestamp=3000 * i, data=b"\1")))
+        assert decoder.qsize() <= 8
+    assert reception.skipped > 30
     await peer.close()
 
 

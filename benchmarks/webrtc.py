@@ -211,14 +211,18 @@ def load(kind: str, count: int, seconds: float) -> dict[str, Any]:
         good = [r for r in results if r.get("latency_ms")]
         # Once more, to be killed.
         found = clients(count, 600, "rendered")
-        time.sleep(12)
+        for _ in range(600):
+            if server.resources()["files"] >= before["files"] + count:  # every session has sockets
+                break
+            time.sleep(0.1)
+        time.sleep(3)
         for process in found:
             process.kill()
             process.wait()
         killed_at, back_s = time.monotonic(), None
         while back_s is None and time.monotonic() - killed_at < 45:
             now = server.resources()
-            if now["files"] <= before["files"]:  # every session has sockets
+            if now["files"] <= before["files"]:
                 back_s = round(time.monotonic() - killed_at, 1)
             time.sleep(0.2)
     finally:

@@ -45,6 +45,7 @@ class Entry:
             name=self.name,
             source=source,
             sinks=(self.hub,),
+            budget_s=self.settings.budget_s,
             tracker=Tracker(),
             smoother=SmoothedOnDemand(lambda: self.settings),
             renderer=DrawnOnDemand(lambda: self.settings, lambda: self.hub.draws),
@@ -139,8 +140,13 @@ class Catalogue:
         """
         settings = entry.settings.changed(wishes)
         if settings.budget_ms != entry.settings.budget_ms and entry.name in self._pipeline.reports:
-            self._pipeline.set_budget(entry.name, None if settings.budget_ms is None else settings.budget_ms / 1000)
+            self._pipeline.set_budget(entry.name, settings.budget_s)
         entry.settings = settings
+
+    def is_over(self, entry: Entry) -> bool:
+        """Whether a stream has begun and ended, for whatever reason."""
+        report = self._pipeline.reports.get(entry.name)
+        return report is not None and report.outcome is not None
 
     def list(self) -> list[dict[str, Any]]:
         """All that are not hidden, as plain data."""

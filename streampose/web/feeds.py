@@ -78,8 +78,7 @@ class Feeds:
             listening = self._tasks.start(_listen(socket, items), "websocket")
             try:
                 while not socket.closed:
-                    async with asyncio.timeout(self._limits.write_s * 60):
-                        item = await items.get()
+                    item = await items.get()
                     async with asyncio.timeout(self._limits.write_s):
                         await socket.send_str(item.line)
             except (ChannelClosed, TimeoutError, ConnectionError):

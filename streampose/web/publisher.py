@@ -190,6 +190,8 @@ class Publisher(Peer):
 
     async def _idle(self, now: float) -> str | None:
         idle_s = self._around.limits.idle_s
+        if self._studio.catalogue.is_over(self._entry):
+            return "its stream ended"
         return None if now - self._heard_at < idle_s else f"no picture for {idle_s:g} s"
 
     async def _let_go(self) -> None:

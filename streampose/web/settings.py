@@ -40,6 +40,11 @@ class Settings:
                 raise ConfigError(f"the setting {key} cannot be {str(value)[:40]!r}")
         return replace(self, **wishes)
 
+    @property
+    def budget_s(self) -> float | None:
+        """The same in seconds."""
+        return None if self.budget_ms is None else self.budget_ms / 1000
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)

@@ -21,6 +21,7 @@ const source = document.createElement("video");
 source.muted = source.playsInline = true;
 
 const state = {
+  budget: null,
   running: false,
   session: null,
   clock: null,
@@ -33,7 +34,7 @@ const state = {
 
 const wishes = () => ({
   mode: document.querySelector("input[name=mode]:checked").value,
-  budget_ms: Number($("budget").value),
+  budget_ms: state.budget, // null: the server's
   mirror: $("mirror").checked,
   smooth: $("smooth").checked,
   ids: $("ids").checked,
@@ -179,6 +180,7 @@ async function start() {
         if (!(trouble instanceof Trouble) || !trouble.retry) throw trouble;
         complain(trouble);
         say("Not connected", "bad");
+        panel.clear();
         if (performance.now() - began > 10000) tries = 0;
         // Full jitter: pages of many visitors do not come back at the same moment.
         await new Promise((resolve) => setTimeout(resolve, Math.max(trouble.waitMs, Math.random() * Math.min(8000, 500 * 2 ** tries))));
@@ -216,7 +218,7 @@ function save() {
 
 function changed() {
   const now = wishes();
-  $("budget-out").textContent = `${now.budget_ms} ms`;
+  if (now.budget_ms !== null) $("budget-out").textContent = `${now.budget_ms} ms`;
   $("confidence-out").textContent = now.confidence.toFixed(2);
   mode();
   state.session?.say({ type: "set", ...now });
@@ -225,7 +227,11 @@ function changed() {
 $("start").onclick = () => (state.running ? stop() : start());
 $("save").onclick = save;
 $("model").onchange = ({ target }) => state.session?.say({ type: "model", name: target.value });
-for (const id of ["mirror", "smooth", "ids", "budget", "confidence"]) $(id).onchange = changed;
+for (const id of ["mirror", "smooth", "ids", "confidence"]) $(id).onchange = changed;
+$("budget").onchange = ({ target }) => {
+  state.budget = Number(target.value);
+  changed();
+};
 for (const radio of document.querySelectorAll("input[name=mode]")) radio.onchange = changed;
 $("token-form").onsubmit = (event) => {
   event.preventDefault();

@@ -21,7 +21,7 @@ export class Session extends EventTarget {
   async connect(wishes) {
     const { ice_servers: iceServers } = await json("/api/config");
     const pc = (this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" }));
-    const sender = pc.addTransceiver(this.camera.getVideoTracks()[0], { direction: "sendrecv" });
+    pc.addTransceiver(this.camera.getVideoTracks()[0], { direction: "sendrecv" });
     pc.ontrack = ({ track }) => this.tell("video", new MediaStream([track]));
     pc.onconnectionstatechange = () => {
       if (pc.connectionState === "failed") this.over(this.heardAt === undefined ? iceFailed() : lost());
@@ -42,7 +42,6 @@ export class Session extends EventTarget {
       const gone = this.ended.then((trouble) => Promise.reject(trouble ?? lost()));
       await Promise.race([said, late, gone]);
       this.watch = setInterval(() => this.look(), 1000);
-      void sender;
     } catch (error) {
       this.close();
       throw error;

@@ -63,7 +63,8 @@ def matched(track: Pictures, times: Sequence[int]) -> list[int] | None:
     sent = np.array(sorted(track.taken_at))
     for first in sent:
         wanted = (np.array(times, np.int64) - times[0] + 2**31) % 2**32 - 2**31 + first
-        at = np.abs(sent[None, :] - wanted[:, None]).argmin(axis=1)
+        # Rounded down: the one that was sent is the first that is not before.
+        at = np.searchsorted(sent, wanted - 1).clip(max=len(sent) - 1)
         if np.abs(sent[at] - wanted).max() <= 2:
             return [int(pts) for pts in sent[at]]
     return None

@@ -199,6 +199,7 @@ def load(kind: str, count: int, seconds: float) -> dict[str, Any]:
     """So many peers at a time, then all killed at once."""
     server = Server(kind, count)
     try:
+        time.sleep(1)  # the connection that asked whether it is there is closed by now
         before = server.resources()
         found = []
         for process in clients(count, seconds, "rendered"):

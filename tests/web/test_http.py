@@ -9,11 +9,14 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import cv2
 import numpy as np
 import pytest
+from aiortc import RTCCertificate
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers.rtc_client import RtcClient
@@ -24,6 +27,7 @@ from streampose.observe.access import Address
 from streampose.sources import SyntheticSource
 from streampose.web.limits import Limits
 from streampose.web.offer import checked
+from streampose.web.server import WebOptions
 
 SDP = {"Content-Type": "application/sdp"}
 TOKEN = "correct-horse"
@@ -220,6 +224,22 @@ async def test_the_token(http: aiohttp.ClientSession, caplog, header: str | None
         async with http.get(f"{served.url}/") as answer:
             assert answer.status == 200  # the page itself knows nothing
     assert TOKEN not in caplog.text
+
+
+async def test_tls(http: aiohttp.ClientSession, tmp_path: Path):
+    made = RTCCertificate.generateCertificate()
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert.write_bytes(made._cert.public_bytes(Encoding.PEM))
+    key.write_bytes(made._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    async with serving(tls_cert=cert, tls_key=key) as served:
+        assert served.url.startswith("https://")
+        async with http.get(f"{served.url}/", ssl=False) as answer:
+            assert answer.status == 200
+            assert "Strict-Transport-Security" in answer.headers
+    with pytest.raises(ConfigError, match="no certificate"):
+        WebOptions(address=Address(port=0), tls_cert=key, tls_key=cert).tls()
+    with pytest.raises(ConfigError, match="both"):
+        WebOptions(address=Address(port=0), tls_cert=cert)
 
 
 async def test_pages_of_other_sites_get_nothing(served: Served, http: aiohttp.ClientSession):

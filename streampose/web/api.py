@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -97,7 +98,8 @@ class Api:
         entry = self._entry(request)
         if entry.origin == "peer":
             raise web.HTTPConflict(text="a session of WebRTC publishes it: only that one can end it")
-        await self._catalogue.release(entry)
+        # A client that hangs up meanwhile cancels this handler, not the end of the stream.
+        await asyncio.shield(self._catalogue.release(entry))
         return web.Response(status=204)
 
     async def _models(self, request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import re
@@ -21,6 +22,7 @@ from streampose.observe.access import is_loopback
 
 __all__ = ["IceServer", "Offered", "offer_only", "parse_ice_server", "usable"]
 
+_GATHER_S = 2
 _SERVER = re.compile(
     r"(?P<kind>stun|turn|turns):(?:(?P<user>[^:@/]+):(?P<secret>[^@/]+)@)?(?P<where>[^@?\s]+)(?P<query>\?transport=(udp|tcp))?"
 )
@@ -78,8 +80,9 @@ def offer_only(gatherer: RTCIceGatherer, offered: Sequence[Offered]) -> None:
 
     async def only(component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:  # noqa: ASYNC109 - aioice's
         found: list[Candidate] = []
-        for place in offered:
-            made = await gather(component, [place.bound], timeout)
+        # All at once, and not for aioice's 5 s each: a STUN server that does not answer holds nobody up for long.
+        ways = await asyncio.gather(*(gather(component, [place.bound], _GATHER_S) for place in offered))
+        for place, made in zip(offered, ways, strict=True):
             for candidate in made:
                 if candidate.type == "host" and candidate.host == place.bound:
                     candidate.host = place.public

@@ -28,6 +28,8 @@ __all__ = ["Peer", "Surroundings"]
 
 log = logging.getLogger("streampose")
 
+# Gathering takes two seconds at most (`ice.py`).
+_ANSWER_S = 4.0
 # The cheapest first: at 640×480 VP8 takes 5 ms of these cores for a picture where H.264 takes 14.
 _CODECS = ("video/vp8", "video/h264")
 
@@ -72,15 +74,27 @@ class Peer(ABC):
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         certify(self._pc)
         self._pc.on("connectionstatechange", self._state_changed)
+        self._answering: asyncio.Task[str] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._candidates = 0
+
+    @property
+    def answered(self) -> bool:
+        """Whether its offer has been answered, so that it is the peer's turn."""
+        return self._answering is not None and self._answering.done()
 
     async def answer(self, offer: str) -> str:
         """Take an offer, and return the answer to it.
 
         Raises:
-            ConfigError: it is none, or not one that can be answered.
+            ConfigError: it is none, or not one that can be answered; or the session was ended.
         """
+        # A task of its own, which the end of the session waits for: aioice leaves requests behind where it is cancelled.
+        self._answering = asyncio.get_running_loop().create_task(self._answer(offer), name=f"answer-{self.id[:6]}")
+        self._answering.add_done_callback(_seen)
+        return await asyncio.shield(self._answering)
+
+    async def _answer(self, offer: str) -> str:
         pc, around = self._pc, self._around
         description = checked(offer, around.limits, loopback_only=around.loopback_only)
         with Typed(ConfigError, "the offer cannot be answered: "):
@@ -97,6 +111,8 @@ class Peer(ABC):
                 offer_only(pc.sctp.transport.transport.iceGatherer, around.offered)
             await pc.setLocalDescription(await pc.createAnswer())
             self._check(video)
+        if self._closing is not None:
+            raise ConfigError(f"the session ended before its answer was made: {self.reason}")
         self._tasks.start(self._watch(), f"watch-{self.id[:6]}")
         return str(pc.localDescription.sdp)
 
@@ -118,13 +134,17 @@ class Peer(ABC):
                 await self._pc.addIceCandidate(candidate)
 
     def end(self, reason: str) -> asyncio.Task[None]:
-        """Begin to end it; await what this returns to see it done. May be called again."""
+        """Begin to end it; `ended` is for who wants to see it done. May be called again."""
         if self._closing is None:
             self.reason = reason
             log.info("peer %s: %s", self.id[:6], reason, extra={"event": "peer-ended", "cause": reason})
             # Not one of its own tasks: it ends them.
             self._closing = self._around.closing.start(self._close(), f"close-{self.id[:6]}")
         return self._closing
+
+    async def ended(self, reason: str) -> None:
+        """End it, and return when that is done. Who waits may be cancelled; the end goes on all the same."""
+        await asyncio.shield(self.end(reason))
 
     @abstractmethod
     def _prepare(self) -> RTCRtpTransceiver:
@@ -171,8 +191,20 @@ class Peer(ABC):
 
     async def _close(self) -> None:
         try:
+            if self._answering is not None:
+                await asyncio.wait([self._answering], timeout=_ANSWER_S)
             await self._tasks.aclose()
             await self._let_go()
+        except StreamposeError as error:
+            log.warning("%s", error, extra={"event": "peer-ended"})
+        finally:
+            try:
+                await self._disconnect()
+            finally:
+                self._on_closed(self)
+
+    async def _disconnect(self) -> None:
+        try:
             # A peer that has vanished cannot answer.
             with contextlib.suppress(TimeoutError), Typed(StreamposeError, "closing a peer: ", passing=(TimeoutError,)):
                 async with asyncio.timeout(5.0):
@@ -181,8 +213,12 @@ class Peer(ABC):
                     await asyncio.sleep(0.05)
         except StreamposeError as error:
             log.warning("%s", error, extra={"event": "peer-ended"})
-        finally:
-            self._on_closed(self)
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Its error is told to who waits for it; who does not, because he has hung up, has no use for it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _preference(codec: Any) -> int:

@@ -66,24 +66,26 @@ class Sessions:
             async with asyncio.timeout(self._limits.connect_s):
                 return peer, await peer.answer(offer)
         except TimeoutError:
-            await peer.end("no answer was made in time")
+            await peer.ended("no answer was made in time")
             raise ConfigError("the offer took too long to answer") from None
         except BaseException:
-            await peer.end("the offer was refused")
+            await peer.ended("the offer was refused")
             raise
 
     async def aclose(self) -> None:
         """End all of them."""
         self._stopping = True
-        await asyncio.gather(*(peer.end("the server is stopping") for peer in tuple(self._peers.values())))
+        await asyncio.gather(*(peer.ended("the server is stopping") for peer in tuple(self._peers.values())))
 
     async def _make_room(self) -> None:
         """As in a SYN queue, the oldest of those that never finish goes first; those that work never do."""
         now = time.monotonic()
-        half_open = [p for p in self._peers.values() if not p.connected and now - p.created_at > _PATIENCE_S]
+        half_open = [
+            p for p in self._peers.values() if p.answered and not p.connected and now - p.created_at > _PATIENCE_S
+        ]
         if not half_open:
             raise Full(f"the server is full: it takes {self._limits.peers} sessions at a time")
-        await min(half_open, key=lambda peer: peer.created_at).end("somebody else waited for its place")
+        await min(half_open, key=lambda peer: peer.created_at).ended("somebody else waited for its place")
         if len(self._peers) >= self._limits.peers:
             raise Full("the server is full")
 

@@ -93,7 +93,7 @@ class Whip:
         return web.Response(status=204)
 
     async def _end(self, request: web.Request) -> web.Response:
-        await self._session(request).end("it was ended by its owner")
+        await self._session(request).ended("it was ended by its owner")
         return web.Response(status=200)
 
     async def _options(self, request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from servers.serving import Served, serving
 from streampose.errors import ConfigError
 from streampose.observe.access import Address
 from streampose.sources import SyntheticSource
+from streampose.web.ice import parse_ice_server
 from streampose.web.limits import Limits
 from streampose.web.offer import checked
 from streampose.web.server import WebOptions
@@ -276,6 +278,13 @@ async def test_whip_and_whep_as_their_documents_say(served: Served, http: aiohtt
         assert answer.status == 404
 
 
+async def open_files(served: Served, http: aiohttp.ClientSession) -> int:
+    """Of this process, with the one connection that this client keeps."""
+    async with http.get(f"{served.url}/"):
+        pass
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 class Never:
     """A client that only makes an offer."""
 
@@ -381,6 +390,53 @@ async def test_headers_and_bodies_that_never_end():
             drip(b"", b""),
         )
         assert max(slow) < 6, slow
+
+
+async def test_who_hangs_up_while_a_session_ends_leaves_nothing_behind(served: Served, http: aiohttp.ClientSession):
+    offer, port = await Never("http://x/").offer(), int(served.url.rpartition(":")[2])
+    before = await open_files(served, http)
+    for i in range(6):
+        async with http.post(f"{served.url}/whip/n{i}", data=offer, headers=SDP) as answer:
+            assert answer.status == 201, await answer.text()
+            place = answer.headers["Location"]
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"DELETE {place} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
+        await asyncio.sleep(0.002)
+        writer.transport.abort()
+    async with asyncio.timeout(5):
+        while served.server.sessions or "n5" in served.server.catalogue:
+            await asyncio.sleep(0.02)
+    assert not any(f"n{i}" in served.server.catalogue for i in range(6))
+    await asyncio.sleep(0.1)
+    assert await open_files(served, http) <= before
+
+
+async def test_a_stun_server_that_does_not_answer(http: aiohttp.ClientSession):
+    """While candidates are gathered nobody takes a session's place, and after its time nothing of it goes on."""
+    offer = await Never("http://x/").offer()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole:
+        hole.bind(("127.0.0.1", 0))
+        stun = [parse_ice_server(f"stun:127.0.0.1:{hole.getsockname()[1]}")]
+
+        async def post(served: Served, name: str, after_s: float) -> int:
+            await asyncio.sleep(after_s)
+            async with http.post(f"{served.url}/whip/{name}", data=offer, headers=SDP) as answer:
+                return answer.status
+
+        async with serving(limits=Limits(peers=1, connect_s=10.0), ice_servers=stun) as served:
+            assert await asyncio.gather(post(served, "a", 0), post(served, "b", 1.3)) == [201, 503]
+        async with serving(limits=Limits(peers=1, connect_s=1.0), ice_servers=stun) as served:
+            before = await open_files(served, http)
+            assert await post(served, "a", 0) == 400
+            (done, _) = await asyncio.wait([asyncio.ensure_future(post(served, "b", 0))], timeout=0.3)
+            assert not done
+            (peer,) = served.server._sessions._peers.values()
+            await peer.ended("somebody pulled the plug")
+            await asyncio.sleep(0.3)
+            assert served.server.sessions == 0
+            assert "b" not in served.server.catalogue
+            assert not [t for t in asyncio.all_tasks() if t.get_name().startswith(("watch-", "answer-"))]
+            assert await open_files(served, http) <= before
 
 
 @settings(max_examples=300)

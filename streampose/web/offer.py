@@ -28,12 +28,16 @@ def checked(text: str, limits: Limits, *, loopback_only: bool) -> str:
     if not any(line.startswith("m=video ") for line in lines):
         raise ConfigError("the offer has no video")
     # aiortc takes bundles of sections that are not there, and then cannot close what it has made of them.
+    # And as RFC 9725 wants it, all sections are one transport: another one might never connect.
     mids = [line.removeprefix("a=mid:") for line in lines if line.startswith("a=mid:")]
-    bundled = [mid for line in lines if line.startswith("a=group:BUNDLE") for mid in line.split()[1:]]
+    groups = [line.split()[1:] for line in lines if line.startswith("a=group:BUNDLE")]
+    bundled = [mid for group in groups for mid in group]
     if len(mids) != sections or len(set(mids)) != sections or len(set(bundled)) != len(bundled):
         raise ConfigError("each media section of an offer has a name of its own (a=mid)")
     if not set(bundled) <= set(mids):
         raise ConfigError("the offer bundles media sections that it does not have")
+    if sections > 1 and (len(groups) != 1 or len(bundled) != sections):
+        raise ConfigError("the offer does not bundle all its media sections: set the bundle policy to max-bundle")
     kept, candidates = [], 0
     for line in lines:
         if line.startswith("a=candidate:"):

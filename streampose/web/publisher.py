@@ -69,7 +69,6 @@ class Publisher(Peer):
         self._entry = studio.catalogue.reserve(name, hidden=hidden)
         self._video = DrawnVideo(self._entry.hub, around.effort)
         self._reception: Reception | None = None
-        self._track: MediaStreamTrack | None = None
         self._control: RTCDataChannel | None = None
         self._heard_at = time.monotonic()
         self._posing = False
@@ -85,21 +84,20 @@ class Publisher(Peer):
     def _check(self, video: RTCRtpTransceiver) -> None:
         if video.currentDirection not in {"sendrecv", "recvonly"}:
             raise ConfigError("the offer sends no video")
-        self._track = video.receiver.track
+        # From now on it is drained: what is decoded before the connection counts as made would wait in aiortc's queue.
+        self._tasks.start(self._receive(video.receiver.track), f"receive-{self.name}")
 
     async def _began(self) -> None:
         self._heard_at = time.monotonic()
         await self._studio.catalogue.start(self._entry, self._camera)
-        self._tasks.start(self._receive(), f"receive-{self.name}")
 
-    async def _receive(self) -> None:
+    async def _receive(self, track: MediaStreamTrack) -> None:
         """Track → slot: always drained, whatever becomes of the pictures."""
-        assert self._track is not None
         assert self._reception is not None
         limits = self._around.limits
         while True:
             try:
-                picture = await self._track.recv()
+                picture = await track.recv()
             except MediaStreamError:
                 self._camera.end()
                 self.end("the video ended")

@@ -446,6 +446,22 @@ def test_what_is_no_offer_is_refused_in_words(text: str):
         checked(text, Limits(), loopback_only=True)
 
 
+@pytest.mark.parametrize(
+    ("groups", "taken"),
+    [(["0 1"], True), ([], False), (["0"], False), (["0", "1"], False), (["0 0"], False), (["0 7"], False)],
+)
+async def test_all_sections_of_an_offer_are_one_transport(groups: list[str], taken: bool):
+    offer = await Never("http://x/").offer()
+    assert "a=group:BUNDLE 0 1\r\n" in offer
+    bundles = "".join(f"a=group:BUNDLE {group}\r\n" for group in groups)
+    text = offer.replace("a=group:BUNDLE 0 1\r\n", bundles)
+    if taken:
+        assert checked(text, Limits(), loopback_only=True)
+        return
+    with pytest.raises(ConfigError, match="bundle|name of its own"):
+        checked(text, Limits(), loopback_only=True)
+
+
 async def test_mutilated_offers_do_no_harm(http: aiohttp.ClientSession, caplog):
     """Lines left out, doubled, cut and changed: an answer or a refusal, and nothing is left behind."""
     caplog.set_level(logging.WARNING)

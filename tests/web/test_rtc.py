@@ -222,6 +222,32 @@ async def test_who_sends_nothing_has_to_go():
         await gone(served)
 
 
+async def test_pictures_that_come_before_the_connection_counts_as_made_are_drained():
+    """The session is held in that state; aiortc decodes all the same."""
+    async with serving(limits=Limits(connect_s=60)) as served:
+        client = RtcClient(served.url, Pictures(grey()))
+        hold = served.server._sessions
+
+        opened = hold.open
+
+        async def never_connected(make, offer):
+            def made(on_closed):
+                peer = make(on_closed)
+                peer._pc.remove_all_listeners("connectionstatechange")
+                return peer
+
+            return await opened(made, offer)
+
+        hold.open = never_connected
+        async with client:
+            (peer,) = hold._peers.values()
+            await asyncio.sleep(2.0)
+            assert not peer.connected
+            (video,) = peer._pc.getTransceivers()
+            assert peer._camera.dropped > 10  # they come, …
+            assert video.receiver.track._queue.qsize() <= 1  # … and none of them waits
+
+
 async def test_random_bytes_on_a_data_channel_end_that_session_only(served: Served):
     async with RtcClient(served.url, Pictures(grey())) as good:
         await good.until(lambda: good.poses)

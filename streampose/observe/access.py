@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import ipaddress
 from dataclasses import dataclass, field
@@ -46,7 +45,7 @@ class Address:
         if scheme.lower() == "basic":
             try:
                 given = base64.b64decode(given, validate=True).decode().partition(":")[2]
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:  # no Base64, not even ASCII, or no UTF-8 in it
                 return False
         elif scheme.lower() != "bearer":
             return False

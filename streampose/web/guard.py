@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from streampose.errors import ConfigError, StreamposeError, redact
+from streampose.errors import ConfigError, StreamposeError, Typed, redact
 from streampose.observe.access import Address, is_loopback
 from streampose.web.limits import Limits
 from streampose.web.sessions import Full
@@ -42,12 +42,10 @@ class Guard:
 
     Args:
         address: where the server listens, and its token.
-        tls: whether it speaks TLS.
     """
 
-    def __init__(self, address: Address, *, tls: bool) -> None:
+    def __init__(self, address: Address) -> None:
         self._address = address
-        self._headers = _HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if tls else {})
 
     def middleware(self) -> Middleware:
         """For `aiohttp.web.Application`."""
@@ -55,14 +53,18 @@ class Guard:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             try:
-                self._check(request)
-                response = await handler(request)
+                with Typed(_Unforeseen, passing=(web.HTTPException, ConnectionError)):
+                    self._check(request)
+                    response = await handler(request)
             except web.HTTPException as error:
                 response = _problem(error.status, error.text or error.reason, error.headers)
             except Full as error:
                 response = _problem(503, str(error), {"Retry-After": "5"})
             except ConfigError as error:
                 response = _problem(400, str(error))
+            except _Unforeseen as error:
+                log.error("%s: %s", request.method, redact(str(error)), exc_info=error)
+                response = _problem(500, "the server has a problem, which is in its log")
             except StreamposeError as error:
                 response = _problem(500, str(error))
             if not response.prepared:
@@ -77,7 +79,7 @@ class Guard:
 
     def dress(self, request: web.Request, response: web.StreamResponse) -> None:
         """Set the headers that every answer has."""
-        response.headers.update(self._headers)
+        response.headers.update(_HEADERS)
         response.headers.setdefault("Cache-Control", "no-store")
 
     def _check(self, request: web.Request) -> None:
@@ -86,7 +88,7 @@ class Guard:
         if self._address.token is None and not is_loopback(_hostname(host)):
             raise web.HTTPMisdirectedRequest(text=f"this server is not {redact(host)[:80]!r}")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _netloc(origin) != host:
             raise web.HTTPForbidden(text="requests of other sites' pages are refused")
         if origin is None and request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path != "/":
             raise web.HTTPForbidden(text="requests of other sites' pages are refused")
@@ -103,6 +105,17 @@ def _problem(status: int, text: str, headers: object = None) -> web.Response:
         if key.lower() in {"allow", "www-authenticate", "retry-after", "location", "accept-post", "accept-patch"}:
             response.headers[key] = value
     return response
+
+
+class _Unforeseen(StreamposeError):
+    """A bug of ours: for the log, not for strangers."""
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _hostname(host: str) -> str:

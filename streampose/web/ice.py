@@ -105,6 +105,8 @@ def usable(line: str, *, loopback_only: bool) -> bool:
         address = ipaddress.ip_address(parts[4])
     except ValueError:
         return False
+    if "%" in parts[4]:  # a zone is a name of an interface of the peer's machine
+        return False
     if address.is_multicast or address.is_unspecified or not 0 < _port(parts[5]) < 65536:
         return False
     return address.is_loopback or not loopback_only or _is_ours(parts[4])

@@ -105,7 +105,7 @@ class WebServer:
             closing=self._closing,
         )
         studio = Studio(self.catalogue, models.about, models.choose)
-        guard = Guard(options.address, tls=self._tls is not None)
+        guard = Guard(options.address)
         self._feeds = Feeds(self.catalogue, limits, guard)
         app = web.Application(middlewares=[guard.middleware()], client_max_size=limits.body_bytes)
         for part in (

@@ -114,6 +114,7 @@ async def test_what_was_held_up_is_not_decoded_and_what_comes_then_is():
         ("candidate:1 1 udp 2130706431 239.1.1.1 5000 typ host", False, False),
         ("candidate:1 1 udp 2130706431 0.0.0.0 5000 typ host", False, False),
         ("candidate:1 1 udp 2130706431 127.0.0.1 70000 typ host", False, False),
+        ("candidate:1 1 udp 2130706431 fe80::1%nonexist 5000 typ host", False, False),
         ("candidate:", False, False),
     ],
 )

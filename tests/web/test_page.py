@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from servers.browser import CHROMIUM, Serve, chromium, make_clip
+from servers.serving import serving
 
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator
@@ -199,6 +200,60 @@ async def test_another_model_stop_and_start(browser: Any, serve: Serve):
     await page.click("#start")
     await live(page, poses=5)
     assert page.faults == []
+
+
+async def test_stop_and_start_in_the_midst_of_everything(browser: Any):
+    """While it waits to try again, asks for the camera and has its answer made: one session at most, after Stop none."""
+    slow_camera = """const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      window.cameras = [];
+      navigator.mediaDevices.getUserMedia = async (wish) => {
+        const camera = await open(wish);
+        await new Promise((resolve) => setTimeout(resolve, 400));
+        cameras.push(camera);
+        return camera;
+      };"""
+    async with serving() as served:
+        page = await open_page(browser, served.url + "/", script=slow_camera)
+        answers: list[Any] = ["full"]
+
+        async def whip(route: Any) -> None:
+            if answers and answers.pop() == "full":
+                await route.fulfill(status=503, headers={"Retry-After": "2"}, json={"error": "full"})
+                return
+            response = await route.fetch()
+            await asyncio.sleep(0.3)
+            await route.fulfill(response=response)
+
+        async def none_left() -> None:
+            async with asyncio.timeout(4):
+                while served.server.sessions:
+                    await asyncio.sleep(0.05)
+            assert await page.evaluate("cameras.every(c => c.getTracks().every(t => t.readyState === 'ended'))")
+            assert "off" in await page.inner_text("#status")
+            assert await page.inner_text("#start") == "Start"
+
+        await page.route("**/whip", whip)
+        await page.click("#start")
+        await until(page, "document.getElementById('notice').textContent.includes('No room')")
+        await page.click("#start")  # while it waits
+        await asyncio.sleep(0.1)
+        await page.click("#start")
+        await asyncio.sleep(0.1)
+        await page.click("#start")  # while the camera is asked for
+        await page.click("#start")
+        await live(page, poses=3)
+        await asyncio.sleep(2.5)  # for the first one to come back, if it did
+        assert served.server.sessions == 1
+        await page.click("#start")
+        await none_left()
+        await page.click("#start")
+        async with asyncio.timeout(10):
+            while not served.server.sessions:
+                await asyncio.sleep(0.01)
+        await page.click("#start")  # while the answer is on its way
+        await asyncio.sleep(0.5)
+        await none_left()
+        assert [fault for fault in page.faults if "503" not in fault] == []
 
 
 async def test_it_comes_back_after_the_server_was_killed(browser: Any):

@@ -20,9 +20,11 @@ const panel = new Panel($("figures"));
 const source = document.createElement("video");
 source.muted = source.playsInline = true;
 
+// Of the last Start, until Stop: what it has begun ends with it.
+let run = null;
+
 const state = {
   budget: null,
-  running: false,
   session: null,
   clock: null,
   records: [], // the last poses, for saving
@@ -136,7 +138,7 @@ function mode() {
   canvas.hidden = drawn;
 }
 
-async function once(camera) {
+async function once(camera, signal) {
   const session = (state.session = new Session(camera));
   state.clock = new FrameClock();
   state.lastAt = 0;
@@ -149,6 +151,7 @@ async function once(camera) {
     rendered.play().catch(() => undefined);
   });
   await session.connect(wishes());
+  signal.throwIfAborted();
   say("Live", "live");
   complain(null);
   $("save").disabled = false;
@@ -157,7 +160,12 @@ async function once(camera) {
 }
 
 async function start() {
-  state.running = true;
+  run?.abort();
+  const mine = (run = new AbortController());
+  const { signal } = mine;
+  const stopped = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  stopped.catch(() => undefined);
+  const unlessStopped = (work) => Promise.race([work, stopped]);
   $("start").textContent = "Stop";
   $("token-form").hidden = true;
   complain(null);
@@ -165,41 +173,45 @@ async function start() {
   let camera = null;
   try {
     camera = await openCamera();
+    signal.throwIfAborted();
     const track = camera.getVideoTracks()[0];
-    track.onended = () => stop(new Trouble("The camera was unplugged or taken away. Press Start to try again."));
+    track.onended = () => run === mine && stop(new Trouble("The camera was unplugged or taken away. Press Start to try again."));
     source.srcObject = camera;
-    await source.play();
+    await unlessStopped(source.play());
     frames.start();
-    for (let tries = 0; state.running; tries++) {
+    for (let tries = 0; ; tries++) {
       say(tries === 0 ? "Connecting …" : `Connecting again (${tries}) …`);
       const began = performance.now();
       try {
-        await once(camera);
+        await unlessStopped(once(camera, signal));
       } catch (trouble) {
-        if (!state.running) break;
+        signal.throwIfAborted();
         if (!(trouble instanceof Trouble) || !trouble.retry) throw trouble;
         complain(trouble);
         say("Not connected", "bad");
         panel.clear();
         if (performance.now() - began > 10000) tries = 0;
         // Full jitter: pages of many visitors do not come back at the same moment.
-        await new Promise((resolve) => setTimeout(resolve, Math.max(trouble.waitMs, Math.random() * Math.min(8000, 500 * 2 ** tries))));
+        const waitMs = Math.max(trouble.waitMs, Math.random() * Math.min(8000, 500 * 2 ** tries));
+        await unlessStopped(new Promise((resolve) => setTimeout(resolve, waitMs)));
       }
     }
   } catch (trouble) {
+    if (signal.aborted) return; // what there was to say has been said
     if (trouble.needsToken) $("token-form").hidden = false;
     stop(trouble);
     if (!(trouble instanceof Trouble)) throw trouble;
   } finally {
-    frames.stop();
     camera?.getTracks().forEach((track) => track.stop());
   }
 }
 
 function stop(trouble = null) {
-  state.running = false;
+  run?.abort();
+  run = null;
   state.session?.close();
   state.session = null;
+  frames.stop();
   panel.clear();
   $("start").textContent = "Start";
   say(trouble === null ? "Stopped. The camera is off." : "Stopped", trouble === null ? "idle" : "bad");
@@ -224,7 +236,7 @@ function changed() {
   state.session?.say({ type: "set", ...now });
 }
 
-$("start").onclick = () => (state.running ? stop() : start());
+$("start").onclick = () => (run !== null ? stop() : start());
 $("save").onclick = save;
 $("model").onchange = ({ target }) => state.session?.say({ type: "model", name: target.value });
 for (const id of ["mirror", "smooth", "ids", "confidence"]) $(id).onchange = changed;

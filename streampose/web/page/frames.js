@@ -9,37 +9,37 @@ export class Frames {
     this.onFrame = onFrame;
     this.ring = []; // {at, image}: oldest first
     this.times = []; // of more than are kept, for the frame clock
-    this.running = false;
+    this.turn = 0; // of starts and stops: what an earlier one has begun ends
   }
 
   start() {
-    this.running = true;
-    this.next();
+    this.turn += 1;
+    this.next(this.turn);
   }
 
   stop() {
-    this.running = false;
+    this.turn += 1;
     for (const { image } of this.ring) image.close();
     this.ring = [];
     this.times = [];
   }
 
-  next() {
-    if (!this.running) return;
-    const took = (now, about) => this.take(about.captureTime ?? now).finally(() => this.next());
+  next(turn) {
+    if (turn !== this.turn) return;
+    const took = (now, about) => this.take(about.captureTime ?? now, turn).finally(() => this.next(turn));
     if ("requestVideoFrameCallback" in this.video) this.video.requestVideoFrameCallback(took);
     else requestAnimationFrame((now) => took(now, {}));
   }
 
-  async take(at) {
-    if (this.times.at(-1) === at || this.video.videoWidth === 0) return;
+  async take(at, turn) {
+    if (turn !== this.turn || this.times.at(-1) === at || this.video.videoWidth === 0) return;
     let image;
     try {
       image = await createImageBitmap(this.video);
     } catch {
       return; // the camera has just gone away
     }
-    if (!this.running) return image.close();
+    if (turn !== this.turn) return image.close();
     this.ring.push({ at, image });
     this.times.push(at);
     if (this.times.length > 120) this.times.shift();

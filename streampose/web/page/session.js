@@ -13,13 +13,16 @@ export class Session extends EventTarget {
     super();
     this.camera = camera;
     this.rttMs = null;
+    this.stopping = new AbortController();
     /** Resolves to the trouble that ended it; to null where it was closed here. */
     this.ended = new Promise((resolve) => (this.end = resolve));
   }
 
   /** Resolves when figures come. Throws what there is to be said where they do not. */
   async connect(wishes) {
+    const { signal } = this.stopping;
     const { ice_servers: iceServers } = await json("/api/config");
+    signal.throwIfAborted();
     const pc = (this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" }));
     pc.addTransceiver(this.camera.getVideoTracks()[0], { direction: "sendrecv" });
     pc.ontrack = ({ track }) => this.tell("video", new MediaStream([track]));
@@ -37,10 +40,11 @@ export class Session extends EventTarget {
     };
     control.onclose = () => this.over(lost(this.reason));
     try {
-      this.remote = await negotiate(pc, "/whip");
+      await negotiate(pc, "/whip", signal);
       const late = new Promise((_, reject) => setTimeout(() => reject(iceFailed()), CONNECT_MS));
       const gone = this.ended.then((trouble) => Promise.reject(trouble ?? lost()));
       await Promise.race([said, late, gone]);
+      signal.throwIfAborted();
       this.watch = setInterval(() => this.look(), 1000);
     } catch (error) {
       this.close();
@@ -66,7 +70,7 @@ export class Session extends EventTarget {
   }
 
   tell(kind, detail) {
-    this.dispatchEvent(new CustomEvent(kind, { detail }));
+    if (!this.stopping.signal.aborted) this.dispatchEvent(new CustomEvent(kind, { detail }));
   }
 
   over(trouble) {
@@ -77,8 +81,7 @@ export class Session extends EventTarget {
   close() {
     this.end(null); // has no effect after the first
     clearInterval(this.watch);
-    this.remote?.end();
-    this.remote = null;
+    this.stopping.abort(lost());
     if (this.control) this.control.onclose = null;
     this.pc?.close();
   }

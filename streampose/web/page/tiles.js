@@ -88,15 +88,15 @@ export class Tiles {
     pc.onconnectionstatechange = () => {
       status.textContent = { connected: "", failed: "The connection failed." }[pc.connectionState] ?? "Connecting …";
     };
-    let session = null;
+    const ending = new AbortController();
     const closed = new Promise((resolve) => this.dialog.addEventListener("close", resolve, { once: true }));
     try {
-      session = await negotiate(pc, `/whep/${id}`);
+      await Promise.race([negotiate(pc, `/whep/${id}`, ending.signal), closed]);
     } catch (error) {
       status.textContent = error.message;
     }
     await closed;
-    session?.end();
+    ending.abort();
     pc.close();
     video.srcObject = null;
   }

@@ -123,7 +123,8 @@ class Catalogue:
             raise ConfigError(f"there are {self._limits.streams} streams already")
         if not _FROM_AFAR.match(text):
             raise ConfigError("over HTTP only streams of the network (rtsp://, http://, …) and synthetic: can be added")
-        return await self.add(name, open_source(text), origin="api")
+        # Live, whatever it is: a recording that waits for its turns would fill the lane of a server that many share.
+        return await self.add(name, open_source(text, live=True), origin="api")
 
     async def release(self, entry: Entry) -> None:
         """End a stream, whether it has begun or not. May be called twice."""

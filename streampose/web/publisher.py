@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from aiortc import RTCDataChannel, RTCRtpTransceiver
@@ -112,12 +113,12 @@ class Publisher(Peer):
             self._camera.put(Arrived(picture=picture, pts=picture.pts, captured_at=arrived_at))
 
     def _opened(self, channel: RTCDataChannel) -> None:
+        channel.on("message", partial(self._said, channel))
         if channel.label == "poses" and not self._posing:
             self._posing = True
             self._tasks.start(self._send_poses(channel, self._entry.hub), f"poses-{self.name}")
         elif channel.label == "control" and self._control is None:
             self._control = channel
-            channel.on("message", self._said)
             self._tasks.start(self._send_stats(channel), f"stats-{self.name}")
             self._say("hello", stream=self.name, settings=self._settings(), models=self._studio.models())
         elif (strange := self._strange + 1) > _STRANGE:
@@ -152,11 +153,14 @@ class Publisher(Peer):
                 unsent=self._unsent,
             )
 
-    def _said(self, message: str | bytes) -> None:
+    def _said(self, channel: RTCDataChannel, message: str | bytes) -> None:
+        """The limits are for all channels together; only one is listened to."""
         try:
             said = self._inbox.read(message)
         except ConfigError as error:
             self.end(str(error))
+            return
+        if channel is not self._control:
             return
         try:
             self._obey(said)

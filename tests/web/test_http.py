@@ -26,6 +26,7 @@ from servers.serving import Served, serving
 from streampose.errors import ConfigError
 from streampose.observe.access import Address
 from streampose.sources import SyntheticSource
+from streampose.streams import Stream
 from streampose.web.ice import parse_ice_server
 from streampose.web.limits import Limits
 from streampose.web.offer import checked
@@ -118,6 +119,21 @@ async def test_files_and_devices_are_not_opened_over_http(served: Served, http: 
     async with http.post(f"{served.url}/api/streams", json={"id": "x", "source": source}) as answer:
         assert answer.status == 422
     assert not served.pipeline.reports
+
+
+async def test_a_recording_over_http_is_live_too(served: Served, http: aiohttp.ClientSession, monkeypatch):
+    added: list[Stream] = []
+    add = served.pipeline.add
+
+    async def note(stream: Stream) -> None:
+        added.append(stream)
+        await add(stream)
+
+    monkeypatch.setattr(served.pipeline, "add", note)
+    new = {"id": "x", "source": "http://127.0.0.1:1/a.mp4"}
+    async with http.post(f"{served.url}/api/streams", json=new) as answer:
+        assert answer.status == 201
+    assert [stream.source.live for stream in added] == [True]
 
 
 async def test_a_password_of_a_source_is_not_told(served: Served, http: aiohttp.ClientSession, caplog):

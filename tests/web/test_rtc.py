@@ -265,6 +265,13 @@ async def test_random_bytes_on_a_data_channel_end_that_session_only(served: Serv
                     bad.control.send(message)
                 await bad.until(lambda bad=bad: bad.said[-1]["type"] == "bye")
                 bad.location = None
+        async with RtcClient(served.url, Pictures(grey())) as bad:
+            await bad.until(lambda: bad.said)
+            for _ in range(200):
+                bad.poses_channel.send('{"type": "ping"}')  # on a channel that nobody listens to
+            await bad.until(lambda: bad.said[-1]["type"] == "bye")
+            assert "messages a second" in bad.said[-1]["reason"]
+            bad.location = None
         got = len(good.poses)
         await good.until(lambda: len(good.poses) > got + 10)
 

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import unquote
 
 from aioice import Candidate
 from aioice.ice import get_host_addresses
@@ -24,7 +24,7 @@ __all__ = ["IceServer", "Offered", "offer_only", "parse_ice_server", "usable"]
 
 _GATHER_S = 2
 _SERVER = re.compile(
-    r"(?P<kind>stun|turn|turns):(?:(?P<user>[^:@/]+):(?P<secret>[^@/]+)@)?(?P<where>[^@?\s]+)(?P<query>\?transport=(udp|tcp))?"
+    r"(?P<kind>stun|turn|turns):(?:(?P<user>[^:@/]+):(?P<secret>[^:@/]+)@)?(?P<where>[^@?\s]+)(?P<query>\?transport=(udp|tcp))?"
 )
 
 
@@ -150,18 +150,32 @@ class IceServer:
         """A ``Link`` header as WHIP has it."""
         text = f'<{self.url}>; rel="ice-server"'
         if self.user is not None and self.secret is not None:
-            text += f'; username="{quote(self.user)}"; credential="{quote(self.secret)}"; credential-type="password"'
+            text += f"; username={_quoted(self.user)}; credential={_quoted(self.secret)}"
+            text += '; credential-type="password"'
         return text
+
+
+def _quoted(text: str) -> str:
+    """A quoted-string (RFC 9110)."""
+    return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
 
 
 def parse_ice_server(text: str) -> IceServer:
     """``stun:host:3478``, ``turn:USER:SECRET@host:3478?transport=udp``.
+
+    In user and secret a ``:``, ``@``, ``/`` or ``%`` is percent-encoded, as in any URL.
 
     Raises:
         ConfigError: something else; the message does not repeat it.
     """
     match = _SERVER.fullmatch(text)
     if match is None or (match["kind"] != "stun" and match["user"] is None):
-        raise ConfigError("--ice-server: write stun:HOST:PORT, or turn:USER:SECRET@HOST:PORT (turns: for TLS)")
+        raise ConfigError(
+            "--ice-server: write stun:HOST:PORT, or turn:USER:SECRET@HOST:PORT (turns: for TLS); "
+            "in USER and SECRET write %3A for a colon, %40 for @, %2F for a slash, %25 for %"
+        )
+    user, secret = (None if part is None else unquote(part) for part in (match["user"], match["secret"]))
+    if any(not char.isprintable() for char in (user or "") + (secret or "")):
+        raise ConfigError("--ice-server: user and secret have printable characters only")
     url = f"{match['kind']}:{match['where']}{match['query'] or ''}"
-    return IceServer(url=url, user=match["user"], secret=match["secret"])
+    return IceServer(url=url, user=user, secret=secret)

@@ -15,6 +15,7 @@ from fakes import poses_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streampose.cli.references import resolve
 from streampose.errors import ConfigError, Disconnected, SourceTimeout
 from streampose.web.camera import Arrived, PeerCamera
 from streampose.web.effort import Effort
@@ -128,7 +129,8 @@ def test_any_text_is_a_candidate_or_none(text: str):
     assert usable(text, loopback_only=True) in {True, False}
 
 
-def test_ice_servers():
+def test_ice_servers(monkeypatch):
+    monkeypatch.setenv("STREAMPOSE_TEST_SECRET", "a/b:c@d")
     assert parse_ice_server("stun:stun.example:3478") == IceServer(url="stun:stun.example:3478")
     turn = parse_ice_server("turn:me:sec ret@turn.example:3478?transport=tcp")
     assert turn.for_page() == {
@@ -136,8 +138,15 @@ def test_ice_servers():
         "username": "me",
         "credential": "sec ret",
     }
-    assert 'credential="sec%20ret"' in turn.link()
-    for wrong in ("turn:turn.example", "http://x", "turn:me:secret@"):
+    assert 'username="me"; credential="sec ret"; credential-type="password"' in turn.link()
+    # As coturn's REST interface makes them: a time and a user, and Base64.
+    rest = parse_ice_server("turn:1735689600%3Ame:a%2Fb+c%3D%3D@turn.example:3478")
+    assert (rest.user, rest.secret) == ("1735689600:me", "a/b+c==")
+    assert 'username="1735689600:me"; credential="a/b+c=="' in rest.link()
+    assert parse_ice_server(resolve("turn:me:{env:STREAMPOSE_TEST_SECRET}@x")).secret == "a/b:c@d"
+    odd = IceServer(url="turn:x", user='a"b', secret="c\\d%")
+    assert r'username="a\"b"; credential="c\\d%"' in odd.link()
+    for wrong in ("turn:turn.example", "http://x", "turn:me:secret@", "turn:a:b:secret@x", "turn:a:secret%0a@x"):
         with pytest.raises(ConfigError) as caught:
             parse_ice_server(wrong)
         assert "secret@" not in str(caught.value)

@@ -13,7 +13,7 @@ from typing import Any
 
 from streampose.figures import Gpu
 
-__all__ = ["Gauges", "machine"]
+__all__ = ["Gauges", "machine", "rss_mb"]
 
 _MB = 1e6
 
@@ -38,7 +38,7 @@ class Gauges:
 
     def sample(self) -> None:
         """Look once."""
-        if (rss := _rss_mb()) is not None:
+        if (rss := rss_mb()) is not None:
             self._rss.append(rss)
         if self._nvml is not None:
             self._utilisation.append(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100)
@@ -95,7 +95,8 @@ def _nvml(device_id: int) -> tuple[Any, Any, str]:
         return None, None, f"NVML: {error}"
 
 
-def _rss_mb() -> float | None:
+def rss_mb() -> float | None:
+    """Memory of this process now, in MB, where the system tells."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return None

@@ -198,6 +198,16 @@ class Pipeline:
             self._removed.merge(flow.lane.metrics)
         return flow.report
 
+    def set_budget(self, name: str, budget_s: float | None) -> None:
+        """Let a live stream's frames that come from now on have another deadline; `None` = the policy's.
+
+        Raises:
+            ConfigError: there is no such stream.
+        """
+        if (flow := self._flows.get(name)) is None:
+            raise ConfigError(f"no stream is named {name!r}")
+        flow.lane.budget_s = budget_s
+
     async def replace(self, stream: Stream) -> None:
         """`remove` the stream of this name, then `add` this one.
 

@@ -16,6 +16,7 @@ from streampose.cli.doctor import doctor
 from streampose.cli.models import models
 from streampose.cli.run import run
 from streampose.cli.say import fail, speak
+from streampose.cli.serve import serve
 from streampose.cli.top import top
 from streampose.errors import StreamposeError, redact
 from streampose.observe.logs import LogFormat, LogLevel, clean_records, set_up
@@ -33,6 +34,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 all went well · 1 something failed · 2 the command was not understood · 130 cut off.",
 )
 app.command()(run)
+app.command()(serve)
 app.command()(demo)
 app.command()(doctor)
 app.command()(bench)

@@ -25,7 +25,8 @@ def resolve(text: str) -> str:
 
     def value(match: re.Match[str]) -> str:
         found = _look_up(match["kind"], match["what"])
-        return quote(found, safe="") if "://" in text[: match.start()] else found
+        within = "://" in text[: match.start()] or text.startswith(("turn:", "turns:"))
+        return quote(found, safe="") if within else found
 
     return _REFERENCE.sub(value, text)
 

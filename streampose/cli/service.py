@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from streampose.errors import ConfigError
+from streampose.observe.access import Address
 from streampose.observe.health import Need
-from streampose.observe.server import Address
 
 __all__ = ["parse_address", "parse_need", "parse_secret"]
 

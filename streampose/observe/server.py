@@ -6,10 +6,7 @@ hangs does not answer.
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -19,33 +16,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from streampose.errors import ConfigError
+from streampose.observe.access import Address
 from streampose.observe.collector import PipelineCollector
 from streampose.observe.health import Need, Verdict, live, ready
 from streampose.pipeline import Pipeline
 
-__all__ = ["Address", "Observatory"]
+__all__ = ["Observatory"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where to listen, and who may ask.
-
-    Raises:
-        ConfigError: others than this machine could ask, and there is no token.
-    """
-
-    host: str = "127.0.0.1"
-    port: int
-    token: str | None = field(default=None, repr=False)
-    """What a client must send as ``Authorization: Bearer …``; without it health has no details, and metrics are 401."""
-
-    def __post_init__(self) -> None:
-        if self.token is None and not _is_loopback(self.host):
-            raise ConfigError(
-                f"{self.host} can be reached from other machines: give a token (--metrics-token env:NAME or file:PATH)"
-            )
 
 
 class Observatory:
@@ -99,9 +77,7 @@ class Observatory:
         self._registry.register(PipelineCollector(pipeline, self._version))
 
     def _known(self, request: web.Request) -> bool:
-        token = self._address.token
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        return token is None or hmac.compare_digest(given, f"Bearer {token}".encode())
+        return self._address.knows(request.headers.get("Authorization", ""))
 
     async def _metrics(self, request: web.Request) -> web.Response:
         if not self._known(request):
@@ -130,10 +106,3 @@ async def _plain(request: web.Request, handler: Handler) -> web.StreamResponse:
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from streampose.errors import ConfigError
+from streampose.observe.access import Address
 from streampose.observe.health import Need, live
 from streampose.observe.notify import ServiceManager
-from streampose.observe.server import Address, Observatory
+from streampose.observe.server import Observatory
 from streampose.pipeline import Pipeline
 from streampose.streams import Trace
 

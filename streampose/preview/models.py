@@ -55,7 +55,18 @@ class Models:
         self.on_failed: Callable[[str, StreamposeError], None] = lambda name, error: None
         """… or that it cannot be had: the one before goes on."""
         self._at = 0
+        self._current = self._names[0]
         self._thread: threading.Thread | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models there are to choose from."""
+        return tuple(self._names)
+
+    @property
+    def current(self) -> str:
+        """The one that was loaded last."""
+        return self._current
 
     @property
     def ready(self) -> bool:
@@ -91,6 +102,14 @@ class Models:
         self._go((self._at + 1) % len(self._names))
         return True
 
+    def choose(self, name: str) -> bool:
+        """Begin to load this one; whether it is known, and no other is being loaded."""
+        if name not in self._choices or self.loading:
+            return False
+        if name != self._current:
+            self._go(self._names.index(name))
+        return True
+
     def close(self) -> None:
         """Wait for what is being loaded: it cannot be interrupted."""
         if self._thread is not None:
@@ -115,6 +134,7 @@ class Models:
                 self.error = error
             self.on_failed(name, error)
             return
+        self._current = name
         # Told first: the new one's figures must not stand under the old one's name.
         self.on_loaded(name, estimators)
         for engine, estimator in zip(self.engines, estimators, strict=True):

@@ -20,6 +20,7 @@ LEVELS = [
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
     {"streams", "finisher", "flow", "pipeline"},
     {"api", "measure", "meter", "observe", "preview"},
+    {"web"},
     {"cli", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
@@ -61,7 +62,10 @@ def test_each_library_has_its_place():
         # Sessions are opened in one place and run in another; the converter to 16 bits comes with the runtime.
         runtime = {f"inference/{name}.py" for name in ("providers", "runner", "half")}
         assert "onnxruntime" not in roots or relative in runtime, relative
-        assert "av" not in roots or relative.startswith(("sources/", "sinks/")) or relative == "cli/doctor.py", relative
+        # What WebRTC brings and takes are PyAV's frames.
+        media = relative.startswith(("sources/", "sinks/", "web/")) or relative == "cli/doctor.py"
+        assert "av" not in roots or media, relative
+        assert not roots & {"aiortc", "aioice"} or relative.startswith("web/"), relative
 
 
 def test_only_the_pipeline_starts_tasks():
@@ -70,7 +74,7 @@ def test_only_the_pipeline_starts_tasks():
         if ".create_task(" in text:
             relative = path.relative_to(PACKAGE).as_posix()
             # The batcher's are its batches; the short way, the command and the measurement start the pipeline itself;
-            # a signal's handler cannot wait for the streams that it changes.
+            # a signal's handler cannot wait for the streams that it changes. Sessions of visitors own their tasks.
             assert relative in {
                 "pipeline.py",
                 "flow.py",
@@ -78,6 +82,8 @@ def test_only_the_pipeline_starts_tasks():
                 "api.py",
                 "cli/session.py",
                 "cli/roster.py",
+                "cli/serve.py",
+                "web/tasks.py",
                 "measure.py",
             }, relative
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource
 
+from streampose.batching import LatencyBatch
+from streampose.batching.policy import Decision, Waiting
 from streampose.errors import ConfigError, ModelOutputError, SourceUnauthorized
 from streampose.pipeline import Pipeline
 from streampose.streams import Outcome, Stream
@@ -95,5 +98,28 @@ async def test_a_camera_that_never_opens_can_be_removed():
         await asyncio.sleep(0.05)
         async with asyncio.timeout(2):
             assert (await pipeline.remove("hung")).outcome is Outcome.STOPPED
+        pipeline.stop()
+        await running
+
+
+async def test_a_budget_changes_while_the_stream_runs():
+    class Watching(LatencyBatch):
+        budget = 0.0
+
+        def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
+            if waiting:
+                self.budget = waiting[-1].deadline - waiting[-1].captured_at
+            return super().decide(now, waiting, more)
+
+    policy, sink = Watching(0.5), MemorySink()
+    async with Pipeline([live("s", sink)], FakeEstimator(), policy=policy) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        for budget_s, expected_s in ((None, 0.5), (0.2, 0.2), (None, 0.5)):
+            pipeline.set_budget("s", budget_s)
+            sink.results.clear()
+            await seen(sink, 3)
+            assert expected_s - 0.1 < policy.budget <= expected_s  # less what finishing takes
+        with pytest.raises(ConfigError, match="no stream is named"):
+            pipeline.set_budget("t", 0.1)
         pipeline.stop()
         await running

@@ -18,7 +18,8 @@ from streampose.batching import FixedBatch
 from streampose.errors import ConfigError, Disconnected, SinkFailed
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.metrics import BOUNDS_S
-from streampose.observe.server import Address, Observatory
+from streampose.observe.access import Address
+from streampose.observe.server import Observatory
 from streampose.pipeline import Pipeline
 from streampose.sources import Reconnecting, open_source
 from streampose.streams import Stream

@@ -179,6 +179,19 @@ def test_a_model_that_cannot_be_had_leaves_the_one_before():
     models.engines[0].close()
 
 
+def test_one_is_chosen_by_its_name():
+    choices = {name: ModelChoice(model=name) for name in "abc"}
+    models = Models(choices, EngineOptions(sessions=1), load=lambda choice: [FakeEstimator()])  # type: ignore[list-item]
+    models.load()
+    assert (models.names, models.current) == (("a", "b", "c"), "a")
+    assert models.choose("c")
+    models.close()
+    assert models.current == "c"
+    assert not models.choose("d")
+    assert models.choose("c")  # it is there already
+    assert not models.loading
+
+
 def test_no_model_at_all_is_told():
     models = Models({"m": ModelChoice(model="no-such.onnx")}, EngineOptions())
     failed: list[object] = []

@@ -1,0 +1,214 @@
+"""`streampose serve`: a web page that shows visitors their skeletons."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import typer
+
+from streampose.batching import LatencyBatch
+from streampose.cli import engine
+from streampose.cli.references import resolve
+from streampose.cli.say import say
+from streampose.cli.service import parse_secret
+from streampose.cli.session import interrupts
+from streampose.cli.values import named_sources, parse_seconds, parse_size
+from streampose.errors import StreamposeError, redact
+from streampose.inference.loading import ModelChoice, describe_all
+from streampose.observe.access import Address, is_loopback
+from streampose.pipeline import Pipeline
+from streampose.preview import Models, choices_of
+from streampose.sources import Source, open_source
+from streampose.web.ice import Offered, parse_ice_server
+from streampose.web.limits import Limits
+from streampose.web.server import ModelDesk, WebOptions, WebServer
+
+__all__ = ["serve"]
+
+log = logging.getLogger("streampose")
+
+_WEB, _MODEL, _FLOW = "Web", "Model", "Flow"
+
+
+def serve(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=]SOURCE...", help="Cameras and streams that visitors see, too; see `run`."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Where to listen; others than this machine need --token.", rich_help_panel=_WEB)
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.", rich_help_panel=_WEB)] = 8080,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="env:NAME|file:PATH",
+            help="Where the token is that visitors must have.",
+            rich_help_panel=_WEB,
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(help="Certificate (PEM): browsers give cameras to https:// only.", rich_help_panel=_WEB),
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).", rich_help_panel=_WEB)] = None,
+    ice_address: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An address that WebRTC offers; by default where it listens. Behind NAT: the public one.",
+            rich_help_panel=_WEB,
+        ),
+    ] = None,
+    ice_server: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="stun:HOST|turn:USER:SECRET@HOST",
+            help="For both sides; {env:NAME} and {file:PATH} in it are filled in. By default none.",
+            rich_help_panel=_WEB,
+        ),
+    ] = None,
+    max_peers: Annotated[int, typer.Option(min=1, help="WebRTC sessions at a time.", rich_help_panel=_WEB)] = 8,
+    model: engine.Model = None,
+    detector: engine.Detector = None,
+    pose: engine.Pose = None,
+    detector_size: engine.DetectorSize = None,
+    next_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What visitors can choose beside it: a model that does all, or DETECTOR+POSE; by default all that "
+            "were pulled.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    device: engine.Device = "auto",
+    sessions: engine.Sessions = None,
+    threads: engine.Threads = None,
+    recalibrate: engine.Recalibrate = False,
+    half: engine.Half = False,
+    tf32: engine.Tf32 = True,
+    cuda_graphs: engine.CudaGraphs = False,
+    in_graph: engine.InGraph = None,
+    fallback: engine.Fallback = False,
+    budget: engine.Budget = "100ms",
+    batch: engine.Batch = None,
+) -> None:
+    """Serve a web page: a visitor's camera in, the skeleton back.
+
+    Examples:
+
+      streampose serve
+
+      streampose serve door=rtsp://10.0.0.5/a --host 0.0.0.0 --token file:token --tls-cert cert.pem --tls-key key.pem
+    """
+    options = WebOptions(
+        address=Address(host=host, port=port, token=parse_secret(token), option="--token"),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        ice_addresses=[Offered(public=address) for address in ice_address or ()],
+        ice_servers=[parse_ice_server(resolve(text)) for text in ice_server or ()],
+        limits=Limits(peers=max_peers),
+    )
+    choice = ModelChoice(
+        model=model,
+        detector=detector,
+        pose=pose,
+        detector_size_px=None if detector_size is None else parse_size(detector_size),
+    )
+    models = Models(
+        choices_of(choice, next_model or ()),
+        engine.options(
+            device=device,
+            sessions=sessions,
+            threads=threads,
+            recalibrate=recalibrate,
+            half=half,
+            tf32=tf32,
+            cuda_graphs=cuda_graphs,
+            in_graph=in_graph,
+            fallback=fallback,
+        ),
+    )
+    named = {name: open_source(resolve(text), live=True) for name, text in named_sources(sources or []).items()}
+    policy = LatencyBatch(parse_seconds(budget), max_frames=batch or 16)
+    raise typer.Exit(asyncio.run(_serve(options, models, named, policy)))
+
+
+@dataclass(slots=True)
+class _Desk:
+    """What visitors are told of the models."""
+
+    models: Models
+    loading: str | None = None
+    error: str | None = None
+
+    def listen(self) -> None:
+        """Hear what becomes of each model."""
+        self.models.on_loading = self._begin
+        self.models.on_loaded = self._done
+        self.models.on_failed = self._failed
+
+    def about(self) -> dict[str, Any]:
+        """As plain data."""
+        names, current = list(self.models.names), self.models.current
+        return {"names": names, "current": current, "loading": self.loading, "error": self.error}
+
+    def _begin(self, name: str) -> None:
+        self.loading, self.error = name, None
+
+    def _done(self, name: str, estimators: Sequence[Any]) -> None:
+        self.loading = None
+        say(f"[dim]{describe_all(estimators)}[/dim]")
+
+    def _failed(self, name: str, error: StreamposeError) -> None:
+        self.loading, self.error = None, redact(f"{name}: {error}")
+        log.warning("%s", self.error, extra={"event": "model-failed"})
+
+
+async def _serve(options: WebOptions, models: Models, named: dict[str, Source], policy: LatencyBatch) -> int:
+    # OpenCV's own threads only get into the way of the engines': every stage here has its thread already.
+    cv2.setNumThreads(1)
+    # At the level of a warning a visitor could fill the log with packets that cannot be decoded.
+    if not log.isEnabledFor(logging.DEBUG):
+        logging.getLogger("aiortc").setLevel(logging.ERROR)
+    desk = _Desk(models)
+    desk.listen()
+    await asyncio.to_thread(models.load)
+    try:
+        async with Pipeline([], models.engines, policy=policy, keep_running=True) as pipeline:
+            running = asyncio.create_task(pipeline.run())
+            stop = asyncio.Event()
+            with interrupts(stop.set, running.cancel):
+                async with WebServer(options, pipeline, ModelDesk(about=desk.about, choose=models.choose)) as server:
+                    for name, source in named.items():
+                        await server.show(name, source)
+                    _welcome(options, server.url)
+                    await _either(stop, running)
+                pipeline.stop()
+                await running
+    except asyncio.CancelledError:
+        say("cut off")
+        return 130
+    finally:
+        await asyncio.to_thread(models.close)
+    return 0
+
+
+async def _either(stop: asyncio.Event, running: asyncio.Task[Any]) -> None:
+    """Wait until somebody stops it, or the engines fail."""
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([stopped, running], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+
+
+def _welcome(options: WebOptions, url: str) -> None:
+    say(f"open {url}" + ("#token=… with the token" if options.address.token is not None else ""))
+    if options.tls_cert is None and not is_loopback(options.address.host):
+        say("without TLS (--tls-cert, --tls-key) browsers of other machines give no camera, and the token can be read")

@@ -1,0 +1,1 @@
+"""The web page, WebRTC and the HTTP interface: visitors' cameras in, skeletons back."""

@@ -1,0 +1,133 @@
+"""The JSON interface: streams, models, what a page has to know."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from streampose.errors import ConfigError, StreamposeError, redact
+from streampose.web.catalogue import Catalogue, Entry
+from streampose.web.guard import body_of
+from streampose.web.ice import IceServer
+from streampose.web.limits import Limits
+from streampose.web.openapi import document
+from streampose.web.publisher import Studio
+
+__all__ = ["Api"]
+
+_JSON = "application/json"
+
+
+class Api:
+    """The handlers.
+
+    Args:
+        studio: the streams and models.
+        limits: how much may be asked for.
+        ice_servers: for the page.
+        version: of streampose.
+    """
+
+    def __init__(
+        self,
+        studio: Studio,
+        limits: Limits,
+        ice_servers: Sequence[IceServer],
+        *,
+        version: str,
+    ) -> None:
+        self._studio, self._limits, self._ice_servers = studio, limits, ice_servers
+        self._document = document(version)
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Set up the routes."""
+        router.add_get("/api/openapi.json", self._openapi)
+        router.add_get("/api/config", self._config)
+        router.add_get("/api/streams", self._list)
+        router.add_post("/api/streams", self._add)
+        router.add_get("/api/streams/{id}", self._show)
+        router.add_patch("/api/streams/{id}", self._change)
+        router.add_delete("/api/streams/{id}", self._remove)
+        router.add_get("/api/models", self._models)
+        router.add_put("/api/models/current", self._choose)
+
+    @property
+    def _catalogue(self) -> Catalogue:
+        return self._studio.catalogue
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        return web.json_response(self._document)
+
+    async def _config(self, request: web.Request) -> web.Response:
+        """What the page needs before it begins."""
+        return web.json_response({"ice_servers": [server.for_page() for server in self._ice_servers]})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return web.json_response({"streams": self._catalogue.list()})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        return web.json_response(self._catalogue.describe(self._entry(request)))
+
+    async def _add(self, request: web.Request) -> web.Response:
+        wish = await self._object(request)
+        name, source = wish.pop("id", None), wish.pop("source", None)
+        if wish or not isinstance(name, str) or not isinstance(source, str):
+            raise web.HTTPBadRequest(text='send {"id": "…", "source": "rtsp://…"}')
+        if name in self._catalogue:
+            raise web.HTTPConflict(text="there is a stream of this name already")
+        try:
+            entry = await self._catalogue.add_remote(name, source)
+        except StreamposeError as error:
+            raise web.HTTPUnprocessableEntity(text=redact(str(error))) from error
+        about = self._catalogue.describe(entry)
+        return web.json_response(about, status=201, headers={"Location": f"/api/streams/{name}"})
+
+    async def _change(self, request: web.Request) -> web.Response:
+        entry, wishes = self._entry(request), await self._object(request)
+        try:
+            self._catalogue.change(entry, wishes)
+        except ConfigError as error:
+            raise web.HTTPUnprocessableEntity(text=str(error)) from error
+        return web.json_response(self._catalogue.describe(entry))
+
+    async def _remove(self, request: web.Request) -> web.Response:
+        entry = self._entry(request)
+        if entry.origin == "peer":
+            raise web.HTTPConflict(text="a session of WebRTC publishes it: only that one can end it")
+        # A client that hangs up meanwhile cancels this handler, not the end of the stream.
+        await asyncio.shield(self._catalogue.release(entry))
+        return web.Response(status=204)
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response(dict(self._studio.models()))
+
+    async def _choose(self, request: web.Request) -> web.Response:
+        wish = await self._object(request)
+        name = wish.get("name")
+        if set(wish) != {"name"} or not isinstance(name, str):
+            raise web.HTTPBadRequest(text='send {"name": "…"}')
+        if name not in self._studio.models()["names"]:
+            raise web.HTTPUnprocessableEntity(text="there is no such model here")
+        if not self._studio.choose(name):
+            raise web.HTTPConflict(text="another model is being loaded")
+        return web.json_response(dict(self._studio.models()), status=202)
+
+    def _entry(self, request: web.Request) -> Entry:
+        try:
+            return self._catalogue[request.match_info["id"]]
+        except KeyError:
+            raise web.HTTPNotFound(text="there is no such stream") from None
+
+    async def _object(self, request: web.Request) -> dict[str, Any]:
+        text = await body_of(request, _JSON, self._limits)
+        try:
+            wish = json.loads(text)
+        except (ValueError, RecursionError):
+            raise web.HTTPBadRequest(text="the body is not JSON") from None
+        if not isinstance(wish, dict):
+            raise web.HTTPBadRequest(text="the body is not a JSON object")
+        return wish

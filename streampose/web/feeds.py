@@ -1,0 +1,158 @@
+"""Poses and pictures of a stream for programs and plain pages: Server-Sent Events, WebSocket, JPEG, MJPEG."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+from aiohttp import WSMsgType, web
+
+from streampose.channel import Channel
+from streampose.errors import ChannelClosed
+from streampose.result import Result
+from streampose.web.catalogue import Catalogue, Entry
+from streampose.web.finishing import draw
+from streampose.web.guard import Guard
+from streampose.web.hub import Item, Wish, jpeg
+from streampose.web.limits import Limits
+from streampose.web.sessions import Full
+from streampose.web.tasks import Tasks
+
+__all__ = ["Feeds"]
+
+_BOUNDARY = "frame"
+# A comment now and then: a client that is gone is noticed, and proxies keep the connection.
+_HEARTBEAT_S = 5.0
+
+
+class Feeds:
+    """The handlers.
+
+    Args:
+        catalogue: the streams.
+        limits: how many follow at a time.
+        guard: dresses answers that begin before they end.
+    """
+
+    def __init__(self, catalogue: Catalogue, limits: Limits, guard: Guard) -> None:
+        self._catalogue, self._limits, self._guard = catalogue, limits, guard
+        self._viewers = 0
+        self._sockets: set[web.WebSocketResponse] = set()
+        self._tasks = Tasks()
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Set up the routes."""
+        router.add_get("/api/streams/{id}/poses", self._poses)
+        router.add_get("/api/streams/{id}/picture.jpg", self._picture)
+        router.add_get("/api/streams/{id}/video.mjpeg", self._mjpeg)
+
+    async def aclose(self) -> None:
+        """Say goodbye to all."""
+        await asyncio.gather(*(socket.close(code=1001) for socket in tuple(self._sockets)), return_exceptions=True)
+
+    async def _poses(self, request: web.Request) -> web.StreamResponse:
+        entry = self._entry(request)
+        if web.WebSocketResponse().can_prepare(request):
+            return await self._socket(request, entry)
+        with self._room(), entry.hub.following(Wish.POSES) as items:
+            response = await self._begin(request, "text/event-stream")
+            while True:
+                try:
+                    async with asyncio.timeout(_HEARTBEAT_S):
+                        item = await items.get()
+                    text = f"data: {item.line}\n\n"
+                except TimeoutError:
+                    text = ":\n\n"
+                except ChannelClosed:
+                    text = "event: end\ndata: {}\n\n"
+                if not await self._write(response, text.encode()) or text.startswith("event: end"):
+                    return response
+
+    async def _socket(self, request: web.Request, entry: Entry) -> web.StreamResponse:
+        with self._room(), entry.hub.following(Wish.POSES) as items:
+            socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=1024, timeout=2.0)
+            self._guard.dress(request, socket)
+            await socket.prepare(request)
+            self._sockets.add(socket)
+            listening = self._tasks.start(_listen(socket, items), "websocket")
+            try:
+                while not socket.closed:
+                    item = await items.get()
+                    async with asyncio.timeout(self._limits.write_s):
+                        await socket.send_str(item.line)
+            except (ChannelClosed, TimeoutError, ConnectionError):
+                pass
+            finally:
+                self._sockets.discard(socket)
+                listening.cancel()
+                with contextlib.suppress(TimeoutError, ConnectionError):
+                    await socket.close()
+            return socket
+
+    async def _picture(self, request: web.Request) -> web.Response:
+        entry = self._entry(request)
+        if (result := entry.hub.latest) is None:
+            raise web.HTTPServiceUnavailable(headers={"Retry-After": "1"}, text="there is no picture yet")
+        with self._room():
+            data = await asyncio.to_thread(_drawn, result, entry)
+        return web.Response(body=data, content_type="image/jpeg")
+
+    async def _mjpeg(self, request: web.Request) -> web.StreamResponse:
+        entry = self._entry(request)
+        with self._room(), entry.hub.following(Wish.JPEG) as items:
+            response = await self._begin(request, f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+            while True:
+                try:
+                    item = await items.get()
+                except ChannelClosed:
+                    return response
+                if item.jpeg is None:
+                    continue
+                head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(item.jpeg)}\r\n\r\n"
+                if not await self._write(response, head.encode() + item.jpeg + b"\r\n"):
+                    return response
+
+    def _entry(self, request: web.Request) -> Entry:
+        try:
+            return self._catalogue[request.match_info["id"]]
+        except KeyError:
+            raise web.HTTPNotFound(text="there is no such stream") from None
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        if self._viewers >= self._limits.viewers:
+            raise Full(f"the server has {self._limits.viewers} viewers, which is all it takes")
+        self._viewers += 1
+        try:
+            yield
+        finally:
+            self._viewers -= 1
+
+    async def _begin(self, request: web.Request, kind: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        self._guard.dress(request, response)
+        await response.prepare(request)
+        return response
+
+    async def _write(self, response: web.StreamResponse, data: bytes) -> bool:
+        """Send; whether the client is still there and takes it."""
+        try:
+            async with asyncio.timeout(self._limits.write_s):
+                await response.write(data)
+        except (TimeoutError, ConnectionError):
+            response.force_close()
+            return False
+        return True
+
+
+async def _listen(socket: web.WebSocketResponse, items: Channel[Item]) -> None:
+    """Read what a client sends, which is nothing but the end."""
+    async for message in socket:
+        if message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+            await socket.close(code=1003, message=b"this socket only sends")
+    items.close()
+
+
+def _drawn(result: Result, entry: Entry) -> bytes:
+    return jpeg(draw(result.frame.image, result.poses, entry.settings))

@@ -1,0 +1,142 @@
+"""Before any handler: whose request this is, from which page, and what every answer says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from streampose.errors import ConfigError, StreamposeError, Typed, redact
+from streampose.observe.access import Address, is_loopback
+from streampose.web.limits import Limits
+from streampose.web.sessions import Full
+
+__all__ = ["Guard", "body_of"]
+
+log = logging.getLogger("streampose")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob:; media-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Server": "streampose",
+}
+_OPEN = ("/", "/page/")
+"""What is for everybody: the page itself, which knows nothing."""
+
+
+class Guard:
+    """A middleware.
+
+    Args:
+        address: where the server listens, and its token.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    def middleware(self) -> Middleware:
+        """For `aiohttp.web.Application`."""
+
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            try:
+                with Typed(_Unforeseen, passing=(web.HTTPException, ConnectionError)):
+                    self._check(request)
+                    response = await handler(request)
+            except web.HTTPException as error:
+                response = _problem(error.status, error.text or error.reason, error.headers)
+            except Full as error:
+                response = _problem(503, str(error), {"Retry-After": "5"})
+            except ConfigError as error:
+                response = _problem(400, str(error))
+            except _Unforeseen as error:
+                log.error("%s: %s", request.method, redact(str(error)), exc_info=error)
+                response = _problem(500, "the server has a problem, which is in its log")
+            except StreamposeError as error:
+                response = _problem(500, str(error))
+            if not response.prepared:
+                self.dress(request, response)
+            return response
+
+        return guard
+
+    def knows(self, request: web.Request) -> bool:
+        """Whether it comes with the token, if one is needed."""
+        return self._address.knows(request.headers.get("Authorization", ""))
+
+    def dress(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Set the headers that every answer has."""
+        response.headers.update(_HEADERS)
+        response.headers.setdefault("Cache-Control", "no-store")
+
+    def _check(self, request: web.Request) -> None:
+        host = request.headers.get("Host", "")
+        # Without a token, a page of elsewhere could have its name point here (DNS rebinding): names are loopback's.
+        if self._address.token is None and not is_loopback(_hostname(host)):
+            raise web.HTTPMisdirectedRequest(text=f"this server is not {redact(host)[:80]!r}")
+        origin = request.headers.get("Origin")
+        if origin is not None and _netloc(origin) != host:
+            raise web.HTTPForbidden(text="requests of other sites' pages are refused")
+        if origin is None and request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path != "/":
+            raise web.HTTPForbidden(text="requests of other sites' pages are refused")
+        open_to_all = request.path in _OPEN or request.path.startswith("/page/") or request.method == "OPTIONS"
+        if not open_to_all and not self.knows(request):
+            raise web.HTTPUnauthorized(
+                headers={"WWW-Authenticate": 'Bearer realm="streampose"'}, text="a token is needed"
+            )
+
+
+def _problem(status: int, text: str, headers: object = None) -> web.Response:
+    response = web.json_response({"error": redact(text)}, status=status)
+    for key, value in dict(headers or {}).items():  # type: ignore[call-overload]
+        if key.lower() in {"allow", "www-authenticate", "retry-after", "location", "accept-post", "accept-patch"}:
+            response.headers[key] = value
+    return response
+
+
+class _Unforeseen(StreamposeError):
+    """A bug of ours: for the log, not for strangers."""
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+async def body_of(request: web.Request, kind: str, limits: Limits) -> str:
+    """A request's body as text.
+
+    Raises:
+        web.HTTPException: it is of another kind, too large, too slow, or no text.
+    """
+    if request.content_type != kind:
+        raise web.HTTPUnsupportedMediaType(text=f"send {kind}")
+    try:
+        async with asyncio.timeout(limits.body_s):
+            return (await request.read()).decode()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="the body took too long") from None
+    except UnicodeDecodeError:
+        raise web.HTTPBadRequest(text="the body is not UTF-8") from None

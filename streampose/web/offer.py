@@ -1,0 +1,71 @@
+"""A stranger's SDP offer, looked at before anything else sees it."""
+
+from __future__ import annotations
+
+from streampose.errors import ConfigError
+from streampose.web.ice import usable
+from streampose.web.limits import Limits
+
+__all__ = ["checked", "fragment"]
+
+_SECTIONS = 6
+
+
+def checked(text: str, limits: Limits, *, loopback_only: bool) -> str:
+    """The offer, without the candidates that are not to be used.
+
+    Raises:
+        ConfigError: it is no offer, or larger than one has to be.
+    """
+    if len(text) > limits.sdp_bytes:
+        raise ConfigError(f"the offer is larger than {limits.sdp_bytes} bytes")
+    lines = text.replace("\r\n", "\n").split("\n")
+    if not lines or lines[0] != "v=0" or any("\0" in line or len(line) > 4096 for line in lines):
+        raise ConfigError("this is no SDP")
+    sections = sum(line.startswith("m=") for line in lines)
+    if not 1 <= sections <= _SECTIONS:
+        raise ConfigError(f"an offer has 1 to {_SECTIONS} media sections, not {sections}")
+    if not any(line.startswith("m=video ") for line in lines):
+        raise ConfigError("the offer has no video")
+    # aiortc takes bundles of sections that are not there, and then cannot close what it has made of them.
+    # And as RFC 9725 wants it, all sections are one transport: another one might never connect.
+    mids = [line.removeprefix("a=mid:") for line in lines if line.startswith("a=mid:")]
+    groups = [line.split()[1:] for line in lines if line.startswith("a=group:BUNDLE")]
+    bundled = [mid for group in groups for mid in group]
+    if len(mids) != sections or len(set(mids)) != sections or len(set(bundled)) != len(bundled):
+        raise ConfigError("each media section of an offer has a name of its own (a=mid)")
+    if not set(bundled) <= set(mids):
+        raise ConfigError("the offer bundles media sections that it does not have")
+    if sections > 1 and (len(groups) != 1 or len(bundled) != sections):
+        raise ConfigError("the offer does not bundle all its media sections: set the bundle policy to max-bundle")
+    kept, candidates = [], 0
+    for line in lines:
+        if line.startswith("a=candidate:"):
+            candidates += 1
+            if candidates > limits.candidates * sections or not usable(line, loopback_only=loopback_only):
+                continue
+        kept.append(line)
+    return "\r\n".join(line for line in kept if line) + "\r\n"
+
+
+def fragment(text: str) -> tuple[list[tuple[str | None, str]], str | None]:
+    """An SDP fragment (RFC 8840): the candidates with the mid of each, and the ICE user name that it is for.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    mid: str | None = None
+    user: str | None = None
+    found: list[tuple[str | None, str]] = []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        if line.startswith("a=ice-ufrag:"):
+            user = line.partition(":")[2]
+        elif line.startswith("a=mid:"):
+            mid = line.partition(":")[2]
+        elif line.startswith("a=candidate:"):
+            found.append((mid, line))
+        elif line and not line.startswith(("a=", "m=")):
+            raise ConfigError("this is no SDP fragment")
+    if user is None and not found:
+        raise ConfigError("the SDP fragment has neither candidates nor a user name")
+    return found, user

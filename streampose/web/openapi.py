@@ -1,0 +1,187 @@
+"""The JSON interface, described."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["document"]
+
+_JSON, _SDP = "application/json", "application/sdp"
+_NAME = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
+_NUMBER_OR_NONE = {"type": ["number", "null"]}
+
+_SETTINGS: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "mode": {"enum": ["overlay", "rendered"]},
+        "budget_ms": {"type": ["integer", "null"], "minimum": 10, "maximum": 5000},
+        "mirror": {"type": "boolean"},
+        "smooth": {"type": "boolean"},
+        "ids": {"type": "boolean"},
+        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+    },
+}
+_STREAM: dict[str, Any] = {
+    "type": "object",
+    "required": ["id", "origin", "state", "fault", "size_px", "figures", "settings"],
+    "properties": {
+        "id": _NAME,
+        "origin": {"enum": ["server", "api", "peer"]},
+        "state": {"enum": ["opening", "running", "lost", "ended", "stopped", "failed", "cancelled"]},
+        "fault": {"type": ["string", "null"]},
+        "size_px": {"type": ["array", "null"], "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+        "figures": {"type": "object", "additionalProperties": _NUMBER_OR_NONE},
+        "settings": _SETTINGS,
+    },
+}
+_MODELS: dict[str, Any] = {
+    "type": "object",
+    "required": ["names", "current", "loading", "error"],
+    "properties": {
+        "names": {"type": "array", "items": {"type": "string"}},
+        "current": {"type": "string"},
+        "loading": {"type": ["string", "null"]},
+        "error": {"type": ["string", "null"]},
+    },
+}
+_ERROR: dict[str, Any] = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+_ID = {"name": "id", "in": "path", "required": True, "schema": _NAME}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _says(text: str, schema: dict[str, Any] | None = None, kind: str = _JSON) -> dict[str, Any]:
+    return {"description": text} | ({} if schema is None else {"content": {kind: {"schema": schema}}})
+
+
+def _answers(*errors: int, **good: dict[str, Any]) -> dict[str, Any]:
+    words = {
+        400: "not understood",
+        403: "asked by another site's page",
+        404: "no such stream or session",
+        405: "not with this method",
+        408: "the body took too long",
+        409: "not now, or taken",
+        412: "for another ICE session",
+        413: "too large",
+        415: "of another kind",
+        421: "not this server's name",
+        422: "understood, but it cannot be",
+        428: "If-Match is missing",
+        503: "no room, or no picture, now",
+    }
+    found = {code.removeprefix("ok"): answer for code, answer in good.items()}
+    found["401"] = _says("a token is needed", _ref("Error"))
+    return found | {str(code): _says(words[code], _ref("Error")) for code in (403, 421, *errors)}
+
+
+def _takes(schema: dict[str, Any], kind: str = _JSON) -> dict[str, Any]:
+    return {"required": True, "content": {kind: {"schema": schema}}}
+
+
+def document(version: str) -> dict[str, Any]:
+    """The OpenAPI document, as plain data."""
+    body_errors = (400, 408, 413, 415)
+    stream, text, binary = _ref("Stream"), {"type": "string"}, {"type": "string", "format": "binary"}
+    streams = {"type": "object", "required": ["streams"], "properties": {"streams": {"type": "array", "items": stream}}}
+    new = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["id", "source"],
+        "properties": {"id": _NAME, "source": text},
+    }
+    name = {"type": "object", "additionalProperties": False, "required": ["name"], "properties": {"name": text}}
+    config = {"type": "object", "properties": {"ice_servers": {"type": "array", "items": {"type": "object"}}}}
+    paths: dict[str, Any] = {
+        "/api/config": {
+            "get": {"summary": "What a page needs to begin", "responses": _answers(ok200=_says("it", config))}
+        },
+        "/api/streams": {
+            "get": {"summary": "All public streams", "responses": _answers(ok200=_says("them", streams))},
+            "post": {
+                "summary": "Add a stream of the network, or a drawn one",
+                "requestBody": _takes(new),
+                "responses": _answers(*body_errors, 409, 422, ok201=_says("it joins", stream)),
+            },
+        },
+        "/api/streams/{id}": {
+            "parameters": [_ID],
+            "get": {"summary": "One stream", "responses": _answers(404, ok200=_says("it", stream))},
+            "patch": {
+                "summary": "Change its settings",
+                "requestBody": _takes(_ref("Settings")),
+                "responses": _answers(*body_errors, 404, 422, ok200=_says("changed", stream)),
+            },
+            "delete": {
+                "summary": "Remove it",
+                "responses": _answers(404, 409, ok204=_says("it is gone")),
+            },
+        },
+        "/api/streams/{id}/poses": {
+            "parameters": [_ID],
+            "get": {
+                "summary": "Its poses, as they come: Server-Sent Events, or a WebSocket where that is asked for",
+                "responses": _answers(
+                    404, 503, ok200=_says("one event a frame (docs/formats.md)", text, "text/event-stream")
+                )
+                | {"101": _says("a WebSocket: one text a frame")},
+            },
+        },
+        "/api/streams/{id}/picture.jpg": {
+            "parameters": [_ID],
+            "get": {
+                "summary": "Its newest picture, drawn",
+                "responses": _answers(404, 503, ok200=_says("it", binary, "image/jpeg")),
+            },
+        },
+        "/api/streams/{id}/video.mjpeg": {
+            "parameters": [_ID],
+            "get": {
+                "summary": "Its drawn pictures, for a plain <img>",
+                "responses": _answers(404, 503, ok200=_says("they", binary, "multipart/x-mixed-replace")),
+            },
+        },
+        "/api/models": {"get": {"summary": "The models", "responses": _answers(ok200=_says("they", _ref("Models")))}},
+        "/api/models/current": {
+            "put": {
+                "summary": "Load another model, for all streams",
+                "requestBody": _takes(name),
+                "responses": _answers(*body_errors, 409, 422, ok202=_says("it is being loaded", _ref("Models"))),
+            }
+        },
+        "/whip": {"post": _session("Publish video (WHIP, RFC 9725) for oneself alone", 409)},
+        "/whip/{id}": {"parameters": [_ID], "post": _session("Publish video (WHIP) under this name", 409)},
+        "/whep/{id}": {"parameters": [_ID], "post": _session("Play a stream's drawn video (WHEP)", 404)},
+        "/session/{session}": {
+            "parameters": [{"name": "session", "in": "path", "required": True, "schema": text}],
+            "patch": {
+                "summary": "More ICE candidates",
+                "parameters": [{"name": "If-Match", "in": "header", "required": True, "schema": text}],
+                "requestBody": _takes(text, "application/trickle-ice-sdpfrag"),
+                "responses": _answers(*body_errors, 404, 412, 422, 428, ok204=_says("taken")),
+            },
+            "delete": {"summary": "End a session", "responses": _answers(404, ok200=_says("it has ended"))},
+        },
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "streampose", "version": version},
+        "paths": paths,
+        "components": {
+            "schemas": {"Stream": _STREAM, "Settings": _SETTINGS, "Models": _MODELS, "Error": _ERROR},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}, {}],
+    }
+
+
+def _session(summary: str, *errors: int) -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "summary": summary,
+        "requestBody": _takes(text, _SDP),
+        "responses": _answers(400, 408, 413, 415, 503, *errors, ok201=_says("the answer", text, _SDP)),
+    }

@@ -1,0 +1,258 @@
+// The page: what is pressed, and what is shown.
+
+import { setToken, takeToken } from "./api.js";
+import { openCamera } from "./camera.js";
+import { drawFrame } from "./draw.js";
+import { FrameClock } from "./frameclock.js";
+import { Frames } from "./frames.js";
+import { Panel } from "./panel.js";
+import { Session } from "./session.js";
+import { Tiles } from "./tiles.js";
+import { Trouble } from "./words.js";
+
+// A frame waits for its skeleton no longer than this: the picture is never late.
+const PATIENCE_MS = 250;
+const SAVED = 300;
+
+const $ = (id) => document.getElementById(id);
+const [canvas, rendered, notice, status] = ["canvas", "rendered", "notice", "status"].map($);
+const panel = new Panel($("figures"));
+const source = document.createElement("video");
+source.muted = source.playsInline = true;
+
+// Of the last Start, until Stop: what it has begun ends with it.
+let run = null;
+
+const state = {
+  budget: null,
+  session: null,
+  clock: null,
+  records: [], // the last poses, for saving
+  latencies: [], // since the panel was shown last
+  inferences: [],
+  shownAt: 0,
+  peopleSaid: null,
+};
+
+const wishes = () => ({
+  mode: document.querySelector("input[name=mode]:checked").value,
+  budget_ms: state.budget, // null: the server's
+  mirror: $("mirror").checked,
+  smooth: $("smooth").checked,
+  ids: $("ids").checked,
+  confidence: Number($("confidence").value),
+});
+
+const frames = new Frames(source, (frame) => {
+  // Without poses for a while (or with none yet) the picture is shown as it comes.
+  if (performance.now() - state.shownAt > PATIENCE_MS) drawFrame(canvas, frame.image, null, wishes());
+});
+
+function say(text, kind = "idle") {
+  if (status.textContent !== text) status.textContent = text;
+  status.dataset.state = kind;
+}
+
+function complain(trouble) {
+  notice.hidden = trouble === null;
+  notice.textContent = trouble?.message ?? "";
+}
+
+function posed({ record, at }) {
+  state.records.push(record);
+  if (state.records.length > SAVED) state.records.shift();
+  state.inferences.push(record.inference_ms);
+  const rtpMs = state.clock.milliseconds(record.rtp);
+  const bound = at - record.age_ms - (state.session.rttMs ?? 0) / 2;
+  state.clock.observe(rtpMs, bound, frames.times);
+  const captured = state.clock.capturedAt(rtpMs);
+  const frame = captured === null ? null : frames.at(captured);
+  if (frame === null || wishes().mode !== "overlay") return;
+  requestAnimationFrame(() => show(frame, record));
+}
+
+function show(frame, record) {
+  if (frame.shown || frame.image.width === 0 || frame.at < (state.lastAt ?? 0)) return; // it came twice, or after a later one
+  frame.shown = true;
+  state.lastAt = frame.at;
+  drawFrame(canvas, frame.image, record, wishes());
+  state.shownAt = performance.now();
+  state.latencies.push(state.shownAt - frame.at);
+  document.dispatchEvent(new CustomEvent("streampose:shown", { detail: { record, image: frame.image, capturedAt: frame.at, shownAt: state.shownAt } }));
+}
+
+function watchRendered() {
+  if (!("requestVideoFrameCallback" in rendered)) return;
+  rendered.requestVideoFrameCallback((now, about) => {
+    const record = state.records.find(({ pts }) => matches(pts, about.rtpTimestamp)) ?? null;
+    const captured = record === null ? null : state.clock?.capturedAt(state.clock.milliseconds(record.rtp));
+    if (wishes().mode === "rendered" && captured !== null && captured !== undefined) state.latencies.push(performance.now() - captured);
+    watchRendered();
+  });
+}
+
+// The server's video has the times of our frames plus a constant: the difference that occurs most. Encoders round, so
+// half milliseconds (45 ticks) are counted.
+const votes = new Map();
+function matches(pts, rtp) {
+  if (rtp === undefined) return false;
+  const difference = Math.round(((rtp - pts + 2 ** 33) % 2 ** 32) / 45);
+  votes.set(difference, (votes.get(difference) ?? 0) + 1);
+  if (votes.size > 4000) for (const [key, count] of votes) if (count < 3) votes.delete(key);
+  return votes.get(difference) === Math.max(...votes.values()) && votes.get(difference) > 10;
+}
+
+function figures(stats) {
+  const middle = (values) => (values.length === 0 ? null : values.sort((a, b) => a - b)[values.length >> 1]);
+  const drops = stats.dropped + stats.skipped + stats.replaced + stats.unsent;
+  panel.show({
+    latency: middle(state.latencies),
+    fps_in: stats.fps_in,
+    fps_out: stats.fps_out,
+    inference: middle(state.inferences),
+    batch: stats.batch,
+    drops: Number.isFinite(drops) ? drops : null,
+    people: stats.people,
+  });
+  state.latencies = [];
+  state.inferences = [];
+  if (stats.people !== state.peopleSaid && stats.people !== undefined) {
+    state.peopleSaid = stats.people;
+    canvas.setAttribute("aria-label", `Your camera, ${stats.people === 1 ? "1 person" : `${stats.people} people`} found`);
+  }
+  if (stats.models !== undefined) models(stats.models);
+}
+
+function models({ names, current, loading, error }) {
+  const select = $("model");
+  if ([...select.options].map(({ value }) => value).join() !== names.join())
+    select.replaceChildren(...names.map((name) => new Option(name, name)));
+  if (document.activeElement !== select || loading === null) select.value = loading ?? current;
+  select.disabled = loading !== null;
+  $("model-hint").textContent = loading !== null ? `${loading} is being loaded …` : (error ?? "of all visitors");
+}
+
+function mode() {
+  const drawn = wishes().mode === "rendered";
+  rendered.hidden = !drawn;
+  canvas.hidden = drawn;
+}
+
+async function once(camera, signal) {
+  const session = (state.session = new Session(camera));
+  state.clock = new FrameClock();
+  state.lastAt = 0;
+  session.addEventListener("pose", ({ detail }) => posed(detail));
+  session.addEventListener("stats", ({ detail }) => figures(detail));
+  session.addEventListener("hello", ({ detail }) => models(detail.models));
+  session.addEventListener("error", ({ detail }) => complain(new Trouble(detail.message)));
+  session.addEventListener("video", ({ detail }) => {
+    rendered.srcObject = detail;
+    rendered.play().catch(() => undefined);
+  });
+  await session.connect(wishes());
+  signal.throwIfAborted();
+  say("Live", "live");
+  complain(null);
+  $("save").disabled = false;
+  const trouble = await session.ended;
+  if (trouble !== null) throw trouble;
+}
+
+async function start() {
+  run?.abort();
+  const mine = (run = new AbortController());
+  const { signal } = mine;
+  const stopped = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  stopped.catch(() => undefined);
+  const unlessStopped = (work) => Promise.race([work, stopped]);
+  $("start").textContent = "Stop";
+  $("token-form").hidden = true;
+  complain(null);
+  say("Opening the camera …");
+  let camera = null;
+  try {
+    camera = await openCamera();
+    signal.throwIfAborted();
+    const track = camera.getVideoTracks()[0];
+    track.onended = () => run === mine && stop(new Trouble("The camera was unplugged or taken away. Press Start to try again."));
+    source.srcObject = camera;
+    await unlessStopped(source.play());
+    frames.start();
+    for (let tries = 0; ; tries++) {
+      say(tries === 0 ? "Connecting …" : `Connecting again (${tries}) …`);
+      const began = performance.now();
+      try {
+        await unlessStopped(once(camera, signal));
+      } catch (trouble) {
+        signal.throwIfAborted();
+        if (!(trouble instanceof Trouble) || !trouble.retry) throw trouble;
+        complain(trouble);
+        say("Not connected", "bad");
+        panel.clear();
+        if (performance.now() - began > 10000) tries = 0;
+        // Full jitter: pages of many visitors do not come back at the same moment.
+        const waitMs = Math.max(trouble.waitMs, Math.random() * Math.min(8000, 500 * 2 ** tries));
+        await unlessStopped(new Promise((resolve) => setTimeout(resolve, waitMs)));
+      }
+    }
+  } catch (trouble) {
+    if (signal.aborted) return; // what there was to say has been said
+    if (trouble.needsToken) $("token-form").hidden = false;
+    stop(trouble);
+    if (!(trouble instanceof Trouble)) throw trouble;
+  } finally {
+    camera?.getTracks().forEach((track) => track.stop());
+  }
+}
+
+function stop(trouble = null) {
+  run?.abort();
+  run = null;
+  state.session?.close();
+  state.session = null;
+  frames.stop();
+  panel.clear();
+  $("start").textContent = "Start";
+  say(trouble === null ? "Stopped. The camera is off." : "Stopped", trouble === null ? "idle" : "bad");
+  complain(trouble);
+  canvas.setAttribute("aria-label", "No picture");
+  canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+}
+
+function save() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([JSON.stringify(state.records, null, 1)], { type: "application/json" }));
+  link.download = "poses.json";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+function changed() {
+  const now = wishes();
+  if (now.budget_ms !== null) $("budget-out").textContent = `${now.budget_ms} ms`;
+  $("confidence-out").textContent = now.confidence.toFixed(2);
+  mode();
+  state.session?.say({ type: "set", ...now });
+}
+
+$("start").onclick = () => (run !== null ? stop() : start());
+$("save").onclick = save;
+$("model").onchange = ({ target }) => state.session?.say({ type: "model", name: target.value });
+for (const id of ["mirror", "smooth", "ids", "confidence"]) $(id).onchange = changed;
+$("budget").onchange = ({ target }) => {
+  state.budget = Number(target.value);
+  changed();
+};
+for (const radio of document.querySelectorAll("input[name=mode]")) radio.onchange = changed;
+$("token-form").onsubmit = (event) => {
+  event.preventDefault();
+  setToken($("token").value);
+  $("token").value = "";
+  start();
+};
+addEventListener("pagehide", () => state.session?.close());
+takeToken();
+mode();
+watchRendered();
+new Tiles($("cameras"), $("tiles"), $("watch"));

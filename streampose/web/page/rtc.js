@@ -1,0 +1,34 @@
+// Offer and answer over HTTP (WHIP and WHEP), and the end of a session.
+
+import { request } from "./api.js";
+
+const GATHERING_MS = 1000;
+
+/**
+ * Resolves when the answer is there. `signal` is the session's end, of which the server is told; also where it comes
+ * while the server still makes its answer: only that one says what to end.
+ */
+export async function negotiate(pc, path, signal) {
+  await pc.setLocalDescription();
+  await gathered(pc);
+  signal.throwIfAborted();
+  const response = await request(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/sdp" },
+    body: pc.localDescription.sdp,
+  });
+  const place = response.headers.get("Location");
+  const end = () => void request(place, { method: "DELETE", keepalive: true }).catch(() => undefined);
+  if (signal.aborted) end();
+  signal.throwIfAborted();
+  signal.addEventListener("abort", end);
+  await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
+}
+
+function gathered(pc) {
+  if (pc.iceGatheringState === "complete") return Promise.resolve();
+  return new Promise((resolve) => {
+    setTimeout(resolve, GATHERING_MS);
+    pc.addEventListener("icegatheringstatechange", () => pc.iceGatheringState === "complete" && resolve());
+  });
+}

@@ -1,0 +1,103 @@
+// The server's own cameras: a small picture of each now and then, and the drawn video of one where it is asked for.
+
+import { json, request } from "./api.js";
+import { negotiate } from "./rtc.js";
+
+const LIST_MS = 3000;
+const PICTURE_MS = 500;
+
+export class Tiles {
+  constructor(section, list, dialog) {
+    Object.assign(this, { section, list, dialog, tiles: new Map() });
+    this.refresh();
+  }
+
+  async refresh() {
+    if (document.visibilityState === "visible") {
+      try {
+        this.show((await json("/api/streams")).streams.filter(({ origin }) => origin !== "peer"));
+      } catch {
+        this.show([]); // the status line says what is wrong
+      }
+    }
+    setTimeout(() => this.refresh(), LIST_MS);
+  }
+
+  show(streams) {
+    this.section.hidden = streams.length === 0;
+    const names = new Set(streams.map(({ id }) => id));
+    for (const [id, tile] of this.tiles) {
+      if (names.has(id)) continue;
+      tile.item.remove();
+      tile.gone = true;
+      this.tiles.delete(id);
+    }
+    for (const stream of streams) {
+      const tile = this.tiles.get(stream.id) ?? this.make(stream.id);
+      const { people = 0, fps_out: fps } = stream.figures;
+      const state = stream.state === "running" ? `${people} ${people === 1 ? "person" : "people"}, ${fps?.toFixed(0) ?? 0} fps` : stream.state;
+      tile.text.textContent = `${stream.id}: ${state}`;
+    }
+  }
+
+  make(id) {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    const image = document.createElement("img");
+    const text = document.createElement("span");
+    button.type = "button";
+    image.alt = "";
+    button.append(image, text);
+    button.onclick = () => this.watch(id);
+    item.append(button);
+    this.list.append(item);
+    const tile = { item, image, text, gone: false };
+    this.tiles.set(id, tile);
+    this.pictures(id, tile);
+    return tile;
+  }
+
+  async pictures(id, tile) {
+    while (!tile.gone) {
+      if (document.visibilityState === "visible" && !this.dialog.open) {
+        try {
+          const blob = await (await request(`/api/streams/${id}/picture.jpg`)).blob();
+          URL.revokeObjectURL(tile.image.src);
+          tile.image.src = URL.createObjectURL(blob);
+        } catch {
+          // shown by the tile's text
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, PICTURE_MS));
+    }
+    URL.revokeObjectURL(tile.image.src);
+  }
+
+  async watch(id) {
+    const [video, status] = [this.dialog.querySelector("video"), this.dialog.querySelector("[role=status]")];
+    this.dialog.querySelector("h2").textContent = id;
+    status.textContent = "Connecting …";
+    this.dialog.showModal();
+    const { ice_servers: iceServers } = await json("/api/config").catch(() => ({ ice_servers: [] }));
+    const pc = new RTCPeerConnection({ iceServers });
+    pc.addTransceiver("video", { direction: "recvonly" });
+    pc.ontrack = ({ track }) => {
+      video.srcObject = new MediaStream([track]);
+      video.play().catch(() => undefined);
+    };
+    pc.onconnectionstatechange = () => {
+      status.textContent = { connected: "", failed: "The connection failed." }[pc.connectionState] ?? "Connecting …";
+    };
+    const ending = new AbortController();
+    const closed = new Promise((resolve) => this.dialog.addEventListener("close", resolve, { once: true }));
+    try {
+      await Promise.race([negotiate(pc, `/whep/${id}`, ending.signal), closed]);
+    } catch (error) {
+      status.textContent = error.message;
+    }
+    await closed;
+    ending.abort();
+    pc.close();
+    video.srcObject = null;
+  }
+}

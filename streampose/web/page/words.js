@@ -1,0 +1,51 @@
+// What is said to people when something does not work: what it is, and what to do.
+
+/** An error whose message is for people. `retry`: whether it may go away by itself. */
+export class Trouble extends Error {
+  constructor(message, { retry = false, needsToken = false, waitMs = 0 } = {}) {
+    super(message);
+    Object.assign(this, { retry, needsToken, waitMs });
+  }
+}
+
+export function cameraTrouble(error) {
+  const words = {
+    NotAllowedError: "The camera was not allowed. Allow it with the camera sign in the address bar, then press Start.",
+    NotFoundError: "No camera was found. Plug one in, then press Start.",
+    NotReadableError: "The camera is there but gives no picture: another program may be using it.",
+    OverconstrainedError: "The camera has no picture size that fits here.",
+    AbortError: "The camera stopped while it was being opened. Press Start to try again.",
+  };
+  return new Trouble(words[error.name] ?? `The camera cannot be opened (${error.name}).`);
+}
+
+export function notSecure() {
+  return new Trouble(
+    "Browsers give a camera to secure pages only: open this page with https://, or on the server's own machine with http://localhost."
+  );
+}
+
+export async function httpTrouble(response) {
+  let said = "";
+  try {
+    said = (await response.json()).error ?? "";
+  } catch {
+    said = response.statusText;
+  }
+  const waitMs = 1000 * Number(response.headers.get("Retry-After") ?? 0);
+  if (response.status === 401) return new Trouble("This server wants a token.", { needsToken: true });
+  if (response.status === 503) return new Trouble(`No room now: ${said}. Trying again.`, { retry: true, waitMs });
+  if (response.status >= 500) return new Trouble(`The server has a problem: ${said}`, { retry: true });
+  return new Trouble(`The server refused: ${said}`);
+}
+
+export const noServer = () => new Trouble("The server does not answer. Trying again.", { retry: true });
+
+export const iceFailed = () =>
+  new Trouble(
+    "Page and server are in touch, but video cannot pass between them (ICE failed): a firewall may block UDP. Trying again.",
+    { retry: true }
+  );
+
+export const lost = (why) =>
+  new Trouble(why ? `The connection was lost: ${why}. Trying again.` : "The connection was lost. Trying again.", { retry: true });

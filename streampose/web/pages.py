@@ -1,0 +1,55 @@
+"""The page's files: these and no others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import resources
+from typing import Any
+
+from aiohttp import web
+
+from streampose.skeletons import SKELETONS
+
+__all__ = ["Pages"]
+
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+class Pages:
+    """All of them in memory: no request's path ever meets a file system."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[bytes, str]] = {}
+        for file in (resources.files("streampose.web") / "page").iterdir():
+            kind = _KINDS.get(f".{file.name.rpartition('.')[2]}")
+            if kind is not None:
+                self._files[file.name] = file.read_bytes(), kind
+        script = f"export const SKELETONS = {json.dumps(_skeletons())};\n"
+        self._files["skeletons.js"] = script.encode(), _KINDS[".js"]
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Set up the routes."""
+        router.add_get("/", self._index)
+        router.add_get("/page/{name}", self._file)
+
+    async def _index(self, request: web.Request) -> web.Response:
+        return self._answer(request, "index.html")
+
+    async def _file(self, request: web.Request) -> web.Response:
+        return self._answer(request, request.match_info["name"])
+
+    def _answer(self, request: web.Request, name: str) -> web.Response:
+        if name not in self._files:
+            raise web.HTTPNotFound(text="there is no such page")
+        data, kind = self._files[name]
+        # Asked for again each time: after an update of the server nobody has half of the old page.
+        tag = hashlib.sha256(data).hexdigest()[:32]
+        headers = {"Cache-Control": "no-cache", "ETag": f'"{tag}"'}
+        if any(etag.value == tag for etag in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=data, content_type=kind, charset="utf-8", headers=headers)
+
+
+def _skeletons() -> dict[str, Any]:
+    return {name: {"points": list(s.points), "edges": [list(e) for e in s.edges]} for name, s in SKELETONS.items()}

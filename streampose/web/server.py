@@ -1,0 +1,164 @@
+"""The web server beside a pipeline, on its event loop."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+import streampose
+from streampose.errors import ConfigError
+from streampose.observe.access import Address
+from streampose.pipeline import Pipeline
+from streampose.sources import Source
+from streampose.web.api import Api
+from streampose.web.catalogue import Catalogue
+from streampose.web.effort import Effort
+from streampose.web.feeds import Feeds
+from streampose.web.guard import Guard
+from streampose.web.ice import IceServer, Offered
+from streampose.web.limits import Limits
+from streampose.web.pages import Pages
+from streampose.web.peer import Surroundings
+from streampose.web.publisher import Studio
+from streampose.web.sessions import Sessions
+from streampose.web.tasks import Tasks
+from streampose.web.whip import Whip
+
+__all__ = ["ModelDesk", "WebOptions", "WebServer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebOptions:
+    """Where the server is, and what it lets strangers do.
+
+    Raises:
+        ConfigError: certificate without key, or the other way round.
+    """
+
+    address: Address
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    ice_addresses: Sequence[Offered] = ()
+    """What ICE offers; none = what `address` is reached at."""
+    ice_servers: Sequence[IceServer] = ()
+    """STUN and TURN; by default none, so that nobody else hears of a session."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigError("TLS takes both --tls-cert and --tls-key")
+
+    def tls(self) -> ssl.SSLContext | None:
+        """For the socket.
+
+        Raises:
+            ConfigError: the files are not what they should be.
+        """
+        if self.tls_cert is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self.tls_cert, self.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"{self.tls_cert} and {self.tls_key} are no certificate and its key: {error}") from error
+        return context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDesk:
+    """What visitors see of the models, and how they choose one."""
+
+    about: Callable[[], Mapping[str, Any]]
+    choose: Callable[[str], bool]
+
+
+class WebServer:
+    """The server, for as long as the context is entered.
+
+    Args:
+        options: where and what.
+        pipeline: what all streams run in; it has to `keep_running`.
+        models: what visitors can choose.
+
+    Raises:
+        ConfigError: nobody can listen there.
+    """
+
+    def __init__(self, options: WebOptions, pipeline: Pipeline, models: ModelDesk) -> None:
+        self._options = options
+        self._tls = options.tls()
+        limits = options.limits
+        self._closing = Tasks()
+        self._sessions = Sessions(limits)
+        self.catalogue = Catalogue(pipeline, limits)
+        around = Surroundings(
+            limits=limits,
+            offered=options.ice_addresses or Offered.for_host(options.address.host),
+            ice_servers=options.ice_servers,
+            effort=Effort(),
+            closing=self._closing,
+        )
+        studio = Studio(self.catalogue, models.about, models.choose)
+        guard = Guard(options.address)
+        self._feeds = Feeds(self.catalogue, limits, guard)
+        app = web.Application(middlewares=[guard.middleware()], client_max_size=limits.body_bytes)
+        for part in (
+            Pages(),
+            Whip(around, self._sessions, studio, guard.knows),
+            Api(studio, limits, options.ice_servers, version=streampose.__version__),
+            self._feeds,
+        ):
+            part.add_to(app.router)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            keepalive_timeout=limits.header_s,
+            lingering_time=1.0,
+            handler_cancellation=True,
+        )
+
+    async def __aenter__(self) -> Self:
+        address = self._options.address
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, address.host, address.port, ssl_context=self._tls).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ConfigError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._sessions.aclose()
+        await self._closing.aclose()
+        await self._feeds.aclose()
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        """Where it is, for a person."""
+        host, port = self._runner.addresses[0][:2]
+        host = f"[{host}]" if ":" in host else host
+        return f"{'http' if self._tls is None else 'https'}://{host}:{port}/"
+
+    @property
+    def sessions(self) -> int:
+        """How many there are."""
+        return len(self._sessions)
+
+    async def show(self, name: str, source: Source) -> None:
+        """Let a stream of the server's own join.
+
+        Raises:
+            ConfigError: its name is taken, or is none.
+        """
+        await self.catalogue.add(name, source, origin="server")

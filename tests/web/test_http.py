@@ -1,0 +1,526 @@
+"""What the server says over HTTP, to friends and to strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import cv2
+import numpy as np
+import pytest
+from aiortc import RTCCertificate
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from servers.rtc_client import RtcClient
+from servers.serving import Served, serving
+
+from streampose.errors import ConfigError
+from streampose.observe.access import Address
+from streampose.sources import SyntheticSource
+from streampose.streams import Stream
+from streampose.web.ice import parse_ice_server
+from streampose.web.limits import Limits
+from streampose.web.offer import checked
+from streampose.web.server import WebOptions
+
+SDP = {"Content-Type": "application/sdp"}
+TOKEN = "correct-horse"
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def playing(served: Served, name: str = "cam") -> None:
+    await served.server.show(name, SyntheticSource(width_px=320, height_px=240))
+    async with asyncio.timeout(10):
+        while served.server.catalogue[name].hub.latest is None:
+            await asyncio.sleep(0.01)
+
+
+async def test_the_page_and_its_files(served: Served, http: aiohttp.ClientSession):
+    async with http.get(f"{served.url}/") as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/html"
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Set-Cookie" not in answer.headers
+        html, tag = await answer.text(), answer.headers["ETag"]
+    assert "http://" not in html
+    assert "https://" not in html
+    async with http.get(f"{served.url}/", headers={"If-None-Match": tag}) as answer:
+        assert answer.status == 304
+    for name in ("app.js", "style.css", "icon.svg", "skeletons.js"):
+        async with http.get(f"{served.url}/page/{name}") as answer:
+            assert answer.status == 200, name
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/page/../server.py",
+        "/page/..%2fserver.py",
+        "/page/%2e%2e%2fserver.py",
+        "/page/%2e%2e/server.py",
+        "//etc/passwd",
+        "/page/..%5cserver.py",
+        "/page/app.js%00.html",
+        "/page/",
+    ],
+)
+async def test_no_path_leads_to_another_file(served: Served, path: str):
+    port = int(served.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.split(b" ")[1] in {b"400", b"403", b"404"}, answer[:200]
+    assert b"import" not in answer
+
+
+async def test_streams_come_change_and_go(served: Served, http: aiohttp.ClientSession):
+    url = f"{served.url}/api/streams"
+    new = {"id": "drawn", "source": "synthetic:?size=320x240"}
+    async with http.post(url, json=new) as answer:
+        assert answer.status == 201
+        assert answer.headers["Location"] == "/api/streams/drawn"
+    async with http.post(url, json=new) as answer:
+        assert answer.status == 409
+    async with http.patch(f"{url}/drawn", json={"smooth": True, "confidence": 0.5}) as answer:
+        assert (await answer.json())["settings"]["smooth"] is True
+    async with http.patch(f"{url}/drawn", json={"smooth": "yes"}) as answer:
+        assert answer.status == 422
+    async with http.get(url) as answer:
+        (only,) = (await answer.json())["streams"]
+        assert (only["id"], only["origin"]) == ("drawn", "api")
+    async with http.delete(f"{url}/drawn") as answer:
+        assert answer.status == 204
+    async with http.delete(f"{url}/drawn") as answer:
+        assert answer.status == 404
+    assert not served.pipeline.reports
+
+
+@pytest.mark.parametrize("source", ["/etc/passwd", "file:///etc/passwd", "0", "/dev/video0", "frames/", "v4l2:x", ""])
+async def test_files_and_devices_are_not_opened_over_http(served: Served, http: aiohttp.ClientSession, source: str):
+    async with http.post(f"{served.url}/api/streams", json={"id": "x", "source": source}) as answer:
+        assert answer.status == 422
+    assert not served.pipeline.reports
+
+
+async def test_a_recording_over_http_is_live_too(served: Served, http: aiohttp.ClientSession, monkeypatch):
+    added: list[Stream] = []
+    add = served.pipeline.add
+
+    async def note(stream: Stream) -> None:
+        added.append(stream)
+        await add(stream)
+
+    monkeypatch.setattr(served.pipeline, "add", note)
+    new = {"id": "x", "source": "http://127.0.0.1:1/a.mp4"}
+    async with http.post(f"{served.url}/api/streams", json=new) as answer:
+        assert answer.status == 201
+    assert [stream.source.live for stream in added] == [True]
+
+
+async def test_a_password_of_a_source_is_not_told(served: Served, http: aiohttp.ClientSession, caplog):
+    caplog.set_level(logging.DEBUG)
+    new = {"id": "x", "source": "rtsp://user:hunter2@127.0.0.1:1/a"}
+    async with http.post(f"{served.url}/api/streams", json=new) as answer:
+        assert "hunter2" not in await answer.text()
+    await asyncio.sleep(0.3)
+    async with http.get(f"{served.url}/api/streams/x") as answer:
+        assert "hunter2" not in await answer.text()
+    assert "hunter2" not in caplog.text
+
+
+async def test_poses_as_events_and_over_a_websocket(served: Served, http: aiohttp.ClientSession):
+    await playing(served)
+    url = f"{served.url}/api/streams/cam/poses"
+    async with http.get(url) as answer:
+        assert answer.content_type == "text/event-stream"
+        frames = []
+        while len(frames) < 3:
+            line = (await answer.content.readline()).decode()
+            if line.startswith("data: "):
+                frames.append(json.loads(line[6:]))
+    assert [f["stream"] for f in frames] == ["cam"] * 3
+    assert frames[0]["frame"] < frames[1]["frame"] < frames[2]["frame"]
+    assert len(frames[0]["people"][0]["points"]) == 17
+    async with http.ws_connect(url) as socket:
+        record = json.loads((await socket.receive(timeout=5)).data)
+        assert record["frame"] > frames[2]["frame"]
+        await socket.send_str("hello")
+        async with asyncio.timeout(5):
+            while not socket.closed:
+                await socket.receive()
+        assert socket.close_code == 1003
+
+
+async def test_who_follows_is_told_of_the_end(served: Served, http: aiohttp.ClientSession):
+    await playing(served)
+    async with http.get(f"{served.url}/api/streams/cam/poses") as events:
+        await events.content.readline()
+        async with http.delete(f"{served.url}/api/streams/cam"):
+            pass
+        async with asyncio.timeout(5):
+            assert "event: end" in (await events.content.read()).decode()
+
+
+async def test_pictures(served: Served, http: aiohttp.ClientSession):
+    await playing(served)
+    async with http.get(f"{served.url}/api/streams/cam/picture.jpg") as answer:
+        picture = cv2.imdecode(np.frombuffer(await answer.read(), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (240, 320, 3)
+    async with http.get(f"{served.url}/api/streams/cam/video.mjpeg") as answer:
+        reader = aiohttp.MultipartReader.from_response(answer)
+        for _ in range(2):
+            part = await reader.next()
+            assert part is not None
+            data = await part.read()
+            assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (240, 320, 3)
+
+
+async def test_a_viewer_who_does_not_read_loses_frames_and_nobody_else_does(http: aiohttp.ClientSession):
+    async with serving(limits=Limits(write_s=1.0)) as served:
+        await served.server.show("cam", SyntheticSource(width_px=1280, height_px=720))
+        port = int(served.url.rpartition(":")[2])
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.transport.pause_reading()
+        writer.write(f"GET /api/streams/cam/video.mjpeg HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
+        await asyncio.sleep(0.2)
+        async with http.get(f"{served.url}/api/streams/cam/poses") as events:
+            got = 0
+            async with asyncio.timeout(20):
+                while served.server.catalogue["cam"].hub.draws or got < 20:
+                    got += (await events.content.readline()).startswith(b"data:")
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def test_off_loopback_a_token_is_needed():
+    with pytest.raises(ConfigError, match="--token"):
+        Address(host="0.0.0.0", port=1, option="--token")
+
+
+@pytest.mark.parametrize(
+    ("header", "known"),
+    [
+        (None, False),
+        ("Bearer wrong", False),
+        (f"Bearer {TOKEN}", True),
+        (f"bearer {TOKEN}", True),
+        ("Basic " + base64.b64encode(f":{TOKEN}".encode()).decode(), True),
+        ("Basic " + base64.b64encode(b"x:wrong").decode(), False),
+        ("Basic %%%", False),
+        ("Basic \u00e9", False),
+        ("Bearer \u00e9", False),
+        (TOKEN, False),
+    ],
+)
+async def test_the_token(http: aiohttp.ClientSession, caplog, header: str | None, known: bool):
+    caplog.set_level(logging.DEBUG)
+    async with serving(token=TOKEN) as served:
+        headers = {} if header is None else {"Authorization": header}
+        async with http.get(f"{served.url}/api/streams", headers=headers) as answer:
+            assert answer.status == (200 if known else 401)
+            assert ("WWW-Authenticate" in answer.headers) is not known
+        async with http.post(f"{served.url}/whip", headers=headers | SDP, data="v=0") as answer:
+            assert answer.status == (400 if known else 401)
+        async with http.get(f"{served.url}/") as answer:
+            assert answer.status == 200  # the page itself knows nothing
+    assert TOKEN not in caplog.text
+
+
+async def test_tls(http: aiohttp.ClientSession, tmp_path: Path):
+    made = RTCCertificate.generateCertificate()
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert.write_bytes(made._cert.public_bytes(Encoding.PEM))
+    key.write_bytes(made._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    async with serving(tls_cert=cert, tls_key=key) as served:
+        assert served.url.startswith("https://")
+        async with http.get(f"{served.url}/", ssl=False) as answer:
+            assert answer.status == 200
+            # It would be for every port of this host, and for a year.
+            assert "Strict-Transport-Security" not in answer.headers
+    with pytest.raises(ConfigError, match="no certificate"):
+        WebOptions(address=Address(port=0), tls_cert=key, tls_key=cert).tls()
+    with pytest.raises(ConfigError, match="both"):
+        WebOptions(address=Address(port=0), tls_cert=cert)
+
+
+async def test_pages_of_other_sites_get_nothing(served: Served, http: aiohttp.ClientSession):
+    port = served.url.rpartition(":")[2]
+    foreign = {"Origin": "http://evil.example"}
+    for headers in (foreign, {"Origin": "null"}, {"Origin": "http://["}, {"Sec-Fetch-Site": "cross-site"}):
+        async with http.post(f"{served.url}/api/streams", json={}, headers=headers) as answer:
+            assert answer.status == 403
+        async with http.get(f"{served.url}/api/streams", headers=headers) as answer:
+            assert answer.status == 403
+            assert "Access-Control-Allow-Origin" not in answer.headers
+    async with http.get(f"{served.url}/api/streams", headers={"Origin": f"http://127.0.0.1:{port}"}) as answer:
+        assert answer.status == 200
+    with pytest.raises(aiohttp.WSServerHandshakeError):
+        await http.ws_connect(f"{served.url}/api/streams/x/poses", headers=foreign)
+    # A name of elsewhere that points here.
+    async with http.get(f"{served.url}/api/streams", headers={"Host": f"evil.example:{port}"}) as answer:
+        assert answer.status == 421
+
+
+async def test_a_bug_of_ours_is_told_to_the_log_alone(served: Served, http: aiohttp.ClientSession, caplog):
+    def broken() -> list[object]:
+        raise KeyError("a secret")
+
+    served.server.catalogue.list = broken
+    async with http.get(f"{served.url}/api/streams") as answer:
+        assert answer.status == 500
+        assert "secret" not in await answer.text()
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "a secret" in caplog.text
+
+
+async def test_whip_and_whep_as_their_documents_say(served: Served, http: aiohttp.ClientSession):
+    async with http.options(f"{served.url}/whip/cam") as answer:
+        assert answer.headers["Accept-Post"] == "application/sdp"
+    for method in ("GET", "PUT", "PATCH", "DELETE"):
+        async with http.request(method, f"{served.url}/whip/cam") as answer:
+            assert answer.status == 405, method
+    async with http.post(f"{served.url}/whip", data="v=0", headers={"Content-Type": "text/plain"}) as answer:
+        assert answer.status == 415
+    async with http.post(f"{served.url}/whip", data="x" * 70_000, headers=SDP) as answer:
+        assert answer.status == 413
+    async with http.post(f"{served.url}/whep/nobody", data="v=0", headers=SDP) as answer:
+        assert answer.status == 404
+    async with http.delete(f"{served.url}/session/guessed") as answer:
+        assert answer.status == 404
+
+
+async def open_files(served: Served, http: aiohttp.ClientSession) -> int:
+    """Of this process, with the one connection that this client keeps."""
+    async with http.get(f"{served.url}/"):
+        pass
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class Never:
+    """A client that only makes an offer."""
+
+    def __init__(self, url: str) -> None:
+        self._client = RtcClient(url)
+
+    async def offer(self) -> str:
+        self._client.pc.addTransceiver("video", direction="sendrecv")
+        self._client.pc.createDataChannel("poses")
+        text = await self._client.offer()
+        await self._client.pc.close()
+        return text
+
+
+async def test_a_session_is_changed_and_ended_by_its_owner_alone(served: Served, http: aiohttp.ClientSession):
+    offer = await Never(served.url).offer()
+    async with http.post(f"{served.url}/whip/me", data=offer, headers=SDP) as answer:
+        assert answer.status == 201, await answer.text()
+        assert answer.content_type == "application/sdp"
+        session, tag = served.url + answer.headers["Location"], answer.headers["ETag"]
+        text = await answer.text()
+    candidates = [line for line in text.splitlines() if line.startswith("a=candidate")]
+    assert candidates
+    assert all(" 127.0.0.1 " in line for line in candidates)  # bound to loopback, it offers loopback
+    async with http.post(f"{served.url}/whip/me", data=offer, headers=SDP) as answer:
+        assert answer.status == 409
+    fragment = "a=ice-ufrag:abcd\r\nm=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n" + (
+        "a=candidate:1 1 udp 2130706431 127.0.0.1 9 typ host\r\n"
+    )
+    kind = {"Content-Type": "application/trickle-ice-sdpfrag"}
+    for headers, status in (
+        ({}, 428),
+        ({"If-Match": '"other"'}, 412),
+        ({"If-Match": "*"}, 422),
+        ({"If-Match": tag}, 204),
+    ):
+        async with http.patch(session, data=fragment, headers=kind | headers) as answer:
+            assert answer.status == status
+    async with http.patch(session, data="a=candidate:x", headers=kind | {"If-Match": tag}) as answer:
+        assert answer.status == 204  # what cannot be used is passed over
+    async with http.patch(session, data="hello", headers=kind | {"If-Match": tag}) as answer:
+        assert answer.status == 400
+    async with http.delete(session) as answer:
+        assert answer.status == 200
+    for _ in range(3):
+        async with http.delete(session) as answer:
+            assert answer.status == 404
+    assert served.server.sessions == 0
+    assert "me" not in served.server.catalogue
+
+
+async def test_a_thousand_half_open_sessions(http: aiohttp.ClientSession):
+    """They hold places for a moment only, and whoever is there does not notice."""
+    offer = await Never("http://x/").offer()
+    async with serving(limits=Limits(peers=4, connect_s=2.0)) as served:
+        await playing(served)
+        started = time.monotonic()
+
+        async def half_open() -> int:
+            async with http.post(f"{served.url}/whip", data=offer, headers=SDP) as answer:
+                return answer.status
+
+        before = served.pipeline.snapshot().streams["cam"].delivered
+        statuses: list[int] = []
+        for _ in range(20):
+            statuses += await asyncio.gather(*(half_open() for _ in range(50)))
+            assert served.server.sessions <= 4
+        assert set(statuses) <= {201, 503}
+        took = time.monotonic() - started
+        delivered = served.pipeline.snapshot().streams["cam"].delivered - before
+        assert delivered > 0.5 * 30 * took, (delivered, took)
+        async with asyncio.timeout(10):
+            while served.server.sessions:
+                await asyncio.sleep(0.1)
+
+
+async def test_headers_and_bodies_that_never_end():
+    async with serving(limits=Limits(header_s=1.0, body_s=1.0)) as served:
+        port = int(served.url.rpartition(":")[2])
+
+        async def drip(first: bytes, drop: bytes) -> float:
+            started = time.monotonic()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(first)
+            with contextlib.suppress(ConnectionError):
+                for _ in range(100):
+                    writer.write(drop)
+                    await writer.drain()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(0.1):
+                            if not await reader.read(4096):
+                                break
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            return time.monotonic() - started
+
+        host = f"Host: localhost:{port}\r\n".encode()
+        post = b"POST /whip HTTP/1.1\r\nContent-Type: application/sdp\r\nContent-Length: 9999\r\n" + host + b"\r\n"
+        slow = await asyncio.gather(
+            drip(b"GET / HTTP/1.1\r\n" + host, b"X: y\r\n"),
+            drip(post, b"v"),
+            drip(b"", b""),
+        )
+        assert max(slow) < 6, slow
+
+
+async def test_who_hangs_up_while_a_session_ends_leaves_nothing_behind(served: Served, http: aiohttp.ClientSession):
+    offer, port = await Never("http://x/").offer(), int(served.url.rpartition(":")[2])
+    before = await open_files(served, http)
+    for i in range(6):
+        async with http.post(f"{served.url}/whip/n{i}", data=offer, headers=SDP) as answer:
+            assert answer.status == 201, await answer.text()
+            place = answer.headers["Location"]
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"DELETE {place} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
+        await asyncio.sleep(0.002)
+        writer.transport.abort()
+    async with asyncio.timeout(5):
+        while served.server.sessions or "n5" in served.server.catalogue:
+            await asyncio.sleep(0.02)
+    assert not any(f"n{i}" in served.server.catalogue for i in range(6))
+    await asyncio.sleep(0.1)
+    assert await open_files(served, http) <= before
+
+
+async def test_a_stun_server_that_does_not_answer(http: aiohttp.ClientSession):
+    """While candidates are gathered nobody takes a session's place, and after its time nothing of it goes on."""
+    offer = await Never("http://x/").offer()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole:
+        hole.bind(("127.0.0.1", 0))
+        stun = [parse_ice_server(f"stun:127.0.0.1:{hole.getsockname()[1]}")]
+
+        async def post(served: Served, name: str, after_s: float) -> int:
+            await asyncio.sleep(after_s)
+            async with http.post(f"{served.url}/whip/{name}", data=offer, headers=SDP) as answer:
+                return answer.status
+
+        async with serving(limits=Limits(peers=1, connect_s=10.0), ice_servers=stun) as served:
+            assert await asyncio.gather(post(served, "a", 0), post(served, "b", 1.3)) == [201, 503]
+        async with serving(limits=Limits(peers=1, connect_s=1.0), ice_servers=stun) as served:
+            before = await open_files(served, http)
+            assert await post(served, "a", 0) == 400
+            (done, _) = await asyncio.wait([asyncio.ensure_future(post(served, "b", 0))], timeout=0.3)
+            assert not done
+            (peer,) = served.server._sessions._peers.values()
+            await peer.ended("somebody pulled the plug")
+            await asyncio.sleep(0.3)
+            assert served.server.sessions == 0
+            assert "b" not in served.server.catalogue
+            assert not [t for t in asyncio.all_tasks() if t.get_name().startswith(("watch-", "answer-"))]
+            assert await open_files(served, http) <= before
+
+
+@settings(max_examples=300)
+@given(st.one_of(st.text(), st.binary().map(lambda b: b.decode("latin-1"))))
+def test_what_is_no_offer_is_refused_in_words(text: str):
+    with pytest.raises(ConfigError):
+        checked(text, Limits(), loopback_only=True)
+
+
+@pytest.mark.parametrize(
+    ("groups", "taken"),
+    [(["0 1"], True), ([], False), (["0"], False), (["0", "1"], False), (["0 0"], False), (["0 7"], False)],
+)
+async def test_all_sections_of_an_offer_are_one_transport(groups: list[str], taken: bool):
+    offer = await Never("http://x/").offer()
+    assert "a=group:BUNDLE 0 1\r\n" in offer
+    bundles = "".join(f"a=group:BUNDLE {group}\r\n" for group in groups)
+    text = offer.replace("a=group:BUNDLE 0 1\r\n", bundles)
+    if taken:
+        assert checked(text, Limits(), loopback_only=True)
+        return
+    with pytest.raises(ConfigError, match="bundle|name of its own"):
+        checked(text, Limits(), loopback_only=True)
+
+
+async def test_mutilated_offers_do_no_harm(http: aiohttp.ClientSession, caplog):
+    """Lines left out, doubled, cut and changed: an answer or a refusal, and nothing is left behind."""
+    caplog.set_level(logging.WARNING)
+    offer = await Never("http://x/").offer()
+    lines, chance = offer.split("\r\n"), np.random.default_rng(0)
+    async with serving(limits=Limits(peers=2)) as served:
+        for _ in range(120):
+            broken = list(lines)
+            for _ in range(int(chance.integers(1, 4))):
+                at = int(chance.integers(len(broken)))
+                line = broken[at]
+                cut = int(chance.integers(len(line) + 1))
+                change = chance.integers(5)
+                if change == 0:
+                    del broken[at]
+                elif change == 1:
+                    broken.insert(at, line)
+                elif change == 2:
+                    broken[at] = line[:cut]
+                elif change == 3:
+                    broken[at] = line[:cut] + chr(chance.integers(32, 300)) + line[cut:]
+                else:
+                    broken[at] = line.replace("1", str(chance.integers(-(2**40), 2**40)))
+            async with http.post(f"{served.url}/whip", data="\r\n".join(broken).encode(), headers=SDP) as answer:
+                assert answer.status in {201, 400}, (answer.status, await answer.text(), broken)
+                if answer.status == 201:
+                    async with http.delete(served.url + answer.headers["Location"]) as ended:
+                        assert ended.status in {200, 404}
+        assert served.server.sessions == 0
+        assert not served.pipeline.reports
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR], caplog.text

@@ -1,0 +1,56 @@
+"""Clients that are not ours: FFmpeg's WHIP muxer, as in PyAV, and GStreamer."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+from servers.serving import Served, serving
+
+from streampose.web.ice import Offered
+
+SERVERS = Path(__file__).parents[1] / "servers"
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+async def publishes(served: Served, name: str, python: str, script: str) -> None:
+    """Poses come of its pictures, and nothing is left when it has ended its session."""
+    process = await asyncio.create_subprocess_exec(python, SERVERS / script, f"{served.url}/whip/{name}", "3")
+    async with asyncio.timeout(30):
+        while not served.pipeline.reports.get(name):
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+        while served.pipeline.snapshot().streams[name].delivered < 20:
+            await asyncio.sleep(0.02)
+        assert await process.wait() == 0
+        while served.server.sessions or served.pipeline.reports:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.skipif("whip" not in av.formats_available, reason="this PyAV has no WHIP muxer")
+async def test_ffmpeg_publishes(served: Served):
+    await publishes(served, "ffmpeg", sys.executable, "ffmpeg_whip.py")
+
+
+def has_webrtcbin() -> bool:
+    script = (
+        "import gi; gi.require_version('Gst', '1.0'); gi.require_version('GstWebRTC', '1.0')\n"
+        "from gi.repository import Gst, GstWebRTC; Gst.init(None)\n"
+        "raise SystemExit(not all(map(Gst.ElementFactory.find, ('webrtcbin', 'nicesrc', 'vp8enc'))))"
+    )
+    try:
+        return subprocess.run([SYSTEM_PYTHON, "-c", script], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+async def test_gstreamer_publishes():
+    if not has_webrtcbin():
+        pytest.skip("GStreamer's webrtcbin is absent: apt-get install gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0")
+    # libnice leaves loopback out: they meet at this machine's own address, which packets do not leave.
+    async with serving(ice_addresses=[*Offered.for_host("0.0.0.0"), *Offered.for_host("127.0.0.1")]) as served:
+        await publishes(served, "gst", SYSTEM_PYTHON, "gst_whip.py")

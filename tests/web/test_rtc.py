@@ -1,0 +1,320 @@
+"""WebRTC over loopback with aiortc on the other side: publish, play, limits, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import pytest
+from fakes import FakeEstimator
+from servers.rtc_client import Pictures, RtcClient, matched
+from servers.serving import Served, serving
+
+from streampose.frame import Image
+from streampose.inference.engine import EngineOptions
+from streampose.inference.loading import ModelChoice, load_estimator
+from streampose.sources import FileSource, SyntheticSource
+from streampose.web.limits import Limits
+
+QUICK = Limits(idle_s=1.5, connect_s=3.0)
+
+
+def grey(width: int = 320, height: int = 240) -> Iterator[Image]:
+    """Pictures whose grey says which they are, roughly."""
+    for i in itertools.count():
+        yield np.full((height, width, 3), 40 + 5 * (i % 40), np.uint8)
+
+
+def figures(width: int = 640, height: int = 480) -> Iterator[Image]:
+    source = SyntheticSource(width_px=width, height_px=height, live=False)
+    return itertools.cycle([source.render(i) for i in range(60)])
+
+
+async def gone(served: Served, within_s: float = 10.0) -> None:
+    async with asyncio.timeout(within_s):
+        while served.server.sessions or served.pipeline.reports:
+            await asyncio.sleep(0.02)
+
+
+async def test_poses_come_back_with_the_times_of_their_frames(served: Served):
+    track = Pictures(grey())
+    async with RtcClient(served.url, track) as client:
+        await client.until(lambda: len(client.poses) >= 40)
+        records = [record for _, record in client.poses]
+    assert matched(track, [r["rtp"] for r in records])
+    times = [r["pts"] for r in records]
+    assert times == sorted(times)
+    assert len(set(times)) == len(times)
+    assert {r["epoch"] for r in records} == {0}
+    assert records[-1]["size_px"] == [320, 240]
+    assert client.said[0]["type"] == "hello"
+    await gone(served)
+
+
+async def test_a_frame_does_not_wait_for_the_next_one(served: Served):
+    """At five a second aiortc's own buffer would add 200 ms."""
+    track = Pictures(grey(), fps=5)
+    delays = []
+    async with RtcClient(served.url, track) as client:
+        await client.until(lambda: len(client.poses) >= 8)
+        sent = matched(track, [r["rtp"] for _, r in client.poses])
+        assert sent
+        delays = [at - track.taken_at[pts] for (at, _), pts in zip(client.poses, sent, strict=False)]
+    assert np.median(delays) < 0.1, delays
+
+
+async def test_the_poses_are_those_of_the_clip(assets: Path):
+    """Over the right body: after VP8, within pixels of what the model says of the clip's own frames."""
+    source = FileSource(assets / "videos" / "pose2sim_single_cam03.mp4")
+    source.open("clip")
+    pictures = []
+    while (frame := source.read()) is not None and len(pictures) < 40:
+        pictures.append(np.ascontiguousarray(frame.image[330:1146:2, ::2][:, :544]))
+    source.close()
+    estimator = load_estimator(ModelChoice(), EngineOptions(device="cpu", threads=1))
+    direct = [estimator([picture])[0] for picture in pictures]
+    track = Pictures(itertools.cycle(pictures), fps=15)
+    async with serving(estimator) as served, RtcClient(served.url, track) as client:
+        await client.until(lambda: len(client.poses) >= 30, within_s=30)
+        order = sorted(track.taken_at)
+        records = [record for _, record in client.poses]
+        sent = matched(track, [r["rtp"] for r in records])
+        assert sent
+        errors = []
+        for record, pts in list(zip(records, sent, strict=True))[10:]:  # the first are of low quality
+            want = direct[order.index(pts) % len(pictures)]
+            if not record["people"] or not len(want):
+                continue
+            points = np.array(record["people"][0]["points"])
+            sure = (points[:, 2] > 0.5) & (want.scores[0] > 0.5)
+            errors.append(np.median(np.linalg.norm(points[sure, :2] - want.points[0][sure], axis=1)))
+    assert len(errors) >= 10
+    assert np.median(errors) < 5, errors
+
+
+async def test_both_ways_and_back(served: Served):
+    track = Pictures(figures(320, 240))
+    async with RtcClient(served.url, track) as client:
+        await client.until(lambda: client.poses)
+        await asyncio.sleep(0.3)
+        assert not client.frames  # nothing is encoded for who does not look
+        client.say(type="set", mode="rendered")
+        await client.until(lambda: len(client.frames) >= 15)
+        assert matched(track, [frame.pts for frame in client.frames])  # the frames' own times, plus a constant
+        client.say(type="set", mode="overlay")
+        await client.until(lambda: client.said[-1].get("settings", {}).get("mode") == "overlay")
+        await asyncio.sleep(0.3)
+        before = client.frames[-1]
+        await asyncio.sleep(0.3)
+        assert client.frames[-1] is before
+    await gone(served)
+
+
+async def test_settings_are_kept_or_refused_in_words(served: Served):
+    async with RtcClient(served.url, Pictures(grey())) as client:
+        await client.until(lambda: client.poses)
+        client.say(type="set", smooth=True, budget_ms=50, confidence=0.5)
+        await client.until(lambda: any(said["type"] == "settings" for said in client.said))
+        settings = next(said["settings"] for said in client.said if said["type"] == "settings")
+        assert settings | {"smooth": True, "budget_ms": 50, "confidence": 0.5} == settings
+        client.say(type="set", budget_ms=-1)
+        await client.until(lambda: any(said["type"] == "error" for said in client.said))
+        client.say(type="ping", t=5)
+        await client.until(lambda: {"type": "pong", "t": 5} in client.said)
+
+
+async def test_another_model_can_be_chosen():
+    chosen = []
+    async with serving(choose=lambda name: bool(chosen.append(name)) or name == "b") as served:
+        async with RtcClient(served.url, Pictures(grey())) as client:
+            await client.until(lambda: client.poses)
+            client.say(type="model", name="b")
+            client.say(type="model", name="no such")
+            await client.until(lambda: any(said["type"] == "error" for said in client.said))
+        assert chosen == ["b", "no such"]
+
+
+async def test_a_camera_of_the_server_is_played(served: Served):
+    await served.server.show("cam", SyntheticSource(width_px=320, height_px=240))
+    async with RtcClient(served.url, stream="cam") as client:
+        await client.until(lambda: len(client.frames) >= 10)
+        assert client.frames[-1].width == 320
+    async with asyncio.timeout(5):
+        while served.server.sessions:
+            await asyncio.sleep(0.02)
+    assert not served.server.catalogue["cam"].hub.draws
+
+
+async def test_what_one_publishes_others_play(served: Served):
+    async with RtcClient(served.url, Pictures(grey()), stream="studio") as publisher:
+        await publisher.until(lambda: publisher.poses)
+        async with aiohttp.ClientSession() as http, http.get(f"{served.url}/api/streams") as answer:
+            assert [s["id"] for s in (await answer.json())["streams"]] == ["studio"]
+        async with RtcClient(served.url, stream="studio") as player:
+            await player.until(lambda: len(player.frames) >= 5)
+    await gone(served)
+
+
+async def test_a_visitor_s_own_stream_is_in_no_list(served: Served):
+    async with RtcClient(served.url, Pictures(grey())) as client:
+        await client.until(lambda: client.poses)
+        async with aiohttp.ClientSession() as http, http.get(f"{served.url}/api/streams") as answer:
+            assert (await answer.json())["streams"] == []
+            (name,) = served.pipeline.reports
+        async with aiohttp.ClientSession() as http, http.get(f"{served.url}/api/streams/{name}/poses") as answer:
+            assert answer.status == 404
+        async with RtcClient(served.url, stream=name) as curious:
+            assert curious.answer is not None
+            assert curious.answer.status == 404
+
+
+async def test_one_who_vanishes_is_noticed_and_everything_comes_back():
+    async with serving(limits=QUICK) as served:
+        before = resources()
+        for _ in range(3):
+            client = RtcClient(served.url, Pictures(grey()))
+            await client.__aenter__()
+            await client.until(lambda client=client: client.poses)
+            client.location = None  # no goodbye over HTTP, …
+            for transport in (t.receiver.transport.transport for t in client.pc.getTransceivers()):
+                transport._connection.send = _nothing  # … nor by any packet
+                transport._send = _nothing
+            await gone(served)
+            await client.__aexit__()
+        assert resources() <= before + 2
+
+
+async def _nothing(*_: object) -> None:
+    pass
+
+
+def resources() -> int:
+    """Open files and threads of this process."""
+    pool = sum(t.name.startswith("asyncio_") for t in threading.enumerate())  # kept for the next one
+    return len(list(Path("/proc/self/fd").iterdir())) + threading.active_count() - pool
+
+
+@pytest.mark.parametrize(
+    ("pictures", "fps", "words"),
+    [(lambda: grey(2048, 1200), 5, "too large"), (grey, 100, "pictures a second")],
+    ids=["4K", "120 fps"],
+)
+async def test_who_sends_too_much_has_to_go(pictures, fps: int, words: str):
+    async with serving(limits=QUICK) as served, RtcClient(served.url, Pictures(pictures(), fps=fps)) as client:
+        await client.until(lambda: client.said)
+        await gone(served, within_s=15)
+        assert words in client.said[-1]["reason"]
+
+
+async def test_who_sends_nothing_has_to_go():
+    class Silent(Pictures):
+        async def recv(self):
+            await asyncio.sleep(60)
+
+    async with serving(limits=QUICK) as served, RtcClient(served.url, Silent(grey())) as client:
+        await client.until(lambda: client.said)
+        await gone(served)
+
+
+async def test_pictures_that_come_before_the_connection_counts_as_made_are_drained():
+    """The session is held in that state; aiortc decodes all the same."""
+    async with serving(limits=Limits(connect_s=60)) as served:
+        client = RtcClient(served.url, Pictures(grey()))
+        hold = served.server._sessions
+
+        opened = hold.open
+
+        async def never_connected(make, offer):
+            def made(on_closed):
+                peer = make(on_closed)
+                peer._pc.remove_all_listeners("connectionstatechange")
+                return peer
+
+            return await opened(made, offer)
+
+        hold.open = never_connected
+        async with client:
+            (peer,) = hold._peers.values()
+            await asyncio.sleep(2.0)
+            assert not peer.connected
+            (video,) = peer._pc.getTransceivers()
+            assert peer._camera.dropped > 10  # they come, …
+            assert video.receiver.track._queue.qsize() <= 1  # … and none of them waits
+
+
+async def test_random_bytes_on_a_data_channel_end_that_session_only(served: Served):
+    async with RtcClient(served.url, Pictures(grey())) as good:
+        await good.until(lambda: good.poses)
+        chance = np.random.default_rng(1)
+        for attack in (
+            [chance.bytes(500)],
+            ["{" * 2000],
+            ["[1, 2"],
+            ["x" * 5000],
+            ['{"type": "ping"}'] * 200,
+        ):
+            async with RtcClient(served.url, Pictures(grey())) as bad:
+                await bad.until(lambda bad=bad: bad.said)
+                for message in attack:
+                    bad.control.send(message)
+                await bad.until(lambda bad=bad: bad.said[-1]["type"] == "bye")
+                bad.location = None
+        async with RtcClient(served.url, Pictures(grey())) as bad:
+            await bad.until(lambda: bad.said)
+            for _ in range(200):
+                bad.poses_channel.send('{"type": "ping"}')  # on a channel that nobody listens to
+            await bad.until(lambda: bad.said[-1]["type"] == "bye")
+            assert "messages a second" in bad.said[-1]["reason"]
+            bad.location = None
+        got = len(good.poses)
+        await good.until(lambda: len(good.poses) > got + 10)
+
+
+async def test_there_is_room_for_so_many():
+    async with serving(limits=Limits(peers=2)) as served:
+        async with RtcClient(served.url, Pictures(grey())) as one, RtcClient(served.url, Pictures(grey())) as two:
+            await one.until(lambda: one.poses and two.poses)
+            async with RtcClient(served.url, Pictures(grey())) as three:
+                assert three.answer is not None
+                assert three.answer.status == 503
+                assert "Retry-After" in three.answer.headers
+        await gone(served)
+
+
+async def test_a_slow_model_delays_and_drops_but_nothing_piles_up():
+    """Five times too slow: latency stays within frames, and what is old is dropped and counted."""
+    async with serving(FakeEstimator(base_s=0.15)) as served, RtcClient(served.url, Pictures(grey())) as client:
+        await client.until(lambda: len(client.poses) >= 15, within_s=30)
+        ages = [record["age_ms"] for _, record in client.poses[5:]]
+        assert np.median(ages) < 450, ages
+        stats = [said for said in client.said if said["type"] == "stats"][-1]
+        assert stats["dropped"] + stats["replaced"] > 10
+
+
+async def test_the_server_says_goodbye():
+    async with serving() as served:
+        client = RtcClient(served.url, Pictures(grey()))
+        await client.__aenter__()
+        await client.until(lambda: client.poses)
+    await client.until(lambda: client.said[-1]["type"] == "bye", within_s=5)
+    assert "stopping" in client.said[-1]["reason"]
+    client.location = None
+    await client.__aexit__()
+
+
+async def test_added_latency_is_small(served: Served):
+    """From arrival to the message, beyond the model; the figures of a quiet machine are in benchmarks/results."""
+    async with RtcClient(served.url, Pictures(figures())) as client:
+        await client.until(lambda: len(client.poses) >= 20)
+        client.poses.clear()
+        started = time.monotonic()
+        await client.until(lambda: len(client.poses) >= 150)
+        assert time.monotonic() - started < 15
+        added = [r["age_ms"] - r["inference_ms"] for _, r in client.poses]
+    assert np.median(added) < 50, np.percentile(added, [50, 90, 99])

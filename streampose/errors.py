@@ -28,6 +28,7 @@
     ├── SinkError
     │   ├── SinkUnavailable (OSError)             the output cannot be opened
     │   └── SinkFailed (OSError)                  the output broke while writing: disk full, device gone
+    ├── FormatUnreadable (ValueError)         a file of poses is not what its name or content says
     ├── PolicyError (RuntimeError)            a batch policy failed, or took what it was not offered
     ├── ChannelClosed                         no more items will come, or none is taken any more
     └── WorkerClosed (RuntimeError)           a call on a worker after its end
@@ -52,6 +53,7 @@ __all__ = [
     "Disconnected",
     "DownloadError",
     "EngineFailed",
+    "FormatUnreadable",
     "HostNotFound",
     "ModelError",
     "ModelMismatch",
@@ -218,6 +220,10 @@ class SinkUnavailable(SinkError, OSError):
 
 class SinkFailed(SinkError, OSError):
     """The output broke while it was written: disk full, device gone."""
+
+
+class FormatUnreadable(StreamposeError, ValueError):
+    """A file of poses is not what its name or content says."""
 
 
 class PolicyError(StreamposeError, RuntimeError):

@@ -14,6 +14,7 @@ from streampose.cli.cameras import cameras
 from streampose.cli.demo import demo
 from streampose.cli.doctor import doctor
 from streampose.cli.models import models
+from streampose.cli.process import process_command
 from streampose.cli.run import run
 from streampose.cli.say import fail, speak
 from streampose.cli.top import top
@@ -33,6 +34,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 all went well · 1 something failed · 2 the command was not understood · 130 cut off.",
 )
 app.command()(run)
+app.command(name="process")(process_command)
 app.command()(demo)
 app.command()(doctor)
 app.command()(bench)

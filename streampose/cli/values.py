@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from streampose.errors import ConfigError
 
-__all__ = ["named_sources", "parse_seconds", "parse_size"]
+__all__ = ["named_sources", "parse_seconds", "parse_size", "parse_time"]
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
+_PLACE = re.compile(r"((?P<hours>\d+):(?=\d+:))?((?P<minutes>\d+):)?(?P<seconds>\d+(\.\d+)?)")
 _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s)?")
 
 
@@ -61,6 +62,18 @@ def parse_seconds(text: str) -> float:
     if seconds <= 0:
         raise ConfigError(f"{text!r} is not a time: write 100ms, or 0.2s")
     return seconds
+
+
+def parse_time(text: str) -> float:
+    """A place in a recording: ``90``, ``1:30``, ``01:02:03.5``, to seconds.
+
+    Raises:
+        ConfigError: something else.
+    """
+    if (match := _PLACE.fullmatch(text.strip())) is None:
+        raise ConfigError(f"{text!r} is not a place in a recording: write 90, 1:30 or 01:02:03.5")
+    hours, minutes, seconds = match["hours"] or 0, match["minutes"] or 0, match["seconds"]
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 
 import av
@@ -71,6 +71,8 @@ class MediaSource:
         self._index = 0
         self.skipped_packets = 0
         """Damaged packets that were left out; decoding went on after them."""
+        self.wanted: Callable[[int, float], bool] | None = None
+        """Which frames are converted to pictures and given out; see `Selecting`."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({redact(self._url)!r})"
@@ -181,7 +183,9 @@ class MediaSource:
         for picture in self._pictures(container, video):
             captured_at, wall_time_s = self._arrival(picture)
             pts = self._next_pts(picture.pts, pts, step, time_base, captured_at)
-            if self._is_stale(captured_at):
+            if self._is_stale(captured_at) or not (
+                self.wanted is None or self.wanted(self._index, float(pts * time_base))
+            ):
                 self._index += 1
                 continue
             image = picture.to_ndarray(format="bgr24").astype(np.uint8, copy=False)

@@ -15,11 +15,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower may not import higher, and parts may not import one another.
 LEVELS = [
     {"errors", "clock"},
-    {"frame", "pose", "skeletons", "result"},
-    {"channel", "worker", "metrics", "evaluation", "figures", "diagnosis", "gauges"},
+    {"frame", "pose", "skeletons", "result", "clip"},
+    {"channel", "worker", "metrics", "evaluation", "figures", "diagnosis", "gauges", "formats", "motion"},
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
     {"streams", "finisher", "flow", "pipeline"},
-    {"api", "measure", "meter", "observe", "preview"},
+    {"api", "measure", "meter", "observe", "preview", "offline"},
     {"cli", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
@@ -69,7 +69,7 @@ def test_only_the_pipeline_starts_tasks():
         text = path.read_text()
         if ".create_task(" in text:
             relative = path.relative_to(PACKAGE).as_posix()
-            # The batcher's are its batches; the short way, the command and the measurement start the pipeline itself;
+            # The batcher's are its batches; the short way, the commands and the measurement start the pipeline itself;
             # a signal's handler cannot wait for the streams that it changes.
             assert relative in {
                 "pipeline.py",
@@ -77,6 +77,7 @@ def test_only_the_pipeline_starts_tasks():
                 "batching/batcher.py",
                 "api.py",
                 "cli/session.py",
+                "offline/process.py",
                 "cli/roster.py",
                 "measure.py",
             }, relative

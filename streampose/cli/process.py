@@ -10,7 +10,7 @@ from typing import Annotated
 import cv2
 import typer
 
-from streampose.cli import engine
+from streampose.cli import engine, pictures
 from streampose.cli.process_report import show, summary
 from streampose.cli.say import fail, say
 from streampose.cli.session import interrupts
@@ -23,6 +23,7 @@ from streampose.offline.inputs import Input, find_inputs
 from streampose.offline.plan import Plan
 from streampose.offline.process import Progress, Stage, process
 from streampose.offline.refinement import Refinement
+from streampose.offline.videos import STYLES
 from streampose.sources import Cut
 
 __all__ = ["process_command"]
@@ -113,6 +114,25 @@ def process_command(
     formats: Annotated[
         str, typer.Option("--format", help="Of the poses, several with commas.", rich_help_panel=_OUTPUT)
     ] = "jsonl",
+    draw: Annotated[
+        str | None,
+        typer.Option(help=f"Videos of figures, several with commas: {', '.join(STYLES)}.", rich_help_panel="Drawing"),
+    ] = None,
+    size: pictures.Size = None,
+    background: pictures.Backdrop = "black",
+    png: pictures.Images = False,
+    line_width: pictures.LineWidth = 1.0,
+    hand_width: pictures.HandWidth = 1.0,
+    head: pictures.Heads = "full",
+    face_dots: pictures.Faces = "full",
+    point_score: pictures.Points = None,
+    face_video: pictures.FaceSize = None,
+    prompts: Annotated[
+        bool,
+        typer.Option(
+            "--prompts", help="Boxes, points and outlines in four frames, for segmenters.", rich_help_panel=_OUTPUT
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Find the people in recordings, every frame of them, and go on where an earlier run was cut off.
@@ -125,6 +145,8 @@ def process_command(
       streampose process clips/ -o poses/
 
       streampose process 'shoot/*.mov' -o poses/ --clean --person largest --format jsonl,openpose
+
+      streampose process dance.mp4 -o dance/ --clean --person largest --draw animate --size 832x480 --face-video 512
     """
     times = {
         name: None if text is None else parse_seconds(text)
@@ -168,6 +190,19 @@ def process_command(
             person=None if person is None else parse_choice(person),
         ),
         formats=[name.strip() for name in formats.split(",") if name.strip()],
+        drawings=pictures.drawings(
+            draw,
+            size=size,
+            background=background,
+            images=png,
+            line_width=line_width,
+            hand_width=hand_width,
+            head=head,
+            face_dots=face_dots,
+            point_score=point_score,
+            face_video_px=face_video,
+        ),
+        prompts=prompts,
         hwaccel=hwaccel,
         batch=batch,
         at_once=at_once,

@@ -30,10 +30,13 @@ _NO_TIME = Timing(captured_at=0.0, taken_at=0.0, inferred_at=0.0, delivered_at=0
 class Painter(Protocol):
     """Makes one picture of one moment. Its `repr` says all that decides how it looks."""
 
-    wants_image: bool
-    """Whether it draws upon the video's own picture."""
-    alpha: bool
-    """Whether its pictures have a fourth channel, (H, W, 4) BGRA."""
+    @property
+    def wants_image(self) -> bool:
+        """Whether it draws upon the video's own picture."""
+
+    @property
+    def alpha(self) -> bool:
+        """Whether its pictures have a fourth channel, (H, W, 4) BGRA."""
 
     def __call__(self, moment: Moment, image: Image | None) -> Image:
         """A new picture."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from streampose.clip import Moment
 from streampose.formats import FORMATS
 from streampose.formats import write as write_poses
+from streampose.motion import prompts
 from streampose.offline.drawing import Drawing, draw
 from streampose.offline.job import Job, State, fingerprint_of, put
 from streampose.offline.plan import Plan
@@ -59,6 +60,8 @@ class Finishing:
             drawing = next((d for d in self.plan.drawings if self.job.name + d.suffix == name), None)
             if drawing is not None:
                 self._draw(drawing, name, wanted)
+            elif name == f"{self.job.name}.prompts.json":
+                put(path, json.dumps(prompts(self._again), indent=1).encode())
             else:
                 kind = next(f for f in self.plan.formats if self.job.name + FORMATS[f].suffix == name)
                 write_poses(path, self._ticking(self._again(), name), kind)

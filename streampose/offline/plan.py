@@ -36,6 +36,8 @@ class Plan:
     refinement: Refinement = field(default_factory=Refinement)
     formats: Sequence[str] = ("jsonl",)
     drawings: Sequence[Drawing] = ()
+    prompts: bool = False
+    """Also ``NAME.prompts.json``, for segmenters."""
     hwaccel: str = SOFTWARE
     batch: int = 4
     at_once: int | None = None
@@ -67,4 +69,6 @@ class Plan:
         wanted = {f"{job.name}{FORMATS[name].suffix}": fingerprint_of(state.poses, name) for name in self.formats}
         for drawing in self.drawings:
             wanted[f"{job.name}{drawing.suffix}"] = fingerprint_of(state.poses, drawing.suffix, drawing.painter)
+        if self.prompts:
+            wanted[f"{job.name}.prompts.json"] = fingerprint_of(state.poses, "prompts")
         return wanted

@@ -16,15 +16,15 @@ __all__ = ["calm"]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
-# A Gaussian is next to nothing (1 %) from here on.
+# From here on neighbours count for nothing.
 _REACH = 3.0
 
 
 def calm(moments: Iterable[Moment], *, sigma_s: float = 0.04, min_score: float = 0.3) -> Iterator[Moment]:
     """Smooth every point of everybody over time, without lag.
 
-    Each point is put on the straight line that fits its neighbours in time best (local linear regression with Gaussian
-    weights): what moves evenly is not changed at all, and the same clip played backwards gives the same points. It
+    Each point is put on the straight line that fits its neighbours in time best (local linear regression with weights
+    that fall like a Gaussian's): what moves evenly is not changed at all, and the same clip played backwards gives the same points. It
     looks ahead by three sigma, and holds no more than that on either side. Times count, not frame numbers.
 
     Args:
@@ -61,7 +61,8 @@ def _calmed(window: Sequence[Moment], place: int, sigma_s: float, min_score: flo
     for row, person in enumerate(poses.ids.tolist()):
         seen = [(m, int(r)) for m in near if m.poses.ids is not None for r in np.flatnonzero(m.poses.ids == person)]
         since_s = np.array([m.time_s - moment.time_s for m, _ in seen])
-        kernel = np.exp(-0.5 * (since_s / sigma_s) ** 2)
+        # Near a Gaussian, but 0 at the reach, so that it does not matter which side of it a neighbour is rounded to.
+        kernel = (1 - (since_s / (_REACH * sigma_s)) ** 2).clip(0) ** 3
         scores = np.stack([m.poses.scores[r] for m, r in seen])
         trusted = poses.scores[row] >= min_score
         fitted = _fit(since_s, kernel[:, None] * (scores >= min_score), np.stack([m.poses.points[r] for m, r in seen]))

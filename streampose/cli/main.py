@@ -11,10 +11,13 @@ import typer
 import streampose
 from streampose.cli.bench import bench
 from streampose.cli.cameras import cameras
+from streampose.cli.convert import convert
 from streampose.cli.demo import demo
 from streampose.cli.doctor import doctor
 from streampose.cli.models import models
 from streampose.cli.process import process_command
+from streampose.cli.render import render
+from streampose.cli.retarget import retarget
 from streampose.cli.run import run
 from streampose.cli.say import fail, speak
 from streampose.cli.top import top
@@ -35,6 +38,9 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command(name="process")(process_command)
+app.command()(render)
+app.command()(retarget)
+app.command()(convert)
 app.command()(demo)
 app.command()(doctor)
 app.command()(bench)

@@ -18,7 +18,7 @@ _DRAWN = "Drawing"
 
 Size = Annotated[str | None, typer.Option(help="Of drawn videos, 832x480; the clip's own.", rich_help_panel=_DRAWN)]
 Backdrop = Annotated[
-    str, typer.Option("--background", help="black, video, or alpha (ProRes 4444, PNG).", rich_help_panel=_DRAWN)
+    Background, typer.Option("--background", help="black, video, or alpha (ProRes 4444, PNG).", rich_help_panel=_DRAWN)
 ]
 Images = Annotated[
     bool, typer.Option("--png", help="A folder of PNG images in the place of a video.", rich_help_panel=_DRAWN)
@@ -29,8 +29,8 @@ LineWidth = Annotated[
 HandWidth = Annotated[
     float, typer.Option(min=0, help="Of hands, times what the size suggests; 0 = none.", rich_help_panel=_DRAWN)
 ]
-Heads = Annotated[str, typer.Option("--head", help="full, weak or none.", rich_help_panel=_DRAWN)]
-Faces = Annotated[str, typer.Option("--face-dots", help="full, weak or none.", rich_help_panel=_DRAWN)]
+Heads = Annotated[Show, typer.Option("--head", help="full, weak or none.", rich_help_panel=_DRAWN)]
+Faces = Annotated[Show, typer.Option("--face-dots", help="full, weak or none.", rich_help_panel=_DRAWN)]
 Points = Annotated[
     float | None,
     typer.Option("--point-score", min=0, max=1, help="Points below are not drawn.", rich_help_panel=_DRAWN),
@@ -41,20 +41,18 @@ FaceSize = Annotated[
         "--face-video", min=16, help="Also a close-up of the face, so many pixels square.", rich_help_panel=_DRAWN
     ),
 ]
-_SHOWS: dict[str, Show] = {"full": "full", "weak": "weak", "none": "none"}
-_BACKGROUNDS: dict[str, Background] = {"black": "black", "video": "video", "alpha": "alpha"}
 
 
 def drawings(
     styles: str | None,
     *,
     size: str | None,
-    background: str,
+    background: Background,
     images: bool,
     line_width: float,
     hand_width: float,
-    head: str,
-    face_dots: str,
+    head: Show,
+    face_dots: Show,
     point_score: float | None,
     face_video_px: int | None,
 ) -> list[Drawing]:
@@ -66,23 +64,14 @@ def drawings(
     Raises:
         ConfigError: a value makes no sense.
     """
-    for option, text, known in (
-        ("--head", head, _SHOWS),
-        ("--face-dots", face_dots, _SHOWS),
-        ("--background", background, _BACKGROUNDS),
-    ):
-        if text not in known:
-            raise ConfigError(f"{option} is {', '.join(known)}, not {text!r}")
-    parts = Parts(
-        head=_SHOWS[head], face=_SHOWS[face_dots], width=line_width, hand_width=hand_width, min_score=point_score
-    )
+    parts = Parts(head=head, face=face_dots, width=line_width, hand_width=hand_width, min_score=point_score)
     names = [name.strip() for name in (styles or "").split(",") if name.strip()]
     if len(set(names)) < len(names):
         raise ConfigError(f"{styles} names a style twice; there are: {', '.join(STYLES)}")
     found = [
         figure_video(
             name,
-            background=_BACKGROUNDS[background],
+            background=background,
             images=images,
             size_px=None if size is None else parse_size(size),
             parts=parts,

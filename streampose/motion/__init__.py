@@ -6,11 +6,13 @@ from streampose.motion.faces import face_squares, held
 from streampose.motion.gaps import fill
 from streampose.motion.groups import Groups, groups
 from streampose.motion.prompts import key_frames, prompts, words
+from streampose.motion.retarget import Retargeting, retargeted
 from streampose.motion.sightings import Sighting, link, renamed, survey
 
 __all__ = [
     "Choice",
     "Groups",
+    "Retargeting",
     "Sighting",
     "Span",
     "calm",
@@ -25,6 +27,7 @@ __all__ = [
     "pick",
     "prompts",
     "renamed",
+    "retargeted",
     "survey",
     "words",
 ]

@@ -24,8 +24,9 @@ def calm(moments: Iterable[Moment], *, sigma_s: float = 0.04, min_score: float =
     """Smooth every point of everybody over time, without lag.
 
     Each point is put on the straight line that fits its neighbours in time best (local linear regression with weights
-    that fall like a Gaussian's): what moves evenly is not changed at all, and the same clip played backwards gives the same points. It
-    looks ahead by three sigma, and holds no more than that on either side. Times count, not frame numbers.
+    that fall like a Gaussian's): what moves evenly is not changed at all, and the same clip played backwards gives the
+    same points. It looks ahead by three sigma, and holds no more than that on either side. Times count, not frame
+    numbers.
 
     Args:
         moments: in order, with ids; those without ids are passed on.

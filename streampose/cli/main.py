@@ -20,6 +20,7 @@ from streampose.cli.render import render
 from streampose.cli.retarget import retarget
 from streampose.cli.run import run
 from streampose.cli.say import fail, speak
+from streampose.cli.template import config
 from streampose.cli.top import top
 from streampose.errors import StreamposeError, redact
 from streampose.observe.logs import LogFormat, LogLevel, clean_records, set_up
@@ -42,6 +43,7 @@ app.command()(render)
 app.command()(retarget)
 app.command()(convert)
 app.command()(demo)
+app.command()(config)
 app.command()(doctor)
 app.command()(bench)
 app.command()(top)

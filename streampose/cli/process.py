@@ -11,6 +11,8 @@ import cv2
 import typer
 
 from streampose.cli import engine, pictures
+from streampose.cli.config import use_config
+from streampose.cli.presets import Preset
 from streampose.cli.process_report import show, summary
 from streampose.cli.say import fail, say
 from streampose.cli.session import interrupts
@@ -40,6 +42,15 @@ def process_command(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what comes out; made if it is not there.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A TOML file of options (`streampose config` writes one).",
+            callback=use_config,
+            is_eager=True,
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
     start: Annotated[
         str | None, typer.Option(help="From this time on: 90, 1:30, 01:02:03.5.", rich_help_panel=_INPUT)
     ] = None,
@@ -60,6 +71,7 @@ def process_command(
     hwaccel: Annotated[
         str, typer.Option(help="What decodes: none (software), auto, or a device.", rich_help_panel=_INPUT)
     ] = "none",
+    preset: Preset = None,
     model: engine.Model = None,
     detector: engine.Detector = None,
     pose: engine.Pose = None,
@@ -90,7 +102,7 @@ def process_command(
         bool,
         typer.Option(
             "--clean",
-            help="Use that the whole clip is there: --link 2s --fill 500ms --smooth 40ms.",
+            help="Use that the whole clip is there: --link 2s --fill 500ms --calm 40ms.",
             rich_help_panel=_REFINE,
         ),
     ] = False,
@@ -101,7 +113,7 @@ def process_command(
     fill: Annotated[
         str | None, typer.Option(help="Put in who and what is missing for at most this time.", rich_help_panel=_REFINE)
     ] = None,
-    smooth: Annotated[
+    calm: Annotated[
         str | None, typer.Option(help="Smooth over this time, without lag.", rich_help_panel=_REFINE)
     ] = None,
     person: Annotated[
@@ -150,10 +162,10 @@ def process_command(
     """
     times = {
         name: None if text is None else parse_seconds(text)
-        for name, text in (("link", link), ("fill", fill), ("smooth", smooth))
+        for name, text in (("link", link), ("fill", fill), ("calm", calm))
     }
-    usual = {"link": 2.0, "fill": 0.5, "smooth": 0.04} if clean else {}
-    link_s, fill_s, sigma_s = (times[name] or usual.get(name, 0.0) for name in ("link", "fill", "smooth"))
+    usual = {"link": 2.0, "fill": 0.5, "calm": 0.04} if clean else {}
+    link_s, fill_s, sigma_s = (times[name] or usual.get(name, 0.0) for name in ("link", "fill", "calm"))
     plan = Plan(
         choice=ModelChoice(
             model=model,

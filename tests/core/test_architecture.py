@@ -19,7 +19,7 @@ LEVELS = [
     {"channel", "worker", "metrics", "evaluation", "figures", "diagnosis", "gauges", "formats", "motion"},
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
     {"streams", "finisher", "flow", "pipeline"},
-    {"api", "measure", "meter", "observe", "preview", "offline"},
+    {"api", "images", "measure", "meter", "observe", "preview", "offline"},
     {"cli", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

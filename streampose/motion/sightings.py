@@ -47,7 +47,7 @@ def survey(moments: Iterable[Moment]) -> dict[int, Sighting]:
     for moment in moments:
         poses = moment.poses
         size = np.array(moment.size_px, float)
-        for person, box in zip([] if poses.ids is None else poses.ids.tolist(), poses.boxes, strict=True):
+        for person, box in zip(poses.ids.tolist(), poses.boxes, strict=True) if poses.ids is not None else ():
             seen = found.get(person)
             if seen is None:
                 seen = Sighting(

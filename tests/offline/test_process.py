@@ -64,6 +64,8 @@ def test_killed_at_random_moments_it_gives_what_one_run_gives(assets: Path, tmp_
     options = [*FAST, "--start", "0.5", "--end", "8", "--resize", "640", "--quiet", "--format", "jsonl,npz"]
     if seed % 2:
         options += ["--clean", "--person", "largest", "--draw", "animate,coco", "--size", "160x120"]
+    else:
+        options += ["--no-track", "--every", "2"]
     script = Path(__file__).with_name("kills.py")
 
     def run(kills: int, seconds: float, out: Path) -> tuple[int, int]:
@@ -86,8 +88,9 @@ def test_killed_at_random_moments_it_gives_what_one_run_gives(assets: Path, tmp_
             assert times(one) == times(many)
         elif not name.endswith(".npz"):  # a ZIP has the time of day in it
             assert one.read_bytes() == many.read_bytes(), name
-    assert len(indices(tmp_path / "one" / "intel_one_by_one_person.jsonl")) == 75
-    assert load(tmp_path / "one" / "pose2sim_multi_cam02.jsonl").ids
+    assert len(indices(tmp_path / "one" / "intel_one_by_one_person.jsonl")) == (75 if seed % 2 else 38)
+    people = [len(moment.poses) for moment in load(tmp_path / "one" / "pose2sim_multi_cam02.jsonl")]
+    assert sum(people) > len(people) / 2
 
 
 def test_what_is_done_is_not_done_again(command: Command, tmp_path: Path):

@@ -1,0 +1,128 @@
+"""`convert`, `render`, `retarget`: poses that were kept, without a model or with one for the reference alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from test_run import clip, command, times  # noqa: F401 - fixtures
+
+from streampose import SyntheticSource, load
+from streampose.clip import Moment
+from streampose.formats import write
+
+
+@pytest.fixture
+def walk(tmp_path: Path) -> Path:
+    """Thirty frames of a drawn person, with the times of `clip`."""
+    source = SyntheticSource(people=1, width_px=320, height_px=240, seconds=2, seed=3, live=False)
+    source.open("walk")
+    moments = [
+        Moment(
+            stream="walk",
+            index=i,
+            pts=i * 512,
+            time_base=Fraction(1, 15360),
+            size_px=(64, 48),
+            poses=replace(source.truth(i), points=source.truth(i).points / 5, boxes=source.truth(i).boxes / 5),
+        )
+        for i in range(30)
+    ]
+    write(tmp_path / "walk.jsonl", moments)
+    return tmp_path / "walk.jsonl"
+
+
+def test_there_and_back(command, walk: Path, tmp_path: Path):  # noqa: F811
+    before = walk.read_bytes()
+    for name in ("a.csv", "b.parquet", "c.npz", "d.jsonl"):
+        code, _, err = command("convert", walk, tmp_path / name)
+        assert (code, name in err) == (0, True)
+        walk = tmp_path / name
+    assert walk.read_bytes() == before
+    code, _, err = command("convert", walk, tmp_path / "none" / "a.csv")
+    assert (code, "create it first" in err) == (1, True)
+    code, _, err = command("convert", walk, tmp_path / "a.csv", "--stream", "door")
+    assert (code, "no stream 'door'" in err) == (1, True)
+
+
+def frames(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [
+            f.to_ndarray(format="bgra" if f.format.name.startswith("yuva") else "bgr24")
+            for f in container.decode(video=0)
+        ]
+
+
+def test_poses_are_drawn_on_black_over_the_video_and_see_through(command, walk: Path, clip: Path, tmp_path: Path):  # noqa: F811
+    assert command("render", walk, "-o", tmp_path / "black.mp4", "--draw", "coco", "--size", "128x96")[0] == 0
+    assert times(tmp_path / "black.mp4") == times(clip)
+    assert frames(tmp_path / "black.mp4")[9].shape == (96, 128, 3)
+    assert 0.005 < (frames(tmp_path / "black.mp4")[9] > 60).any(axis=2).mean() < 0.5
+    assert command("render", walk, clip, "-o", tmp_path / "over.mp4", "--draw", "openpose-18")[0] == 0
+    assert times(tmp_path / "over.mp4") == times(clip)
+    over, own = ([float(f[2, 2].mean()) for f in frames(path)] for path in (tmp_path / "over.mp4", clip))
+    assert np.allclose(over, own, atol=7)  # each frame upon its own picture: the next is 8 brighter
+    assert np.mean(np.abs(np.subtract(over, own))) < 3.5
+    assert command("render", walk, "--background", "alpha", "-o", tmp_path / "clear.mov", "--draw", "animate")[0] == 0
+    assert times(tmp_path / "clear.mov") == times(clip)
+    assert frames(tmp_path / "clear.mov")[0][..., 3].max() == 255
+    assert frames(tmp_path / "clear.mov")[0][0, 0, 3] == 0
+    assert command("render", walk, "--background", "alpha", "--png", "-o", tmp_path / "png", "--draw", "coco")[0] == 0
+    images = sorted((tmp_path / "png").iterdir())
+    assert [p.name for p in images] == [f"{i:012d}.png" for i in range(30)]
+    assert cv2.imread(str(images[0]), cv2.IMREAD_UNCHANGED).shape == (48, 64, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--background", "video"], "name it after the poses"),
+        (["--background", "alpha"], "see-through video is .mov"),
+        (["--draw", "coco,animate"], "one style here"),
+        (["--size", "33x21"], "even"),
+        (["-o", "a.avi"], "video is written as"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(command, walk: Path, arguments: list[str], words: str):  # noqa: F811
+    code, _, err = command("render", walk, *arguments)
+    assert (code, words in err, err.count("\n")) == (1, True, 1)
+
+
+def test_poses_of_another_video_are_told(command, walk: Path, tmp_path: Path):  # noqa: F811
+    (tmp_path / "few").mkdir()
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / "few" / f"{i}.png"), np.zeros((48, 64, 3), np.uint8))
+    code, _, err = command("render", walk, tmp_path / "few", "-o", tmp_path / "o.mp4")
+    assert (code, "is not in the video" in err) == (1, True)
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_retargeting_onto_oneself_changes_nothing(command, walk: Path, tmp_path: Path):  # noqa: F811
+    out = tmp_path / "same.jsonl"
+    code, _, err = command("retarget", walk, walk, "-o", out, "--keep-reference", tmp_path / "ref.jsonl")
+    assert (code, "arms" in err) == (0, True)
+    for a, b in zip(load(walk), load(out), strict=True):
+        assert np.allclose(a.poses.points, b.poses.points, atol=0.02)
+        assert a.pts == b.pts
+    assert len(load(tmp_path / "ref.jsonl")) == 1
+
+
+@pytest.mark.assets
+def test_a_picture_is_a_reference(command, walk: Path, assets: Path, tmp_path: Path):  # noqa: F811
+    with av.open(str(assets / "videos" / "pose2sim_single_cam03.mp4")) as container:
+        image = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    cv2.imwrite(str(tmp_path / "ref.jpg"), image)
+    out = tmp_path / "moved.jsonl"
+    code, _, _ = command("retarget", walk, tmp_path / "ref.jpg", "-o", out, "--keep-reference", tmp_path / "r.jsonl")
+    assert code == 0
+    assert load(out)[0].size_px == (1088, 1920)
+    height = np.ptp(load(out)[0].poses.points[0, :, 1])
+    assert height == pytest.approx(np.ptp(load(tmp_path / "r.jsonl")[0].poses.points[0, :, 1]), rel=0.35)
+    cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((64, 64, 3), np.uint8))
+    code, _, err = command("retarget", walk, tmp_path / "empty.png", "-o", out)
+    assert (code, "nobody was found" in err) == (1, True)

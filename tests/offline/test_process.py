@@ -201,3 +201,24 @@ def test_two_at_once_do_not_write_into_one_folder(command: Command, tmp_path: Pa
     with FileLock(tmp_path / "out" / ".streampose" / "lock"):
         code, err = command("process", tmp_path / "a.mp4", "-o", tmp_path / "out", *FAST)
     assert (code, "another streampose" in err) == (1, True)
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path):
+    import signal
+
+    video = "synthetic:?people=1&size=320x240&seconds=12"
+    command = [sys.executable, "-m", "streampose", "process", video, "-o", str(tmp_path / "out"), *FAST]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    spool = tmp_path / "out" / ".streampose" / "synthetic" / "found.spool"
+    deadline = time.monotonic() + 60
+    while not (spool.exists() and spool.stat().st_size > 20_000) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    err = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert "the same command goes on from here" in err
+    assert not (tmp_path / "out" / "synthetic.jsonl").exists()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert again.returncode == 0
+    assert "of them before" in again.stderr
+    assert indices(tmp_path / "out" / "synthetic.jsonl") == list(range(360))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -27,12 +28,13 @@ def pictures(assets: Path) -> list[Image]:
 
 
 @pytest.mark.parametrize(
-    "pair", [None, ("rtmdet_nano_person.onnx", "pp_tinypose_256x192.onnx")], ids=["nano", "rtmdet"]
+    ("pair", "sizes"), [((), range(1, 33)), (("rtmdet_nano_person", "pp_tinypose_256x192"), (3, 8, 32))]
 )
-def test_every_batch_size_gives_the_same_points(assets: Path, pictures: list[Image], pair: tuple[str, str] | None):
-    models = assets / "models"
-    choice = ModelChoice() if pair is None else ModelChoice(detector=models / pair[0], pose=models / pair[1])
-    estimator = load_estimator(choice)
+def test_every_batch_size_gives_the_same_points(
+    assets: Path, pictures: list[Image], pair: tuple[str, ...], sizes: Sequence[int]
+):
+    files = [assets / "models" / f"{name}.onnx" for name in pair]
+    estimator = load_estimator(ModelChoice(detector=files[0], pose=files[1]) if files else ModelChoice())
     alone = [estimator([picture])[0] for picture in pictures]
     assert sum(map(len, alone)) > len(pictures) / 2
     # On a CPU all sizes are the same to the last bit; a GPU may choose other kernels for them.

@@ -64,7 +64,9 @@ class _Bars:
             if known is None or known[0] != recording.what:  # its time is counted for each thing that is made
                 if known is not None:
                     self._progress.remove_task(known[1])
-                task = self._progress.add_task(recording.name, total=recording.total, what=recording.what)
+                task = self._progress.add_task(
+                    recording.name, total=recording.total, what=recording.what.removeprefix(recording.name)
+                )
                 known = self._tasks[recording.name] = (recording.what, task)
             self._progress.update(known[1], completed=recording.frames, total=recording.total)
         done, total = frames_of(recordings)
@@ -73,13 +75,18 @@ class _Bars:
 
 
 def frames_of(recordings: Sequence[Recording]) -> tuple[int, int | None]:
-    """Frames that the models have seen, and of how many; `None` = a length is not known."""
-    done = sum(
-        r.frames if r.stage is Stage.MODELS else (r.total or 0) * (r.stage is not Stage.WAITING) for r in recordings
-    )
-    totals = [recording.total for recording in recordings]
-    known = [total for total in totals if total is not None]
-    return done, sum(known) if len(known) == len(totals) else None
+    """Frames that were gone through, in all passes, and of how many; `None` = a length is not known."""
+    if any(recording.total is None for recording in recordings):
+        return sum(recording.frames for recording in recordings if recording.stage is Stage.MODELS), None
+    done = total = 0
+    for r in recordings:
+        whole = (r.total or 0) * r.passes
+        if r.stage in _BUSY:
+            done += min(whole, (r.total or 0) * r.passed + r.frames)
+        elif r.stage is not Stage.WAITING:
+            done += whole
+        total += whole
+    return done, total
 
 
 def _ended(recordings: Sequence[Recording]) -> int:

@@ -192,8 +192,6 @@ def _assemble(pieces: Sequence[Path], drawing: Drawing, out: Path) -> None:
         for image in chain.from_iterable(piece.iterdir() for piece in pieces):
             image.rename(part / image.name)
         shutil.rmtree(out, ignore_errors=True)
-    elif not pieces:
-        part.touch()
     else:
         join_videos(pieces, part, drawing.container)
     part.replace(out)

@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from streampose.batching import FixedBatch
-from streampose.errors import SinkUnavailable, SourceCorrupt, SourceError, StreamposeError, Typed
+from streampose.errors import ConfigError, SinkUnavailable, SourceCorrupt, SourceError, StreamposeError, Typed
 from streampose.inference.engine import available_cores
 from streampose.inference.estimator import Estimator
 from streampose.offline.finishing import Finishing, Interrupted
@@ -60,6 +60,10 @@ class Progress:
     """What is being made."""
     frames: int = 0
     """Of those, how many are done in this stage."""
+    passes: int = 1
+    """How often its frames are gone through: by the models, and for each video that is drawn."""
+    passed: int = 0
+    """Passes before this one."""
     reused: int = 0
     """Frames that an earlier run had brought through the models."""
     people: int = 0
@@ -110,7 +114,10 @@ class _Run:
     def __init__(self, inputs: Sequence[Input], folder: Path, plan: Plan, stop: asyncio.Event) -> None:
         self._plan, self._stop = plan, stop
         self._jobs = [Job(input=one, folder=folder) for one in inputs]
-        self._progress = {job.name: Progress(name=job.name, total=_total(job, plan)) for job in self._jobs}
+        self._progress = {
+            job.name: Progress(name=job.name, total=_total(job, plan), passes=1 + len(plan.drawings))
+            for job in self._jobs
+        }
         cores = available_cores()
         self._reading = asyncio.Semaphore(plan.at_once or max(2, cores // 2))
         self._finishing = asyncio.Semaphore(max(1, cores // 2))
@@ -218,14 +225,21 @@ class _Run:
         """Make what is not there yet."""
         if self._stop.is_set():
             raise Interrupted
+        if not state.frames:
+            raise ConfigError(f"no frame of {job.name} lies in the part that was asked for")
         wanted = self._plan.outputs(job, state) if state.poses == self._plan.poses(state) else {}
         if wanted and wanted.items() <= state.outputs.items() and all((job.folder / name).exists() for name in wanted):
             progress.stage = Stage.SKIPPED if progress.reused == state.frames else Stage.DONE
             return
         progress.stage, progress.total = Stage.FINISHING, state.frames
 
+        drawn = {f"{job.name}{drawing.suffix}" for drawing in self._plan.drawings}
+
         def tick(what: str, done: int) -> None:
-            progress.what, progress.frames = what, done
+            if what != progress.what:
+                progress.passed += what in drawn
+                progress.what = what
+            progress.frames = done
 
         finishing = Finishing(job=job, state=state, plan=self._plan, tick=tick, stopped=self._stopped)
         worker = Worker(finishing, f"finish-{job.name}")
@@ -233,7 +247,7 @@ class _Run:
             progress.report = await worker.call(Typed(StreamposeError, passing=(Interrupted,))(finishing))
         finally:
             await worker.aclose(timeout_s=30.0)
-        progress.stage, progress.frames = Stage.DONE, state.frames
+        progress.stage, progress.frames, progress.passed = Stage.DONE, state.frames, progress.passes
 
 
 def _total(job: Job, plan: Plan) -> int | None:

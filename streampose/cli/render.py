@@ -96,10 +96,10 @@ def draw_file(drawing: Drawing, poses: Path, video: Path | None, out: Path, stre
     def again() -> Iterator[Moment]:
         return moments_in(poses, stream)
 
-    def source(resume_at: int) -> Source:
+    def source(first: Moment) -> Source:
         assert video is not None
         opened = open_source(str(video), live=False)
-        return Excerpt(opened, Cut(), resume_at=resume_at)
+        return Excerpt(opened, Cut(), resume_at=first.index, known=(first.index, first.pts))
 
     total, rate = _length(again())
     stat = poses.stat()

@@ -72,7 +72,7 @@ class Drawing:
 def draw(
     drawing: Drawing,
     again: Callable[[], Iterator[Moment]],
-    source: Callable[[int], Source],
+    source: Callable[[Moment], Source],
     out: Path,
     work: Path,
     *,
@@ -86,7 +86,7 @@ def draw(
     Args:
         drawing: how it looks.
         again: gives the poses, from the first frame, at each call.
-        source: gives the video, from a frame of this number on; is asked if the painter wants its pictures.
+        source: gives the video, from the frame of this moment on; is asked if the painter wants its pictures.
         out: the file, or folder.
         work: folder for the pieces; what is in it is gone on with, so it is for one drawing of one clip alone.
         rate: frames a second, as a hint to the encoder.
@@ -106,7 +106,7 @@ def draw(
         frames: Iterator[tuple[Moment, Image | None]] = ((moment, None) for moment in moments)
         if drawing.painter.wants_image and (first := next(moments, None)) is not None:
             moments = chain([first], moments)
-            video = source(first.index)
+            video = source(first)
             frames = stack.enter_context(ahead(_matched(moments, video, first.stream), _AHEAD, video.close))
         painted = stack.enter_context(ahead(_painted(frames, drawing.painter), _AHEAD))
         for piece in _pieces(painted):

@@ -95,10 +95,11 @@ class Finishing:
     def _draw(self, drawing: Drawing, name: str, wanted: str) -> None:
         plan = self.plan
 
-        def source(resume_at: int) -> Source:
+        def source(first: Moment) -> Source:
             # As it is, whatever light the models had.
             cut = replace(plan.cut, contrast=None)
-            return Excerpt(self.job.input.source(plan.hwaccel), cut, resume_at=resume_at)
+            known = (first.index, first.pts)
+            return Excerpt(self.job.input.source(plan.hwaccel), cut, resume_at=first.index, known=known)
 
         # Pieces of another drawing, or of other poses, are of no use.
         work = self.job.work / "video" / fingerprint_of(name, wanted)

@@ -206,9 +206,8 @@ class _Run:
             progress.frames += 1
             progress.people += people
 
-        source = Excerpt(
-            job.input.source(self._plan.hwaccel), self._plan.cut, resume_at=0 if spool.last is None else spool.last + 1
-        )
+        resume_at = 0 if spool.last is None else spool.last[0] + 1
+        source = Excerpt(job.input.source(self._plan.hwaccel), self._plan.cut, resume_at=resume_at, known=spool.last)
         await self._pipeline.add(Stream(name=job.name, source=source, sinks=[SpoolSink(spool, tick)]))
         await self._pipeline.ended(job.name)
         report = await self._pipeline.remove(job.name)

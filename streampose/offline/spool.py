@@ -41,8 +41,8 @@ class Spool:
 
     path: Path
     frames: int
-    last: int | None
-    """Number of the last frame; `None` = there is none."""
+    last: tuple[int, int] | None
+    """Number and pts of the last frame; `None` = there is none."""
     size: int
     """Bytes that are whole."""
 
@@ -58,7 +58,8 @@ class Spool:
         if path.exists():
             with path.open("rb") as file:
                 for body in _bodies(file):
-                    last, frames, size = _HEAD.unpack_from(body)[0], frames + 1, file.tell()
+                    index, _, pts, *_ = _HEAD.unpack_from(body)
+                    last, frames, size = (index, pts), frames + 1, file.tell()
         return cls(path=path, frames=frames, last=last, size=size)
 
 

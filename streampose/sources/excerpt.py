@@ -9,6 +9,7 @@ import numpy as np
 
 from streampose.errors import ConfigError
 from streampose.frame import Frame, Image, StreamInfo
+from streampose.sources.seeking import Beginning, Seeking
 from streampose.sources.source import Selecting, Source
 
 __all__ = ["Cut", "Excerpt"]
@@ -65,14 +66,16 @@ class Excerpt:
         source: a recording.
         cut: which frames.
         resume_at: number of the first frame that is still wanted.
+        known: number and pts of any frame, by which it is made sure that frames have the same numbers when most of what
+            comes before is not decoded; without it, all is decoded where `resume_at` is not 0.
     """
 
     live = False
 
-    def __init__(self, source: Source, cut: Cut, *, resume_at: int = 0) -> None:
+    def __init__(self, source: Source, cut: Cut, *, resume_at: int = 0, known: tuple[int, int] | None = None) -> None:
         if source.live:
             raise ConfigError("a part is taken of a recording; a live source has no beginning")
-        self._source, self._cut, self._resume_at = source, cut, resume_at
+        self._source, self._cut, self._resume_at, self._known = source, cut, resume_at, known
         self._first_s: float | None = None
         self._taken_from: int | None = None
         self._clahe = None if cut.contrast is None else cv2.createCLAHE(cut.contrast, _CLAHE_TILES)
@@ -86,6 +89,8 @@ class Excerpt:
         self._first_s = self._taken_from = None
         if isinstance(self._source, Selecting):
             self._source.wanted = self._wanted
+        if isinstance(self._source, Seeking):
+            self._source.begin = self._beginning(self._source)
         info = self._source.open(stream)
         width, height = self._size(info.width_px, info.height_px)
         return replace(info, width_px=width, height_px=height, frames=self._cut.frames(info))
@@ -107,6 +112,24 @@ class Excerpt:
     def close(self) -> None:
         """Close the source."""
         self._source.close()
+
+    def _beginning(self, source: Seeking) -> Beginning | None:
+        """The first frame that is wanted, if it is known without decoding what comes before."""
+        if (not self._resume_at and not self._cut.start_s) or (self._resume_at and self._known is None):
+            return None
+        table = source.table()
+        if table is None or not len(table.pts):
+            return None
+        if self._known is not None and table.number(self._known[1]) != self._known[0]:
+            return None  # a damaged frame was not counted
+        times_s = table.times_s()
+        since_s = times_s - times_s[0]
+        first = int(np.searchsorted(since_s, self._cut.start_s))
+        index = max(first, self._resume_at)
+        if index >= len(table.pts):
+            return None
+        self._first_s, self._taken_from = float(times_s[0]), first
+        return table.beginning(index)
 
     def _since_first(self, time_s: float) -> float:
         if self._first_s is None:

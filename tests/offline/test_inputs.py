@@ -24,6 +24,7 @@ COUNT = 24
 def video(
     path: Path,
     *,
+    count: int = COUNT,
     codec: str = "libx264",
     size: tuple[int, int] = (128, 96),
     pixels: str = "yuv420p",
@@ -38,7 +39,7 @@ def video(
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         stream.codec_context.time_base = Fraction(1, 90_000)
         tone = container.add_stream("aac", rate=48_000) if sound else None
-        for i in range(COUNT):
+        for i in range(count):
             row = (np.arange(size[0]) * 2 + 8 * i) % 256
             picture = np.broadcast_to(row[None, :, None], (size[1], size[0], 3)).astype(np.uint8)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24").reformat(format=pixels)
@@ -141,6 +142,40 @@ def test_going_on_is_exact(tmp_path: Path, images: bool):
     for place, (index, _, _) in enumerate(whole):
         assert frames(index) == whole[place:]
         assert frames(index + 1) == whole[place + 1 :]
+
+
+@pytest.mark.parametrize("kind", ["plain", "open groups", "variable rate", "no table", "damaged"])
+def test_far_inside_it_begins_at_the_right_frame_without_decoding_all(tmp_path: Path, kind: str, monkeypatch):
+    monkeypatch.setattr("streampose.sources.seeking._WORTH", 20)
+    params = "keyint=12:bframes=3" + (":open-gop=1" if kind == "open groups" else "")
+    path = tmp_path / ("a.ts" if kind == "no table" else "a.mp4")
+    uneven = kind == "variable rate"
+    video(path, count=90, pts=lambda i: i * 3000 + uneven * i * i * 30, options={"x264-params": params})
+    if kind == "damaged":
+        data = bytearray(path.read_bytes())
+        at = data.index(b"mdat") + len(data) // 3
+        data[at : at + 200] = bytes(200)
+        path.write_bytes(data)
+
+    def frames(cut: Cut, resume_at: int = 0, known: tuple[int, int] | None = None) -> tuple[list, int]:
+        source = FileSource(path)
+        excerpt = Excerpt(source, cut, resume_at=resume_at, known=known)
+        excerpt.open("s")
+        out = []
+        while (frame := excerpt.read()) is not None:
+            out.append((frame.index, frame.pts, frame.image.tobytes()))
+        excerpt.close()
+        return out, 0 if source.begin is None else source.begin.seek_pts
+
+    whole, _ = frames(Cut(every=2))
+    sought = 0
+    for index, pts, _ in whole[5::9]:
+        rest, seek_pts = frames(Cut(every=2), resume_at=index + 1, known=(index, pts))
+        assert rest == [row for row in whole if row[0] > index]
+        sought += seek_pts > 0
+    assert (sought > 2) == (kind in {"plain", "open groups", "variable rate"})
+    if kind != "damaged":
+        assert frames(Cut(start_s=1.7))[0] == [r for r in frames(Cut())[0] if (r[1] - whole[0][1]) / 90_000 >= 1.7]
 
 
 def test_what_is_not_there_is_told(tmp_path: Path):

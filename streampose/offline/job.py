@@ -84,7 +84,8 @@ class Job:
             known = State(**data["state"]) if data["v"] == _VERSION else State()
         except (OSError, ValueError, TypeError, KeyError):
             known = State()
-        if known.found == found:
+        # Without its spool, a state is that of a run which was cut off just after the spool was thrown away, below.
+        if known.found == found and (self.found.exists() or not known.whole):
             return known
         self.found.unlink(missing_ok=True)
         shutil.rmtree(self.work / "video", ignore_errors=True)

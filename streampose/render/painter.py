@@ -51,13 +51,8 @@ class FigurePainter:
             image: the video's own, for the background; of any size in the shape of `Moment.size_px`.
         """
         width, height = self.size_px or moment.size_px
-        canvas: Image = np.zeros((height, width, 3), np.uint8)
+        canvas = _canvas(image if self.wants_image else None, width, height)
         scale, (x, y) = fitted(moment.size_px, (width, height))
-        if image is not None and self.background == "video":
-            inner = (max(1, round(moment.size_px[0] * scale)), max(1, round(moment.size_px[1] * scale)))
-            left, top = round(x), round(y)
-            there = canvas[top : top + inner[1], left : left + inner[0]]
-            there[...] = image if image.shape == there.shape else _resized(image, there.shape[1], there.shape[0])
         # Pixels count from their centres: half of one is where the picture begins.
         poses = _moved(moment.poses, scale, np.array([x, y]) + (scale - 1) / 2)
         self._draw(canvas, poses)
@@ -74,10 +69,23 @@ class FigurePainter:
             draw_figures(canvas, poses, self.look, self.parts)
 
 
-def fitted(inner: tuple[int, int], outer: tuple[int, int]) -> tuple[float, tuple[float, float]]:
+def fitted(inner: tuple[int, int], outer: tuple[int, int]) -> tuple[float, tuple[int, int]]:
     """The scale at which a picture fits into another, and where its corner then is: whole pixels, in the middle."""
     scale = min(outer[0] / inner[0], outer[1] / inner[1])
     return scale, ((outer[0] - round(inner[0] * scale)) // 2, (outer[1] - round(inner[1] * scale)) // 2)
+
+
+def _canvas(image: Image | None, width: int, height: int) -> Image:
+    """A picture to draw upon: the video's own, fitted in, or black."""
+    if image is not None and image.shape[:2] == (height, width):
+        return image.copy()
+    canvas: Image = np.zeros((height, width, 3), np.uint8)
+    if image is not None:
+        size = (image.shape[1], image.shape[0])
+        scale, (x, y) = fitted(size, (width, height))
+        there = canvas[y : y + max(1, round(size[1] * scale)), x : x + max(1, round(size[0] * scale))]
+        there[...] = _resized(image, there.shape[1], there.shape[0])
+    return canvas
 
 
 def _resized(image: Image, width: int, height: int) -> Image:

@@ -1,6 +1,6 @@
 """`process` through the library, timed without start-up; or, with OUT "-", the frame-by-frame loop. See process.py.
 
-python process_streampose.py OUT DETECTOR POSE [--device D] [--clean] [--draw] -- VIDEO…    frames, seconds, peak MiB
+python process_streampose.py OUT DETECTOR POSE [--device D] [--clean] [--draw] -- VIDEO…    frames, seconds, peak MiB, CPU seconds
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from streampose.sources import FileSource
 NO_TIME = Timing(captured_at=0, taken_at=0, inferred_at=0, delivered_at=0, batch_size=1)
 
 
-def one_by_one(videos: list[str], choice: ModelChoice) -> tuple[int, float]:
+def one_by_one(videos: list[str], choice: ModelChoice) -> tuple[int, float, float]:
     estimator = load_estimator(choice, EngineOptions(device="cpu", threads=os.cpu_count() or 1))
     estimator.warm_up([1])
-    frames, began = 0, time.perf_counter()
+    frames, began, cpu = 0, time.perf_counter(), time.process_time()
     with tempfile.TemporaryFile() as out:
         for video in videos:
             source = FileSource(video)
@@ -46,10 +46,10 @@ def one_by_one(videos: list[str], choice: ModelChoice) -> tuple[int, float]:
                 out.write(dump(record_of(Result(frame=frame, poses=poses, timing=NO_TIME).moment)))
                 frames += 1
             source.close()
-    return frames, time.perf_counter() - began
+    return frames, time.perf_counter() - began, time.process_time() - cpu
 
 
-async def at_once(arguments: argparse.Namespace, choice: ModelChoice) -> tuple[int, float]:
+async def at_once(arguments: argparse.Namespace, choice: ModelChoice) -> tuple[int, float, float]:
     options = EngineOptions(device=arguments.device, cache_dir=default_cache())
     estimators: list[PoseEstimator] = load_estimators(choice, options, throughput=True)
     clean = Refinement(link_s=2, fill_s=0.5, sigma_s=0.04)
@@ -60,14 +60,14 @@ async def at_once(arguments: argparse.Namespace, choice: ModelChoice) -> tuple[i
         refinement=clean if arguments.clean else Refinement(track=False),
         drawings=[drawn] if arguments.draw else [],
     )
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     inputs = find_inputs(arguments.videos)
     done = await process(inputs, Path(arguments.out), plan, lambda: estimators, stop=asyncio.Event())
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     for one in done:
         if one.error is not None:
             raise one.error
-    return sum(one.frames for one in done), seconds
+    return sum(one.frames for one in done), seconds, cpu
 
 
 def main() -> None:
@@ -85,10 +85,10 @@ def main() -> None:
     if arguments.detector != "-":
         choice = ModelChoice(detector=arguments.detector, pose=arguments.pose, limits=Limits(min_score=0.4))
     if arguments.out == "-":
-        frames, seconds = one_by_one(arguments.videos, choice)
+        frames, seconds, cpu = one_by_one(arguments.videos, choice)
     else:
-        frames, seconds = asyncio.run(at_once(arguments, choice))
-    print(frames, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        frames, seconds, cpu = asyncio.run(at_once(arguments, choice))
+    print(frames, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, cpu)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from streampose.motion.calm import calm
 from streampose.motion.choice import Choice, Span, only, parse_choice, pick
 from streampose.motion.faces import face_squares, held
+from streampose.motion.fit import Retargeting
 from streampose.motion.gaps import fill
 from streampose.motion.groups import Groups, groups
 from streampose.motion.prompts import key_frames, prompts, words
-from streampose.motion.retarget import Retargeting, retargeted
+from streampose.motion.retarget import retargeted
 from streampose.motion.sightings import Sighting, link, renamed, survey
 
 __all__ = [

@@ -38,6 +38,9 @@ class Painter(Protocol):
     def alpha(self) -> bool:
         """Whether its pictures have a fourth channel, (H, W, 4) BGRA."""
 
+    def sized(self, size_px: tuple[int, int]) -> Painter:
+        """The same for a clip whose first picture has this size: all that it makes have one size."""
+
     def __call__(self, moment: Moment, image: Image | None) -> Image:
         """A new picture."""
 
@@ -99,16 +102,18 @@ def draw(
     work.mkdir(parents=True, exist_ok=True)
     pieces = _done(work, drawing)
     done = len(pieces) * _PIECE
+    beginning = next(again(), None)
+    painter = drawing.painter if beginning is None else drawing.painter.sized(beginning.size_px)
     moments = iter(drawing.prepare(again))
     for i, _ in enumerate(islice(moments, done), 1):
         tick(i)
     with ExitStack() as stack:
         frames: Iterator[tuple[Moment, Image | None]] = ((moment, None) for moment in moments)
-        if drawing.painter.wants_image and (first := next(moments, None)) is not None:
+        if painter.wants_image and (first := next(moments, None)) is not None:
             moments = chain([first], moments)
             video = source(first)
             frames = stack.enter_context(ahead(_matched(moments, video, first.stream), _AHEAD, video.close))
-        painted = stack.enter_context(ahead(_painted(frames, drawing.painter), _AHEAD))
+        painted = stack.enter_context(ahead(_painted(frames, painter), _AHEAD))
         for piece in _pieces(painted):
             name = f"{len(pieces):06d}{'' if drawing.is_folder else drawing.container}"
             part = work / f"part-{name}"

@@ -36,6 +36,10 @@ class CloseUp:
         """Its pictures have three channels."""
         return False
 
+    def sized(self, size_px: tuple[int, int]) -> CloseUp:
+        """It has a size of its own."""
+        return self
+
     def __call__(self, moment: Moment, image: Image | None) -> Image:
         """A (size, size, 3) BGR picture; black outside of the video's.
 

@@ -43,6 +43,10 @@ class FigurePainter:
         """Whether its pictures have a fourth channel."""
         return self.background == "alpha"
 
+    def sized(self, size_px: tuple[int, int]) -> FigurePainter:
+        """The same, of this size if it has none of its own."""
+        return replace(self, size_px=self.size_px or size_px)
+
     def __call__(self, moment: Moment, image: Image | None = None) -> Image:
         """One picture: (H, W, 3) uint8 BGR, or (H, W, 4) BGRA.
 

@@ -144,10 +144,24 @@ def test_folders_globs_and_images_in_a_row(command: Command, tmp_path: Path):
     }  # fmt: skip
 
 
-def _png(value: int) -> bytes:
+def _png(value: int, height: int = 48) -> bytes:
     import cv2
 
-    return cv2.imencode(".png", np.full((48, 64, 3), value, np.uint8))[1].tobytes()
+    return cv2.imencode(".png", np.full((height, 64, 3), value, np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize("background", ["video", "alpha"])
+def test_images_of_several_sizes_make_one_video(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, background: str
+):
+    monkeypatch.setattr("streampose.offline.drawing._PIECE", 3)
+    (tmp_path / "row").mkdir()
+    for i in range(8):
+        (tmp_path / "row" / f"{i}.png").write_bytes(_png(100, 48 + 8 * i))
+    drawn = ["--draw", "coco", "--background", background]
+    assert command("process", tmp_path / "row", "-o", tmp_path / "out", *FAST, *drawn)[0] == 0
+    with av.open(str(next((tmp_path / "out").glob("row.coco.*")))) as container:
+        assert [(f.width, f.height) for f in container.decode(video=0)] == [(64, 48)] * 8
 
 
 def test_files_of_one_name_do_not_meet(command: Command, tmp_path: Path):

@@ -12,9 +12,10 @@ from streampose.formats.coco import write_coco
 from streampose.formats.jsonl import read_jsonl, write_jsonl
 from streampose.formats.mot import write_mot
 from streampose.formats.npz import read_npz, write_npz
-from streampose.formats.openpose import read_openpose, write_openpose
+from streampose.formats.openpose import OPENPOSE_NAMES, read_openpose, write_openpose
 from streampose.formats.parquet import read_parquet, write_parquet
 from streampose.formats.table import read_csv, write_csv
+from streampose.whole import appear, appear_folder, remove_folder, replaceable
 
 __all__ = ["FORMATS", "Format", "format_named", "load", "read", "write"]
 
@@ -59,8 +60,6 @@ def format_named(name: str) -> Format:
 
 
 def _of(path: Path) -> Format:
-    if path.is_dir():
-        return FORMATS["openpose"]
     # The longest suffix first: ".coco.json" is no ".json".
     for one in sorted(FORMATS.values(), key=lambda f: -len(f.suffix)):
         if path.name.lower().endswith(one.suffix):
@@ -80,7 +79,7 @@ def read(path: str | Path) -> Iterator[Moment]:
         ConfigError: its name says nothing, or its library is not installed.
     """
     path = Path(path)
-    kind = _of(path)
+    kind = FORMATS["openpose"] if path.is_dir() else _of(path)
     if kind.read is None:
         known = ", ".join(f.suffix for f in FORMATS.values() if f.read is not None)
         raise FormatUnreadable(f"{path}: {kind.name} does not hold all of what poses are; read back are {known}")
@@ -120,22 +119,26 @@ def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) 
         name: of the format; `None` = as the path says.
 
     Raises:
-        ConfigError: there is no such format, or its library is not installed.
+        ConfigError: there is no such format, its library is not installed, or a folder is there that is not ours.
     """
     path = Path(path)
     kind = _of(path) if name is None else format_named(name)
     part = path.with_name(path.name + ".part")
-    kind.write(part, moments)
-    if kind.is_folder and path.is_dir():
-        old = path.with_name(path.name + ".old")
-        path.rename(old)
-        part.rename(path)
-        _remove(old)
-    else:
-        part.replace(path)
-
-
-def _remove(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+    if kind.is_folder:
+        for folder in (path, path.with_name(path.name + ".old")):
+            replaceable(folder, OPENPOSE_NAMES)
+        remove_folder(part, OPENPOSE_NAMES)
+    elif path.is_dir():
+        raise ConfigError(f"{path} is a folder, and {kind.name} is a file: name another")
+    try:
+        kind.write(part, moments)
+        if kind.is_folder:
+            appear_folder(part, path, OPENPOSE_NAMES)
+        else:
+            appear(part, path)
+    except BaseException:  # also of Ctrl-C, nothing stays
+        if kind.is_folder:
+            remove_folder(part, OPENPOSE_NAMES)
+        else:
+            part.unlink(missing_ok=True)
+        raise

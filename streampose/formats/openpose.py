@@ -17,7 +17,10 @@ from streampose.errors import FormatUnreadable
 from streampose.pose import Poses
 from streampose.skeletons import COCO_WHOLEBODY_133, OPENPOSE_18, OPENPOSE_25
 
-__all__ = ["read_openpose", "write_openpose"]
+__all__ = ["OPENPOSE_NAMES", "read_openpose", "write_openpose"]
+
+OPENPOSE_NAMES = re.compile(r".*_keypoints\.json", re.DOTALL)
+"""Of the files in such a folder."""
 
 _FRAME = re.compile(r"(?P<stream>.*?)_?(?P<index>\d+)_keypoints\.json")
 _BY_SIZE = {25: OPENPOSE_25, 18: OPENPOSE_18}
@@ -50,7 +53,9 @@ def write_openpose(path: Path, moments: Iterable[Moment]) -> None:
             }
             for row in range(len(poses))
         ]
-        name = f"{moment.stream}_{moment.index:012d}_keypoints.json"
+        # A stream is called as its user likes, and a file is not: nothing leaves the folder.
+        stream = re.sub(r"[^\w. -]+", "_", moment.stream).lstrip(".") or "stream"
+        name = f"{stream}_{moment.index:012d}_keypoints.json"
         (path / name).write_text(json.dumps({"version": 1.3, "people": people}, separators=(",", ":")))
 
 

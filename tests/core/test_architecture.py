@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower may not import higher, and parts may not import one another.
 LEVELS = [
     {"errors", "clock"},
-    {"frame", "pose", "skeletons", "result", "clip"},
+    {"frame", "pose", "skeletons", "result", "clip", "whole"},
     {"channel", "worker", "metrics", "evaluation", "figures", "diagnosis", "gauges", "formats", "motion"},
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
     {"streams", "finisher", "flow", "pipeline"},

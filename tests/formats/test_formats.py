@@ -159,3 +159,47 @@ def test_several_streams_are_not_one_clip(tmp_path: Path):
     (tmp_path / "a.jsonl").write_bytes(dump(record_of(one)) + dump(record_of(replace(other, stream="yard"))))
     with pytest.raises(FormatUnreadable, match="several streams"):
         load(tmp_path / "a.jsonl")
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path: Path):
+    for name in ("holiday", "holiday.openpose", "a.jsonl"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "picture.jpg").write_text("dear")
+        with pytest.raises(ConfigError, match=r"known: \.jsonl|which is not ours|is a folder"):
+            write(folder, moments([1]))
+        assert (folder / "picture.jpg").read_text() == "dear"
+    with pytest.raises(ConfigError, match="which is not ours"):
+        write(tmp_path / "holiday", moments([1]), "openpose")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "holiday", "holiday.openpose"]
+
+
+def test_what_a_cut_off_run_left_does_not_leak_into_a_folder(tmp_path: Path):
+    out = tmp_path / "a.openpose"
+    for name in (".part", ".old"):
+        folder = tmp_path / f"a.openpose{name}"
+        folder.mkdir()
+        (folder / "door_000000000099_keypoints.json").touch()
+    for _ in range(2):
+        write(out, moments([1, 1]))
+        assert [p.name for p in tmp_path.iterdir()] == ["a.openpose"]
+        assert len(list(out.iterdir())) == 2
+
+
+@pytest.mark.parametrize("stream", ["cam/1", "../../up", "..", "a\\b"])
+def test_no_name_leaves_the_folder(tmp_path: Path, stream: str):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "a.openpose", [replace(moments([1])[0], stream=stream)])
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    assert len(load(tmp_path / "in" / "a.openpose")) == 1
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_of_a_write_that_failed_nothing_stays(tmp_path: Path, kind: str):
+    def broken():
+        yield from moments([1])
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        write(tmp_path / f"a{FORMATS[kind].suffix}", broken())
+    assert not list(tmp_path.iterdir())

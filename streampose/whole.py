@@ -12,11 +12,17 @@ __all__ = ["appear", "appear_folder", "remove_folder", "replaceable"]
 
 
 def appear(part: Path, path: Path) -> None:
-    """Give a file that is whole its name: also after a power cut there is the old one or the new one.
+    """Give what is whole its name: also after a power cut there is the old file or the new one.
+
+    Args:
+        part: a file, or a folder of files.
+        path: a file may be there already.
 
     Raises:
         OSError: the disk failed.
     """
+    for file in part.iterdir() if part.is_dir() else ():
+        _sync(file)
     _sync(part)
     part.replace(path)
     _sync(path.parent)
@@ -50,13 +56,9 @@ def appear_folder(part: Path, path: Path, ours: re.Pattern[str]) -> None:
     replaceable(path, ours)
     old = path.with_name(f"{path.name}.old")
     remove_folder(old, ours)
-    for file in part.iterdir():
-        _sync(file)
-    _sync(part)
     if path.exists():
         path.rename(old)
-    part.rename(path)
-    _sync(path.parent)
+    appear(part, path)
     remove_folder(old, ours)
 
 

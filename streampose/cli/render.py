@@ -63,8 +63,9 @@ def render(
     backdrop: Background = background or ("black" if video is None else "video")
     if backdrop == "video" and video is None:
         raise ConfigError("to draw upon the video, name it after the poses")
-    if video is not None and out.exists() and out.samefile(video):
-        raise ConfigError(f"-o {out} would overwrite the video")
+    for path in (poses, video):
+        if path is not None and out.resolve() in {path.resolve(), *path.resolve().parents}:
+            raise ConfigError(f"-o {out} would overwrite {path}: name another")
     found = pictures.drawings(
         style,
         size=size,
@@ -102,6 +103,10 @@ def draw_file(drawing: Drawing, poses: Path, video: Path | None, out: Path, stre
         return Excerpt(opened, Cut(), resume_at=first.index, known=(first.index, first.pts))
 
     total, rate = _length(again())
+    if (beginning := next(again(), None)) is None:
+        raise ConfigError(f"{poses} has no frames in it: there is nothing to draw")
+    if min(beginning.size_px) < 1:
+        raise ConfigError(f"{poses} does not say how large the picture is; draw from .jsonl, .csv, .parquet or .npz")
     stat = poses.stat()
     work = (
         out.parent

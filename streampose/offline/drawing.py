@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Protocol
 
 from streampose.clip import Moment
-from streampose.errors import SourceCorrupt
+from streampose.errors import ConfigError, SinkFailed, SourceCorrupt
 from streampose.frame import Frame, Image, StreamInfo
 from streampose.offline.ahead import ahead
 from streampose.result import Result, Timing
-from streampose.sinks import AlphaVideoSink, PngSink, Sink, VideoSink, join_videos
+from streampose.sinks import PNG_NAMES, AlphaVideoSink, PngSink, Sink, VideoSink, join_videos
 from streampose.sources import Source
+from streampose.whole import appear, appear_folder, remove_folder, replaceable
 
 __all__ = ["Drawing", "Painter", "draw"]
 
@@ -98,7 +99,12 @@ def draw(
     Raises:
         SourceError: the video cannot be read, or is not the one that the poses are of.
         SinkError: the disk is full.
+        ConfigError: there is nothing to draw, or a folder is there that is not ours.
     """
+    if drawing.is_folder:
+        replaceable(out, PNG_NAMES)
+    elif out.is_dir():
+        raise ConfigError(f"{out} is a folder, and a video would be written there: name another")
     work.mkdir(parents=True, exist_ok=True)
     pieces = _done(work, drawing)
     done = len(pieces) * _PIECE
@@ -119,8 +125,11 @@ def draw(
             part = work / f"part-{name}"
             for _ in _encoded(piece, drawing.sink(part), rate):
                 tick(done := done + 1)
-            pieces.append(part.rename(work / name))
-    _assemble(pieces, drawing, out)
+            appear(part, work / name)
+            pieces.append(work / name)
+    if not pieces:
+        raise ConfigError(f"{out}: there are no frames to draw")
+    _assemble(pieces, drawing, out, work, done)
     shutil.rmtree(work)
 
 
@@ -189,14 +198,22 @@ def _encoded(piece: Iterator[Result], sink: Sink, rate: Fraction | None) -> Iter
         sink.close()
 
 
-def _assemble(pieces: Sequence[Path], drawing: Drawing, out: Path) -> None:
+def _assemble(pieces: Sequence[Path], drawing: Drawing, out: Path, work: Path, frames: int) -> None:
+    """From pieces, which stay, to what is asked for."""
     part = out.with_name(f"{out.name}.part")
-    if drawing.is_folder:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        for image in chain.from_iterable(piece.iterdir() for piece in pieces):
-            image.rename(part / image.name)
-        shutil.rmtree(out, ignore_errors=True)
-    else:
+    if not drawing.is_folder:
         join_videos(pieces, part, drawing.container)
-    part.replace(out)
+        appear(part, out)
+        return
+    remove_folder(part, PNG_NAMES)
+    part.mkdir()
+    for image in chain.from_iterable(piece.iterdir() for piece in pieces):
+        try:
+            (part / image.name).hardlink_to(image)
+        except OSError:  # there are file systems without
+            shutil.copyfile(image, part / image.name)
+    if (count := sum(1 for _ in part.iterdir())) != frames:
+        remove_folder(part, PNG_NAMES)
+        shutil.rmtree(work)
+        raise SinkFailed(f"{out}: {count} of {frames} images were in {work}; the next run makes them anew")
+    appear_folder(part, out, PNG_NAMES)

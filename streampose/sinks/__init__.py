@@ -1,6 +1,6 @@
 """Where results go."""
 
-from streampose.sinks.alpha import AlphaVideoSink, PngSink
+from streampose.sinks.alpha import PNG_NAMES, AlphaVideoSink, PngSink
 from streampose.sinks.coco import CocoSink
 from streampose.sinks.joined import join_videos
 from streampose.sinks.jsonl import JsonlSink
@@ -8,6 +8,7 @@ from streampose.sinks.sink import Sink, StopRequested
 from streampose.sinks.video import VIDEO_SUFFIXES, VideoSink
 
 __all__ = [
+    "PNG_NAMES",
     "VIDEO_SUFFIXES",
     "AlphaVideoSink",
     "CocoSink",

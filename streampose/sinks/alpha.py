@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.result import Result
 
-__all__ = ["AlphaVideoSink", "PngSink"]
+__all__ = ["PNG_NAMES", "AlphaVideoSink", "PngSink"]
 
 
 class AlphaVideoSink:
@@ -88,6 +89,10 @@ class AlphaVideoSink:
                 container.close()
         except (av.error.FFmpegError, OSError) as error:
             raise SinkFailed(f"{self._path} could not be finished: {error.strerror or error}") from error
+
+
+PNG_NAMES = re.compile(r"\d{12}\.png")
+"""Of the files in a folder of images."""
 
 
 class PngSink:

@@ -78,6 +78,31 @@ def test_poses_are_drawn_on_black_over_the_video_and_see_through(command, walk: 
     assert cv2.imread(str(images[0]), cv2.IMREAD_UNCHANGED).shape == (48, 64, 4)
 
 
+def test_images_replace_only_images_of_ours(command, walk: Path, clip: Path, tmp_path: Path):  # noqa: F811
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "dear.txt").write_text("dear")
+    code, _, err = command("render", walk, "--png", "-o", out)
+    assert (code, "which is not ours" in err, (out / "dear.txt").exists()) == (1, True, True)
+    (out / "dear.txt").unlink()
+    for _ in range(2):
+        assert command("render", walk, "--png", "-o", out)[0] == 0
+        assert len(list(out.iterdir())) == 30
+    # A folder of numbered images may be the video itself.
+    code, _, err = command("render", walk, out, "--png", "-o", out)
+    assert (code, "would overwrite" in err, len(list(out.iterdir()))) == (1, True, 30)
+    code, _, err = command("render", walk, clip, "--png", "-o", tmp_path)
+    assert (code, "would overwrite" in err, clip.exists()) == (1, True, True)
+
+
+def test_what_has_no_frames_or_no_size_is_told(command, walk: Path, tmp_path: Path):  # noqa: F811
+    (tmp_path / "empty.jsonl").touch()
+    write(tmp_path / "walk.openpose", load(walk))
+    for name, words in (("empty.jsonl", "no frames in it"), ("walk.openpose", "does not say how large")):
+        code, _, err = command("render", tmp_path / name, "-o", tmp_path / "o.mp4")
+        assert (code, words in err, err.count("\n")) == (1, True, 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -56,6 +56,8 @@ class Finishing:
             if self.state.outputs.get(name) == wanted and path.exists():
                 continue
             self.state.outputs.pop(name, None)
+            if name not in self.state.written:
+                self.state.written.append(name)
             self.job.save(self.state)
             drawing = next((d for d in self.plan.drawings if self.job.name + d.suffix == name), None)
             if drawing is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -42,6 +43,11 @@ class Input:
         """Whether it is images in a row."""
         return bool(self.paths) and self.paths[0].suffix.lower() in IMAGE_SUFFIXES
 
+    @property
+    def place(self) -> str:
+        """Where it is: of images, where the first is."""
+        return self.synthetic or str(self.paths[0].resolve())
+
     def source(self, hwaccel: str = SOFTWARE) -> Source:
         """A new source of it; not opened yet."""
         if self.synthetic is not None:
@@ -73,6 +79,8 @@ class Input:
 def find_inputs(texts: Sequence[str]) -> list[Input]:
     """All recordings that some texts mean, in their order.
 
+    What an earlier run has written is left out of folders and globs.
+
     A file; a glob; a folder, whose videos are a recording each and whose images are one together; images that are named
     one after the other, or as ``frame_%04d.png``; ``synthetic:…``.
 
@@ -80,18 +88,26 @@ def find_inputs(texts: Sequence[str]) -> list[Input]:
         SourceNotFound: a text means nothing that is there.
         ConfigError: nothing is named at all.
     """
-    found: list[Input] = []
+    found: dict[Input, None] = {}
+    row: list[Path] = []  # images of one folder that follow one another: a shell has made many names of one glob
+
+    def end_row() -> None:
+        if row:
+            found.setdefault(_row(tuple(row)))
+            row.clear()
+
     for text in texts:
         for fresh in _meant(text):
-            last = found[-1] if found else None
-            # A shell has made many names of one glob: images of one folder that follow one another are one recording.
-            if last is not None and last.images and fresh.images and last.paths[0].parent == fresh.paths[0].parent:
-                found[-1] = _row(last.paths + fresh.paths)
-            elif all(fresh.paths != other.paths or fresh.synthetic != other.synthetic for other in found):
-                found.append(fresh)
+            if row and not (fresh.images and fresh.paths[0].parent == row[0].parent):
+                end_row()
+            if fresh.images:
+                row.extend(fresh.paths)
+            else:
+                found.setdefault(fresh)
+    end_row()
     if not found:
         raise ConfigError("name at least one recording: a video, a folder, a glob, images")
-    return _with_names(found)
+    return _with_names(list(found))
 
 
 def _meant(text: str) -> list[Input]:
@@ -99,14 +115,32 @@ def _meant(text: str) -> list[Input]:
         return [Input(name="synthetic", synthetic=text)]
     path = Path(text)
     if path.is_dir():
-        return _of_files([p for p in path.iterdir() if p.is_file()], f"{path} has no videos and no images in it")
+        known = _written(path)
+        files = [p for p in path.iterdir() if p.name not in known and p.is_file()]
+        return _of_files(files, f"{path} has no videos and no images in it")
     if path.is_file():
         return [_row((path,)) if path.suffix.lower() in IMAGE_SUFFIXES else _video(path)]
     pattern = _PRINTF.sub("[0-9]*", text)
     if any(sign in pattern for sign in "*?["):
         files = [p for p in map(Path, glob.glob(pattern, recursive=True)) if p.is_file()]  # noqa: PTH207 - takes absolute patterns, too
+        # Of each file its folder, and of images in a folder of ours the one in which that lies.
+        known_in = {folder: _written(folder) for p in files for folder in (p.parent, p.parent.parent)}
+        files = [p for p in files if p.name not in known_in[p.parent]]
+        if any(sign in str(Path(pattern).parent) for sign in "*?["):
+            files = [p for p in files if p.parent.name not in known_in[p.parent.parent]]
         return _of_files(files, f"{text} matches no videos and no images")
     raise SourceNotFound(f"no file or folder at {text}")
+
+
+def _written(folder: Path) -> set[str]:
+    """The names of what earlier runs have written into a folder."""
+    names: set[str] = set()
+    for path in folder.glob(".streampose/*/state.json"):
+        try:
+            names.update(json.loads(path.read_text(encoding="utf-8"))["state"]["written"])
+        except (OSError, ValueError, KeyError, TypeError):  # of another version, or not ours
+            continue
+    return names
 
 
 def _of_files(files: Sequence[Path], nothing: str) -> list[Input]:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streampose.errors import SinkUnavailable
+from streampose.errors import ConfigError, SinkUnavailable
 from streampose.offline.inputs import Input
+from streampose.whole import appear
 
 __all__ = ["Job", "State", "fingerprint_of", "put"]
 
@@ -30,6 +30,10 @@ _VERSION = 1
 class State:
     """How far a job is. A stage is done if its fingerprint is that of what is asked for now."""
 
+    source: str | None = None
+    """Where the recording is."""
+    recording: str | None = None
+    """Of the recording alone."""
     found: str | None = None
     """Of the input, the models and what they look at."""
     whole: bool = False
@@ -40,6 +44,8 @@ class State:
     poses: str | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     """Of each file or folder that was written, by its name in OUTDIR."""
+    written: list[str] = field(default_factory=list)
+    """The names of all that ever was, so that it is not taken for an input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,7 @@ class Job:
 
         Raises:
             SinkUnavailable: the folder cannot be made.
+            ConfigError: what is there was made of another recording, in another place.
         """
         try:
             self.work.mkdir(parents=True, exist_ok=True)
@@ -84,12 +91,19 @@ class Job:
             known = State(**data["state"]) if data["v"] == _VERSION else State()
         except (OSError, ValueError, TypeError, KeyError):
             known = State()
+        source, recording = self.input.place, self.input.fingerprint()
+        if known.source not in {None, source} and known.recording != recording:
+            raise ConfigError(
+                f"{self.folder} has what was made of {known.source} under the name of {self.name}: "
+                f"name another folder with -o, or rename {source}"
+            )
+        known.source, known.recording = source, recording
         # Without its spool, a state is that of a run which was cut off just after the spool was thrown away, below.
         if known.found == found and (self.found.exists() or not known.whole):
             return known
         self.found.unlink(missing_ok=True)
         shutil.rmtree(self.work / "video", ignore_errors=True)
-        return State(found=found)
+        return State(source=source, recording=recording, found=found, written=known.written)
 
     def save(self, state: State) -> None:
         """Remember it, as a whole or not at all.
@@ -104,11 +118,8 @@ class Job:
 def put(path: Path, data: bytes) -> None:
     """Write a file so that there is, at any moment, the old one or the new one, also after a power cut."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    part.write_bytes(data)
+    appear(part, path)
 
 
 def fingerprint_of(*parts: object) -> str:

@@ -64,6 +64,12 @@ class Plan:
         """… of the poses that go out."""
         return fingerprint_of(state.found, state.frames, self.refinement)
 
+    def names(self, job: Job) -> list[str]:
+        """Of all that is written into the folder."""
+        suffixes = [FORMATS[name].suffix for name in self.formats] + [drawing.suffix for drawing in self.drawings]
+        suffixes += [".prompts.json"] * self.prompts + [".report.json"] * self.refinement.looks_ahead
+        return [job.name + suffix for suffix in suffixes]
+
     def outputs(self, job: Job, state: State) -> dict[str, str]:
         """… of each output, by the name of its file or folder."""
         wanted = {f"{job.name}{FORMATS[name].suffix}": fingerprint_of(state.poses, name) for name in self.formats}

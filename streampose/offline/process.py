@@ -96,7 +96,9 @@ async def process(
     Raises:
         ModelError: the models cannot be loaded or run.
         SinkUnavailable: the folder cannot be made, or is being written to by somebody else.
+        ConfigError: something that would be written is one of the recordings.
     """
+    _spare(inputs, folder, plan)
     try:
         (folder / ".streampose").mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".streampose" / "lock")
@@ -108,6 +110,15 @@ async def process(
         if isinstance(error, StreamposeError):
             raise
         raise SinkUnavailable(f"{folder} cannot be made: {error.strerror}") from error
+
+
+def _spare(inputs: Sequence[Input], folder: Path, plan: Plan) -> None:
+    """See that no recording is written over, and that none lies in a folder that is replaced."""
+    paths = {place: path for one in inputs for path in one.paths for place in (path.resolve(), path.resolve().parent)}
+    for one in inputs:
+        for name in plan.names(Job(input=one, folder=folder)):
+            if (path := paths.get((folder / name).resolve())) is not None:
+                raise ConfigError(f"{folder / name} would be written over {path}: name another folder with -o")
 
 
 class _Run:
@@ -147,7 +158,7 @@ class _Run:
         """How far it was; `None` = it cannot even be looked at, and has failed."""
         try:
             return job.load(self._plan.found(job))
-        except OSError as error:
+        except (OSError, ConfigError) as error:
             progress = self._progress[job.name]
             progress.stage, progress.error = Stage.FAILED, error
             return None

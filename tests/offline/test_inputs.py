@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -193,3 +194,65 @@ def test_what_a_shell_makes_of_a_glob_is_one_row(tmp_path: Path):
     (one,) = find_inputs([str(tmp_path / f"f{i}.png") for i in range(12)])
     assert [p.stem for p in one.paths] == [f"f{i}" for i in range(12)]
     assert one.name == tmp_path.name
+
+
+def test_many_images_are_gathered_in_no_time(tmp_path: Path):
+    names = [str(tmp_path / f"f{i}.png") for i in range(3000)]
+    for name in names:
+        Path(name).touch()
+    began = time.process_time()
+    (one,) = find_inputs([*names, names[0]])
+    # Sorting the row anew at each name took minutes.
+    assert time.process_time() - began < 5
+    assert [str(p) for p in one.paths] == names
+
+
+def test_the_same_recording_is_not_done_twice(tmp_path: Path):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "i.png").touch()
+    assert [i.name for i in find_inputs([str(tmp_path / "a.mp4"), str(tmp_path)])] == ["a", "i"]
+
+
+def test_what_was_written_is_no_input(command, tmp_path: Path):  # noqa: F811
+    video(tmp_path / "a.mp4", count=3)
+    drawn = ["--draw", "coco", "--quiet"]
+    assert command("process", tmp_path, "-o", tmp_path, *FAST, *drawn)[0] == 0
+    assert command("process", tmp_path, "-o", tmp_path, *FAST, *drawn, "--png")[0] == 0
+    assert (tmp_path / "a.coco.mp4").exists()
+    for text in (tmp_path, tmp_path / "*.mp4", tmp_path / "**" / "*"):
+        (one,) = find_inputs([str(text)])
+        assert one.paths == (tmp_path / "a.mp4",)
+    assert len(find_inputs([str(tmp_path / "a.coco.mp4"), str(tmp_path / "a.coco.png")])) == 2
+    # Also when the recording has changed since, and all is to be done again.
+    video(tmp_path / "a.mp4", count=4)
+    assert command("process", tmp_path, "-o", tmp_path, *FAST, "--quiet")[0] == 0
+    assert len(find_inputs([str(tmp_path)])) == 1
+
+
+def test_a_recording_is_never_written_over(command, tmp_path: Path):  # noqa: F811
+    before = video(tmp_path / "a.mp4", count=3).read_bytes()
+    (tmp_path / "a.coco.mp4").write_bytes(before)
+    inputs = [tmp_path / "a.mp4", tmp_path / "a.coco.mp4"]
+    code, err = command("process", *inputs, "-o", tmp_path, *FAST, "--draw", "coco")
+    assert (code, "would be written over" in err, err.count("\n")) == (1, True, 1)
+    assert (tmp_path / "a.coco.mp4").read_bytes() == before
+    (tmp_path / "a.coco.png").mkdir()
+    (tmp_path / "a.coco.png" / "000000000000.png").touch()
+    code, err = command("process", inputs[0], tmp_path / "a.coco.png", "-o", tmp_path, "--draw", "coco", "--png")
+    assert (code, "would be written over" in err) == (1, True)
+
+
+def test_another_recording_of_one_name_does_not_replace_it(command, tmp_path: Path):  # noqa: F811
+    for folder, count in (("x", 3), ("y", 4)):
+        (tmp_path / folder).mkdir()
+        video(tmp_path / folder / "a.mp4", count=count)
+    out = tmp_path / "out"
+    assert command("process", tmp_path / "x" / "a.mp4", "-o", out, *FAST, "--quiet")[0] == 0
+    before = (out / "a.jsonl").read_bytes()
+    code, err = command("process", tmp_path / "y" / "a.mp4", "-o", out, *FAST, "--quiet")
+    assert (code, "under the name of a" in err, err.count("\n")) == (1, True, 1)
+    assert (out / "a.jsonl").read_bytes() == before
+    # Where it has only been moved, it is the same.
+    (tmp_path / "x").rename(tmp_path / "z")
+    code, err = command("process", tmp_path / "z" / "a.mp4", "-o", out, *FAST)
+    assert (code, "there already" in err) == (0, True)

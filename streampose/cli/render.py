@@ -10,13 +10,14 @@ from typing import Annotated
 
 import cv2
 import typer
+from filelock import FileLock, Timeout
 from rich.progress import Progress
 
 from streampose.cli import pictures
 from streampose.cli.convert import moments_in, writable
 from streampose.cli.say import console, say
 from streampose.clip import Moment
-from streampose.errors import ConfigError
+from streampose.errors import ConfigError, SinkUnavailable
 from streampose.offline.drawing import Drawing, draw
 from streampose.offline.job import fingerprint_of
 from streampose.offline.videos import STYLES
@@ -107,15 +108,25 @@ def draw_file(drawing: Drawing, poses: Path, video: Path | None, out: Path, stre
         raise ConfigError(f"{poses} has no frames in it: there is nothing to draw")
     if min(beginning.size_px) < 1:
         raise ConfigError(f"{poses} does not say how large the picture is; draw from .jsonl, .csv, .parquet or .npz")
-    stat = poses.stat()
-    work = (
-        out.parent
-        / ".streampose"
-        / fingerprint_of("render", str(poses.resolve()), stat.st_mtime_ns, repr(drawing.painter), out.name)
-    )
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(out.name, total=total)
-        draw(drawing, again, source, out, work, rate=rate, tick=lambda done: progress.update(task, completed=done))
+    folder = out.parent / ".streampose"
+    # Pieces of another clip, drawing or video are of no use.
+    recordings = [_known(path) for path in (poses, video) if path is not None]
+    work = folder / fingerprint_of("render", *recordings, stream, drawing.suffix, repr(drawing.painter), out.name)
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / f"{fingerprint_of(out.name)}.lock")
+    try:
+        with lock.acquire(timeout=0), Progress(console=console, transient=True) as progress:
+            task = progress.add_task(out.name, total=total)
+            draw(drawing, again, source, out, work, rate=rate, tick=lambda done: progress.update(task, completed=done))
+    except Timeout as error:
+        raise SinkUnavailable(f"{out} is being drawn by another streampose: wait, or name another") from error
+
+
+def _known(path: Path) -> list[object]:
+    """What changes when a file does, or one of a folder of images."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+    stats = [(file.name, file.stat()) for file in files]
+    return [str(path.resolve()), *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)]
 
 
 def _length(moments: Iterator[Moment]) -> tuple[int, Fraction | None]:

@@ -87,7 +87,7 @@ def moment_of(record: Mapping[str, Any]) -> Moment:
             poses=poses,
             wall_time_s=record.get("wall_time_s"),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise FormatUnreadable(f"it is no line of poses: {type(error).__name__} {error}") from error
 
 

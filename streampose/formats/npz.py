@@ -96,7 +96,7 @@ def read_npz(path: Path) -> Iterator[Moment]:
                     ids=None if (part["ids"] < 0).any() else part["ids"],
                 ),
             )
-    except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, FormatUnreadable):
             raise
         raise FormatUnreadable(f"{path} is no archive of poses: {type(error).__name__} {error}") from error

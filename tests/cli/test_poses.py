@@ -13,8 +13,13 @@ import pytest
 from test_run import clip, command, times  # noqa: F401 - fixtures
 
 from streampose import SyntheticSource, load
+from streampose.cli.render import draw_file
 from streampose.clip import Moment
+from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.formats import write
+from streampose.formats.jsonl import dump, record_of
+from streampose.offline.videos import figure_video
+from streampose.render import Parts
 
 
 @pytest.fixture
@@ -93,6 +98,61 @@ def test_images_replace_only_images_of_ours(command, walk: Path, clip: Path, tmp
     assert (code, "would overwrite" in err, len(list(out.iterdir()))) == (1, True, 30)
     code, _, err = command("render", walk, clip, "--png", "-o", tmp_path)
     assert (code, "would overwrite" in err, clip.exists()) == (1, True, True)
+
+
+def test_a_render_that_was_cut_off_goes_on_only_with_the_same(
+    command,  # noqa: F811
+    walk: Path,
+    clip: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("streampose.offline.drawing._PIECE", 5)
+    before = load(walk)
+    other = [replace(m, stream="nobody", poses=m.poses.take(np.array([], int))) for m in before]
+    walk.write_bytes(b"".join(dump(record_of(m)) for m in [*other, *before]))
+
+    def full(*_: object) -> None:
+        raise SinkFailed("the disk is full")
+
+    def cut_off(*arguments: object) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("streampose.offline.drawing.join_videos", full)
+            assert command("render", walk, *arguments)[0] == 1
+
+    out = ["-o", tmp_path / "o.mp4", "--draw", "coco"]
+    cut_off("--stream", "nobody", *out)
+    assert command("render", walk, "--stream", "walk", *out)[0] == 0
+    assert all((frame > 60).any() for frame in frames(tmp_path / "o.mp4"))
+    # Another video of the same name is another, too.
+    cut_off(clip, "--stream", "nobody", *out)
+    with av.open(str(clip)) as container:
+        pts = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in pts:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 200, np.uint8), "bgr24")))
+        container.mux(stream.encode(None))
+    assert command("render", walk, clip, "--stream", "nobody", *out)[0] == 0
+    assert all(abs(int(frame.mean()) - 200) < 9 for frame in frames(tmp_path / "o.mp4"))
+
+
+def test_two_do_not_draw_one_video_at_once(walk: Path, tmp_path: Path):
+    tried = []
+
+    def meanwhile(*arguments: object, **_: object) -> None:
+        with pytest.raises(SinkUnavailable, match="another streampose"):
+            draw_file(drawing, walk, None, tmp_path / "o.mp4")
+        tried.append(arguments)
+
+    drawing = figure_video("coco", background="black", images=False, size_px=None, parts=Parts())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streampose.cli.render.draw", meanwhile)
+        draw_file(drawing, walk, None, tmp_path / "o.mp4")
+    assert len(tried) == 1
+    draw_file(drawing, walk, None, tmp_path / "o.mp4")
+    assert len(frames(tmp_path / "o.mp4")) == 30
 
 
 def test_what_has_no_frames_or_no_size_is_told(command, walk: Path, tmp_path: Path):  # noqa: F811

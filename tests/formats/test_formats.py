@@ -134,6 +134,7 @@ def test_mot_counts_from_one(tmp_path: Path):
         ("a.jsonl", "[]\n", "a.jsonl:1 is no line of poses"),
         ("a.csv", "a,b\n1,2\n", "not a table of poses"),
         ("a.npz", "nothing", "no archive of poses"),
+        ("a.npz", "", "no archive of poses"),
         ("a.parquet", "nothing", "not Parquet"),
         ("a.mot.txt", "1,1\n", "does not hold all"),
     ],
@@ -203,3 +204,20 @@ def test_of_a_write_that_failed_nothing_stays(tmp_path: Path, kind: str):
     with pytest.raises(OSError, match="gone"):
         write(tmp_path / f"a{FORMATS[kind].suffix}", broken())
     assert not list(tmp_path.iterdir())
+
+
+def test_times_without_a_unit_are_told(tmp_path: Path):
+    record = record_of(moments([1])[0]) | {"time_base": [1, 0]}
+    (tmp_path / "a.jsonl").write_bytes(dump(record))
+    with pytest.raises(FormatUnreadable, match="it is no line of poses"):
+        load(tmp_path / "a.jsonl")
+    write(tmp_path / "a.csv", moments([1]))
+    (tmp_path / "a.csv").write_text((tmp_path / "a.csv").read_text().replace("1/600", "1/0"))
+    with pytest.raises(FormatUnreadable, match="not a table of poses"):
+        load(tmp_path / "a.csv")
+    write(tmp_path / "a.npz", moments([1]))
+    with np.load(tmp_path / "a.npz") as archive:
+        data = dict(archive) | {"time_base": np.array([[1, 0]])}
+    np.savez(tmp_path / "a.npz", **data)
+    with pytest.raises(FormatUnreadable, match="no archive of poses"):
+        load(tmp_path / "a.npz")

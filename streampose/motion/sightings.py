@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from streampose.clip import Moment
 
 __all__ = ["Sighting", "link", "renamed", "survey"]
 
 Floats = NDArray[np.floating[Any]]
+Rows = NDArray[np.integer[Any]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,30 +75,18 @@ def link(found: Mapping[int, Sighting], *, max_gap_s: float = 2.0, reach: float 
 
     Args:
         found: from `survey`.
-        max_gap_s: for how long somebody may be away.
+        max_gap_s: for how long somebody may be away; 0 = nobody is linked.
         reach: how far they may have come, in sizes (the box's longer side), and as much again for each second.
 
     Returns:
         For each id the one that it goes on from: the earliest; its own where it is nobody's continuation.
     """
     people = list(found.values())
-    if len(people) < 2:
-        return {person: person for person in found}
-    ends, starts = np.array([p.last_s for p in people]), np.array([p.first_s for p in people])
-    gap_s = starts[None] - ends[:, None]
-    old, new = np.stack([p.last_box for p in people]), np.stack([p.first_box for p in people])
-    old_size, new_size = ((b[:, 2:] - b[:, :2]).max(axis=1).clip(1) for b in (old, new))
-    centres = [(b[:, :2] + b[:, 2:]) / 2 for b in (old, new)]
-    size = np.sqrt(old_size[:, None] * new_size[None])
-    away = np.linalg.norm(centres[0][:, None] - centres[1][None], axis=2) / size
-    scale = np.abs(np.log2(old_size[:, None] / new_size[None]))
-    allowed = (gap_s > 0) & (gap_s <= max_gap_s) & (away <= reach * (1 + gap_s)) & (scale <= 1)
-    # Nearness is what is won by a pair; a pair that is not allowed wins nothing.
-    won = np.where(allowed, 2 - away / (reach * (1 + gap_s.clip(0))) - scale / 2, 0)
     before: dict[int, int] = {}
-    for i, j in zip(*linear_sum_assignment(won, maximize=True), strict=True):
-        if won[i, j] > 0:
-            before[people[j].id] = people[i].id
+    for rows, columns, won in _candidates(people, max_gap_s, reach):
+        for i, j in zip(*linear_sum_assignment(won, maximize=True), strict=True):
+            if won[i, j] > 0:
+                before[people[columns[j]].id] = people[rows[i]].id
     roots = {}
     for person in found:
         root = person
@@ -103,6 +94,40 @@ def link(found: Mapping[int, Sighting], *, max_gap_s: float = 2.0, reach: float 
             root = before[root]
         roots[person] = root
     return roots
+
+
+def _candidates(people: Sequence[Sighting], max_gap_s: float, reach: float) -> Iterator[tuple[Rows, Rows, Floats]]:
+    """Who may go on from whom, in groups that have nothing to do with one another, so that each is small.
+
+    Yields:
+        (n,) who goes, (m,) who comes, and (n, m) what each pair wins by nearness; 0 = it is not allowed.
+    """
+    if len(people) < 2 or max_gap_s <= 0:
+        return
+    ends, starts = np.array([p.last_s for p in people]), np.array([p.first_s for p in people])
+    order = np.argsort(starts, kind="stable")
+    low, high = (np.searchsorted(starts[order], ends + gap_s, "right") for gap_s in (0.0, max_gap_s))
+    counts = high - low
+    goes = np.repeat(np.arange(len(people)), counts)
+    comes = order[np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts - low, counts)]
+    gap_s = starts[comes] - ends[goes]
+    old, new = np.stack([p.last_box for p in people])[goes], np.stack([p.first_box for p in people])[comes]
+    old_size, new_size = ((b[:, 2:] - b[:, :2]).max(axis=1).clip(1) for b in (old, new))
+    away = np.linalg.norm(old[:, :2] + old[:, 2:] - new[:, :2] - new[:, 2:], axis=1) / 2 / np.sqrt(old_size * new_size)
+    scale = np.abs(np.log2(old_size / new_size))
+    allowed = (gap_s > 0) & (away <= reach * (1 + gap_s)) & (scale <= 1)
+    won = (2 - away / (reach * (1 + gap_s)) - scale / 2)[allowed]
+    goes, comes = goes[allowed], comes[allowed]
+    # Somebody who goes and somebody who comes are knots of their own, also where they are one person.
+    links = coo_array((won, (goes, comes + len(people))), shape=(2 * len(people),) * 2)
+    _, labels = connected_components(links, directed=False)
+    order = np.argsort(labels[goes], kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(labels[goes][order])) + 1) if len(order) else ():
+        rows, i = np.unique(goes[group], return_inverse=True)
+        columns, j = np.unique(comes[group], return_inverse=True)
+        table = np.zeros((len(rows), len(columns)))
+        table[i, j] = won[group]
+        yield rows, columns, table
 
 
 def renamed(moments: Iterable[Moment], names: Mapping[int, int]) -> Iterator[Moment]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -15,6 +16,7 @@ from streampose import Poses
 from streampose.clip import Moment
 from streampose.errors import ConfigError
 from streampose.motion import Choice, calm, fill, link, only, parse_choice, pick, renamed, survey
+from streampose.motion.sightings import Sighting
 from streampose.skeletons import COCO_17
 
 TIME_BASE = Fraction(1, 1000)
@@ -191,3 +193,47 @@ def test_breaks_are_reported():
     assert survey(clip)[1].breaks == [(0.48, 0.7)]
     assert survey(fill(clip, max_gap_s=0.5))[1].breaks == []
     assert Choice(by="largest").id is None
+
+
+def test_linking_is_as_good_as_among_all_pairs_and_many_people_take_little():
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(4)
+
+    def crowd(count: int, seconds: float) -> dict[int, Sighting]:
+        found = {}
+        for i in range(count):
+            first_s, corner, size = rng.uniform(0, seconds), rng.uniform(0, 800, 2), rng.uniform(80, 120)
+            box = np.concatenate([corner, corner + size])
+            found[i] = Sighting(
+                id=i, first_s=first_s, last_s=first_s + rng.uniform(0.1, 1), first_box=box, last_box=box + 5
+            )
+        return found
+
+    def won(a: Sighting, b: Sighting) -> float:
+        gap_s = b.first_s - a.last_s
+        sizes = [max(float((box[2:] - box[:2]).max()), 1) for box in (a.last_box, b.first_box)]
+        middles = [(box[:2] + box[2:]) / 2 for box in (a.last_box, b.first_box)]
+        away = float(np.linalg.norm(middles[0] - middles[1])) / np.sqrt(sizes[0] * sizes[1])
+        scale = abs(np.log2(sizes[0] / sizes[1]))
+        near = 0 < gap_s <= 2 and away <= 0.75 * (1 + gap_s) and scale <= 1
+        return 2 - away / (0.75 * (1 + gap_s)) - scale / 2 if near else 0.0
+
+    found = crowd(120, 30)
+    people = list(found.values())
+    table = np.array([[won(a, b) for b in people] for a in people])
+    best = {j: i for i, j in zip(*linear_sum_assignment(table, maximize=True), strict=True) if table[i, j] > 0}
+    roots = {}
+    for person in found:
+        root = person
+        while root in best:
+            root = best[root]
+        roots[person] = root
+    assert len(best) > 20
+    assert link(found) == roots
+    assert link(found, max_gap_s=0) == {person: person for person in found}
+    began = time.process_time()
+    many = link(crowd(20_000, 7200))
+    # Of all pairs, the table alone would have taken 3 GB.
+    assert time.process_time() - began < 10
+    assert len(set(many.values())) < 20_000

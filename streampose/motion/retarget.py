@@ -25,15 +25,25 @@ __all__ = ["retarget", "retargeted"]
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
 
-def retarget(poses: Poses, found: Fit, options: Retargeting) -> Poses:
+def retarget(poses: Poses, found: Fit, options: Retargeting, known: dict[int, Body] | None = None) -> Poses:
     """Everybody of one frame in the proportions that were found.
 
-    Points that are not seen stay so; where a joint is missing, what hangs on it hangs on the next one that is seen. A
-    joint that is left out takes what hangs on it along.
+    Points that are not seen stay so. A joint that is missing is thought to be where it was last, beside its neighbours,
+    so that nothing else moves because of it; where it was never seen, what hangs on it hangs on the next one that is.
+    A joint that is left out takes what hangs on it along.
+
+    Args:
+        poses: of the frame.
+        found: from `fit`.
+        options: how.
+        known: each person as they were last, by id; is kept up to date.
     """
+    known = {} if known is None else known
     points, scores, boxes = poses.points.copy(), poses.scores.copy(), poses.boxes.copy()
     for row in range(len(poses)):
-        body = body_of(poses, row, options.min_score)
+        person = row if poses.ids is None else int(poses.ids[row])
+        body = _remembered(body_of(poses, row, options.min_score), known.get(person))
+        known[person] = body
         places = _placed(body, poses.boxes[row], found)
         new = _spread(poses.skeleton, poses.points[row], body, places, found)
         gone = _left_out(poses.skeleton, found, options)
@@ -44,8 +54,27 @@ def retarget(poses: Poses, found: Fit, options: Retargeting) -> Poses:
     return replace(poses, points=points, scores=scores, boxes=boxes)
 
 
+def _remembered(body: Body, last: Body | None) -> Body:
+    """The same with joints that are missing, each as far from its neighbour as it was last."""
+    if last is None:
+        return body
+    places = dict(body.places)
+    again = True
+    while again:
+        again = False
+        for bone in BONES:
+            if bone.parent not in last.places or bone.child not in last.places:
+                continue
+            step = last.places[bone.child] - last.places[bone.parent]
+            for name, neighbour, way in ((bone.parent, bone.child, -1), (bone.child, bone.parent, 1)):
+                if name not in places and neighbour in places:
+                    places[name] = places[neighbour] + way * step
+                    again = True
+    return Body(places)
+
+
 def _placed(body: Body, box: Floats, found: Fit) -> dict[str, Floats]:
-    """Where each joint goes that is seen."""
+    """Where each joint goes that is seen or remembered."""
     places: dict[str, Floats] = {}
     for name in ("neck", *(bone.child for bone in BONES)):
         if name not in body.places:
@@ -159,9 +188,13 @@ def retargeted(
         raise ConfigError("nobody is in the clip whose movement is to be taken")
     body, box = measured
     found = fit(body, box, body_of(reference, 0, options.min_score), reference.boxes[0], options)
+    known: dict[int, Body] = {}
     for moment in moments():
+        people = range(len(moment.poses)) if moment.poses.ids is None else moment.poses.ids.tolist()
+        for person in people:
+            known.setdefault(person, body)
         size_px = reference_size_px if options.align == "reference" else moment.size_px
-        yield replace(moment, poses=retarget(moment.poses, found, options), size_px=size_px)
+        yield replace(moment, poses=retarget(moment.poses, found, options, known), size_px=size_px)
 
 
 def _measured(moments: Iterable[Moment], min_score: float) -> tuple[Body, Floats] | None:

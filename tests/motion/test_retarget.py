@@ -169,6 +169,20 @@ def test_missing_joints_stay_missing_and_hurt_nobody(data, skeleton, gone, align
     assert np.isfinite(out.poses.points).all()
 
 
+@given(data=st.data(), skeleton=SKELETONS, gone=st.integers(0, 16), options=OPTIONS)
+def test_a_point_that_flickers_moves_no_other(data, skeleton, gone, options):
+    first, reference = data.draw(people(skeleton)), data.draw(people(skeleton))
+    driving = [replace(first, points=first.points + 20 * i, boxes=first.boxes + 20 * i) for i in range(4)]
+    whole = run(driving, reference, **options)
+    scores = first.scores.copy()
+    scores[0, gone] = 0
+    for i in (1, 3):
+        driving[i] = replace(driving[i], scores=scores)
+    others = np.arange(len(skeleton)) != gone
+    for a, b in zip(whole, run(driving, reference, **options), strict=True):
+        assert np.allclose(a.poses.points[0, others], b.poses.points[0, others], atol=0.02)
+
+
 def test_half_a_reference_leaves_out_what_it_does_not_show():
     driving, reference = _two()
     knees = [COCO_17.points.index(n) for n in ("left_knee", "right_knee", "left_ankle", "right_ankle")]

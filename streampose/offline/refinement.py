@@ -58,7 +58,8 @@ class Report:
     spans: tuple[Span, ...]
     """Who is the one, where one was asked for; each but the first begins with a switch."""
     missing: tuple[tuple[int, float, float], ...]
-    """Absences that stay: id, last seen, seen again."""
+    """Absences that stay: id, last seen, seen again. Of one person also before they come and after they have gone: from
+    the first frame, to the last one."""
     filled: int
     """People put into frames in which they had not been found."""
 
@@ -115,7 +116,7 @@ def refine(
     people = survey(_saved(_tracked(found) if options.track else found, rough, check))
     if not options.looks_ahead:
         rough.replace(out)
-        return _report(people, people, [])
+        return _report(people, people, [], _breaks(people))
     names = link(people, max_gap_s=options.link_s)
     people = survey(again())
     spans = [] if options.person is None else pick(people, options.person, again())
@@ -124,9 +125,10 @@ def refine(
         moments = fill(moments, max_gap_s=options.fill_s, min_score=options.min_score)
     if options.sigma_s:
         moments = calm(moments, sigma_s=options.sigma_s, min_score=options.min_score)
-    result = survey(_saved(moments, out, check))
+    empty: list[tuple[int, float, float]] = []
+    result = survey(_watched(_saved(moments, out, check), empty))
     rough.unlink()
-    return _report(people, result, spans)
+    return _report(people, result, spans, _breaks(result) if options.person is None else empty)
 
 
 def _tracked(moments: Iterable[Moment]) -> Iterator[Moment]:
@@ -149,12 +151,36 @@ def _saved(moments: Iterable[Moment], path: Path, check: Callable[[], None]) -> 
     part.replace(path)
 
 
-def _report(before: Mapping[int, Sighting], after: Mapping[int, Sighting], spans: Sequence[Span]) -> Report:
-    gaps = [(p.id, a, b) for p in after.values() for a, b in p.breaks]
-    gaps += [(b.id, a.last_s, b.first_s) for a, b in pairwise(spans)]
+def _watched(moments: Iterable[Moment], empty: list[tuple[int, float, float]]) -> Iterator[Moment]:
+    """The moments as they are; spans with nobody in them are added: who was there (or comes first), from, to."""
+    person: int | None = None
+    since_s = before_s = now_s = None
+    for moment in moments:
+        now_s, ids = moment.time_s, moment.poses.ids
+        if ids is not None and len(ids):
+            if since_s is not None:
+                empty.append((int(ids[0]) if person is None else person, since_s, now_s))
+            person, since_s, before_s = int(ids[0]), None, now_s
+        elif since_s is None:
+            since_s = now_s if before_s is None else before_s
+        yield moment
+    if person is not None and since_s is not None and now_s is not None:
+        empty.append((person, since_s, now_s))
+
+
+def _breaks(people: Mapping[int, Sighting]) -> list[tuple[int, float, float]]:
+    return [(p.id, a, b) for p in people.values() for a, b in p.breaks]
+
+
+def _report(
+    before: Mapping[int, Sighting],
+    after: Mapping[int, Sighting],
+    spans: Sequence[Span],
+    missing: Sequence[tuple[int, float, float]],
+) -> Report:
     return Report(
         people=tuple(after.values()),
         spans=tuple(spans),
-        missing=tuple(sorted(gaps, key=lambda gap: gap[1:])),
+        missing=tuple(sorted(missing, key=lambda gap: gap[1:])),
         filled=sum(seen.frames - before[person].frames for person, seen in after.items()),
     )

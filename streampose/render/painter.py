@@ -48,7 +48,7 @@ class FigurePainter:
         return replace(self, size_px=self.size_px or size_px)
 
     def __call__(self, moment: Moment, image: Image | None = None) -> Image:
-        """One picture: (H, W, 3) uint8 BGR, or (H, W, 4) BGRA.
+        """One picture: (H, W, 3) uint8 BGR, or (H, W, 4) BGRA, straight: colours are not multiplied by opacity.
 
         Args:
             moment: who is in it.
@@ -64,7 +64,10 @@ class FigurePainter:
             return canvas
         covered = np.zeros_like(canvas)
         _white(self)._draw(covered, poses)
-        return np.dstack([canvas, covered.max(axis=2)])
+        # Edges are mixed with black. What lies over another picture has its own colour, and is mixed by its opacity.
+        opacity = covered.max(axis=2, keepdims=True)
+        colour = np.minimum(canvas.astype(np.float32) * 255 / np.maximum(opacity, 1) + 0.5, 255).astype(np.uint8)
+        return np.dstack([colour, opacity])
 
     def _draw(self, canvas: Image, poses: Poses) -> None:
         if isinstance(self.look, Style):

@@ -14,7 +14,9 @@ import cv2 as _cv2  # noqa: F401
 
 from streampose.api import stream
 from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
+from streampose.clip import Clip, Moment
 from streampose.errors import StreamposeError
+from streampose.formats import load
 from streampose.frame import Frame, Image, StreamInfo
 from streampose.inference.boxes import Limits
 from streampose.inference.engine import EngineOptions
@@ -52,6 +54,7 @@ __all__ = [
     "OPENPOSE_18",
     "OPENPOSE_25",
     "BatchPolicy",
+    "Clip",
     "CocoSink",
     "EngineOptions",
     "Estimator",
@@ -62,6 +65,7 @@ __all__ = [
     "LatencyBatch",
     "Limits",
     "ModelChoice",
+    "Moment",
     "OneEuro",
     "Outcome",
     "Pipeline",
@@ -87,6 +91,7 @@ __all__ = [
     "Tracker",
     "VideoSink",
     "WindowSink",
+    "load",
     "load_estimator",
     "load_estimators",
     "open_source",

@@ -30,6 +30,7 @@
     │   ├── SinkFailed (OSError)                  the output broke while writing: disk full, device gone
     │   ├── SinkAway (ConnectionError)            the server of an output is not there: it is tried again
     │   └── SinkRefused (PermissionError)         it is there, and does not want what it is sent
+    ├── FormatUnreadable (ValueError)         a file of poses is not what its name or content says
     ├── PolicyError (RuntimeError)            a batch policy failed, or took what it was not offered
     ├── ChannelClosed                         no more items will come, or none is taken any more
     └── WorkerClosed (RuntimeError)           a call on a worker after its end
@@ -54,6 +55,7 @@ __all__ = [
     "Disconnected",
     "DownloadError",
     "EngineFailed",
+    "FormatUnreadable",
     "HostNotFound",
     "ModelError",
     "ModelMismatch",
@@ -230,6 +232,10 @@ class SinkAway(SinkError, ConnectionError):
 
 class SinkRefused(SinkError, PermissionError):
     """The server of an output answers, and does not want what it is sent. What it refused is dropped and counted."""
+
+
+class FormatUnreadable(StreamposeError, ValueError):
+    """A file of poses is not what its name or content says."""
 
 
 class PolicyError(StreamposeError, RuntimeError):

@@ -175,6 +175,18 @@ class Pipeline:
         if self._group is not None:
             self._start(flow)
 
+    async def ended(self, name: str) -> StreamReport:
+        """Wait until a stream has come to its end, whatever ends it; the pipeline is running.
+
+        Raises:
+            ConfigError: there is no such stream.
+        """
+        if (flow := self._flows.get(name)) is None:
+            raise ConfigError(f"no stream is named {name!r}")
+        if (task := self._tasks.get(flow)) is not None:
+            await asyncio.wait([task])
+        return flow.report
+
     async def remove(self, name: str, *, drain_s: float = 10.0) -> StreamReport:
         """Stop a stream: what is on its way is delivered, its outputs are finished, and its name is free again.
 

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 __all__ = ["Poses", "Skeleton"]
 
 # Points that a skeleton may lack but that are defined by others: the mean of these.
-_DERIVED = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
+_DERIVED = {
+    "neck": ("left_shoulder", "right_shoulder"),
+    "mid_hip": ("left_hip", "right_hip"),
+    "left_toe": ("left_big_toe", "left_small_toe"),
+    "right_toe": ("right_big_toe", "right_small_toe"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streampose.clip import Moment
 from streampose.frame import Frame, Image
 from streampose.pose import Poses
 
@@ -39,3 +40,19 @@ class Result:
     timing: Timing
     picture: Image | None = None
     """The rendered frame, (H, W, 3) uint8 BGR; `None` when no sink of the stream wants one."""
+
+    @property
+    def moment(self) -> Moment:
+        """What it says without its picture."""
+        frame = self.frame
+        height, width = frame.image.shape[:2]
+        return Moment(
+            stream=frame.stream,
+            index=frame.index,
+            epoch=frame.epoch,
+            pts=frame.pts,
+            time_base=frame.time_base,
+            size_px=(width, height),
+            poses=self.poses,
+            wall_time_s=frame.wall_time_s,
+        )

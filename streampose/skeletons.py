@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streampose.pose import Skeleton
 
-__all__ = ["COCO_17", "COCO_WHOLEBODY_133", "HALPE_26", "OPENPOSE_18", "OPENPOSE_25", "SKELETONS"]
+__all__ = ["ANIMATION_20", "COCO_17", "COCO_WHOLEBODY_133", "HALPE_26", "OPENPOSE_18", "OPENPOSE_25", "SKELETONS"]
 
 _COCO = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear",
@@ -123,5 +123,12 @@ OPENPOSE_25 = Skeleton(
 )  # fmt: skip
 """OpenPose's BODY_25 model output."""
 
-SKELETONS = {s.name: s for s in (COCO_17, HALPE_26, COCO_WHOLEBODY_133, OPENPOSE_18, OPENPOSE_25)}
+ANIMATION_20 = Skeleton(
+    name="animation-20",
+    points=(*OPENPOSE_18.points, "left_toe", "right_toe"),
+    edges=(*OPENPOSE_18.edges, (13, 18), (10, 19)),
+)
+"""OpenPose's 18 with a toe for each foot, as ViTPose-driven animation models (Wan-Animate) are shown bodies."""
+
+SKELETONS = {s.name: s for s in (COCO_17, HALPE_26, COCO_WHOLEBODY_133, OPENPOSE_18, OPENPOSE_25, ANIMATION_20)}
 """Every skeleton by name."""

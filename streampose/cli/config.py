@@ -18,7 +18,7 @@ from streampose.errors import ConfigError
 __all__ = ["Config", "StreamEntry", "load_config", "use_config"]
 
 _NAME = re.compile(r"[\w.-]+")
-_NOT_KEYS = {"sources", "config", "help"}
+_NOT_KEYS = {"sources", "inputs", "config", "help"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,8 @@ def use_config(context: typer.Context, file: Path | None) -> Path | None:
     for key, value in config.options.items():
         where = f"{file}:{lines[key]}"
         if (option := options.get(_key(key))) is None or option.name is None:
+            if _key(key) in _of_others(context):
+                continue
             raise ConfigError(f"{where}: no option is called {key!r}; `streampose run --help` lists them")
         if isinstance(value, dict):
             raise ConfigError(f"{where}: {key} is an option, not a table: {key} = …, above the first [streams.NAME]")
@@ -71,6 +73,14 @@ def use_config(context: typer.Context, file: Path | None) -> Path | None:
         defaults["sources"] = [f"{name}={entry.source}" for name, entry in config.streams.items()]
     context.default_map = {**(context.default_map or {}), **defaults}
     return file
+
+
+def _of_others(context: typer.Context) -> set[str]:
+    """The keys of commands that take such a file, too: one file is for all of them."""
+    group = context.parent.command if context.parent is not None else None
+    commands = getattr(group, "commands", {}).values()
+    with_files = [c for c in commands if any(parameter.name == "config" for parameter in c.params)]
+    return {_key(w) for c in with_files for p in c.params if p.name not in _NOT_KEYS for w in p.opts if w[:2] == "--"}
 
 
 def _key(word: str) -> str:

@@ -14,9 +14,11 @@ __all__ = [
     "Budget",
     "CudaGraphs",
     "Detector",
+    "DetectorFamily",
     "DetectorSize",
     "Device",
     "Fallback",
+    "Family",
     "Half",
     "InGraph",
     "Model",
@@ -41,6 +43,12 @@ Model = Annotated[
 ]
 Detector = Annotated[str | None, typer.Option(help="A person detector …", rich_help_panel=_MODEL)]
 Pose = Annotated[str | None, typer.Option(help="… and a key-point model.", rich_help_panel=_MODEL)]
+Family = Annotated[
+    str | None, typer.Option(help="What --model or --pose is, if it is not recognised.", rich_help_panel=_MODEL)
+]
+DetectorFamily = Annotated[
+    str | None, typer.Option(help="What --detector is, if it is not recognised.", rich_help_panel=_MODEL)
+]
 DetectorSize = Annotated[
     str | None, typer.Option(help="For a detector of open size: 320, 640x384.", rich_help_panel=_MODEL)
 ]

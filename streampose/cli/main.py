@@ -11,12 +11,17 @@ import typer
 import streampose
 from streampose.cli.bench import bench
 from streampose.cli.cameras import cameras
+from streampose.cli.convert import convert
 from streampose.cli.demo import demo
 from streampose.cli.doctor import doctor
 from streampose.cli.models import models
+from streampose.cli.process import process_command
+from streampose.cli.render import render
+from streampose.cli.retarget import retarget
 from streampose.cli.run import run
 from streampose.cli.say import fail, speak
 from streampose.cli.serve import serve
+from streampose.cli.template import config
 from streampose.cli.top import top
 from streampose.errors import StreamposeError, redact
 from streampose.observe.logs import LogFormat, LogLevel, clean_records, set_up
@@ -35,7 +40,12 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(serve)
+app.command(name="process")(process_command)
+app.command()(render)
+app.command()(retarget)
+app.command()(convert)
 app.command()(demo)
+app.command()(config)
 app.command()(doctor)
 app.command()(bench)
 app.command()(top)

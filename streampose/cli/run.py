@@ -11,6 +11,7 @@ import typer
 from streampose.cli import engine, output
 from streampose.cli.config import Config, StreamEntry, load_config, use_config
 from streampose.cli.outputs import Outputs
+from streampose.cli.presets import Preset
 from streampose.cli.references import resolve
 from streampose.cli.roster import Roster
 from streampose.cli.service import parse_address, parse_need, parse_secret
@@ -51,6 +52,7 @@ def run(
             rich_help_panel=_INPUT,
         ),
     ] = None,
+    preset: Preset = None,
     model: engine.Model = None,
     detector: engine.Detector = None,
     pose: engine.Pose = None,

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 from streampose.errors import ConfigError
 from streampose.sinks import Rotation
 
-__all__ = ["named_sources", "parse_rotation", "parse_seconds", "parse_size"]
+__all__ = ["named_sources", "parse_rotation", "parse_seconds", "parse_size", "parse_time"]
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
+_PLACE = re.compile(r"((?P<hours>\d+):(?=\d+:))?((?P<minutes>\d+):)?(?P<seconds>\d+(\.\d+)?)")
 _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[kmg]?)(?P<binary>i?)b")
@@ -87,6 +88,18 @@ def parse_rotation(text: str | None, keep: int | None) -> Rotation | None:
         else:
             raise ConfigError(f"--json-rotate {text}: write a size (100MB), a time (1h, 1d), or both (100MB,1h)")
     return Rotation(max_bytes=max_bytes, max_age_s=max_age_s, keep=keep)
+
+
+def parse_time(text: str) -> float:
+    """A place in a recording: ``90``, ``1:30``, ``01:02:03.5``, to seconds.
+
+    Raises:
+        ConfigError: something else.
+    """
+    if (match := _PLACE.fullmatch(text.strip())) is None:
+        raise ConfigError(f"{text!r} is not a place in a recording: write 90, 1:30 or 01:02:03.5")
+    hours, minutes, seconds = match["hours"] or 0, match["minutes"] or 0, match["seconds"]
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
 def parse_size(text: str) -> tuple[int, int]:

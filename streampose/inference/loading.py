@@ -29,6 +29,7 @@ __all__ = [
     "describe_all",
     "load_estimator",
     "load_estimators",
+    "model_files",
 ]
 
 log = logging.getLogger("streampose")
@@ -123,6 +124,16 @@ def _files(choice: ModelChoice) -> tuple[Found] | tuple[Found, Found]:
     return find(choice.detector or NANO, kind="detector"), find(choice.pose or NANO, kind="keypoints")
 
 
+def model_files(choice: ModelChoice) -> list[Path]:
+    """Where the models are: one, or a detector and a key-point model.
+
+    Raises:
+        ConfigError: the choice contradicts itself.
+        ModelNotFound: there is no such model on this machine.
+    """
+    return [found.path for found in _files(choice)]
+
+
 def _card(
     engine: Engine, found: Found, family: str | None, skeleton: Skeleton | None, size_px: tuple[int, int] | None
 ) -> Card:
@@ -200,7 +211,7 @@ def calibration_of(choice: ModelChoice, options: EngineOptions) -> Calibration:
     on_cpu = replace(options, device="cpu", sessions=None)
     return calibrate(
         lambda threads: load_estimator(choice, replace(on_cpu, threads=threads)),
-        [found.path for found in _files(choice)],
+        model_files(choice),
         available_cores(),
         None if options.cache_dir is None else options.cache_dir / "calibration",
         variant=f"size {choice.detector_size_px}, half {options.half}, in graph {options.in_graph}",

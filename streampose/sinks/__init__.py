@@ -1,6 +1,8 @@
 """Where results go."""
 
+from streampose.sinks.alpha import PNG_NAMES, AlphaVideoSink, PngSink
 from streampose.sinks.coco import CocoSink
+from streampose.sinks.joined import join_videos
 from streampose.sinks.jsonl import JsonlSink
 from streampose.sinks.push import PushSink, is_push
 from streampose.sinks.rotation import Rotation
@@ -11,10 +13,13 @@ from streampose.sinks.snapshot import SnapshotSink
 from streampose.sinks.video import VIDEO_SUFFIXES, VideoSink
 
 __all__ = [
+    "PNG_NAMES",
     "VIDEO_SUFFIXES",
+    "AlphaVideoSink",
     "Carrier",
     "CocoSink",
     "JsonlSink",
+    "PngSink",
     "PushSink",
     "Rotation",
     "SendSink",
@@ -23,5 +28,6 @@ __all__ = [
     "StopRequested",
     "VideoSink",
     "is_push",
+    "join_videos",
     "send_to",
 ]

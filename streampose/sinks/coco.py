@@ -9,12 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
 from streampose.errors import SinkFailed, SinkUnavailable
+from streampose.formats.coco import entries_of
 from streampose.frame import Frame, StreamInfo
 from streampose.result import Result
-from streampose.skeletons import COCO_17
 
 __all__ = ["CocoSink"]
 
@@ -60,18 +58,7 @@ class CocoSink:
             SinkFailed: the disk is full.
         """
         assert self._file is not None
-        poses = result.poses.to(COCO_17)
-        image_id = self._image_id(result.frame)
-        for points, scores, (x1, y1, x2, y2), box_score in zip(
-            poses.points, poses.scores, poses.boxes.tolist(), poses.box_scores.tolist(), strict=True
-        ):
-            entry = {
-                "image_id": image_id,
-                "category_id": 1,
-                "keypoints": np.column_stack([points, scores]).astype(float).round(4).reshape(-1).tolist(),
-                "score": round(box_score * float(scores.mean()), 6),
-                "bbox": [round(x1, 2), round(y1, 2), round(x2 - x1, 2), round(y2 - y1, 2)],
-            }
+        for entry in entries_of(result.poses, self._image_id(result.frame)):
             self._put(("\n" if self._empty else ",\n") + json.dumps(entry, separators=(",", ":"), allow_nan=False))
             self._empty = False
 

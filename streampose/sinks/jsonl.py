@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import threading
@@ -12,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from streampose.errors import SinkFailed, SinkUnavailable
+from streampose.formats.jsonl import SCHEMA_VERSION, dump, record_of
 from streampose.frame import StreamInfo
 from streampose.result import Result
 from streampose.sinks.rotation import Rotation, create, rotate
 
 __all__ = ["SCHEMA_VERSION", "JsonlSink", "to_line", "to_record"]
-
-SCHEMA_VERSION = 1
 
 # Several streams may share standard output, and a long line takes more than one write to a full pipe.
 _STDOUT = threading.Lock()
@@ -100,37 +98,9 @@ class JsonlSink:
 
 def to_line(result: Result) -> bytes:
     """One frame's line, with its end."""
-    return json.dumps(to_record(result), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return dump(to_record(result))
 
 
 def to_record(result: Result) -> dict[str, Any]:
     """One frame's line as plain data; pixels to two decimals, scores to four."""
-    frame, poses = result.frame, result.poses
-    height, width = frame.image.shape[:2]
-    # One rounding for all people: per number in Python it takes ten times as long.
-    points = poses.points.astype(float).round(2).tolist()
-    scores = poses.scores.astype(float).round(4).tolist()
-    boxes = poses.boxes.astype(float).round(2).tolist()
-    ids = [None] * len(poses) if poses.ids is None else poses.ids.tolist()
-    return {
-        "v": SCHEMA_VERSION,
-        "stream": frame.stream,
-        "frame": frame.index,
-        "epoch": frame.epoch,
-        "pts": frame.pts,
-        "time_base": [frame.time_base.numerator, frame.time_base.denominator],
-        "time_s": round(frame.time_s, 6),
-        "wall_time_s": None if frame.wall_time_s is None else round(frame.wall_time_s, 3),
-        "size_px": [width, height],
-        "skeleton": poses.skeleton.name,
-        "latency_ms": round(result.timing.latency_s * 1000, 2),
-        "people": [
-            {
-                "id": ids[i],
-                "score": round(float(poses.box_scores[i]), 4),
-                "box": boxes[i],
-                "points": [[x, y, s] for (x, y), s in zip(points[i], scores[i], strict=True)],
-            }
-            for i in range(len(poses))
-        ],
-    }
+    return record_of(result.moment, result.timing.latency_s)

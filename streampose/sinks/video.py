@@ -14,7 +14,7 @@ from streampose.frame import Image, StreamInfo
 from streampose.result import Result
 from streampose.sinks.film import Film
 
-__all__ = ["VIDEO_SUFFIXES", "VideoSink"]
+__all__ = ["FRAGMENTED", "VIDEO_SUFFIXES", "VideoSink"]
 
 VIDEO_SUFFIXES = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
@@ -22,7 +22,7 @@ VIDEO_SUFFIXES = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _FRAGMENT_S = 1.0
 # Each fragment goes to the file at once, not when 32 KiB have gathered. The index waits for the first fragment
 # (`delay_moov`), because one written before it (`empty_moov`) makes every file begin at time 0.
-_FRAGMENTED = {"movflags": "+frag_keyframe+delay_moov+default_base_moof", "flush_packets": "1"}
+FRAGMENTED = {"movflags": "+frag_keyframe+delay_moov+default_base_moof", "flush_packets": "1"}
 
 
 class VideoSink:
@@ -69,7 +69,7 @@ class VideoSink:
         options: dict[str, str] = {}
         if container_format != "matroska":
             # The first time is counted in the film's unit, not the track's: by default milliseconds.
-            options = {**_FRAGMENTED, "movie_timescale": str(self._film.time_base.denominator)}
+            options = {**FRAGMENTED, "movie_timescale": str(self._film.time_base.denominator)}
         try:
             # Our own file, not FFmpeg's: its errors are the system's, and it is let go of whatever happens.
             self._file = self._path.open("wb", buffering=0)

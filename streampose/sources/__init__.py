@@ -2,6 +2,7 @@
 
 from streampose.backoff import Backoff
 from streampose.sources.camera import CameraSource
+from streampose.sources.excerpt import Cut, Excerpt
 from streampose.sources.file import FileSource
 from streampose.sources.images import ImagesSource
 from streampose.sources.listing import camera_names, cameras
@@ -20,6 +21,8 @@ __all__ = [
     "CameraMode",
     "CameraSource",
     "CameraWish",
+    "Cut",
+    "Excerpt",
     "FileSource",
     "ImagesSource",
     "Link",

@@ -8,6 +8,7 @@ from streampose.errors import SourceCorrupt, SourceError, SourceNotFound, Source
 from streampose.frame import StreamInfo
 from streampose.sources.hwaccel import SOFTWARE
 from streampose.sources.media import MediaSource
+from streampose.sources.seeking import FrameTable, read_table
 
 __all__ = ["FileSource"]
 
@@ -50,6 +51,10 @@ class FileSource(MediaSource):
         if self._path.stat().st_size == 0:
             raise SourceCorrupt(f"{self._path} is empty (0 bytes)")
         return super().open(stream)
+
+    def table(self) -> FrameTable | None:
+        """When its frames are shown, as far as that can be known without decoding; see `Seeking`."""
+        return read_table(self._url)
 
     @property
     def _name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 import time
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from streampose.errors import SourceCorrupt, SourceNotFound
 from streampose.frame import Frame, Image, StreamInfo
 
-__all__ = ["IMAGE_SUFFIXES", "ImagesSource"]
+__all__ = ["IMAGE_SUFFIXES", "ImagesSource", "natural"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm"})
 
@@ -25,14 +26,17 @@ class ImagesSource:
     EXIF orientation is applied; sizes may differ from image to image.
 
     Args:
-        pattern: a folder, a glob, or one image.
+        pattern: a folder, a glob, one image, or the images themselves.
         rate: frames per second that the images stand for.
     """
 
     live = False
 
-    def __init__(self, pattern: str | Path, *, rate: Fraction | int = 30) -> None:
-        self._pattern = str(pattern)
+    def __init__(self, pattern: str | Path | Sequence[Path], *, rate: Fraction | int = 30) -> None:
+        self._pattern = str(pattern) if isinstance(pattern, str | Path) else str(pattern[0].parent)
+        self._named = None if isinstance(pattern, str | Path) else list(pattern)
+        self.wanted: Callable[[int, float], bool] | None = None
+        """Which images are read; see `Selecting`."""
         self._rate = Fraction(rate)
         self._stream = ""
         self._paths: list[Path] = []
@@ -45,10 +49,7 @@ class ImagesSource:
             SourceNotFound: there are none.
             SourceCorrupt: the first cannot be read.
         """
-        folder = Path(self._pattern)
-        one = [folder] if folder.is_file() else None  # a name may hold the signs of a glob
-        found = list(folder.iterdir()) if folder.is_dir() else one or [Path(p) for p in glob.glob(self._pattern)]  # noqa: PTH207 - takes absolute patterns, too
-        self._paths = sorted((p for p in found if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+        self._paths = sorted((p for p in self._found() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
         if not self._paths:
             raise SourceNotFound(f"no images at {self._pattern} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
         self._stream, self._index = stream, 0
@@ -68,6 +69,10 @@ class ImagesSource:
         Raises:
             SourceCorrupt: it cannot be read.
         """
+        while self.wanted is not None and self._index < len(self._paths):
+            if self.wanted(self._index, float(self._index / self._rate)):
+                break
+            self._index += 1
         if self._index >= len(self._paths):
             return None
         image = _read(self._paths[self._index])
@@ -87,6 +92,16 @@ class ImagesSource:
         """Forget the images."""
         self._paths = []
 
+    def _found(self) -> list[Path]:
+        if self._named is not None:
+            return self._named
+        folder = Path(self._pattern)
+        if folder.is_dir():
+            return list(folder.iterdir())
+        if folder.is_file():  # a name may hold the signs of a glob
+            return [folder]
+        return [Path(p) for p in glob.glob(self._pattern)]  # noqa: PTH207 - takes absolute patterns, too
+
 
 def _read(path: Path) -> Image:
     # Through memory: cv2.imread cannot open some names on Windows, and prints its complaints to stderr.
@@ -99,5 +114,6 @@ def _read(path: Path) -> Image:
     return picture
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """A key to sort files by as people number them: ``img2`` before ``img10``."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name)]

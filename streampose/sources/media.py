@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 
 import av
@@ -24,6 +24,7 @@ from streampose.errors import (
 )
 from streampose.frame import Frame, StreamInfo
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
+from streampose.sources.seeking import Beginning
 
 __all__ = ["MediaSource"]
 
@@ -71,6 +72,10 @@ class MediaSource:
         self._index = 0
         self.skipped_packets = 0
         """Damaged packets that were left out; decoding went on after them."""
+        self.wanted: Callable[[int, float], bool] | None = None
+        """Which frames are converted to pictures and given out; see `Selecting`."""
+        self.begin: Beginning | None = None
+        """Where to begin; see `Seeking`. Not for live sources."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({redact(self._url)!r})"
@@ -178,10 +183,19 @@ class MediaSource:
         # What a frame without a timestamp is taken to last.
         step = max(1, round(1 / video.average_rate / time_base)) if video.average_rate else 1
         self._index, pts = 0, None
+        if (begin := self.begin) is not None:
+            container.seek(begin.seek_pts, stream=video)
         for picture in self._pictures(container, video):
+            if begin is not None:  # until the first that is wanted, each one's time says its number
+                number = None if picture.pts is None else begin.table.number(picture.pts)
+                if number is None:
+                    continue
+                self._index, begin = number, None if number >= begin.index else begin
             captured_at, wall_time_s = self._arrival(picture)
             pts = self._next_pts(picture.pts, pts, step, time_base, captured_at)
-            if self._is_stale(captured_at):
+            if self._is_stale(captured_at) or not (
+                self.wanted is None or self.wanted(self._index, float(pts * time_base))
+            ):
                 self._index += 1
                 continue
             image = picture.to_ndarray(format="bgr24").astype(np.uint8, copy=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from streampose.frame import Frame, StreamInfo
 
-__all__ = ["Source"]
+__all__ = ["Selecting", "Source"]
 
 
 class Source(Protocol):
@@ -35,3 +36,11 @@ class Source(Protocol):
         A source whose calls can block for long has an `interrupt()`, too: it is called from another thread, before
         `close`, and ends them. A live one can be opened again after it.
         """
+
+
+@runtime_checkable
+class Selecting(Protocol):
+    """A source that can leave out frames more cheaply than by giving them away."""
+
+    wanted: Callable[[int, float], bool] | None
+    """Asked once for each frame, in order, with its number and media time in seconds; `None` = all are wanted."""

@@ -15,11 +15,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower may not import higher, and parts may not import one another.
 LEVELS = [
     {"errors", "clock"},
-    {"frame", "pose", "skeletons", "result"},
-    {"channel", "worker", "metrics", "backoff", "evaluation", "figures", "diagnosis", "gauges"},
+    {"frame", "pose", "skeletons", "result", "clip", "whole"},
+    {"channel", "worker", "metrics", "backoff", "evaluation", "figures", "diagnosis", "gauges", "formats", "motion"},
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
     {"streams", "finisher", "flow", "pipeline"},
-    {"api", "measure", "meter", "observe", "preview"},
+    {"api", "images", "measure", "meter", "observe", "preview", "offline"},
     {"web"},
     {"cli", "__init__", "__main__"},
 ]
@@ -73,7 +73,7 @@ def test_only_the_pipeline_starts_tasks():
         text = path.read_text()
         if ".create_task(" in text:
             relative = path.relative_to(PACKAGE).as_posix()
-            # The batcher's are its batches; the short way, the command and the measurement start the pipeline itself;
+            # The batcher's are its batches; the short way, the commands and the measurement start the pipeline itself;
             # a signal's handler cannot wait for the streams that it changes. Sessions of visitors own their tasks.
             assert relative in {
                 "pipeline.py",
@@ -81,6 +81,7 @@ def test_only_the_pipeline_starts_tasks():
                 "batching/batcher.py",
                 "api.py",
                 "cli/session.py",
+                "offline/process.py",
                 "cli/roster.py",
                 "cli/serve.py",
                 "web/tasks.py",

@@ -1,0 +1,81 @@
+"""The options of what is drawn, and what it is made of: `process` and `render` have them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from streampose.cli.values import parse_size
+from streampose.errors import ConfigError
+from streampose.offline.drawing import Drawing
+from streampose.offline.videos import STYLES, face_video, figure_video
+from streampose.render import Background, Parts, Show
+
+__all__ = ["Backdrop", "FaceSize", "Faces", "HandWidth", "Heads", "Images", "LineWidth", "Points", "Size", "drawings"]
+
+_DRAWN = "Drawing"
+
+Size = Annotated[str | None, typer.Option(help="Of drawn videos, 832x480; the clip's own.", rich_help_panel=_DRAWN)]
+Backdrop = Annotated[
+    Background, typer.Option("--background", help="black, video, or alpha (ProRes 4444, PNG).", rich_help_panel=_DRAWN)
+]
+Images = Annotated[
+    bool, typer.Option("--png", help="A folder of PNG images in the place of a video.", rich_help_panel=_DRAWN)
+]
+LineWidth = Annotated[
+    float, typer.Option(min=0, help="Of bodies, times what the size suggests; 0 = none.", rich_help_panel=_DRAWN)
+]
+HandWidth = Annotated[
+    float, typer.Option(min=0, help="Of hands, times what the size suggests; 0 = none.", rich_help_panel=_DRAWN)
+]
+Heads = Annotated[Show, typer.Option("--head", help="full, weak or none.", rich_help_panel=_DRAWN)]
+Faces = Annotated[Show, typer.Option("--face-dots", help="full, weak or none.", rich_help_panel=_DRAWN)]
+Points = Annotated[
+    float | None,
+    typer.Option("--point-score", min=0, max=1, help="Points below are not drawn.", rich_help_panel=_DRAWN),
+]
+FaceSize = Annotated[
+    int | None,
+    typer.Option(
+        "--face-video", min=16, help="Also a close-up of the face, so many pixels square.", rich_help_panel=_DRAWN
+    ),
+]
+
+
+def drawings(
+    styles: str | None,
+    *,
+    size: str | None,
+    background: Background,
+    images: bool,
+    line_width: float,
+    hand_width: float,
+    head: Show,
+    face_dots: Show,
+    point_score: float | None,
+    face_video_px: int | None,
+) -> list[Drawing]:
+    """What was asked for.
+
+    Args:
+        styles: names with commas between them; `None` = no figures.
+
+    Raises:
+        ConfigError: a value makes no sense.
+    """
+    parts = Parts(head=head, face=face_dots, width=line_width, hand_width=hand_width, min_score=point_score)
+    names = [name.strip() for name in (styles or "").split(",") if name.strip()]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{styles} names a style twice; there are: {', '.join(STYLES)}")
+    found = [
+        figure_video(
+            name,
+            background=background,
+            images=images,
+            size_px=None if size is None else parse_size(size),
+            parts=parts,
+        )
+        for name in names
+    ]
+    return found if face_video_px is None else [*found, face_video(face_video_px)]

@@ -1,0 +1,258 @@
+"""`streampose process`: recordings from end to end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import typer
+
+from streampose.cli import engine, pictures
+from streampose.cli.config import use_config
+from streampose.cli.presets import Preset
+from streampose.cli.process_report import show, summary
+from streampose.cli.say import fail, say
+from streampose.cli.session import interrupts
+from streampose.cli.values import parse_seconds, parse_size, parse_time
+from streampose.errors import ConfigError, redact
+from streampose.inference.boxes import Limits
+from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators
+from streampose.motion import parse_choice
+from streampose.offline.inputs import Input, find_inputs
+from streampose.offline.plan import Plan
+from streampose.offline.process import Progress, Stage, process
+from streampose.offline.refinement import Refinement
+from streampose.offline.videos import STYLES
+from streampose.sources import Cut
+
+__all__ = ["process_command"]
+
+_INPUT, _MODEL, _REFINE, _OUTPUT = "Input", "Model", "Second pass", "Output"
+
+
+def process_command(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Video files, globs, folders (each video is one, all images together are one), images in a row.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what comes out; made if it is not there.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A TOML file of options (`streampose config` writes one).",
+            callback=use_config,
+            is_eager=True,
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="From this time on: 90, 1:30, 01:02:03.5.", rich_help_panel=_INPUT)
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Up to this time.", rich_help_panel=_INPUT)] = None,
+    every: Annotated[int, typer.Option(min=1, help="Only every so-many-th frame.", rich_help_panel=_INPUT)] = 1,
+    resize: Annotated[
+        int | None,
+        typer.Option(
+            min=16, help="Scale longer sides down to so many pixels; poses are in these.", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    contrast: Annotated[
+        float | None,
+        typer.Option(
+            help="Even out the light for the models in dark clips (CLAHE's limit; 2 is usual).", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    hwaccel: Annotated[
+        str, typer.Option(help="What decodes: none (software), auto, or a device.", rich_help_panel=_INPUT)
+    ] = "none",
+    preset: Preset = None,
+    model: engine.Model = None,
+    detector: engine.Detector = None,
+    pose: engine.Pose = None,
+    family: engine.Family = None,
+    detector_family: engine.DetectorFamily = None,
+    detector_size: engine.DetectorSize = None,
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Boxes below are nobody.", rich_help_panel=_MODEL)
+    ] = Limits().min_score,
+    max_people: Annotated[
+        int, typer.Option(min=1, help="In one frame, the best so many.", rich_help_panel=_MODEL)
+    ] = 100,
+    device: engine.Device = "auto",
+    sessions: engine.Sessions = None,
+    threads: engine.Threads = None,
+    recalibrate: engine.Recalibrate = False,
+    half: engine.Half = False,
+    tf32: engine.Tf32 = True,
+    cuda_graphs: engine.CudaGraphs = False,
+    in_graph: engine.InGraph = None,
+    fallback: engine.Fallback = False,
+    batch: Annotated[int, typer.Option(min=1, help="Frames in a batch.", rich_help_panel="Engine")] = 4,
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="Inputs read at a time; as suits the machine.", rich_help_panel="Engine")
+    ] = None,
+    track: Annotated[bool, typer.Option(help="Give people stable numbers.", rich_help_panel=_REFINE)] = True,
+    clean: Annotated[
+        bool,
+        typer.Option(
+            "--clean",
+            help="Use that the whole clip is there: --link 2s --fill 500ms --calm 40ms.",
+            rich_help_panel=_REFINE,
+        ),
+    ] = False,
+    link: Annotated[
+        str | None,
+        typer.Option(help="Who is found again within this time is the same person.", rich_help_panel=_REFINE),
+    ] = None,
+    fill: Annotated[
+        str | None, typer.Option(help="Put in who and what is missing for at most this time.", rich_help_panel=_REFINE)
+    ] = None,
+    calm: Annotated[
+        str | None, typer.Option(help="Smooth over this time, without lag.", rich_help_panel=_REFINE)
+    ] = None,
+    person: Annotated[
+        str | None,
+        typer.Option(
+            help="One person only: largest, centre, id:3, or who is in box:x1,y1,x2,y2[@seconds].",
+            rich_help_panel=_REFINE,
+        ),
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Of the poses, several with commas.", rich_help_panel=_OUTPUT)
+    ] = "jsonl",
+    draw: Annotated[
+        str | None,
+        typer.Option(help=f"Videos of figures, several with commas: {', '.join(STYLES)}.", rich_help_panel="Drawing"),
+    ] = None,
+    size: pictures.Size = None,
+    background: pictures.Backdrop = "black",
+    png: pictures.Images = False,
+    line_width: pictures.LineWidth = 1.0,
+    hand_width: pictures.HandWidth = 1.0,
+    head: pictures.Heads = "full",
+    face_dots: pictures.Faces = "full",
+    point_score: pictures.Points = None,
+    face_video: pictures.FaceSize = None,
+    prompts: Annotated[
+        bool,
+        typer.Option(
+            "--prompts", help="Boxes, points and outlines in four frames, for segmenters.", rich_help_panel=_OUTPUT
+        ),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
+) -> None:
+    """Find the people in recordings, every frame of them, and go on where an earlier run was cut off.
+
+    Run the same command again after Ctrl-C, a crash or a power cut: what is done is not done again, and what comes out
+    is what one run would have given.
+
+    Examples:
+
+      streampose process clips/ -o poses/
+
+      streampose process 'shoot/*.mov' -o poses/ --clean --person largest --format jsonl,openpose
+
+      streampose process dance.mp4 -o dance/ --clean --person largest --draw animate --size 832x480 --face-video 512
+    """
+    times = {
+        name: None if text is None else parse_seconds(text)
+        for name, text in (("link", link), ("fill", fill), ("calm", calm))
+    }
+    usual = {"link": 2.0, "fill": 0.5, "calm": 0.04} if clean else {}
+    link_s, fill_s, sigma_s = (times[name] or usual.get(name, 0.0) for name in ("link", "fill", "calm"))
+    plan = Plan(
+        choice=ModelChoice(
+            model=model,
+            detector=detector,
+            pose=pose,
+            family=family,
+            detector_family=detector_family,
+            detector_size_px=None if detector_size is None else parse_size(detector_size),
+            limits=Limits(min_score=min_score, max_people=max_people),
+        ),
+        engine=engine.options(
+            device=device,
+            sessions=sessions,
+            threads=threads,
+            recalibrate=recalibrate,
+            half=half,
+            tf32=tf32,
+            cuda_graphs=cuda_graphs,
+            in_graph=in_graph,
+            fallback=fallback,
+        ),
+        cut=Cut(
+            start_s=0.0 if start is None else parse_time(start),
+            end_s=None if end is None else parse_time(end),
+            every=every,
+            long_side_px=resize,
+            contrast=contrast,
+        ),
+        refinement=Refinement(
+            track=track,
+            link_s=link_s,
+            fill_s=fill_s,
+            sigma_s=sigma_s,
+            person=None if person is None else parse_choice(person),
+        ),
+        formats=[name.strip() for name in formats.split(",") if name.strip()],
+        drawings=pictures.drawings(
+            draw,
+            size=size,
+            background=background,
+            images=png,
+            line_width=line_width,
+            hand_width=hand_width,
+            head=head,
+            face_dots=face_dots,
+            point_score=point_score,
+            face_video_px=face_video,
+        ),
+        prompts=prompts,
+        hwaccel=hwaccel,
+        batch=batch,
+        at_once=at_once,
+    )
+    raise typer.Exit(start_process(inputs, out, plan, quiet=quiet))
+
+
+def start_process(texts: Sequence[str], folder: Path, plan: Plan, *, quiet: bool) -> int:
+    """Do it, and return the exit code."""
+    cv2.setNumThreads(1)  # as in `run`: every stage has its thread
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"-o {folder} is a file: name a folder")
+    return asyncio.run(_run(find_inputs(texts), folder, plan, quiet=quiet))
+
+
+async def _run(inputs: Sequence[Input], folder: Path, plan: Plan, *, quiet: bool) -> int:
+    stop = asyncio.Event()
+    began = asyncio.get_running_loop().time()
+    shown: list[Progress] = []
+
+    def load() -> list[PoseEstimator]:
+        estimators = load_estimators(plan.choice, plan.engine, throughput=True)
+        if not quiet:
+            say(f"[dim]{describe_all(estimators)}[/dim]")
+        return estimators
+
+    running = asyncio.ensure_future(process(inputs, folder, plan, load, stop=stop, watch=shown.extend))
+    with interrupts(stop.set, running.cancel):
+        try:
+            results = await (running if quiet else show(running, shown))
+        except asyncio.CancelledError:
+            say("cut off: the same command goes on from here")
+            return 130
+    if not quiet:
+        say(summary(results, asyncio.get_running_loop().time() - began, folder))
+    for result in results:
+        if result.error is not None:
+            fail(redact(f"{result.name}: {result.error}" if len(results) > 1 else str(result.error)))
+    if any(result.stage is Stage.STOPPED for result in results):
+        return 130
+    return 1 if any(result.stage is Stage.FAILED for result in results) else 0

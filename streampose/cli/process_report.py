@@ -1,0 +1,127 @@
+"""How `streampose process` goes, and went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from streampose.cli.say import console, has_watcher
+from streampose.offline.process import Progress as Recording
+from streampose.offline.process import Stage
+
+__all__ = ["show", "summary"]
+
+_REFRESH_S = 0.25
+# Bars at a time, beside the one for all: as many as a terminal shows without scrolling.
+_BARS = 12
+_BUSY = (Stage.MODELS, Stage.FINISHING)
+
+
+async def show(running: asyncio.Future[list[Recording]], recordings: Sequence[Recording]) -> list[Recording]:
+    """Wait for the end, showing a bar for each recording that is worked on, and one for all frames together."""
+    if not has_watcher():
+        return await running
+    bars = _Bars()
+    with Live(bars.draw(recordings), console=console, refresh_per_second=4, transient=True) as live:
+        while not running.done():
+            await asyncio.wait([running], timeout=_REFRESH_S)
+            live.update(bars.draw(recordings))
+    return await running
+
+
+class _Bars:
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            TextColumn("[dim]{task.fields[what]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._all = self._progress.add_task("all", total=None, what="")
+        self._tasks: dict[str, tuple[str, TaskID]] = {}
+
+    def draw(self, recordings: Sequence[Recording]) -> Progress:
+        """The bars as they are now."""
+        busy = [recording for recording in recordings if recording.stage in _BUSY][:_BARS]
+        for name in self._tasks.keys() - {recording.name for recording in busy}:
+            self._progress.remove_task(self._tasks.pop(name)[1])
+        for recording in busy:
+            known = self._tasks.get(recording.name)
+            if known is None or known[0] != recording.what:  # its time is counted for each thing that is made
+                if known is not None:
+                    self._progress.remove_task(known[1])
+                task = self._progress.add_task(
+                    recording.name, total=recording.total, what=recording.what.removeprefix(recording.name)
+                )
+                known = self._tasks[recording.name] = (recording.what, task)
+            self._progress.update(known[1], completed=recording.frames, total=recording.total)
+        done, total = frames_of(recordings)
+        self._progress.update(self._all, completed=done, total=total, what=f"{_ended(recordings)} of {len(recordings)}")
+        return self._progress
+
+
+def frames_of(recordings: Sequence[Recording]) -> tuple[int, int | None]:
+    """Frames that were gone through, in all passes, and of how many; `None` = a length is not known."""
+    if any(recording.total is None for recording in recordings):
+        return sum(recording.frames for recording in recordings if recording.stage is Stage.MODELS), None
+    done = total = 0
+    for r in recordings:
+        whole = (r.total or 0) * r.passes
+        if r.stage in _BUSY:
+            done += min(whole, (r.total or 0) * r.passed + r.frames)
+        elif r.stage is not Stage.WAITING:
+            done += whole
+        total += whole
+    return done, total
+
+
+def _ended(recordings: Sequence[Recording]) -> int:
+    return sum(r.stage in {Stage.DONE, Stage.SKIPPED, Stage.FAILED} for r in recordings)
+
+
+def summary(recordings: Sequence[Recording], seconds: float, folder: Path) -> str:
+    """A line each, and one for all."""
+    lines = []
+    for r in recordings:
+        if r.stage in {Stage.DONE, Stage.STOPPED}:
+            before = f" ({r.reused} of them before)" if r.reused else ""
+            lines.append(f"{r.name}: {r.stage.value}, {r.frames} frames{before}{_said(r)}")
+        elif r.stage is not Stage.FAILED:  # whose error says it all
+            lines.append(f"{r.name}: {r.stage.value}")
+    fresh = sum(max(0, r.frames - r.reused) for r in recordings if r.stage in {Stage.DONE, Stage.STOPPED})
+    rate = f", {fresh / seconds:.1f} frames a second" if fresh and seconds > 0 else ""
+    lines.append(f"[dim]{_ended(recordings)} of {len(recordings)} in {folder}, {seconds:.1f} s{rate}[/dim]")
+    if any(r.stage is Stage.STOPPED for r in recordings):
+        lines.append("the same command goes on from here")
+    return "\n".join(lines)
+
+
+def _said(recording: Recording) -> str:
+    """What the second pass reports."""
+    report = recording.report
+    if report is None or not (report.spans or report.filled or report.missing):
+        return ""
+    words = []
+    if report.spans:
+        words.append("person " + ", ".join(str(span.id) for span in report.spans))
+    words += [f"{at_s:.2f} s: person {old} → {new}" for at_s, old, new in report.switches]
+    if report.filled:
+        words.append(f"{report.filled} filled in")
+    if report.missing:
+        spans = ", ".join(f"{a:.2f} to {b:.2f} s" for _, a, b in report.missing[:5])
+        words.append(f"missing {spans}" + (f" and {len(report.missing) - 5} more" if len(report.missing) > 5 else ""))
+    return "; " + "; ".join(words)

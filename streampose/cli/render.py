@@ -1,0 +1,141 @@
+"""`streampose render`: poses to video, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import typer
+from filelock import FileLock, Timeout
+from rich.progress import Progress
+
+from streampose.cli import pictures
+from streampose.cli.convert import moments_in, writable
+from streampose.cli.say import console, say
+from streampose.clip import Moment
+from streampose.errors import ConfigError, SinkUnavailable
+from streampose.offline.drawing import Drawing, draw
+from streampose.offline.job import fingerprint_of
+from streampose.offline.videos import STYLES
+from streampose.render import Background
+from streampose.sinks import VIDEO_SUFFIXES
+from streampose.sources import Cut, Excerpt, Source, open_source
+
+__all__ = ["render"]
+
+
+def render(
+    poses: Annotated[Path, typer.Argument(help="A file of poses: .jsonl, .csv, .parquet, .npz.")],
+    video: Annotated[
+        Path | None, typer.Argument(help="The video, or folder of images, that they are of; to draw upon it.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help=f"{', '.join(VIDEO_SUFFIXES)}; with --png a folder.")] = Path(
+        "poses.mp4"
+    ),
+    style: Annotated[str, typer.Option("--draw", help=f"One of {', '.join(STYLES)}.")] = "streampose",
+    size: pictures.Size = None,
+    background: Annotated[
+        Background | None,
+        typer.Option(help="black, video, or alpha; video where there is one.", rich_help_panel="Drawing"),
+    ] = None,
+    png: pictures.Images = False,
+    line_width: pictures.LineWidth = 1.0,
+    hand_width: pictures.HandWidth = 1.0,
+    head: pictures.Heads = "full",
+    face_dots: pictures.Faces = "full",
+    point_score: pictures.Points = None,
+    stream: Annotated[str | None, typer.Option(help="Which one, of a file of several.")] = None,
+) -> None:
+    """Draw poses that were kept: upon their video, on black, or see-through.
+
+    Examples:
+
+      streampose render dance.jsonl dance.mp4 -o drawn.mp4
+
+      streampose render dance.jsonl --draw animate --size 832x480 -o animate.mp4
+
+      streampose render dance.jsonl --draw openpose-18 --background alpha -o figures.mov
+    """
+    writable(out)
+    backdrop: Background = background or ("black" if video is None else "video")
+    if backdrop == "video" and video is None:
+        raise ConfigError("to draw upon the video, name it after the poses")
+    for path in (poses, video):
+        if path is not None and out.resolve() in {path.resolve(), *path.resolve().parents}:
+            raise ConfigError(f"-o {out} would overwrite {path}: name another")
+    found = pictures.drawings(
+        style,
+        size=size,
+        background=backdrop,
+        images=png,
+        line_width=line_width,
+        hand_width=hand_width,
+        head=head,
+        face_dots=face_dots,
+        point_score=point_score,
+        face_video_px=None,
+    )
+    if len(found) != 1:
+        raise ConfigError("--draw is one style here")
+    if not png and backdrop == "alpha" and out.suffix.lower() != ".mov":
+        raise ConfigError(f"-o {out}: see-through video is .mov (ProRes 4444); or take --png")
+    if not png and out.suffix.lower() not in VIDEO_SUFFIXES:
+        raise ConfigError(
+            f"-o {out}: video is written as {', '.join(VIDEO_SUFFIXES)}; or take --png for a folder of images"
+        )
+    cv2.setNumThreads(1)
+    draw_file(replace(found[0], suffix=".png" if png else out.suffix.lower()), poses, video, out, stream)
+    say(f"written: {out}")
+
+
+def draw_file(drawing: Drawing, poses: Path, video: Path | None, out: Path, stream: str | None = None) -> None:
+    """Draw a file of poses, with a bar of progress."""
+
+    def again() -> Iterator[Moment]:
+        return moments_in(poses, stream)
+
+    def source(first: Moment) -> Source:
+        assert video is not None
+        opened = open_source(str(video), live=False)
+        return Excerpt(opened, Cut(), resume_at=first.index, known=(first.index, first.pts))
+
+    total, rate = _length(again())
+    if (beginning := next(again(), None)) is None:
+        raise ConfigError(f"{poses} has no frames in it: there is nothing to draw")
+    if min(beginning.size_px) < 1:
+        raise ConfigError(f"{poses} does not say how large the picture is; draw from .jsonl, .csv, .parquet or .npz")
+    folder = out.parent / ".streampose"
+    # Pieces of another clip, drawing or video are of no use.
+    recordings = [_known(path) for path in (poses, video) if path is not None]
+    work = folder / fingerprint_of("render", *recordings, stream, drawing.suffix, repr(drawing.painter), out.name)
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / f"{fingerprint_of(out.name)}.lock")
+    try:
+        with lock.acquire(timeout=0), Progress(console=console, transient=True) as progress:
+            task = progress.add_task(out.name, total=total)
+            draw(drawing, again, source, out, work, rate=rate, tick=lambda done: progress.update(task, completed=done))
+    except Timeout as error:
+        raise SinkUnavailable(f"{out} is being drawn by another streampose: wait, or name another") from error
+
+
+def _known(path: Path) -> list[object]:
+    """What changes when a file does, or one of a folder of images."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+    stats = [(file.name, file.stat()) for file in files]
+    return [str(path.resolve()), *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)]
+
+
+def _length(moments: Iterator[Moment]) -> tuple[int, Fraction | None]:
+    """How many frames, and how many a second in the mean."""
+    first = last = next(moments, None)
+    count = 0 if first is None else 1
+    for moment in moments:
+        count, last = count + 1, moment
+    if first is None or last is None or count < 2:
+        return count, None
+    seconds = last.pts * last.time_base - first.pts * first.time_base
+    return count, Fraction((count - 1) / seconds).limit_denominator(1001) if seconds > 0 else None

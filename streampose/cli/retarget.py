@@ -1,0 +1,138 @@
+"""`streampose retarget`: one person's movement in another's proportions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cv2
+import numpy as np
+import typer
+
+from streampose import formats
+from streampose.cli import engine
+from streampose.cli.convert import moments_in, writable
+from streampose.cli.say import say
+from streampose.clip import Moment
+from streampose.errors import ConfigError, FormatUnreadable
+from streampose.inference.loading import ModelChoice, load_estimator
+from streampose.motion import Retargeting, only, parse_choice, pick, retargeted, survey, words
+from streampose.pose import Poses
+from streampose.sources.images import IMAGE_SUFFIXES
+
+__all__ = ["retarget"]
+
+_HOW = "How"
+_STILL = Fraction(1, 30)
+
+
+def retarget(
+    poses: Annotated[Path, typer.Argument(help="Whose movement: a file of poses.")],
+    reference: Annotated[
+        Path,
+        typer.Argument(
+            help="Whose proportions: a picture (a model looks at it), or a file of poses (its first frame)."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A file of poses: .jsonl, .csv, …")],
+    align: Annotated[
+        Literal["reference", "driving"],
+        typer.Option(help="reference (into its picture), or driving (size and place are kept).", rich_help_panel=_HOW),
+    ] = "reference",
+    anchor: Annotated[
+        Literal["auto", "neck", "hip", "ground"], typer.Option(help="auto, neck, hip or ground.", rich_help_panel=_HOW)
+    ] = "auto",
+    scale: Annotated[
+        Literal["auto", "height", "torso", "shoulders"],
+        typer.Option(help="auto, height, torso or shoulders.", rich_help_panel=_HOW),
+    ] = "auto",
+    pairs: Annotated[
+        Literal["larger", "own"],
+        typer.Option(help="Left and right take the larger ratio, or each its own.", rich_help_panel=_HOW),
+    ] = "larger",
+    hands: Annotated[bool, typer.Option(help="Keep hands.", rich_help_panel=_HOW)] = True,
+    face: Annotated[bool, typer.Option(help="Keep the face's points.", rich_help_panel=_HOW)] = True,
+    drop_unseen: Annotated[
+        bool, typer.Option("--drop-unseen", help="Leave out what the reference does not show.", rich_help_panel=_HOW)
+    ] = False,
+    person: Annotated[
+        str, typer.Option(help="Who moves: largest, centre, id:3, box:…", rich_help_panel=_HOW)
+    ] = "largest",
+    keep_reference: Annotated[
+        Path | None, typer.Option(help="Also write the reference's poses, to be drawn with `render`.")
+    ] = None,
+    stream: Annotated[str | None, typer.Option(help="Which one, of a file of several.")] = None,
+    model: engine.Model = None,
+    detector: engine.Detector = None,
+    pose: engine.Pose = None,
+) -> None:
+    """Give one person's movement to somebody of other proportions (docs/retarget.md has pictures).
+
+    Examples:
+
+      streampose retarget dance.jsonl anna.png -o anna.jsonl
+
+      streampose retarget dance.jsonl anna.jsonl -o anna-dances.jsonl --align driving --anchor hip
+    """
+    options = Retargeting(
+        align=align,
+        anchor=anchor,
+        scale=scale,
+        pairs=pairs,
+        hands=hands,
+        face=face,
+        drop_unseen=drop_unseen,
+    )
+    for path in (out, keep_reference):
+        if path is not None:
+            writable(path)
+    found = _reference(reference, ModelChoice(model=model, detector=detector, pose=pose))
+    if keep_reference is not None:
+        formats.write(keep_reference, [found])
+    choice = parse_choice(person)
+
+    def again() -> Iterator[Moment]:
+        return moments_in(poses, stream)
+
+    people = survey(again())
+    spans = pick(people, choice, again())
+
+    def one() -> Iterator[Moment]:
+        return only(again(), spans) if people else again()
+
+    formats.write(out, retargeted(one, found.poses, found.size_px, options))
+    first = next((moment for moment in one() if len(moment.poses)), None)
+    if first is not None:
+        say(f"[dim]driving: {words(first.poses)} reference: {words(found.poses)}[/dim]")
+    say(f"written: {out}")
+
+
+def _reference(path: Path, choice: ModelChoice) -> Moment:
+    """The largest person of a picture, or of the first frame of a file that has somebody in it."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        for moment in formats.read(path):
+            if len(moment.poses):
+                return moment.having(_largest(moment.poses))
+        raise ConfigError(f"nobody is in {path}")
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.is_file() else None
+    if image is None:
+        raise FormatUnreadable(f"{path} is not an image that can be read")
+    estimator = load_estimator(choice)
+    try:
+        (poses,) = estimator([np.ascontiguousarray(image, np.uint8)])
+    finally:
+        estimator.close()
+    if not len(poses):
+        raise ConfigError(
+            f"nobody was found in {path}: take a picture that shows the whole person, or --pose another model"
+        )
+    height, width = image.shape[:2]
+    return Moment(stream=path.stem, index=0, pts=0, time_base=_STILL, size_px=(width, height), poses=_largest(poses))
+
+
+def _largest(poses: Poses) -> Poses:
+    areas = (poses.boxes[:, 2:] - poses.boxes[:, :2]).prod(axis=1)
+    return replace(poses.take(np.array([int(areas.argmax())])), ids=None)

@@ -1,0 +1,144 @@
+"""Files of poses: what each looks like, written and read one moment at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from streampose.clip import Clip, Moment
+from streampose.errors import ConfigError, FormatUnreadable
+from streampose.formats.coco import write_coco
+from streampose.formats.jsonl import read_jsonl, write_jsonl
+from streampose.formats.mot import write_mot
+from streampose.formats.npz import read_npz, write_npz
+from streampose.formats.openpose import OPENPOSE_NAMES, read_openpose, write_openpose
+from streampose.formats.parquet import read_parquet, write_parquet
+from streampose.formats.table import read_csv, write_csv
+from streampose.whole import appear, appear_folder, remove_folder, replaceable
+
+__all__ = ["FORMATS", "Format", "format_named", "load", "read", "write"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One kind of file."""
+
+    name: str
+    suffix: str
+    write: Callable[[Path, Iterable[Moment]], None]
+    """Creates or overwrites; takes moments of one stream, in order."""
+    read: Callable[[Path], Iterator[Moment]] | None
+    """`None` = it does not hold enough to be read back."""
+    is_folder: bool = False
+
+
+FORMATS = {
+    f.name: f
+    for f in (
+        Format(name="jsonl", suffix=".jsonl", write=write_jsonl, read=read_jsonl),
+        Format(name="openpose", suffix=".openpose", write=write_openpose, read=read_openpose, is_folder=True),
+        Format(name="coco", suffix=".coco.json", write=write_coco, read=None),
+        Format(name="csv", suffix=".csv", write=write_csv, read=read_csv),
+        Format(name="parquet", suffix=".parquet", write=write_parquet, read=read_parquet),
+        Format(name="npz", suffix=".npz", write=write_npz, read=read_npz),
+        Format(name="mot", suffix=".mot.txt", write=write_mot, read=None),
+    )
+}
+"""Every format by name."""
+
+
+def format_named(name: str) -> Format:
+    """One of `FORMATS`.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if (found := FORMATS.get(name)) is None:
+        raise ConfigError(f"no format is called {name!r}; there are: {', '.join(FORMATS)}")
+    return found
+
+
+def _of(path: Path) -> Format:
+    # The longest suffix first: ".coco.json" is no ".json".
+    for one in sorted(FORMATS.values(), key=lambda f: -len(f.suffix)):
+        if path.name.lower().endswith(one.suffix):
+            return one
+    known = ", ".join(f"{f.suffix} ({f.name})" for f in FORMATS.values())
+    raise ConfigError(f"{path}: what it is cannot be seen from its name; known: {known}")
+
+
+def read(path: str | Path) -> Iterator[Moment]:
+    """The moments of a file, one after the other.
+
+    Args:
+        path: of a ``.jsonl``, ``.csv``, ``.parquet`` or ``.npz`` file of ours, or a folder of OpenPose's JSON files.
+
+    Raises:
+        FormatUnreadable: it is not there, not what its name says, or of a format that does not hold enough.
+        ConfigError: its name says nothing, or its library is not installed.
+    """
+    path = Path(path)
+    kind = FORMATS["openpose"] if path.is_dir() else _of(path)
+    if kind.read is None:
+        known = ", ".join(f.suffix for f in FORMATS.values() if f.read is not None)
+        raise FormatUnreadable(f"{path}: {kind.name} does not hold all of what poses are; read back are {known}")
+    if not path.exists():
+        raise FormatUnreadable(f"no file at {path}")
+    try:
+        yield from kind.read(path)
+    except OSError as error:
+        raise FormatUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def load(path: str | Path) -> Clip:
+    """All of a file of poses, in memory.
+
+    Args:
+        path: see `read`.
+
+    Raises:
+        FormatUnreadable: see `read`; or it holds several streams, or several skeletons.
+        ConfigError: see `read`.
+    """
+    moments = tuple(read(path))
+    if len({moment.stream for moment in moments}) > 1:
+        raise FormatUnreadable(f"{path} holds several streams: read it with streampose.formats.read, or split it")
+    try:
+        return Clip(moments)
+    except ValueError as error:
+        raise FormatUnreadable(f"{path}: {error}") from error
+
+
+def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) -> None:
+    """Write moments of one stream to a file (for OpenPose, a folder) that appears when it is whole.
+
+    Args:
+        path: where.
+        moments: in order.
+        name: of the format; `None` = as the path says.
+
+    Raises:
+        ConfigError: there is no such format, its library is not installed, or a folder is there that is not ours.
+    """
+    path = Path(path)
+    kind = _of(path) if name is None else format_named(name)
+    part = path.with_name(path.name + ".part")
+    if kind.is_folder:
+        for folder in (path, path.with_name(path.name + ".old")):
+            replaceable(folder, OPENPOSE_NAMES)
+        remove_folder(part, OPENPOSE_NAMES)
+    elif path.is_dir():
+        raise ConfigError(f"{path} is a folder, and {kind.name} is a file: name another")
+    try:
+        kind.write(part, moments)
+        if kind.is_folder:
+            appear_folder(part, path, OPENPOSE_NAMES)
+        else:
+            appear(part, path)
+    except BaseException:  # also of Ctrl-C, nothing stays
+        if kind.is_folder:
+            remove_folder(part, OPENPOSE_NAMES)
+        else:
+            part.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,57 @@
+"""COCO results JSON, as pycocotools reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streampose.clip import Moment
+from streampose.pose import Poses
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133
+
+__all__ = ["entries_of", "write_coco"]
+
+# COCO-WholeBody's results: beside the body's 17, each part under a key of its own.
+_PARTS = {"foot_kpts": (17, 23), "face_kpts": (23, 91), "lefthand_kpts": (91, 112), "righthand_kpts": (112, 133)}
+
+
+def entries_of(poses: Poses, image_id: int) -> list[dict[str, Any]]:
+    """One entry a person; skeletons other than COCO's are mapped to its 17 points."""
+    body = poses.to(COCO_17)
+    bodies = _triples(body.points, body.scores)
+    parts: dict[str, list[list[float]]] = {}
+    if poses.skeleton == COCO_WHOLEBODY_133:
+        parts = {key: _triples(poses.points[:, a:b], poses.scores[:, a:b]) for key, (a, b) in _PARTS.items()}
+    return [
+        {
+            "image_id": image_id,
+            "category_id": 1,
+            "keypoints": bodies[row],
+            **{key: values[row] for key, values in parts.items()},
+            "score": round(float(poses.box_scores[row]) * float(body.scores[row].mean()), 6),
+            "bbox": [round(x1, 2), round(y1, 2), round(x2 - x1, 2), round(y2 - y1, 2)],
+        }
+        for row, (x1, y1, x2, y2) in enumerate(poses.boxes.tolist())
+    ]
+
+
+def _triples(points: Any, scores: Any) -> list[list[float]]:
+    rows = np.dstack([points, scores]).astype(float).round(4)
+    flat: list[list[float]] = rows.reshape(len(rows), 3 * rows.shape[1]).tolist()
+    return flat
+
+
+def write_coco(path: Path, moments: Iterable[Moment]) -> None:
+    """One list; `image_id` is the number of the frame."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[")
+        before = "\n"
+        for moment in moments:
+            for entry in entries_of(moment.poses, moment.index):
+                file.write(before + json.dumps(entry, separators=(",", ":"), allow_nan=False))
+                before = ",\n"
+        file.write("\n]\n")

@@ -1,0 +1,113 @@
+"""OpenPose's JSON files, one a frame: BODY_25, and hands and face where there are some."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streampose.clip import Moment
+from streampose.errors import FormatUnreadable
+from streampose.pose import Poses
+from streampose.skeletons import COCO_WHOLEBODY_133, OPENPOSE_18, OPENPOSE_25
+
+__all__ = ["OPENPOSE_NAMES", "read_openpose", "write_openpose"]
+
+OPENPOSE_NAMES = re.compile(r".*_keypoints\.json", re.DOTALL)
+"""Of the files in such a folder."""
+
+_FRAME = re.compile(r"(?P<stream>.*?)_?(?P<index>\d+)_keypoints\.json")
+_BY_SIZE = {25: OPENPOSE_25, 18: OPENPOSE_18}
+# What OpenPose has beyond the 68 points of a face: the pupils, which no model of ours gives.
+_PUPILS = 2
+_NO_SIZE = (0, 0)
+
+
+def write_openpose(path: Path, moments: Iterable[Moment]) -> None:
+    """A folder of ``STREAM_000000000012_keypoints.json``; ids are `person_id`, -1 without tracking.
+
+    Coordinates are pixels, and a point that is not known is 0, 0, 0, as OpenPose writes it.
+    """
+    path.mkdir(exist_ok=True)
+    for moment in moments:
+        poses = moment.poses
+        body = poses.to(OPENPOSE_25)
+        whole = poses.skeleton == COCO_WHOLEBODY_133
+        people = [
+            {
+                "person_id": [-1 if poses.ids is None else int(poses.ids[row])],
+                "pose_keypoints_2d": _flat(body.points[row], body.scores[row]),
+                "face_keypoints_2d": _part(poses, row, 23, 91) + [0.0] * (3 * _PUPILS) if whole else [],
+                "hand_left_keypoints_2d": _part(poses, row, 91, 112) if whole else [],
+                "hand_right_keypoints_2d": _part(poses, row, 112, 133) if whole else [],
+                "pose_keypoints_3d": [],
+                "face_keypoints_3d": [],
+                "hand_left_keypoints_3d": [],
+                "hand_right_keypoints_3d": [],
+            }
+            for row in range(len(poses))
+        ]
+        # A stream is called as its user likes, and a file is not: nothing leaves the folder.
+        stream = re.sub(r"[^\w. -]+", "_", moment.stream).lstrip(".") or "stream"
+        name = f"{stream}_{moment.index:012d}_keypoints.json"
+        (path / name).write_text(json.dumps({"version": 1.3, "people": people}, separators=(",", ":")))
+
+
+def _part(poses: Poses, row: int, first: int, end: int) -> list[float]:
+    return _flat(poses.points[row, first:end], poses.scores[row, first:end])
+
+
+def _flat(points: NDArray[np.float32], scores: NDArray[np.float32]) -> list[float]:
+    rows = np.column_stack([points, scores]).astype(float).round(4)
+    rows[rows[:, 2] <= 0] = 0
+    values: list[float] = rows.reshape(-1).tolist()
+    return values
+
+
+def read_openpose(path: Path) -> Iterator[Moment]:
+    """The body points of each frame; a person's box is that of their points.
+
+    These files know neither times nor the size of the picture: the number of a frame stands for its time, at 30 a
+    second, and `size_px` is (0, 0).
+
+    Raises:
+        FormatUnreadable: there are no such files, or one is damaged.
+    """
+    files = sorted((int(m["index"]), m["stream"], p) for p in path.iterdir() if (m := _FRAME.fullmatch(p.name)))
+    if not files:
+        raise FormatUnreadable(f"{path} has no files called …_keypoints.json in it")
+    for index, stream, file in files:
+        try:
+            poses = _poses(json.loads(file.read_text())["people"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise FormatUnreadable(f"{file} is not OpenPose's: {type(error).__name__} {error}") from error
+        yield Moment(
+            stream=stream or path.name, index=index, pts=index, time_base=Fraction(1, 30), size_px=_NO_SIZE, poses=poses
+        )
+
+
+def _poses(people: list[dict[str, Any]]) -> Poses:
+    if not people:
+        return Poses.empty(OPENPOSE_25)
+    rows = [np.array(person["pose_keypoints_2d"], np.float32).reshape(-1, 3) for person in people]
+    table = np.stack(rows)
+    skeleton = _BY_SIZE[table.shape[1]]
+    points, scores = np.ascontiguousarray(table[..., :2]), np.ascontiguousarray(table[..., 2])
+    known = scores > 0
+    low = np.where(known[..., None], points, np.inf).min(axis=1)
+    high = np.where(known[..., None], points, -np.inf).max(axis=1)
+    ids = [int(np.ravel(person.get("person_id", [-1]))[0]) for person in people]
+    return Poses(
+        skeleton=skeleton,
+        points=points,
+        scores=np.clip(scores, 0, 1),
+        boxes=np.where(np.any(known, axis=1)[:, None], np.concatenate([low, high], axis=1), 0).astype(np.float32),
+        box_scores=np.clip(scores.mean(axis=1), 0, 1),
+        ids=np.array(ids, np.int64) if all(i >= 0 for i in ids) else None,
+    )

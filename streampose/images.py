@@ -1,0 +1,177 @@
+"""Poses of pictures that are in memory as one array, as node editors hand them around: (B, H, W, 3) RGB from 0 to 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streampose.clip import Clip, Moment
+from streampose.errors import ConfigError
+from streampose.frame import Image
+from streampose.inference.estimator import Estimator
+from streampose.motion import Choice, calm, face_squares, fill, held, link, only, pick, renamed, survey
+from streampose.render import CloseUp, FigurePainter
+from streampose.tracking import Tracker
+
+__all__ = ["cleaned", "face_images", "find_poses", "pose_images"]
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told how many frames are done, and of how many."""
+
+# Pictures that are converted at a time: their bytes, and no more than an engine runs at once.
+_BATCH_BYTES = 128 << 20
+_MOST = 32
+
+
+def find_poses(
+    images: Any,
+    estimator: Estimator,
+    *,
+    rate: Fraction | int = 30,
+    batch: int | None = None,
+    track: bool = True,
+    progress: Progress | None = None,
+) -> Clip:
+    """The people in each picture.
+
+    Args:
+        images: (B, H, W, 3) floats from 0 to 1, RGB: an array, or a tensor of PyTorch on any device.
+        estimator: from `load_estimator`; keep it, loading takes longer than a few pictures.
+        rate: pictures a second that they stand for.
+        batch: pictures at a time; `None` = as many as make good use of the engine without taking much memory.
+        track: give people ids, in the order of the pictures.
+        progress: called after each batch.
+
+    Raises:
+        ConfigError: the array has another shape.
+        ModelError: of the kind that fits.
+    """
+    count, height, width = _shape(images)
+    step = batch or max(1, min(_MOST, _BATCH_BYTES // (height * width * 3)))
+    tracker = Tracker() if track else None
+    moments: list[Moment] = []
+    for first in range(0, count, step):
+        for poses in estimator(_pictures(images[first : first + step])):
+            index = len(moments)
+            time_base = 1 / Fraction(rate)
+            found = poses if tracker is None else tracker.update(poses, float(index * time_base))
+            moments.append(
+                Moment(
+                    stream="images",
+                    index=index,
+                    pts=index,
+                    time_base=time_base,
+                    size_px=(width, height),
+                    poses=found,
+                )
+            )
+        if progress is not None:
+            progress(len(moments), count)
+    return Clip(tuple(moments))
+
+
+def cleaned(
+    clip: Clip, person: Choice | None = None, *, link_s: float = 2.0, fill_s: float = 0.5, sigma_s: float = 0.04
+) -> Clip:
+    """What `streampose process --clean` does: linked, filled, smoothed without lag, and one person only if asked for.
+
+    Args:
+        clip: with ids.
+        person: who is wanted; `None` = everybody.
+        link_s: who is found again within it is the same person; 0 = not.
+        fill_s: who is missing for at most so long is put in; 0 = not.
+        sigma_s: smoothed over so long; 0 = not.
+
+    Raises:
+        ConfigError: the person who was asked for is not there.
+    """
+    linked = list(renamed(clip, link(survey(clip), max_gap_s=link_s)))
+    one = linked if person is None else list(only(linked, pick(survey(linked), person, linked)))
+    filled = fill(one, max_gap_s=fill_s) if fill_s > 0 else one
+    return Clip(tuple(calm(filled, sigma_s=sigma_s)))
+
+
+def pose_images(
+    clip: Sequence[Moment], painter: FigurePainter, images: Any = None, *, progress: Progress | None = None
+) -> NDArray[np.float32]:
+    """A picture of each moment.
+
+    Args:
+        clip: the poses.
+        painter: how they look.
+        images: as for `find_poses`; drawn upon, where the painter's background is the video.
+        progress: called after each picture.
+
+    Returns:
+        (B, H, W, 3) RGB, or (B, H, W, 4) where it is see-through; floats from 0 to 1.
+
+    Raises:
+        ConfigError: there are no pictures to draw upon.
+    """
+    if painter.wants_image and images is None:
+        raise ConfigError("to draw upon the video, give its images")
+    return _painted(
+        clip, lambda m, i: painter(m, _pictures(images[i : i + 1])[0] if painter.wants_image else None), progress
+    )
+
+
+def face_images(
+    clip: Sequence[Moment],
+    images: Any,
+    *,
+    size_px: int = 512,
+    padding: float = 0.0,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """A close-up of the largest person's face in each picture: calm, square, of one size.
+
+    Args:
+        clip: the poses, with ids.
+        images: they are of; as for `find_poses`.
+        size_px: of what comes out.
+        padding: around the face, as a share of it.
+        progress: called after each picture.
+
+    Returns:
+        (B, size, size, 3) RGB floats from 0 to 1.
+    """
+    found = survey(clip)
+    people = list(only(clip, pick(found, Choice(by="largest")))) if found else list(clip)
+    squares = list(face_squares(people, padding=padding))
+    first = next((moment.poses for moment in squares if len(moment.poses)), None)
+    painter = CloseUp(size_px=size_px, padding=padding)
+    moments = list(held(squares, first))
+    return _painted(moments, lambda m, i: painter(m, _pictures(images[i : i + 1])[0]), progress)
+
+
+def _painted(
+    clip: Sequence[Moment], paint: Callable[[Moment, int], Image], progress: Progress | None
+) -> NDArray[np.float32]:
+    def rows() -> Iterator[NDArray[np.float32]]:
+        for i, moment in enumerate(clip):
+            picture = paint(moment, i)
+            order = [2, 1, 0, 3][: picture.shape[2]]
+            yield picture[..., order].astype(np.float32) / np.float32(255)
+            if progress is not None:
+                progress(i + 1, len(clip))
+
+    return np.stack(list(rows())) if len(clip) else np.zeros((0, 1, 1, 3), np.float32)
+
+
+def _shape(images: Any) -> tuple[int, int, int]:
+    shape = tuple(int(side) for side in getattr(images, "shape", ()))
+    if len(shape) != 4 or shape[3] not in {3, 4}:
+        raise ConfigError(f"images are (B, H, W, 3) from 0 to 1, not {shape}")
+    return shape[0], shape[1], shape[2]
+
+
+def _pictures(images: Any) -> list[Image]:
+    """(b, H, W, 3+) RGB floats to BGR bytes; a tensor of a GPU is brought here."""
+    if hasattr(images, "detach"):
+        images = images.detach().cpu().numpy()
+    rows = np.asarray(images)[..., 2::-1]
+    return [np.ascontiguousarray(np.rint(np.clip(row, 0, 1) * 255), np.uint8) for row in rows]

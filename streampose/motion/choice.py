@@ -1,0 +1,123 @@
+"""One person out of several, through a whole clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from streampose.clip import Moment
+from streampose.errors import ConfigError
+from streampose.motion.sightings import Sighting
+
+__all__ = ["Choice", "Span", "only", "parse_choice", "pick"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Who is wanted."""
+
+    by: Literal["largest", "centre", "id", "box"]
+    """Most of the picture over the whole clip, nearest to its middle, of an id, or who is in a box that was clicked."""
+    id: int | None = None
+    box: tuple[float, float, float, float] | None = None
+    """x1 y1 x2 y2 in pixels of the picture."""
+    at_s: float | None = None
+    """When the box was clicked, in media time; `None` = in the first frame in which somebody is in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """For how long somebody is the one."""
+
+    id: int
+    first_s: float
+    last_s: float
+
+
+def parse_choice(text: str) -> Choice:
+    """``largest``, ``centre``, ``id:3``, ``box:100,50,300,400`` or ``box:100,50,300,400@12.5`` (seconds).
+
+    Raises:
+        ConfigError: something else.
+    """
+    kind, _, rest = text.strip().partition(":")
+    try:
+        if kind == "id":
+            return Choice(by="id", id=int(rest))
+        if kind == "box":
+            numbers, at, when = rest.partition("@")
+            x1, y1, x2, y2 = (float(number) for number in numbers.split(","))
+            if x1 < x2 and y1 < y2:
+                return Choice(by="box", box=(x1, y1, x2, y2), at_s=float(when) if at else None)
+        elif not rest and kind in {"largest", "center", "centre"}:
+            return Choice(by="largest" if kind == "largest" else "centre")
+    except ValueError:
+        pass
+    raise ConfigError(f"{text!r} names no person: write largest, centre, id:3, or box:x1,y1,x2,y2[@seconds]")
+
+
+def pick(found: Mapping[int, Sighting], choice: Choice, moments: Iterable[Moment] = ()) -> list[Span]:
+    """Who is the one, from when to when; in order of time, never two at once.
+
+    The best one has all of their span. Where they are not (before they come, after they have gone) the next best may
+    stand in, unless a certain person was asked for.
+
+    Args:
+        found: from `survey`, of linked ids.
+        choice: who is wanted.
+        moments: of the same clip; read for a clicked box alone, and only as far as needed.
+
+    Raises:
+        ConfigError: nobody has this id, or is in this box.
+    """
+    if choice.by == "id":
+        if choice.id is None or choice.id not in found:
+            raise ConfigError(
+                f"nobody has the id {choice.id}; there are: {', '.join(map(str, sorted(found))) or 'none'}"
+            )
+        best = [found[choice.id]]
+    elif choice.by == "box":
+        best = [found[_clicked(choice, moments)]]
+    elif choice.by == "largest":
+        best = sorted(found.values(), key=lambda seen: (-seen.area, seen.id))
+    else:  # nearest to the middle for most of the time: far at the edge counts for nothing
+        best = sorted(found.values(), key=lambda seen: (seen.off_centre - seen.frames, seen.id))
+    spans: list[Span] = []
+    for seen in best:
+        if all(seen.last_s < span.first_s or seen.first_s > span.last_s for span in spans):
+            spans.append(Span(id=seen.id, first_s=seen.first_s, last_s=seen.last_s))
+    return sorted(spans, key=lambda span: span.first_s)
+
+
+def only(moments: Iterable[Moment], spans: Sequence[Span]) -> Iterator[Moment]:
+    """The moments with the one person alone; with nobody, where they are not seen."""
+    spans = list(spans)
+    for moment in moments:
+        while spans and spans[0].last_s < moment.time_s:
+            del spans[0]
+        ids = moment.poses.ids
+        wanted = spans[0].id if spans and spans[0].first_s <= moment.time_s else None
+        rows = np.zeros(len(moment.poses), np.bool_) if ids is None or wanted is None else ids == wanted
+        yield moment.having(moment.poses.take(rows))
+
+
+def _clicked(choice: Choice, moments: Iterable[Moment]) -> int:
+    assert choice.box is not None
+    box = np.array(choice.box)
+    for moment in moments:
+        poses = moment.poses
+        if poses.ids is None or not len(poses) or moment.time_s < (choice.at_s or 0.0):
+            continue
+        inner = np.minimum(poses.boxes[:, 2:], box[2:]) - np.maximum(poses.boxes[:, :2], box[:2])
+        shared = inner.clip(0).prod(axis=1)
+        areas = (poses.boxes[:, 2:] - poses.boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod() - shared
+        overlap = shared / np.maximum(areas, 1e-9)
+        if overlap.max() > 0:
+            return int(poses.ids[overlap.argmax()])
+        if choice.at_s is not None:
+            break
+    when = "" if choice.at_s is None else f" at {choice.at_s:g} s"
+    raise ConfigError(f"nobody is in the box {', '.join(f'{x:g}' for x in choice.box)}{when}")

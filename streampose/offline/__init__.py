@@ -1,0 +1,1 @@
+"""Recordings from end to end: lossless, resumable, with passes that know what comes later."""

@@ -1,0 +1,80 @@
+"""What is asked for of all recordings together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streampose.formats import FORMATS, format_named
+from streampose.inference.engine import EngineOptions
+from streampose.inference.loading import ModelChoice, model_files
+from streampose.offline.drawing import Drawing
+from streampose.offline.job import Job, State, fingerprint_of
+from streampose.offline.refinement import Refinement
+from streampose.sources import Cut
+from streampose.sources.hwaccel import SOFTWARE
+
+__all__ = ["Plan"]
+
+# Goes up when what is written for the same input and options changes.
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is asked for.
+
+    Raises:
+        ConfigError: there is no such format, or no such model.
+    """
+
+    choice: ModelChoice
+    engine: EngineOptions
+    cut: Cut = field(default_factory=Cut)
+    refinement: Refinement = field(default_factory=Refinement)
+    formats: Sequence[str] = ("jsonl",)
+    drawings: Sequence[Drawing] = ()
+    prompts: bool = False
+    """Also ``NAME.prompts.json``, for segmenters."""
+    hwaccel: str = SOFTWARE
+    batch: int = 4
+    at_once: int | None = None
+    """Recordings that are read at a time; `None` = as suits the machine."""
+    models: Mapping[Path, str] = field(init=False)
+    """The model files and their SHA-256."""
+
+    def __post_init__(self) -> None:
+        for name in self.formats:
+            format_named(name)
+        digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in model_files(self.choice)}
+        object.__setattr__(self, "models", digests)
+
+    def found(self, job: Job) -> str:
+        """The fingerprint of what the models find in a recording."""
+        choice, engine = self.choice, self.engine
+        read_as = (choice.family, choice.detector_family, choice.skeleton, choice.detector_size_px, choice.limits)
+        arithmetic = (engine.device, engine.half, engine.tf32, engine.in_graph)
+        return fingerprint_of(
+            _VERSION, job.input.fingerprint(), list(self.models.values()), read_as, arithmetic, self.cut
+        )
+
+    def poses(self, state: State) -> str:
+        """… of the poses that go out."""
+        return fingerprint_of(state.found, state.frames, self.refinement)
+
+    def names(self, job: Job) -> list[str]:
+        """Of all that is written into the folder."""
+        suffixes = [FORMATS[name].suffix for name in self.formats] + [drawing.suffix for drawing in self.drawings]
+        suffixes += [".prompts.json"] * self.prompts + [".report.json"] * self.refinement.looks_ahead
+        return [job.name + suffix for suffix in suffixes]
+
+    def outputs(self, job: Job, state: State) -> dict[str, str]:
+        """… of each output, by the name of its file or folder."""
+        wanted = {f"{job.name}{FORMATS[name].suffix}": fingerprint_of(state.poses, name) for name in self.formats}
+        for drawing in self.drawings:
+            wanted[f"{job.name}{drawing.suffix}"] = fingerprint_of(state.poses, drawing.suffix, drawing.painter)
+        if self.prompts:
+            wanted[f"{job.name}.prompts.json"] = fingerprint_of(state.poses, "prompts")
+        return wanted

@@ -1,0 +1,122 @@
+"""From poses to pictures of a chosen size, on black, over the video, or see-through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from streampose.clip import Moment
+from streampose.frame import Image
+from streampose.pose import Poses
+from streampose.render.draw import draw_poses
+from streampose.render.figures import Parts, draw_figures
+from streampose.render.palette import Palette
+from streampose.render.style import Style
+
+__all__ = ["Background", "FigurePainter", "fitted"]
+
+Background = Literal["black", "video", "alpha"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigurePainter:
+    """Draws people as figures. Its `repr` says all that decides how they look."""
+
+    look: Palette | Style
+    """A palette for models, or our own style for people."""
+    parts: Parts = field(default_factory=Parts)
+    """Of a palette's figures."""
+    background: Background = "black"
+    size_px: tuple[int, int] | None = None
+    """Width and height; the clip's picture is fitted in, in its own shape. `None` = the clip's own."""
+
+    @property
+    def wants_image(self) -> bool:
+        """Whether it draws upon the video's own picture."""
+        return self.background == "video"
+
+    @property
+    def alpha(self) -> bool:
+        """Whether its pictures have a fourth channel."""
+        return self.background == "alpha"
+
+    def sized(self, size_px: tuple[int, int]) -> FigurePainter:
+        """The same, of this size if it has none of its own."""
+        return replace(self, size_px=self.size_px or size_px)
+
+    def __call__(self, moment: Moment, image: Image | None = None) -> Image:
+        """One picture: (H, W, 3) uint8 BGR, or (H, W, 4) BGRA, straight: colours are not multiplied by opacity.
+
+        Args:
+            moment: who is in it.
+            image: the video's own, for the background; of any size in the shape of `Moment.size_px`.
+        """
+        width, height = self.size_px or moment.size_px
+        canvas = _canvas(image if self.wants_image else None, width, height)
+        scale, (x, y) = fitted(moment.size_px, (width, height))
+        # Pixels count from their centres: half of one is where the picture begins.
+        poses = _moved(moment.poses, scale, np.array([x, y]) + (scale - 1) / 2)
+        self._draw(canvas, poses)
+        if self.background != "alpha":
+            return canvas
+        covered = np.zeros_like(canvas)
+        _white(self)._draw(covered, poses)
+        # Edges are mixed with black. What lies over another picture has its own colour, and is mixed by its opacity.
+        opacity = covered.max(axis=2, keepdims=True)
+        colour = np.minimum(canvas.astype(np.float32) * 255 / np.maximum(opacity, 1) + 0.5, 255).astype(np.uint8)
+        return np.dstack([colour, opacity])
+
+    def _draw(self, canvas: Image, poses: Poses) -> None:
+        if isinstance(self.look, Style):
+            draw_poses(canvas, poses, self.look)
+        else:
+            draw_figures(canvas, poses, self.look, self.parts)
+
+
+def fitted(inner: tuple[int, int], outer: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+    """The scale at which a picture fits into another, and where its corner then is: whole pixels, in the middle."""
+    scale = min(outer[0] / inner[0], outer[1] / inner[1])
+    return scale, ((outer[0] - round(inner[0] * scale)) // 2, (outer[1] - round(inner[1] * scale)) // 2)
+
+
+def _canvas(image: Image | None, width: int, height: int) -> Image:
+    """A picture to draw upon: the video's own, fitted in, or black."""
+    if image is not None and image.shape[:2] == (height, width):
+        return image.copy()
+    canvas: Image = np.zeros((height, width, 3), np.uint8)
+    if image is not None:
+        size = (image.shape[1], image.shape[0])
+        scale, (x, y) = fitted(size, (width, height))
+        there = canvas[y : y + max(1, round(size[1] * scale)), x : x + max(1, round(size[0] * scale))]
+        there[...] = _resized(image, there.shape[1], there.shape[0])
+    return canvas
+
+
+def _resized(image: Image, width: int, height: int) -> Image:
+    way = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8)
+
+
+def _moved(poses: Poses, scale: float, by: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Poses:
+    points = (poses.points * scale + by).astype(np.float32)
+    boxes = (poses.boxes * scale + np.tile(by, 2)).astype(np.float32)
+    return replace(poses, points=points, boxes=boxes)
+
+
+def _white(painter: FigurePainter) -> FigurePainter:
+    """The same in white, for what is covered and how much."""
+    white = (255, 255, 255)
+    if isinstance(painter.look, Style):
+        look: Palette | Style = replace(painter.look, left=white, right=white, middle=white, outline=white)
+    else:
+        look = replace(
+            painter.look,
+            limb_colours=(white,) * len(painter.look.limb_colours),
+            point_colours=(white,) * len(painter.look.point_colours),
+            hand_joints=white,
+            limb_light=1.0,
+        )
+    return replace(painter, look=look)

@@ -1,0 +1,94 @@
+"""Beginning far inside a recording, at exactly the right frame, without decoding all that comes before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol, runtime_checkable
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Beginning", "FrameTable", "Seeking", "read_table"]
+
+# Fewer frames than this are decoded faster than a file is read for its table.
+_WORTH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameTable:
+    """When each frame of a recording is shown, from its packets alone."""
+
+    pts: NDArray[np.int64]
+    """(n,) of all frames, rising."""
+    keys: NDArray[np.int64]
+    """Of the key frames, rising."""
+    time_base: Fraction
+
+    def times_s(self) -> NDArray[np.float64]:
+        """(n,) seconds, as `Frame.time_s` has them."""
+        return np.array([float(pts * self.time_base) for pts in self.pts.tolist()])
+
+    def beginning(self, index: int) -> Beginning | None:
+        """How to begin with a frame; `None` = at the very beginning, which is near."""
+        before = int(np.searchsorted(self.keys, self.pts[index], side="right"))
+        # The last key frame but one: with intra refresh a picture is whole only after a whole group.
+        if index < _WORTH or before < 2:
+            return None
+        return Beginning(table=self, index=index, seek_pts=int(self.keys[before - 2]))
+
+    def number(self, pts: int) -> int | None:
+        """Of the frame with this time; `None` = there is none."""
+        place = int(np.searchsorted(self.pts, pts))
+        return place if place < len(self.pts) and self.pts[place] == pts else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """Where to begin."""
+
+    table: FrameTable
+    index: int
+    """Number of the first frame that is wanted."""
+
+    seek_pts: int
+    """A key frame before it."""
+
+
+@runtime_checkable
+class Seeking(Protocol):
+    """A source that can begin inside."""
+
+    begin: Beginning | None
+    """Set before `open`: frames from there on keep their numbers; some before it may come, too."""
+
+    def table(self) -> FrameTable | None:
+        """When its frames are shown; `None` = that cannot be known without decoding."""
+
+
+def read_table(url: str) -> FrameTable | None:
+    """Read a file's packets, without decoding them.
+
+    Returns:
+        `None` where packets do not stand for frames one by one: times that are missing or twice there, edit lists, a
+        number of packets that is not the number of frames that the container names.
+    """
+    try:
+        with av.open(url, metadata_errors="replace") as container:
+            video = container.streams.video[0]
+            if not video.frames or video.time_base is None:
+                return None
+            rows = [(p.pts, p.is_keyframe, p.is_discard) for p in container.demux(video) if p.size]
+            time_base = video.time_base
+            frames = video.frames
+    except (av.error.FFmpegError, OSError, ValueError, IndexError):
+        return None  # opening it says what is wrong
+    if len(rows) != frames or any(pts is None or discard for pts, _, discard in rows):
+        return None
+    pts = np.sort(np.array([row[0] for row in rows], np.int64))
+    if (np.diff(pts) <= 0).any():
+        return None
+    return FrameTable(
+        pts=pts, keys=np.sort(np.array([row[0] for row in rows if row[1]], np.int64)), time_base=time_base
+    )

@@ -1,0 +1,86 @@
+"""Files and folders that appear under their names when they are whole, and replace nothing that is not ours."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from streampose.errors import ConfigError
+
+__all__ = ["appear", "appear_folder", "remove_folder", "replaceable"]
+
+
+def appear(part: Path, path: Path) -> None:
+    """Give what is whole its name: also after a power cut there is the old file or the new one.
+
+    Args:
+        part: a file, or a folder of files.
+        path: a file may be there already.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    for file in part.iterdir() if part.is_dir() else ():
+        _sync(file)
+    _sync(part)
+    part.replace(path)
+    _sync(path.parent)
+
+
+def replaceable(path: Path, ours: re.Pattern[str]) -> None:
+    """See that a folder may be written to a path: nothing is there, or a folder that holds nothing but our files.
+
+    Args:
+        path: where.
+        ours: what the names of our files are.
+
+    Raises:
+        ConfigError: there is something else.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise ConfigError(f"{path} is not a folder, and one would be written there: name another")
+    if path.is_dir():
+        other = next((p.name for p in path.iterdir() if not ours.fullmatch(p.name) or p.is_dir()), None)
+        if other is not None:
+            raise ConfigError(f"{path} would be replaced, and holds {other}, which is not ours: name another folder")
+
+
+def appear_folder(part: Path, path: Path, ours: re.Pattern[str]) -> None:
+    """Give a folder that is whole its name, in the place of one of ours.
+
+    Raises:
+        ConfigError: something else is there.
+        OSError: the disk failed.
+    """
+    replaceable(path, ours)
+    old = path.with_name(f"{path.name}.old")
+    remove_folder(old, ours)
+    if path.exists():
+        path.rename(old)
+    appear(part, path)
+    remove_folder(old, ours)
+
+
+def remove_folder(path: Path, ours: re.Pattern[str]) -> None:
+    """Remove a folder of our files, if it is there.
+
+    Raises:
+        ConfigError: it holds something else.
+    """
+    replaceable(path, ours)
+    if path.is_dir():
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+
+
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # Windows cannot open folders
+        return
+    # What is only open for reading can be synced everywhere but on Windows.
+    file = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,213 @@
+"""`convert`, `render`, `retarget`: poses that were kept, without a model or with one for the reference alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from test_run import clip, command, times  # noqa: F401 - fixtures
+
+from streampose import SyntheticSource, load
+from streampose.cli.render import draw_file
+from streampose.clip import Moment
+from streampose.errors import SinkFailed, SinkUnavailable
+from streampose.formats import write
+from streampose.formats.jsonl import dump, record_of
+from streampose.offline.videos import figure_video
+from streampose.render import Parts
+
+
+@pytest.fixture
+def walk(tmp_path: Path) -> Path:
+    """Thirty frames of a drawn person, with the times of `clip`."""
+    source = SyntheticSource(people=1, width_px=320, height_px=240, seconds=2, seed=3, live=False)
+    source.open("walk")
+    moments = [
+        Moment(
+            stream="walk",
+            index=i,
+            pts=i * 512,
+            time_base=Fraction(1, 15360),
+            size_px=(64, 48),
+            poses=replace(source.truth(i), points=source.truth(i).points / 5, boxes=source.truth(i).boxes / 5),
+        )
+        for i in range(30)
+    ]
+    write(tmp_path / "walk.jsonl", moments)
+    return tmp_path / "walk.jsonl"
+
+
+def test_there_and_back(command, walk: Path, tmp_path: Path):  # noqa: F811
+    before = walk.read_bytes()
+    for name in ("a.csv", "b.parquet", "c.npz", "d.jsonl"):
+        code, _, err = command("convert", walk, tmp_path / name)
+        assert (code, name in err) == (0, True)
+        walk = tmp_path / name
+    assert walk.read_bytes() == before
+    code, _, err = command("convert", walk, tmp_path / "none" / "a.csv")
+    assert (code, "create it first" in err) == (1, True)
+    code, _, err = command("convert", walk, tmp_path / "a.csv", "--stream", "door")
+    assert (code, "no stream 'door'" in err) == (1, True)
+
+
+def frames(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [
+            f.to_ndarray(format="bgra" if f.format.name.startswith("yuva") else "bgr24")
+            for f in container.decode(video=0)
+        ]
+
+
+def test_poses_are_drawn_on_black_over_the_video_and_see_through(command, walk: Path, clip: Path, tmp_path: Path):  # noqa: F811
+    assert command("render", walk, "-o", tmp_path / "black.mp4", "--draw", "coco", "--size", "128x96")[0] == 0
+    assert times(tmp_path / "black.mp4") == times(clip)
+    assert frames(tmp_path / "black.mp4")[9].shape == (96, 128, 3)
+    assert 0.005 < (frames(tmp_path / "black.mp4")[9] > 60).any(axis=2).mean() < 0.5
+    assert command("render", walk, clip, "-o", tmp_path / "over.mp4", "--draw", "openpose-18")[0] == 0
+    assert times(tmp_path / "over.mp4") == times(clip)
+    over, own = ([float(f[2, 2].mean()) for f in frames(path)] for path in (tmp_path / "over.mp4", clip))
+    assert np.allclose(over, own, atol=7)  # each frame upon its own picture: the next is 8 brighter
+    assert np.mean(np.abs(np.subtract(over, own))) < 3.5
+    assert command("render", walk, "--background", "alpha", "-o", tmp_path / "clear.mov", "--draw", "animate")[0] == 0
+    assert times(tmp_path / "clear.mov") == times(clip)
+    assert frames(tmp_path / "clear.mov")[0][..., 3].max() == 255
+    assert frames(tmp_path / "clear.mov")[0][0, 0, 3] == 0
+    assert command("render", walk, "--background", "alpha", "--png", "-o", tmp_path / "png", "--draw", "coco")[0] == 0
+    images = sorted((tmp_path / "png").iterdir())
+    assert [p.name for p in images] == [f"{i:012d}.png" for i in range(30)]
+    assert cv2.imread(str(images[0]), cv2.IMREAD_UNCHANGED).shape == (48, 64, 4)
+
+
+def test_images_replace_only_images_of_ours(command, walk: Path, clip: Path, tmp_path: Path):  # noqa: F811
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "dear.txt").write_text("dear")
+    code, _, err = command("render", walk, "--png", "-o", out)
+    assert (code, "which is not ours" in err, (out / "dear.txt").exists()) == (1, True, True)
+    (out / "dear.txt").unlink()
+    for _ in range(2):
+        assert command("render", walk, "--png", "-o", out)[0] == 0
+        assert len(list(out.iterdir())) == 30
+    # A folder of numbered images may be the video itself.
+    code, _, err = command("render", walk, out, "--png", "-o", out)
+    assert (code, "would overwrite" in err, len(list(out.iterdir()))) == (1, True, 30)
+    code, _, err = command("render", walk, clip, "--png", "-o", tmp_path)
+    assert (code, "would overwrite" in err, clip.exists()) == (1, True, True)
+
+
+def test_a_render_that_was_cut_off_goes_on_only_with_the_same(
+    command,  # noqa: F811
+    walk: Path,
+    clip: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("streampose.offline.drawing._PIECE", 5)
+    before = load(walk)
+    other = [replace(m, stream="nobody", poses=m.poses.take(np.array([], int))) for m in before]
+    walk.write_bytes(b"".join(dump(record_of(m)) for m in [*other, *before]))
+
+    def full(*_: object) -> None:
+        raise SinkFailed("the disk is full")
+
+    def cut_off(*arguments: object) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("streampose.offline.drawing.join_videos", full)
+            assert command("render", walk, *arguments)[0] == 1
+
+    out = ["-o", tmp_path / "o.mp4", "--draw", "coco"]
+    cut_off("--stream", "nobody", *out)
+    assert command("render", walk, "--stream", "walk", *out)[0] == 0
+    assert all((frame > 60).any() for frame in frames(tmp_path / "o.mp4"))
+    # Another video of the same name is another, too.
+    cut_off(clip, "--stream", "nobody", *out)
+    with av.open(str(clip)) as container:
+        pts = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in pts:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 200, np.uint8), "bgr24")))
+        container.mux(stream.encode(None))
+    assert command("render", walk, clip, "--stream", "nobody", *out)[0] == 0
+    assert all(abs(int(frame.mean()) - 200) < 9 for frame in frames(tmp_path / "o.mp4"))
+
+
+def test_two_do_not_draw_one_video_at_once(walk: Path, tmp_path: Path):
+    tried = []
+
+    def meanwhile(*arguments: object, **_: object) -> None:
+        with pytest.raises(SinkUnavailable, match="another streampose"):
+            draw_file(drawing, walk, None, tmp_path / "o.mp4")
+        tried.append(arguments)
+
+    drawing = figure_video("coco", background="black", images=False, size_px=None, parts=Parts())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streampose.cli.render.draw", meanwhile)
+        draw_file(drawing, walk, None, tmp_path / "o.mp4")
+    assert len(tried) == 1
+    draw_file(drawing, walk, None, tmp_path / "o.mp4")
+    assert len(frames(tmp_path / "o.mp4")) == 30
+
+
+def test_what_has_no_frames_or_no_size_is_told(command, walk: Path, tmp_path: Path):  # noqa: F811
+    (tmp_path / "empty.jsonl").touch()
+    write(tmp_path / "walk.openpose", load(walk))
+    for name, words in (("empty.jsonl", "no frames in it"), ("walk.openpose", "does not say how large")):
+        code, _, err = command("render", tmp_path / name, "-o", tmp_path / "o.mp4")
+        assert (code, words in err, err.count("\n")) == (1, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--background", "video"], "name it after the poses"),
+        (["--background", "alpha"], "see-through video is .mov"),
+        (["--draw", "coco,animate"], "one style here"),
+        (["--size", "33x21"], "even"),
+        (["-o", "a.avi"], "video is written as"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(command, walk: Path, arguments: list[str], words: str):  # noqa: F811
+    code, _, err = command("render", walk, *arguments)
+    assert (code, words in err, err.count("\n")) == (1, True, 1)
+
+
+def test_poses_of_another_video_are_told(command, walk: Path, tmp_path: Path):  # noqa: F811
+    (tmp_path / "few").mkdir()
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / "few" / f"{i}.png"), np.zeros((48, 64, 3), np.uint8))
+    code, _, err = command("render", walk, tmp_path / "few", "-o", tmp_path / "o.mp4")
+    assert (code, "is not in the video" in err) == (1, True)
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_retargeting_onto_oneself_changes_nothing(command, walk: Path, tmp_path: Path):  # noqa: F811
+    out = tmp_path / "same.jsonl"
+    code, _, err = command("retarget", walk, walk, "-o", out, "--keep-reference", tmp_path / "ref.jsonl")
+    assert (code, "arms" in err) == (0, True)
+    for a, b in zip(load(walk), load(out), strict=True):
+        assert np.allclose(a.poses.points, b.poses.points, atol=0.02)
+        assert a.pts == b.pts
+    assert len(load(tmp_path / "ref.jsonl")) == 1
+
+
+@pytest.mark.assets
+def test_a_picture_is_a_reference(command, walk: Path, assets: Path, tmp_path: Path):  # noqa: F811
+    with av.open(str(assets / "videos" / "pose2sim_single_cam03.mp4")) as container:
+        image = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    cv2.imwrite(str(tmp_path / "ref.jpg"), image)
+    out = tmp_path / "moved.jsonl"
+    code, _, _ = command("retarget", walk, tmp_path / "ref.jpg", "-o", out, "--keep-reference", tmp_path / "r.jsonl")
+    assert code == 0
+    assert load(out)[0].size_px == (1088, 1920)
+    height = np.ptp(load(out)[0].poses.points[0, :, 1])
+    assert height == pytest.approx(np.ptp(load(tmp_path / "r.jsonl")[0].poses.points[0, :, 1]), rel=0.35)
+    cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((64, 64, 3), np.uint8))
+    code, _, err = command("retarget", walk, tmp_path / "empty.png", "-o", out)
+    assert (code, "nobody was found" in err) == (1, True)

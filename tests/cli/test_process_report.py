@@ -1,0 +1,36 @@
+"""What `process` shows: how far all of it is, and what it says in the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streampose.cli.process_report import frames_of, summary
+from streampose.motion.choice import Span
+from streampose.offline.process import Progress, Stage
+from streampose.offline.refinement import Report
+
+
+def one(stage: Stage, frames: int = 0, *, total: int | None = 100, passed: int = 0, passes: int = 2, reused: int = 0):
+    return Progress(
+        name=stage.name.lower(), total=total, stage=stage, frames=frames, passed=passed, passes=passes, reused=reused
+    )
+
+
+def test_all_frames_of_all_passes_are_counted():
+    assert frames_of([one(Stage.WAITING), one(Stage.MODELS, 30), one(Stage.FINISHING, 20, passed=1)]) == (150, 600)
+    assert frames_of([one(Stage.DONE, 100), one(Stage.SKIPPED), one(Stage.FAILED)]) == (600, 600)
+    assert frames_of([one(Stage.MODELS, 30, total=None), one(Stage.MODELS, 5)]) == (35, None)
+
+
+def test_the_summary_says_what_was_done_and_what_not():
+    done = one(Stage.DONE, 100, reused=40)
+    spans = (Span(id=3, first_s=0, last_s=1), Span(id=7, first_s=2, last_s=4))
+    done.report = Report(people=(), spans=spans, missing=((7, 1.0, 2.0),), filled=5)
+    words = summary([done, one(Stage.SKIPPED), one(Stage.STOPPED, 10), one(Stage.FAILED)], 2.0, Path("out"))
+    first, second, third, last, end = words.splitlines()
+    assert first.startswith("done: done, 100 frames (40 of them before); person 3, 7; 2.00 s: person 3 → 7; ")
+    assert first.endswith("; 5 filled in; missing 1.00 to 2.00 s")
+    assert second == "skipped: there already"
+    assert third == "stopped: stopped, 10 frames"
+    assert "3 of 4 in out, 2.0 s, 35.0 frames a second" in last
+    assert end == "the same command goes on from here"

@@ -1,0 +1,223 @@
+"""What is written is read back; what others read is as they describe it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streampose import Poses
+from streampose.clip import Clip, Moment
+from streampose.errors import ConfigError, FormatUnreadable
+from streampose.formats import FORMATS, load, write
+from streampose.formats.jsonl import dump, moment_of, record_of
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_25
+
+
+def poses(people: int, seed: int = 0, skeleton=COCO_17, *, ids: bool = True) -> Poses:
+    """Numbers that survive being rounded to two and four decimals."""
+    rng = np.random.default_rng(seed)
+    k = len(skeleton)
+    corners = np.sort(rng.integers(0, 64000, (people, 2, 2)), axis=1) / 100
+    return Poses(
+        skeleton=skeleton,
+        points=(rng.integers(-100, 64000, (people, k, 2)) / 100).astype(np.float32),
+        scores=(rng.integers(0, 10001, (people, k)) / 10000).astype(np.float32),
+        boxes=corners.reshape(people, 4).astype(np.float32),
+        box_scores=(rng.integers(0, 10001, people) / 10000).astype(np.float32),
+        ids=np.arange(3, 3 + people, dtype=np.int64) if ids else None,
+    )
+
+
+def moments(counts: list[int], skeleton=COCO_17, *, ids: bool = True) -> list[Moment]:
+    return [
+        Moment(
+            stream="door",
+            index=2 * i,
+            epoch=i // 5,
+            pts=i * i * 7,
+            time_base=Fraction(1, 600),
+            size_px=(640, 480),
+            poses=poses(n, i, skeleton, ids=ids),
+        )
+        for i, n in enumerate(counts)
+    ]
+
+
+def same(a: Moment, b: Moment) -> bool:
+    facts = [(m.stream, m.index, m.epoch, m.pts * m.time_base, m.size_px, m.poses.skeleton) for m in (a, b)]
+    arrays = ("points", "scores", "boxes", "box_scores")
+    ids = [None if m.poses.ids is None or not len(m.poses) else m.poses.ids.tolist() for m in (a, b)]
+    close = all(np.allclose(getattr(a.poses, n), getattr(b.poses, n), atol=1e-5) for n in arrays)
+    return facts[0] == facts[1] and ids[0] == ids[1] and close
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "npz"])
+@pytest.mark.parametrize("skeleton", [COCO_17, HALPE_26, COCO_WHOLEBODY_133], ids=lambda s: s.name)
+@pytest.mark.parametrize("ids", [True, False])
+def test_what_is_written_is_read_back(tmp_path: Path, kind: str, skeleton, ids: bool):
+    path = tmp_path / f"a{FORMATS[kind].suffix}"
+    before = moments([2, 0, 1, 3, 0, 0, 1], skeleton, ids=ids)
+    write(path, before)
+    after = load(path)
+    assert isinstance(after, Clip)
+    assert after.skeleton == skeleton
+    assert len(after) == len(before)
+    assert all(map(same, before, after))
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@given(counts=st.lists(st.integers(0, 3), max_size=4), ids=st.booleans())
+def test_a_line_is_the_same_when_written_again(counts: list[int], ids: bool):
+    for moment in moments(counts, ids=ids):
+        line = dump(record_of(moment))
+        assert dump(record_of(moment_of(json.loads(line)))) == line
+
+
+def test_openpose_files_are_what_openpose_writes(tmp_path: Path):
+    before = moments([2, 0, 1], COCO_WHOLEBODY_133)
+    write(tmp_path / "a.openpose", before)
+    files = sorted((tmp_path / "a.openpose").iterdir())
+    assert [f.name for f in files] == [f"door_{i:012d}_keypoints.json" for i in (0, 2, 4)]
+    person = json.loads(files[0].read_text())["people"][1]
+    assert person["person_id"] == [4]
+    lengths = {"pose": 25, "face": 70, "hand_left": 21, "hand_right": 21}
+    assert {part: len(person[f"{part}_keypoints_2d"]) // 3 for part in lengths} == lengths
+    body = before[0].poses.to(OPENPOSE_25)
+    assert np.allclose(
+        np.reshape(person["pose_keypoints_2d"], (25, 3))[:, :2][body.scores[1] > 0], body.points[1][body.scores[1] > 0]
+    )
+    hand = np.column_stack([before[0].poses.points[1, 91:112], before[0].poses.scores[1, 91:112]])
+    assert np.allclose(np.reshape(person["hand_left_keypoints_2d"], (21, 3)), np.where(hand[:, 2:] > 0, hand, 0))
+    back = load(tmp_path / "a.openpose")
+    assert [m.poses.ids.tolist() if len(m.poses) else [] for m in back] == [[3, 4], [], [3]]
+
+
+def test_coco_results_are_read_by_pycocotools(tmp_path: Path):
+    from pycocotools.coco import COCO
+
+    write(tmp_path / "a.coco.json", moments([2, 0, 1], COCO_WHOLEBODY_133))
+    entries = json.loads((tmp_path / "a.coco.json").read_text())
+    assert [e["image_id"] for e in entries] == [0, 0, 4]
+    assert {k: len(entries[0][k]) // 3 for k in ("foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")} == {
+        "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21,
+    }  # fmt: skip
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": i, "width": 640, "height": 480} for i in (0, 2, 4)],
+        "categories": [{"id": 1}],
+        "annotations": [],
+    }
+    truth.createIndex()
+    assert len(truth.loadRes(str(tmp_path / "a.coco.json")).anns) == 3
+
+
+def test_mot_counts_from_one(tmp_path: Path):
+    one = moments([1])[0]
+    one = one.having(replace(one.poses, boxes=np.array([[0, 0, 9, 19]], np.float32)))
+    write(tmp_path / "a.mot.txt", [one])
+    assert (tmp_path / "a.mot.txt").read_text().split(",")[:6] == ["1", "3", "1.00", "1.00", "9.00", "19.00"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.jsonl", "not json\n", "a.jsonl:1 is not JSON"),
+        ("a.jsonl", '{"v": 2}\n', "version 2 of the schema"),
+        ("a.jsonl", '{"v": 1}\n', "a.jsonl:1: it is no line of poses"),
+        ("a.jsonl", "[]\n", "a.jsonl:1 is no line of poses"),
+        ("a.csv", "a,b\n1,2\n", "not a table of poses"),
+        ("a.npz", "nothing", "no archive of poses"),
+        ("a.npz", "", "no archive of poses"),
+        ("a.parquet", "nothing", "not Parquet"),
+        ("a.mot.txt", "1,1\n", "does not hold all"),
+    ],
+)
+def test_what_is_no_file_of_poses_says_so(tmp_path: Path, name: str, content: str, words: str):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(FormatUnreadable, match=words):
+        load(tmp_path / name)
+
+
+def test_names_that_say_nothing(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"known: \.jsonl"):
+        load(tmp_path / "a.xyz")
+    with pytest.raises(FormatUnreadable, match="no file at"):
+        load(tmp_path / "a.jsonl")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FormatUnreadable, match="no files called"):
+        load(tmp_path / "folder")
+
+
+def test_several_streams_are_not_one_clip(tmp_path: Path):
+    one, other = moments([1, 1])
+    (tmp_path / "a.jsonl").write_bytes(dump(record_of(one)) + dump(record_of(replace(other, stream="yard"))))
+    with pytest.raises(FormatUnreadable, match="several streams"):
+        load(tmp_path / "a.jsonl")
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path: Path):
+    for name in ("holiday", "holiday.openpose", "a.jsonl"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "picture.jpg").write_text("dear")
+        with pytest.raises(ConfigError, match=r"known: \.jsonl|which is not ours|is a folder"):
+            write(folder, moments([1]))
+        assert (folder / "picture.jpg").read_text() == "dear"
+    with pytest.raises(ConfigError, match="which is not ours"):
+        write(tmp_path / "holiday", moments([1]), "openpose")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "holiday", "holiday.openpose"]
+
+
+def test_what_a_cut_off_run_left_does_not_leak_into_a_folder(tmp_path: Path):
+    out = tmp_path / "a.openpose"
+    for name in (".part", ".old"):
+        folder = tmp_path / f"a.openpose{name}"
+        folder.mkdir()
+        (folder / "door_000000000099_keypoints.json").touch()
+    for _ in range(2):
+        write(out, moments([1, 1]))
+        assert [p.name for p in tmp_path.iterdir()] == ["a.openpose"]
+        assert len(list(out.iterdir())) == 2
+
+
+@pytest.mark.parametrize("stream", ["cam/1", "../../up", "..", "a\\b"])
+def test_no_name_leaves_the_folder(tmp_path: Path, stream: str):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "a.openpose", [replace(moments([1])[0], stream=stream)])
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    assert len(load(tmp_path / "in" / "a.openpose")) == 1
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_of_a_write_that_failed_nothing_stays(tmp_path: Path, kind: str):
+    def broken():
+        yield from moments([1])
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        write(tmp_path / f"a{FORMATS[kind].suffix}", broken())
+    assert not list(tmp_path.iterdir())
+
+
+def test_times_without_a_unit_are_told(tmp_path: Path):
+    record = record_of(moments([1])[0]) | {"time_base": [1, 0]}
+    (tmp_path / "a.jsonl").write_bytes(dump(record))
+    with pytest.raises(FormatUnreadable, match="it is no line of poses"):
+        load(tmp_path / "a.jsonl")
+    write(tmp_path / "a.csv", moments([1]))
+    (tmp_path / "a.csv").write_text((tmp_path / "a.csv").read_text().replace("1/600", "1/0"))
+    with pytest.raises(FormatUnreadable, match="not a table of poses"):
+        load(tmp_path / "a.csv")
+    write(tmp_path / "a.npz", moments([1]))
+    with np.load(tmp_path / "a.npz") as archive:
+        data = dict(archive) | {"time_base": np.array([[1, 0]])}
+    np.savez(tmp_path / "a.npz", **data)
+    with pytest.raises(FormatUnreadable, match="no archive of poses"):
+        load(tmp_path / "a.npz")

@@ -1,0 +1,239 @@
+"""What the second pass may and may not change."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streampose import Poses
+from streampose.clip import Moment
+from streampose.errors import ConfigError
+from streampose.motion import Choice, calm, fill, link, only, parse_choice, pick, renamed, survey
+from streampose.motion.sightings import Sighting
+from streampose.skeletons import COCO_17
+
+TIME_BASE = Fraction(1, 1000)
+
+
+def person(x: float, y: float = 100.0, size: float = 100.0, score: float = 1.0) -> tuple[np.ndarray, ...]:
+    """Points (17, 2), scores, box of somebody around a place."""
+    angle = np.arange(17) * 2.4
+    points = np.column_stack([x + size / 3 * np.cos(angle), y + size / 2 * np.sin(angle)])
+    return points, np.full(17, score), np.array([x - size / 3, y - size / 2, x + size / 3, y + size / 2])
+
+
+def moment(ms: int, people: dict[int, tuple[np.ndarray, ...]]) -> Moment:
+    rows = list(people.values())
+    return Moment(
+        stream="s",
+        index=ms // 10,
+        pts=ms,
+        time_base=TIME_BASE,
+        size_px=(640, 480),
+        poses=Poses(
+            skeleton=COCO_17,
+            points=np.array([r[0] for r in rows], np.float32).reshape(-1, 17, 2),
+            scores=np.array([r[1] for r in rows], np.float32).reshape(-1, 17),
+            boxes=np.array([r[2] for r in rows], np.float32).reshape(-1, 4),
+            box_scores=np.ones(len(rows), np.float32),
+            ids=np.array(list(people), np.int64),
+        ),
+    )
+
+
+def walk(times: list[int], *, speed: float = 50.0, who: int = 1, noise: float = 0.0, seed: int = 0) -> list[Moment]:
+    rng = np.random.default_rng(seed)
+    out = []
+    for ms in times:
+        points, scores, box = person(100 + speed * ms / 1000)
+        out.append(moment(ms, {who: (points + rng.normal(0, noise, points.shape), scores, box)}))
+    return out
+
+
+times_ms = st.lists(st.integers(0, 1500), min_size=2, max_size=30, unique=True).map(sorted)
+
+
+def points_of(clip: list[Moment]) -> np.ndarray:
+    return np.stack([m.poses.points[0] for m in clip])
+
+
+@given(times=times_ms, speed=st.floats(-300, 300))
+def test_even_movement_is_not_changed_at_any_frame_rate(times: list[int], speed: float):
+    clip = walk(times, speed=speed)
+    assert np.allclose(points_of(list(calm(clip))), points_of(clip), atol=0.01)
+
+
+@given(times=times_ms, seed=st.integers(0, 99))
+def test_played_backwards_smoothing_gives_the_same(times: list[int], seed: int):
+    clip = walk(times, noise=3.0, seed=seed)
+    back = [replace(m, pts=2000 - m.pts) for m in reversed(clip)]
+    there, again = list(calm(clip)), list(calm(back))
+    assert np.allclose(points_of(there), points_of(again)[::-1], atol=0.01)
+
+
+def test_smoothing_calms_and_does_not_lag():
+    times = list(range(0, 4000, 16))
+    true = points_of(walk(times, speed=200))
+    noisy = walk(times, speed=200, noise=3.0)
+    smooth = points_of(list(calm(noisy)))
+    assert np.std(smooth - true) < 0.5 * np.std(points_of(noisy) - true)
+    assert abs(np.mean(smooth - true)) < 0.2  # a lag of one frame would be 3.2 pixels
+
+
+def test_smoothing_leaves_doubtful_points_alone_and_unused():
+    clip = walk(list(range(0, 500, 20)))
+    for i in range(0, len(clip), 2):
+        clip[i].poses.points[0, 3] += 500
+        clip[i].poses.scores[0, 3] = 0.1
+    for before, after in zip(clip, calm(clip), strict=True):
+        assert np.allclose(after.poses.points, before.poses.points, atol=0.01)
+
+
+@given(times=times_ms, gone=st.sets(st.integers(0, 29), max_size=20))
+def test_filling_puts_people_on_straight_lines_and_changes_nobody(times: list[int], gone: set[int]):
+    whole = walk(times)
+    holed = [m.having(m.poses.take(np.array([], np.intp))) if i in gone else m for i, m in enumerate(whole)]
+    filled = list(fill(holed, max_gap_s=0.3))
+    assert [m.pts for m in filled] == times
+    seen = [i for i in range(len(whole)) if i not in gone]
+    for a, b in pairwise(seen):
+        short = times[b] - times[a] <= 300
+        for i in range(a + 1, b):
+            assert len(filled[i].poses) == short
+            if short:
+                assert np.allclose(filled[i].poses.points, whole[i].poses.points, atol=0.02)
+                assert np.allclose(filled[i].poses.boxes, whole[i].poses.boxes, atol=0.02)
+    for i in seen:
+        assert np.array_equal(filled[i].poses.points, whole[i].poses.points)
+    if seen:  # nothing before the first or after the last
+        assert all(not len(filled[i].poses) for i in range(len(whole)) if not seen[0] <= i <= seen[-1])
+
+
+def test_filling_puts_in_single_points():
+    clip = walk(list(range(0, 400, 20)))
+    true = points_of(clip).copy()
+    for i in (5, 6, 7):
+        clip[i].poses.points[0, 9] = -1
+        clip[i].poses.scores[0, 9] = 0.0
+    filled = list(fill(clip))
+    assert np.allclose(points_of(filled), true, atol=0.01)
+    assert filled[6].poses.scores[0, 9] == pytest.approx(1.0)
+
+
+def test_somebody_who_comes_back_is_linked_but_not_somebody_else():
+    clip = walk(list(range(0, 1000, 20)), who=1) + walk(list(range(1500, 2500, 20)), who=2)
+    clip += [moment(ms, {3: person(600, size=40)}) for ms in range(2600, 3000, 20)]
+    names = link(survey(clip))
+    assert names == {1: 1, 2: 1, 3: 3}
+    assert survey(renamed(clip, names)).keys() == {1, 3}
+    assert link(survey(clip), max_gap_s=0.1) == {1: 1, 2: 2, 3: 3}
+
+
+def test_who_is_there_at_the_same_time_is_never_linked():
+    clip = [moment(ms, {1: person(100), 2: person(120)}) for ms in range(0, 1000, 20)]
+    assert link(survey(clip)) == {1: 1, 2: 2}
+
+
+def two() -> list[Moment]:
+    """Somebody large at the left until 1 s, somebody small in the middle all the time, somebody large after."""
+    clip = []
+    for ms in range(0, 3000, 100):
+        people = {2: person(320, 240, size=60)}
+        if ms < 1000:
+            people[1] = person(100, size=300)
+        if ms > 2000:
+            people[5] = person(500, size=280)
+        clip.append(moment(ms, people))
+    return clip
+
+
+@pytest.mark.parametrize(
+    ("choice", "spans"),
+    [
+        ("largest", [(1, 0, 0.9), (5, 2.1, 2.9)]),
+        ("centre", [(2, 0, 2.9)]),
+        ("id:5", [(5, 2.1, 2.9)]),
+        ("box:290,210,350,270", [(2, 0, 2.9)]),
+        ("box:400,0,600,300@2.5", [(5, 2.1, 2.9)]),
+    ],
+)
+def test_one_person_is_chosen(choice: str, spans: list[tuple[int, float, float]]):
+    clip = two()
+    found = pick(survey(clip), parse_choice(choice), clip)
+    assert [(s.id, s.first_s, s.last_s) for s in found] == spans
+    for one, all_ in zip(only(clip, found), clip, strict=True):
+        wanted = [s.id for s in found if s.first_s <= one.time_s <= s.last_s]
+        assert one.poses.ids.tolist() == wanted
+        assert one.pts == all_.pts
+
+
+@pytest.mark.parametrize("choice", ["id:9", "box:0,400,5,405", "box:290,210,350,270@99"])
+def test_nobody_there_is_told(choice: str):
+    with pytest.raises(ConfigError, match="nobody"):
+        pick(survey(two()), parse_choice(choice), two())
+
+
+@pytest.mark.parametrize("text", ["", "tall", "id:", "id:x", "box:1,2,3", "box:5,5,1,1", "largest:1"])
+def test_what_names_no_person(text: str):
+    with pytest.raises(ConfigError, match="names no person"):
+        parse_choice(text)
+
+
+def test_breaks_are_reported():
+    clip = (
+        walk(list(range(0, 500, 20))) + [moment(ms, {}) for ms in range(500, 700, 20)] + walk(list(range(700, 900, 20)))
+    )
+    assert survey(clip)[1].breaks == [(0.48, 0.7)]
+    assert survey(fill(clip, max_gap_s=0.5))[1].breaks == []
+    assert Choice(by="largest").id is None
+
+
+def test_linking_is_as_good_as_among_all_pairs_and_many_people_take_little():
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(4)
+
+    def crowd(count: int, seconds: float) -> dict[int, Sighting]:
+        found = {}
+        for i in range(count):
+            first_s, corner, size = rng.uniform(0, seconds), rng.uniform(0, 800, 2), rng.uniform(80, 120)
+            box = np.concatenate([corner, corner + size])
+            found[i] = Sighting(
+                id=i, first_s=first_s, last_s=first_s + rng.uniform(0.1, 1), first_box=box, last_box=box + 5
+            )
+        return found
+
+    def won(a: Sighting, b: Sighting) -> float:
+        gap_s = b.first_s - a.last_s
+        sizes = [max(float((box[2:] - box[:2]).max()), 1) for box in (a.last_box, b.first_box)]
+        middles = [(box[:2] + box[2:]) / 2 for box in (a.last_box, b.first_box)]
+        away = float(np.linalg.norm(middles[0] - middles[1])) / np.sqrt(sizes[0] * sizes[1])
+        scale = abs(np.log2(sizes[0] / sizes[1]))
+        near = 0 < gap_s <= 2 and away <= 0.75 * (1 + gap_s) and scale <= 1
+        return 2 - away / (0.75 * (1 + gap_s)) - scale / 2 if near else 0.0
+
+    found = crowd(120, 30)
+    people = list(found.values())
+    table = np.array([[won(a, b) for b in people] for a in people])
+    best = {j: i for i, j in zip(*linear_sum_assignment(table, maximize=True), strict=True) if table[i, j] > 0}
+    roots = {}
+    for person in found:
+        root = person
+        while root in best:
+            root = best[root]
+        roots[person] = root
+    assert len(best) > 20
+    assert link(found) == roots
+    assert link(found, max_gap_s=0) == {person: person for person in found}
+    began = time.process_time()
+    many = link(crowd(20_000, 7200))
+    # Of all pairs, the table alone would have taken 3 GB.
+    assert time.process_time() - began < 10
+    assert len(set(many.values())) < 20_000

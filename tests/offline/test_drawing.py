@@ -1,0 +1,94 @@
+"""Videos in pieces: cut off at any moment, nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streampose.clip import Moment
+from streampose.errors import SinkFailed
+from streampose.frame import Image
+from streampose.offline.drawing import Drawing, draw
+from streampose.pose import Poses
+from streampose.skeletons import COCO_17
+
+COUNT = 23
+
+
+class Black:
+    """Paints nothing."""
+
+    wants_image = alpha = False
+
+    def sized(self, size_px: tuple[int, int]) -> Black:
+        return self
+
+    def __call__(self, moment: Moment, image: Image | None) -> Image:
+        return np.zeros((32, 32, 3), np.uint8)
+
+
+def again() -> Iterator[Moment]:
+    for i in range(COUNT):
+        yield Moment(
+            stream="s", index=i, pts=i, time_base=Fraction(1, 30), size_px=(32, 32), poses=Poses.empty(COCO_17)
+        )
+
+
+def images(folder: Path) -> None:
+    draw(Drawing(suffix=".x.png", painter=Black()), again, lambda _: None, folder / "a.x.png", folder / "w", rate=None)
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streampose.offline.drawing._PIECE", 5)
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("where", ["first", "middle", "replacing", "clearing up"])
+def test_a_kill_while_images_are_put_together_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, links: bool
+):
+    real, calls = Path.hardlink_to, 0
+
+    def hardlink(self: Path, target: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == {"first": 1, "middle": 12}.get(where):
+            raise KeyboardInterrupt
+        if not links:
+            raise OSError(errno.EPERM, "not here")
+        real(self, target)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "hardlink_to", hardlink)
+        if where == "replacing":
+            patch.setattr("streampose.offline.drawing.appear_folder", killed)
+        if where == "clearing up":
+            patch.setattr("streampose.offline.drawing.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            images(tmp_path)
+    images(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.x.png"]
+    assert sorted(p.name for p in (tmp_path / "a.x.png").iterdir()) == [f"{i:012d}.png" for i in range(COUNT)]
+
+
+def test_a_piece_that_lost_images_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    images(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("streampose.offline.drawing._assemble", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            images(tmp_path)
+    next((tmp_path / "w" / "000001").iterdir()).unlink()
+    with pytest.raises(SinkFailed, match="22 of 23"):
+        images(tmp_path)
+    assert len(list((tmp_path / "a.x.png").iterdir())) == COUNT
+    images(tmp_path)
+    assert len(list((tmp_path / "a.x.png").iterdir())) == COUNT

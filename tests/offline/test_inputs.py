@@ -1,0 +1,258 @@
+"""Recordings as they are in the wild: each keeps its frames and their times, drawn or not."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from test_process import FAST, command  # noqa: F401 - a fixture
+
+from streampose.errors import SourceNotFound
+from streampose.offline.inputs import find_inputs
+from streampose.sources import Cut, Excerpt, FileSource, ImagesSource
+from streampose.sources.source import Selecting
+
+Make = Callable[[Path], Path]
+COUNT = 24
+
+
+def video(
+    path: Path,
+    *,
+    count: int = COUNT,
+    codec: str = "libx264",
+    size: tuple[int, int] = (128, 96),
+    pixels: str = "yuv420p",
+    pts: Callable[[int], int] = lambda i: i * 3000,
+    options: dict[str, str] | None = None,
+    sound: bool = False,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """A moving gradient, with times in ninety-thousandths of a second."""
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=30, options=options or {})
+        stream.width, stream.height, stream.pix_fmt = *size, pixels
+        stream.codec_context.time_base = Fraction(1, 90_000)
+        tone = container.add_stream("aac", rate=48_000) if sound else None
+        for i in range(count):
+            row = (np.arange(size[0]) * 2 + 8 * i) % 256
+            picture = np.broadcast_to(row[None, :, None], (size[1], size[0], 3)).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24").reformat(format=pixels)
+            frame.pts, frame.time_base = pts(i), Fraction(1, 90_000)
+            container.mux(stream.encode(frame))
+            if tone is not None:
+                chunk = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                chunk.sample_rate, chunk.pts = 48_000, i * 1024
+                container.mux(tone.encode(chunk))
+        container.mux(stream.encode(None))
+        if tone is not None:
+            container.mux(tone.encode(None))
+    return path
+
+
+def turned(path: Path) -> Path:
+    """A phone's: stored on its side, with the note to turn it."""
+    flat = video(path.with_name("flat.mp4"), size=(128, 64))
+    with av.open(str(flat)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    data = bytearray(path.read_bytes())
+    # The track's matrix: a quarter turn (ISO 14496-12, tkhd).
+    at = data.index(b"tkhd") + 4 + 4 + 4 + 4 + 4 + 4 + 4 + 8 + 2 + 2 + 2 + 2
+    one, zero, w = (1 << 16).to_bytes(4, "big"), bytes(4), (1 << 30).to_bytes(4, "big")
+    minus = (-(1 << 16)).to_bytes(4, "big", signed=True)
+    data[at : at + 36] = zero + one + zero + minus + zero + zero + zero + zero + w
+    path.write_bytes(data)
+    flat.unlink()
+    return path
+
+
+KINDS: dict[str, tuple[str, Make]] = {
+    "variable rate": (".mp4", lambda p: video(p, pts=lambda i: i * 3000 + i * i * 100)),
+    "rotated": (".mp4", turned),
+    "odd sizes": (".mkv", lambda p: video(p, codec="ffv1", size=(127, 95), pixels="bgr0")),
+    "ten bits": (".mp4", lambda p: video(p, pixels="yuv420p10le")),
+    "interlaced": (".ts", lambda p: video(p, options={"x264-params": "tff=1"})),
+    "no duration": (".mkv", lambda p: video(p, container_options={"live": "1"})),
+    "with sound": (".mov", lambda p: video(p, sound=True)),
+    "late start": (".mp4", lambda p: video(p, pts=lambda i: 450_000 + i * 3000)),
+}
+
+
+def times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_and_times_are_kept(command, tmp_path: Path, kind: str):  # noqa: F811
+    suffix, make = KINDS[kind]
+    path = make(tmp_path / f"a{suffix}")
+    true = times(path)
+    out = tmp_path / "out"
+    assert command("process", path, "-o", out, *FAST, "--draw", "streampose", "--background", "video")[0] == 0
+    records = [json.loads(line) for line in (out / "a.jsonl").read_text().splitlines()]
+    assert [r["frame"] for r in records] == list(range(len(true)))
+    assert [Fraction(r["pts"] * r["time_base"][0], r["time_base"][1]) for r in records] == true
+    assert times(out / "a.streampose.mp4") == true
+    assert len(true) == COUNT
+    if kind == "rotated":
+        assert records[0]["size_px"] == [64, 128]
+    if kind == "interlaced":
+        with av.open(str(path)) as container:
+            assert next(container.decode(video=0)).interlaced_frame
+    if kind == "no duration":
+        with av.open(str(path)) as container:
+            assert container.duration is None
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_going_on_is_exact(tmp_path: Path, images: bool):
+    if images:
+        import cv2
+
+        for i in range(20):
+            cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((48, 64, 3), i * 10, np.uint8))
+        make = lambda: ImagesSource(tmp_path)  # noqa: E731
+    else:
+        path = video(tmp_path / "a.mp4", pts=lambda i: i * 3000 + i * i * 100)
+        make = lambda: FileSource(path)  # noqa: E731
+    cut = Cut(start_s=0.1, end_s=0.6, every=2)
+
+    def frames(resume_at: int) -> list[tuple[int, float, int]]:
+        source = Excerpt(make(), cut, resume_at=resume_at)
+        source.open("s")
+        out = []
+        while (frame := source.read()) is not None:
+            out.append((frame.index, frame.time_s, int(frame.image.sum())))
+        source.close()
+        return out
+
+    whole = frames(0)
+    assert len(whole) > 4
+    assert isinstance(make(), Selecting)
+    for place, (index, _, _) in enumerate(whole):
+        assert frames(index) == whole[place:]
+        assert frames(index + 1) == whole[place + 1 :]
+
+
+@pytest.mark.parametrize("kind", ["plain", "open groups", "variable rate", "no table", "damaged"])
+def test_far_inside_it_begins_at_the_right_frame_without_decoding_all(tmp_path: Path, kind: str, monkeypatch):
+    monkeypatch.setattr("streampose.sources.seeking._WORTH", 20)
+    params = "keyint=12:bframes=3" + (":open-gop=1" if kind == "open groups" else "")
+    path = tmp_path / ("a.ts" if kind == "no table" else "a.mp4")
+    uneven = kind == "variable rate"
+    video(path, count=90, pts=lambda i: i * 3000 + uneven * i * i * 30, options={"x264-params": params})
+    if kind == "damaged":
+        data = bytearray(path.read_bytes())
+        at = data.index(b"mdat") + len(data) // 3
+        data[at : at + 200] = bytes(200)
+        path.write_bytes(data)
+
+    def frames(cut: Cut, resume_at: int = 0, known: tuple[int, int] | None = None) -> tuple[list, int]:
+        source = FileSource(path)
+        excerpt = Excerpt(source, cut, resume_at=resume_at, known=known)
+        excerpt.open("s")
+        out = []
+        while (frame := excerpt.read()) is not None:
+            out.append((frame.index, frame.pts, frame.image.tobytes()))
+        excerpt.close()
+        return out, 0 if source.begin is None else source.begin.seek_pts
+
+    whole, _ = frames(Cut(every=2))
+    sought = 0
+    for index, pts, _ in whole[5::9]:
+        rest, seek_pts = frames(Cut(every=2), resume_at=index + 1, known=(index, pts))
+        assert rest == [row for row in whole if row[0] > index]
+        sought += seek_pts > 0
+    assert (sought > 2) == (kind in {"plain", "open groups", "variable rate"})
+    if kind != "damaged":
+        assert frames(Cut(start_s=1.7))[0] == [r for r in frames(Cut())[0] if (r[1] - whole[0][1]) / 90_000 >= 1.7]
+
+
+def test_what_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(SourceNotFound, match="no file or folder"):
+        find_inputs([str(tmp_path / "a.mp4")])
+    with pytest.raises(SourceNotFound, match="has no videos"):
+        find_inputs([str(tmp_path)])
+    with pytest.raises(SourceNotFound, match="matches no videos"):
+        find_inputs([str(tmp_path / "*.mp4")])
+
+
+def test_what_a_shell_makes_of_a_glob_is_one_row(tmp_path: Path):
+    for i in range(12):
+        (tmp_path / f"f{i}.png").touch()
+    (one,) = find_inputs([str(tmp_path / f"f{i}.png") for i in range(12)])
+    assert [p.stem for p in one.paths] == [f"f{i}" for i in range(12)]
+    assert one.name == tmp_path.name
+
+
+def test_many_images_are_gathered_in_no_time(tmp_path: Path):
+    names = [str(tmp_path / f"f{i}.png") for i in range(3000)]
+    for name in names:
+        Path(name).touch()
+    began = time.process_time()
+    (one,) = find_inputs([*names, names[0]])
+    # Sorting the row anew at each name took minutes.
+    assert time.process_time() - began < 5
+    assert [str(p) for p in one.paths] == names
+
+
+def test_the_same_recording_is_not_done_twice(tmp_path: Path):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "i.png").touch()
+    assert [i.name for i in find_inputs([str(tmp_path / "a.mp4"), str(tmp_path)])] == ["a", "i"]
+
+
+def test_what_was_written_is_no_input(command, tmp_path: Path):  # noqa: F811
+    video(tmp_path / "a.mp4", count=3)
+    drawn = ["--draw", "coco", "--quiet"]
+    assert command("process", tmp_path, "-o", tmp_path, *FAST, *drawn)[0] == 0
+    assert command("process", tmp_path, "-o", tmp_path, *FAST, *drawn, "--png")[0] == 0
+    assert (tmp_path / "a.coco.mp4").exists()
+    for text in (tmp_path, tmp_path / "*.mp4", tmp_path / "**" / "*"):
+        (one,) = find_inputs([str(text)])
+        assert one.paths == (tmp_path / "a.mp4",)
+    assert len(find_inputs([str(tmp_path / "a.coco.mp4"), str(tmp_path / "a.coco.png")])) == 2
+    # Also when the recording has changed since, and all is to be done again.
+    video(tmp_path / "a.mp4", count=4)
+    assert command("process", tmp_path, "-o", tmp_path, *FAST, "--quiet")[0] == 0
+    assert len(find_inputs([str(tmp_path)])) == 1
+
+
+def test_a_recording_is_never_written_over(command, tmp_path: Path):  # noqa: F811
+    before = video(tmp_path / "a.mp4", count=3).read_bytes()
+    (tmp_path / "a.coco.mp4").write_bytes(before)
+    inputs = [tmp_path / "a.mp4", tmp_path / "a.coco.mp4"]
+    code, err = command("process", *inputs, "-o", tmp_path, *FAST, "--draw", "coco")
+    assert (code, "would be written over" in err, err.count("\n")) == (1, True, 1)
+    assert (tmp_path / "a.coco.mp4").read_bytes() == before
+    (tmp_path / "a.coco.png").mkdir()
+    (tmp_path / "a.coco.png" / "000000000000.png").touch()
+    code, err = command("process", inputs[0], tmp_path / "a.coco.png", "-o", tmp_path, "--draw", "coco", "--png")
+    assert (code, "would be written over" in err) == (1, True)
+
+
+def test_another_recording_of_one_name_does_not_replace_it(command, tmp_path: Path):  # noqa: F811
+    for folder, count in (("x", 3), ("y", 4)):
+        (tmp_path / folder).mkdir()
+        video(tmp_path / folder / "a.mp4", count=count)
+    out = tmp_path / "out"
+    assert command("process", tmp_path / "x" / "a.mp4", "-o", out, *FAST, "--quiet")[0] == 0
+    before = (out / "a.jsonl").read_bytes()
+    code, err = command("process", tmp_path / "y" / "a.mp4", "-o", out, *FAST, "--quiet")
+    assert (code, "under the name of a" in err, err.count("\n")) == (1, True, 1)
+    assert (out / "a.jsonl").read_bytes() == before
+    # Where it has only been moved, it is the same.
+    (tmp_path / "x").rename(tmp_path / "z")
+    code, err = command("process", tmp_path / "z" / "a.mp4", "-o", out, *FAST)
+    assert (code, "there already" in err) == (0, True)

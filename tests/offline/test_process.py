@@ -1,0 +1,239 @@
+"""`streampose process` on real footage: what is cut off goes on, and nothing is lost, twice or different."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from streampose.cli.main import main
+from streampose.formats import load
+
+Command = Callable[..., tuple[int, str]]
+FAST = ["--device", "cpu", "--sessions", "2", "--threads", "1"]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["streampose", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "300")
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return int(caught.value.code or 0), capfd.readouterr().err
+
+    return run
+
+
+def clip(path: Path, frames: int = 30, *, size: tuple[int, int] = (64, 48), pts: list[int] | None = None) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 600)
+        for i in range(frames):
+            picture = np.full((size[1], size[0], 3), 8 * i % 256, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            frame.pts, frame.time_base = (pts[i] if pts else 20 * i), Fraction(1, 600)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+
+
+def indices(path: Path) -> list[int]:
+    return [json.loads(line)["frame"] for line in path.read_text().splitlines()]
+
+
+@pytest.mark.assets
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_moments_it_gives_what_one_run_gives(assets: Path, tmp_path: Path, seed: int):
+    videos = [assets / "videos" / f"{name}.mp4" for name in ("intel_one_by_one_person", "pose2sim_multi_cam02")]
+    options = [*FAST, "--start", "0.5", "--end", "8", "--resize", "640", "--quiet", "--format", "jsonl,npz"]
+    if seed % 2:
+        options += ["--clean", "--person", "largest", "--draw", "animate,coco", "--size", "160x120"]
+    else:
+        options += ["--no-track", "--every", "2"]
+    script = Path(__file__).with_name("kills.py")
+
+    def run(kills: int, seconds: float, out: Path) -> tuple[int, int]:
+        command = [sys.executable, script, seed, kills, seconds, "--", "process", *videos, "-o", out, *options]
+        told = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=200, check=True).stdout
+        had, code = map(int, told.split()[-2:])
+        return had, code
+
+    began = time.monotonic()
+    assert run(0, 0, tmp_path / "one") == (0, 0)
+    once = time.monotonic() - began
+    had, code = run(10, once / 4, tmp_path / "many")
+    assert code == 0
+    assert had >= 4
+    names = sorted(path.name for path in (tmp_path / "one").iterdir() if path.is_file())
+    assert names == sorted(path.name for path in (tmp_path / "many").iterdir() if path.is_file())
+    for name in names:
+        one, many = tmp_path / "one" / name, tmp_path / "many" / name
+        if name.endswith(".mp4"):
+            assert times(one) == times(many)
+        elif not name.endswith(".npz"):  # a ZIP has the time of day in it
+            assert one.read_bytes() == many.read_bytes(), name
+    assert len(indices(tmp_path / "one" / "intel_one_by_one_person.jsonl")) == (75 if seed % 2 else 38)
+    people = [len(moment.poses) for moment in load(tmp_path / "one" / "pose2sim_multi_cam02.jsonl")]
+    assert sum(people) > len(people) / 2
+
+
+def test_what_is_done_is_not_done_again(command: Command, tmp_path: Path):
+    out = tmp_path / "out"
+    clip(tmp_path / "a.mp4")
+    assert command("process", tmp_path / "a.mp4", "-o", out, *FAST)[0] == 0
+    before = (out / "a.jsonl").stat().st_mtime_ns
+    code, err = command("process", tmp_path / "a.mp4", "-o", out, *FAST)
+    assert code == 0
+    assert "a: there already" in err
+    assert (out / "a.jsonl").stat().st_mtime_ns == before
+    # Another second pass needs no model, another input does.
+    code, err = command("process", tmp_path / "a.mp4", "-o", out, *FAST, "--no-track")
+    assert (code, "30 of them before" in err) == (0, True)
+    clip(tmp_path / "a.mp4", 20)
+    code, err = command("process", tmp_path / "a.mp4", "-o", out, *FAST)
+    assert (code, "before" in err) == (0, False)
+    assert indices(out / "a.jsonl") == list(range(20))
+
+
+def test_an_output_that_was_taken_away_is_made_again(command: Command, tmp_path: Path):
+    clip(tmp_path / "a.mp4")
+    arguments = ["process", tmp_path / "a.mp4", "-o", tmp_path / "out", *FAST, "--format", "jsonl,csv"]
+    assert command(*arguments)[0] == 0
+    text = (tmp_path / "out" / "a.csv").read_text()
+    (tmp_path / "out" / "a.csv").unlink()
+    assert command(*arguments)[0] == 0
+    assert (tmp_path / "out" / "a.csv").read_text() == text
+
+
+def test_parts_keep_their_frames_numbers_and_times(command: Command, tmp_path: Path):
+    clip(tmp_path / "a.mp4", 40, pts=[i * 20 + i * i for i in range(40)])
+    arguments = ["--start", "0.2", "--end", "1", "--every", "3", "--draw", "coco"]
+    assert command("process", tmp_path / "a.mp4", "-o", tmp_path / "out", *FAST, *arguments)[0] == 0
+    kept = [i for i, t in enumerate(times(tmp_path / "a.mp4")) if 0.2 <= t < 1][::3]
+    assert indices(tmp_path / "out" / "a.jsonl") == kept
+    assert times(tmp_path / "out" / "a.coco.mp4") == [times(tmp_path / "a.mp4")[i] for i in kept]
+
+
+def test_folders_globs_and_images_in_a_row(command: Command, tmp_path: Path):
+    (tmp_path / "in" / "row").mkdir(parents=True)
+    for name in ("b", "a10", "a9"):
+        clip(tmp_path / "in" / f"{name}.mp4", 5)
+    for i in range(12):
+        (tmp_path / "in" / "row" / f"f{i}.png").write_bytes(_png(i))
+    out = tmp_path / "out"
+    pattern = tmp_path / "in" / "row" / "f%d.png"
+    assert command("process", tmp_path / "in", pattern, "-o", out, *FAST, "--quiet")[0] == 0
+    assert {p.name: len(indices(p)) for p in out.glob("*.jsonl")} == {
+        "a9.jsonl": 5, "a10.jsonl": 5, "b.jsonl": 5, "row.jsonl": 12,
+    }  # fmt: skip
+
+
+def _png(value: int, height: int = 48) -> bytes:
+    import cv2
+
+    return cv2.imencode(".png", np.full((height, 64, 3), value, np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize("background", ["video", "alpha"])
+def test_images_of_several_sizes_make_one_video(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, background: str
+):
+    monkeypatch.setattr("streampose.offline.drawing._PIECE", 3)
+    (tmp_path / "row").mkdir()
+    for i in range(8):
+        (tmp_path / "row" / f"{i}.png").write_bytes(_png(100, 48 + 8 * i))
+    drawn = ["--draw", "coco", "--background", background]
+    assert command("process", tmp_path / "row", "-o", tmp_path / "out", *FAST, *drawn)[0] == 0
+    with av.open(str(next((tmp_path / "out").glob("row.coco.*")))) as container:
+        assert [(f.width, f.height) for f in container.decode(video=0)] == [(64, 48)] * 8
+
+
+def test_files_of_one_name_do_not_meet(command: Command, tmp_path: Path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        clip(tmp_path / folder / "a.mp4", 4)
+    out = tmp_path / "out"
+    assert command("process", tmp_path / "x/a.mp4", tmp_path / "y/a.mp4", "-o", out, *FAST)[0] == 0
+    assert sorted(p.name for p in out.glob("*.jsonl")) == ["x_a.jsonl", "y_a.jsonl"]
+
+
+def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_path: Path):
+    clip(tmp_path / "good.mp4", 5)
+    (tmp_path / "bad.mp4").write_text("no video")
+    whole = clip(tmp_path / "whole.mkv", 200, size=(320, 240)).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "out"
+    code, err = command("process", tmp_path / "bad.mp4", tmp_path / "good.mp4", tmp_path / "cut.mkv", "-o", out, *FAST)
+    assert code == 1
+    assert "bad: " in err
+    assert indices(out / "good.jsonl") == list(range(5))
+    assert 0 < len(indices(out / "cut.jsonl")) < 200
+    assert not (out / "bad.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--person", "tallest"], "names no person"),
+        (["--draw", "cubist"], "no style is called"),
+        (["--format", "xml"], "no format is called"),
+        (["--start", "soon"], "not a place in a recording"),
+        (["--start", "9", "--end", "3"], "is empty"),
+        (["--start", "9"], "no frame of a lies in the part"),
+        (["--clean", "--no-track"], "need tracking"),
+        (["--device", "cuda"], "cuda"),
+    ],
+)
+def test_slips_of_the_pen_are_told_in_a_line(command: Command, tmp_path: Path, arguments: list[str], words: str):
+    clip(tmp_path / "a.mp4", 3)
+    code, err = command("process", tmp_path / "a.mp4", "-o", tmp_path / "out", *arguments)
+    assert code == 1
+    assert words in err
+    assert [line for line in err.splitlines() if line.startswith("error: ")] == err.splitlines()[-1:]
+
+
+def test_two_at_once_do_not_write_into_one_folder(command: Command, tmp_path: Path):
+    from filelock import FileLock
+
+    clip(tmp_path / "a.mp4", 3)
+    (tmp_path / "out" / ".streampose").mkdir(parents=True)
+    with FileLock(tmp_path / "out" / ".streampose" / "lock"):
+        code, err = command("process", tmp_path / "a.mp4", "-o", tmp_path / "out", *FAST)
+    assert (code, "another streampose" in err) == (1, True)
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path):
+    import signal
+
+    video = "synthetic:?people=1&size=320x240&seconds=12"
+    command = [sys.executable, "-m", "streampose", "process", video, "-o", str(tmp_path / "out"), *FAST]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    spool = tmp_path / "out" / ".streampose" / "synthetic" / "found.spool"
+    deadline = time.monotonic() + 60
+    while not (spool.exists() and spool.stat().st_size > 20_000) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    err = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert "the same command goes on from here" in err
+    assert not (tmp_path / "out" / "synthetic.jsonl").exists()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert again.returncode == 0
+    assert "of them before" in again.stderr
+    assert indices(tmp_path / "out" / "synthetic.jsonl") == list(range(360))

@@ -1,0 +1,56 @@
+"""What the second pass reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streampose.clip import Moment
+from streampose.motion import Choice
+from streampose.offline.refinement import Refinement, Report, refine
+from streampose.pose import Poses
+from streampose.skeletons import COCO_17
+
+
+def moments(rows: Sequence[Sequence[int]]) -> Iterator[Moment]:
+    """Ten frames a second, with people of these ids."""
+    for i, ids in enumerate(rows):
+        n = len(ids)
+        poses = Poses(
+            skeleton=COCO_17,
+            points=np.full((n, 17, 2), 20, np.float32),
+            scores=np.ones((n, 17), np.float32),
+            boxes=np.array([[10 + 200 * p, 10, 60 + 200 * p, 60] for p in ids], np.float32).reshape(n, 4),
+            box_scores=np.ones(n, np.float32),
+            ids=np.array(ids, np.int64),
+        )
+        yield Moment(stream="s", index=i, pts=i, time_base=Fraction(1, 10), size_px=(640, 480), poses=poses)
+
+
+def reported(rows: Sequence[Sequence[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **options) -> Report:
+    monkeypatch.setattr("streampose.offline.refinement._tracked", lambda found: found)
+    return refine(moments(rows), tmp_path / "a.spool", Refinement(**options), stream="s", skeleton=COCO_17)
+
+
+def test_of_one_person_both_ends_are_missing_and_a_switch_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rows = [[]] * 5 + [[1]] * 6 + [[2]] * 4 + [[]] * 3 + [[2]] * 2 + [[]] * 5
+    report = reported(rows, tmp_path, monkeypatch, person=Choice(by="largest"))
+    assert [(b, c) for _, b, c in report.switches] == [(1, 2)]
+    assert report.missing == ((1, 0.0, 0.5), (2, 1.4, 1.8), (2, 1.9, 2.4))
+
+
+def test_who_stands_in_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rows = [[2]] * 3 + [[1]] * 9 + [[2]] * 3
+    report = reported(rows, tmp_path, monkeypatch, person=Choice(by="largest"))
+    assert [span.id for span in report.spans] == [2, 1, 2]
+    assert report.missing == ()
+
+
+def test_of_everybody_only_breaks_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rows = [[]] + [[1]] * 3 + [[]] * 3 + [[1]] * 3 + [[]]
+    report = reported(rows, tmp_path, monkeypatch, sigma_s=0.1)
+    assert report.missing == ((1, 0.3, 0.7),)

@@ -1,0 +1,66 @@
+"""COCO-WholeBody end to end: from pixels to groups, files and figures, on models whose answer is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from dots import build, paint
+from test_process import FAST, command  # noqa: F401 - a fixture
+
+from streampose import load
+from streampose.motion import groups
+from streampose.render.palette import HAND_EDGES, hand_colours
+from streampose.skeletons import COCO_WHOLEBODY_133
+
+SIZE = (384, 512)
+
+
+def layout(seed: int) -> np.ndarray:
+    """(133, 2): each point in a cell of its own, shuffled, so that no two dots touch."""
+    rng = np.random.default_rng(seed)
+    cells = rng.permutation(12 * 12)[:133]
+    return np.column_stack([30 + cells % 12 * 29, 50 + cells // 12 * 36]) + rng.uniform(-4, 4, (133, 2))
+
+
+@pytest.mark.parametrize("kind", ["simcc", "heatmap", "heatmap-udp"])
+def test_from_pixels_to_groups(command, tmp_path: Path, kind: str):  # noqa: F811
+    (tmp_path / "row").mkdir()
+    true = np.stack([layout(seed) for seed in range(3)])
+    for i, points in enumerate(true):
+        cv2.imwrite(str(tmp_path / "row" / f"{i}.png"), paint(points, SIZE[1], SIZE[0], radius=7))
+    model = build(tmp_path / "model.onnx", kind, k=133, size=SIZE)
+    arguments = ["--model", model, *FAST, "--format", "jsonl,openpose,coco", "--draw", "whole-body"]
+    if kind == "heatmap-udp":
+        arguments += ["--family", "vitpose"]
+    assert command("process", tmp_path / "row", "-o", tmp_path / "out", *arguments)[0] == 0
+    clip = load(tmp_path / "out" / "row.jsonl")
+    assert clip.skeleton == COCO_WHOLEBODY_133
+    found = np.stack([moment.poses.points[0] for moment in clip])
+    away = np.linalg.norm(found - true, axis=2)
+    assert np.median(away) < 0.6
+    # Of 133 colours some are near to others' shades.
+    assert (away < 1.5).mean() > 0.95
+    parts = groups(clip[0].poses)
+    assert np.array_equal(parts.left_hand[0, :, :2], clip[0].poses.points[0, 91:112])
+    assert np.array_equal(parts.right_hand[0, :, :2], clip[0].poses.points[0, 112:133])
+    assert np.array_equal(parts.face[0, :, :2], clip[0].poses.points[0, 23:91])
+    assert np.allclose(parts.body[0, 1, :2], clip[0].poses.points[0, 5:7].mean(axis=0))
+    assert np.allclose(parts.body[0, 18, :2], clip[0].poses.points[0, 17:19].mean(axis=0))
+    person = json.loads((tmp_path / "out" / "row.openpose" / "row_000000000001_keypoints.json").read_text())["people"][
+        0
+    ]
+    hand = np.reshape(person["hand_left_keypoints_2d"], (21, 3))
+    assert np.allclose(hand[:, :2][hand[:, 2] > 0], clip[1].poses.points[0, 91:112][hand[:, 2] > 0], atol=0.01)
+    with av.open(str(tmp_path / "out" / "row.whole-body.mp4")) as container:
+        assert (next(container.decode(video=0)).to_ndarray(format="bgr24") > 60).any()
+
+
+def test_each_finger_has_its_own_colours():
+    assert len(set(hand_colours())) == len(HAND_EDGES) == 20
+    roots = [edge for edge in HAND_EDGES if edge[0] == 0]
+    assert [b for _, b in roots] == [1, 5, 9, 13, 17]

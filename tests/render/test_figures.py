@@ -1,0 +1,145 @@
+"""Figures for models: they scale with the picture, keep their colours, and see-through ones say where they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streampose.clip import Moment
+from streampose.pose import Poses
+from streampose.render import PALETTES, FigurePainter, Parts, Style
+from streampose.render.palette import hand_colours
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133
+
+
+def standing(size: tuple[int, int] = (320, 240), skeleton=COCO_WHOLEBODY_133) -> Moment:
+    """Somebody who fills the picture; hands and face spread out so that their colours can be seen."""
+    body = {
+        "nose": (50, 15), "left_eye": (53, 12), "right_eye": (47, 12), "left_ear": (56, 14), "right_ear": (44, 14),
+        "left_shoulder": (60, 28), "right_shoulder": (40, 28), "left_elbow": (68, 42), "right_elbow": (32, 42),
+        "left_wrist": (72, 56), "right_wrist": (28, 56), "left_hip": (56, 56), "right_hip": (44, 56),
+        "left_knee": (57, 74), "right_knee": (43, 74), "left_ankle": (58, 92), "right_ankle": (42, 92),
+        "left_big_toe": (61, 96), "left_small_toe": (63, 95), "left_heel": (57, 95),
+        "right_big_toe": (39, 96), "right_small_toe": (37, 95), "right_heel": (43, 95),
+    }  # fmt: skip
+    points = np.zeros((len(skeleton), 2))
+    for i, name in enumerate(skeleton.points):
+        if name in body:
+            points[i] = body[name]
+    if len(skeleton) == 133:
+        angle = np.arange(68) / 68 * 2 * np.pi
+        points[23:91] = np.column_stack([50 + 5 * np.cos(angle), 14 + 9 * np.sin(angle)])
+        for first, x in ((91, 78), (112, 22)):
+            points[first] = (x, 58)
+            for finger in range(5):
+                for joint in range(4):
+                    points[first + 1 + 4 * finger + joint] = (x - 8 + 4 * finger, 62 + 3 * joint)
+    points = points / 100 * np.array(size)
+    return Moment(
+        stream="s",
+        index=0,
+        pts=0,
+        time_base=Fraction(1, 30),
+        size_px=size,
+        poses=Poses(
+            skeleton=skeleton,
+            points=points[None].astype(np.float32),
+            scores=np.ones((1, len(skeleton)), np.float32),
+            boxes=np.array([[0, 0, *size]], np.float32),
+            box_scores=np.ones(1, np.float32),
+        ),
+    )
+
+
+LOOKS = {**PALETTES, "streampose": Style(boxes=False)}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+@settings(max_examples=8)
+@given(factor=st.sampled_from([0.5, 1.5, 2.0, 4.0]))
+def test_a_larger_canvas_shows_the_same_larger(name: str, factor: float):
+    size = (round(320 * factor), round(240 * factor))
+    drawn = FigurePainter(look=LOOKS[name], size_px=size)(standing()).max(axis=2) > 0
+    moment = standing()
+    # The edge of the first pixel stays the edge of the picture; coordinates count from its centre.
+    points = moment.poses.points * factor + (factor - 1) / 2
+    there = replace(moment, size_px=size, poses=replace(moment.poses, points=points, boxes=moment.poses.boxes * factor))
+    alone = FigurePainter(look=LOOKS[name])(there).max(axis=2) > 0
+    assert (drawn & alone).sum() / (drawn | alone).sum() > 0.98
+    rows, columns = np.nonzero(drawn)
+    assert np.ptp(rows) > 0.7 * size[1]  # from head to foot, in the larger picture's pixels
+    assert columns.min() > 0.1 * size[0]
+
+
+@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.parametrize("skeleton", [COCO_17, COCO_WHOLEBODY_133], ids=lambda s: s.name)
+def test_what_is_see_through_says_where_the_figure_is(name: str, skeleton):
+    moment = standing(skeleton=skeleton)
+    drawn = FigurePainter(look=LOOKS[name])(moment)
+    clear = FigurePainter(look=LOOKS[name], background="alpha")(moment)
+    assert clear.shape == (240, 320, 4)
+    assert np.array_equal(clear[..., :3], drawn)
+    assert not drawn[clear[..., 3] == 0].any()
+    assert 0.01 < (clear[..., 3] > 0).mean() < 0.3
+    grey = np.full((240, 320, 3), 90, np.uint8)
+    over = FigurePainter(look=LOOKS[name], background="video")(moment, grey)
+    assert (over[clear[..., 3] == 0] == 90).all()
+
+
+def test_the_picture_is_fitted_in_with_its_shape():
+    moment = standing((320, 240))
+    image = np.full((240, 320, 3), 200, np.uint8)
+    out = FigurePainter(look=PALETTES["coco"], background="video", size_px=(480, 240))(moment, image)
+    assert (out[:, :80] == 0).all()
+    assert (out[:, 400:] == 0).all()
+    assert (out[:, 80:400] > 0).any(axis=(0, 2)).all()
+
+
+def colours(picture: np.ndarray) -> set[tuple[int, ...]]:
+    return {tuple(c) for c in np.unique(picture.reshape(-1, 3), axis=0).tolist()}
+
+
+def test_hands_have_a_colour_for_each_bone_and_faces_white_dots():
+    moment = standing((1280, 960))
+    drawn = FigurePainter(look=PALETTES["whole-body"], parts=Parts(hand_width=1.0, width=0.2))(moment)
+    assert len(colours(drawn) & set(hand_colours())) >= 18
+    assert (255, 255, 255) in colours(drawn)
+    bare = FigurePainter(look=PALETTES["whole-body"], parts=Parts(hands=False, face="none"))(moment)
+    assert (255, 255, 255) not in colours(bare)
+    assert bare[int(0.68 * 960) :, int(0.74 * 1280) :].max() == 0  # where the left hand was
+    weak = FigurePainter(look=PALETTES["whole-body"], parts=Parts(face="weak"))(moment)
+    assert (102, 102, 102) in colours(weak)
+
+
+def test_animate_is_drawn_by_its_numbers():
+    moment = standing((832, 480))
+    drawn = FigurePainter(look=PALETTES["animate"])(moment)
+    # The middle of the right upper arm: limb 3 of the rainbow (255, 170, 0) at 60 %; the elbow's own colour there.
+    elbow, shoulder = (moment.poses.points[0, i] for i in (8, 6))
+    x, y = np.rint((elbow + shoulder) / 2).astype(int)
+    assert np.allclose(drawn[y, x], (0, 102, 153), atol=12)
+    x, y = np.rint(elbow).astype(int)
+    assert np.allclose(drawn[y, x], (0, 255, 255), atol=12)  # point 3: (255, 255, 0)
+    low = replace(moment.poses, scores=np.full_like(moment.poses.scores, 0.45))
+    assert FigurePainter(look=PALETTES["animate"])(moment.having(low)).max() == 0
+    assert FigurePainter(look=PALETTES["coco"])(moment.having(low)).max() > 0
+
+
+def test_head_and_body_can_be_left_out():
+    moment = standing((640, 480), COCO_17)
+    headless = FigurePainter(look=PALETTES["openpose-18"], parts=Parts(head="none"))(moment)
+    assert headless[: int(0.2 * 480)].max() == 0
+    assert headless[int(0.3 * 480) :].max() > 0
+    assert FigurePainter(look=PALETTES["openpose-18"], parts=Parts(width=0))(moment).max() == 0
+
+
+def test_nobody_is_an_empty_picture():
+    moment = standing()
+    nobody = moment.having(Poses.empty(COCO_WHOLEBODY_133))
+    for look in LOOKS.values():
+        assert FigurePainter(look=look)(nobody).max() == 0

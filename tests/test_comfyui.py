@@ -1,0 +1,99 @@
+"""The ComfyUI nodes, driven as ComfyUI drives them, on real footage; and the functions underneath."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from streampose import ModelChoice, load_estimator
+from streampose.errors import ConfigError
+from streampose.images import find_poses, pose_images
+from streampose.render import PALETTES, FigurePainter
+
+
+@pytest.fixture(scope="module")
+def nodes() -> ModuleType:
+    path = Path(__file__).parents[1] / "examples" / "comfyui" / "__init__.py"
+    spec = importlib.util.spec_from_file_location("comfyui_nodes", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def images(assets: Path) -> np.ndarray:
+    """(6, 960, 544, 3) RGB from 0 to 1, of one person."""
+    with av.open(str(assets / "videos" / "pose2sim_single_cam03.mp4")) as container:
+        frames = [f for i, f in enumerate(container.decode(video=0)) if i % 15 == 0][:6]
+    return np.stack([f.to_ndarray(format="rgb24", width=544, height=960) for f in frames]).astype(np.float32) / 255
+
+
+def call(node: type, **values: Any) -> Any:
+    """As ComfyUI does: every input that it declares, by name."""
+    declared = node.INPUT_TYPES()["required"]
+    assert values.keys() == declared.keys()
+    out = getattr(node(), node.FUNCTION)(**values)
+    assert len(out) == len(node.RETURN_TYPES)
+    return out
+
+
+@pytest.mark.assets
+def test_from_images_to_pose_images(nodes: ModuleType, images: np.ndarray):
+    known = nodes.NODE_CLASS_MAPPINGS
+    assert known.keys() == nodes.NODE_DISPLAY_NAME_MAPPINGS.keys()
+    (model,) = call(known["StreamposeModel"], model="", detector="", pose="", device="cpu")
+    assert call(known["StreamposeModel"], model="", detector="", pose="", device="cpu")[0] is model
+    clip, faces, asked = call(
+        known["StreamposeFind"], model=model, images=images, rate=4, person="largest", clean=False, face_padding=0.2
+    )
+    assert [len(m.poses) for m in clip] == [1] * 6
+    assert np.asarray(faces).shape == (6, 512, 512, 3)
+    assert [f["frame"] for f in json.loads(asked)["frames"]] == [0, 2, 3, 5]
+    (drawn,) = call(
+        known["StreamposeDraw"], poses=clip, style="animate", width=480, height=832, line_width=1.0, hand_width=1.0,
+        head="full", face_dots="none",
+    )  # fmt: skip
+    drawn = np.asarray(drawn)
+    assert (drawn.shape, drawn.dtype) == ((6, 832, 480, 3), np.float32)
+    assert 0.001 < (drawn > 0).any(axis=3).mean() < 0.1
+    moved, still, said = call(
+        known["StreamposeRetarget"], model=model, poses=clip, reference=images[:1], align="reference", anchor="neck",
+        scale="auto",
+    )  # fmt: skip
+    assert "in sight" in said.lower()
+    assert np.allclose(moved[0].poses.points, clip[0].poses.points, atol=1.0)  # the reference is the first frame itself
+    assert len(still) == 1
+    model.close()
+
+
+def test_batches_and_progress(images: np.ndarray):
+    estimator = load_estimator(ModelChoice())
+    told: list[tuple[int, int]] = []
+    one = find_poses(images, estimator, batch=1)
+    many = find_poses(images, estimator, batch=4, progress=lambda done, of: told.append((done, of)))
+    assert told == [(4, 6), (6, 6)]
+    assert all(np.allclose(a.poses.points, b.poses.points, atol=0.5) for a, b in zip(one, many, strict=True))
+    estimator.close()
+
+
+def test_drawing_upon_the_images_changes_only_where_somebody_is(images: np.ndarray):
+    estimator = load_estimator(ModelChoice())
+    clip = find_poses(images[:2], estimator)
+    over = pose_images(clip, FigurePainter(look=PALETTES["coco"], background="video"), images[:2])
+    figure = pose_images(clip, FigurePainter(look=PALETTES["coco"])).max(axis=3) > 0
+    assert np.allclose(over[~figure], images[:2][~figure], atol=0.003)
+    assert not np.allclose(over[figure], images[:2][figure], atol=0.1)
+    estimator.close()
+    with pytest.raises(ConfigError, match="give its images"):
+        pose_images(clip, FigurePainter(look=PALETTES["coco"], background="video"))
+    with pytest.raises(ConfigError, match="are \\(B, H, W, 3\\)"):
+        find_poses(images[0], estimator)

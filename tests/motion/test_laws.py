@@ -191,3 +191,10 @@ def test_breaks_are_reported():
     assert survey(clip)[1].breaks == [(0.48, 0.7)]
     assert survey(fill(clip, max_gap_s=0.5))[1].breaks == []
     assert Choice(by="largest").id is None
+
+
+def test_people_without_ids_are_passed_on():
+    clip = [m.having(replace(m.poses, ids=None)) for m in walk(list(range(0, 500, 20)))]
+    assert survey(clip) == {}
+    for done in (list(fill(clip)), list(calm(clip)), list(renamed(clip, {}))):
+        assert [m.poses for m in done] == [m.poses for m in clip]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused, redact
+from streampose.errors import ConfigError, SinkAway, SinkRefused, server_of
 
 try:
     from paho.mqtt import client as mqtt
@@ -42,7 +42,7 @@ class MqttCarrier:
             port = parts.port or _PORTS[parts.scheme]
         except ValueError:
             # Not chained: what it says may be a piece of a password that was not escaped.
-            raise ConfigError(f"this is no URL of a broker: {redact(url)}") from None
+            raise ConfigError(f"this is no URL of a broker: {server_of(url)}") from None
         prefix = unquote(parts.path).strip("/")
         if not parts.hostname or not prefix or "+" in prefix or "#" in url:
             raise ConfigError("results are sent to mqtt://host/topic, a topic without + and #")

@@ -6,7 +6,7 @@ import logging
 import time
 
 from streampose.backoff import Backoff
-from streampose.errors import SinkError, cause_of, redact
+from streampose.errors import SinkError, cause_of, redact, server_of
 
 __all__ = ["Presence"]
 
@@ -18,12 +18,12 @@ class Presence:
 
     Args:
         stream: whose output it is.
-        server: its URL; what is secret in it is not shown.
+        server: its URL; scheme and host are shown, as a path may be secret.
         backoff: how long the waits are.
     """
 
     def __init__(self, stream: str, server: str, backoff: Backoff) -> None:
-        self._stream, self._server, self._backoff = stream, redact(server), backoff
+        self._stream, self._server, self._backoff = stream, server_of(server), backoff
         self._tries = 0
         self._away_since = self._up_since = time.monotonic()
         self.away = False

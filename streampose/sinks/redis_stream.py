@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused, redact
+from streampose.errors import ConfigError, SinkAway, SinkRefused, server_of
 
 try:
     import redis
@@ -45,7 +45,7 @@ class RedisCarrier:
             )
         except ValueError:
             # Not chained: what it says may be a piece of a password that was not escaped.
-            raise ConfigError(f"this is no URL of Redis: {redact(url)}") from None
+            raise ConfigError(f"this is no URL of Redis: {server_of(url)}") from None
         if query:
             raise ConfigError(f"a URL of Redis has stream and maxlen after the ?, not {', '.join(query)}")
         self.url, self._key, self._maxlen, self._stream = url, key, max(0, maxlen) or None, ""

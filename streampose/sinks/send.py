@@ -28,7 +28,7 @@ class Carrier(Protocol):
     """Brings lines to one kind of server. Blocking, each call for a bounded time; all calls come from one thread."""
 
     url: str
-    """Of the server; it is shown without its secrets."""
+    """Of the server; of it, scheme and host are shown."""
 
     def connect(self, stream: str) -> None:
         """Get ready to send this stream's results.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused, redact
+from streampose.errors import ConfigError, SinkAway, SinkRefused, server_of
 
 __all__ = ["WebhookCarrier"]
 
@@ -33,7 +33,7 @@ class WebhookCarrier:
             encrypted = httpx.URL(url).scheme == "https"
         except httpx.InvalidURL:
             # Not chained: what it says may be a piece of a password that was not escaped.
-            raise ConfigError(f"this is no URL to send to: {redact(url)}") from None
+            raise ConfigError(f"this is no URL to send to: {server_of(url)}") from None
         # The system's certificates, or those of SSL_CERT_FILE, as for all servers of ours. They take 20 ms to read.
         self._verify = ssl.create_default_context() if encrypted else False
 

@@ -296,7 +296,7 @@ def test_a_wrong_password_is_told_and_tried_again(kind: str, tmp_path: Path, cap
     assert wrong.unsent == 1
     (line,) = said(caplog)
     assert "refuses us" in line
-    assert "***@127.0.0.1" in line
+    assert "://127.0.0.1:" in line
     assert "wr0ng-secret" not in caplog.text
     right = SendSink(path(url.format("right", server.port)), backoff=SOON)
     right.open("s", INFO)
@@ -428,20 +428,20 @@ def test_what_was_not_acknowledged_is_sent_again_in_order():
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("ftp://me:secret@host/x", r"ftp://\*\*\*@host/x: only to http"),
+        ("ftp://me:secret@host/x", "ftp://host: only to http"),
         ("nonsense", "only to http"),
         ("mqtt://host", "mqtt://host/topic"),
         ("mqtt://host/a/#", "without"),
         ("mqtt://host/a/#b", "without"),
         ("mqtt://host/+/b", "without"),
-        ("redis://host/0?maxlen=many", "no URL of Redis: .*many"),
+        ("redis://host/0?maxlen=many", "no URL of Redis: redis://host$"),
         ("redis://host/0?no_such=1", "^a URL of Redis has .* not no_such"),
         ("http://host:port/x", "no URL"),
         ("mqtt://host:port/x", "no URL"),
         ("redis://host:port/0", "no URL"),
-        ("http://me:sec/ret@host/x", r"\*\*\*@host"),
-        ("mqtt://me:sec/ret@host/x", r"\*\*\*@host"),
-        ("redis://me:sec/ret@host/0", r"\*\*\*@host"),
+        ("http://me:sec/ret@host/x", "://host$"),
+        ("mqtt://me:sec/ret@host/x", "://host$"),
+        ("redis://me:sec/ret@host/0", "://host$"),
     ],
 )
 def test_a_url_that_makes_no_sense_is_told(url: str, words: str):

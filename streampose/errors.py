@@ -146,7 +146,7 @@ class SourceStalled(SourceTimeout):
 
 
 class HostNotFound(Disconnected):
-    """No such host, or nobody to ask for its address."""
+    """No such host."""
 
     cause = "no host"
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from streampose.errors import ConfigError, SinkAway, SinkRefused, server_of
+from streampose.sinks.presence import find
 
 try:
     from paho.mqtt import client as mqtt
@@ -60,6 +61,7 @@ class MqttCarrier:
             SinkAway: nobody answers.
             SinkRefused: the broker does not let us in.
         """
+        find(*self._address, within_s=self._timeout_s)
         # A level of its own for each stream, whatever it is called.
         self._topic = f"{self._prefix}/{_NOT_IN_A_LEVEL.sub('_', stream)}"
         client = self._client = mqtt.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)

@@ -18,7 +18,7 @@ from streampose.frame import StreamInfo
 from streampose.result import Result
 from streampose.sinks.encoder import check_encoder, live_encoder
 from streampose.sinks.film import Film
-from streampose.sinks.presence import Presence
+from streampose.sinks.presence import Presence, find
 from streampose.sinks.relay import FORMATS, Relay
 
 __all__ = ["PushSink", "is_push"]
@@ -110,6 +110,7 @@ class PushSink:
 
     def _probe(self) -> None:
         """See whether anybody listens there again: a process for each try costs 0.1 s of a core."""
+        find(*self._address, within_s=_PROBE_S)
         try:
             socket.create_connection(self._address, timeout=_PROBE_S).close()
         except OSError as error:

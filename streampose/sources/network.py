@@ -23,9 +23,9 @@ from streampose.errors import (
     redact,
 )
 from streampose.frame import StreamInfo
+from streampose.resolver import look_up
 from streampose.sources.hwaccel import SOFTWARE, words
 from streampose.sources.live_media import LiveMedia
-from streampose.sources.resolver import look_up
 
 __all__ = ["NetworkSource"]
 

@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [
     {"errors", "clock"},
     {"frame", "pose", "skeletons", "result"},
-    {"channel", "worker", "metrics", "backoff", "evaluation", "figures", "diagnosis", "gauges"},
+    {"channel", "worker", "metrics", "backoff", "resolver", "evaluation", "figures", "diagnosis", "gauges"},
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
     {"streams", "finisher", "flow", "pipeline"},
     {"api", "measure", "meter", "observe", "preview"},

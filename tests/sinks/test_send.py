@@ -436,6 +436,7 @@ def test_what_was_not_acknowledged_is_sent_again_in_order():
         ("mqtt://host/+/b", "without"),
         ("redis://host/0?maxlen=many", "no URL of Redis: redis://host$"),
         ("redis://host/0?no_such=1", "^a URL of Redis has .* not no_such"),
+        ("redis://me:12?sec=ret@host/0", "^a URL of Redis has stream and maxlen after the [?]$"),
         ("http://host:port/x", "no URL"),
         ("mqtt://host:port/x", "no URL"),
         ("redis://host:port/0", "no URL"),

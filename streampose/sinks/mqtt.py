@@ -45,8 +45,10 @@ class MqttCarrier:
             # Not chained: what it says may be a piece of a password that was not escaped.
             raise ConfigError(f"this is no URL of a broker: {server_of(url)}") from None
         prefix = unquote(parts.path).strip("/")
-        if not parts.hostname or not prefix or "+" in prefix or "#" in url:
+        if not parts.hostname or not prefix or "+" in prefix or "#" in prefix + url:
             raise ConfigError("results are sent to mqtt://host/topic, a topic without + and #")
+        if parts.query:
+            raise ConfigError("a URL of MQTT has nothing after a ?; one in a password or a topic is written %3F")
         self.url, self._timeout_s = url, timeout_s
         self._parts, self._prefix, self._topic = parts, prefix, prefix
         self._address = (parts.hostname, port)

@@ -266,21 +266,18 @@ class Flow:
 
     async def _finish_all(self, sinks: list[Worker[Sink]]) -> None:
         """Close sinks side by side: a file is not left unfinished while servers are waited for."""
-        closings = [asyncio.create_task(self._finish(sink)) for sink in sinks]
-        if not closings:
-            return
+        closings = asyncio.gather(*map(self._finish, sinks), return_exceptions=True)
         try:
-            await asyncio.wait(closings)
+            for error in await asyncio.shield(closings):
+                if error is not None:
+                    raise error
         except asyncio.CancelledError:
-            # Who is in a hurry does not want half a file either.
             try:
-                await asyncio.wait(closings, timeout=_HURRY_S)
+                # Who is in a hurry does not want half a file either.
+                await asyncio.wait([closings], timeout=_HURRY_S)
             finally:
-                for closing in closings:
-                    closing.cancel()
+                closings.cancel()
             raise
-        if errors := [error for closing in closings if (error := closing.exception()) is not None]:
-            raise errors[0]
 
     async def _finish(self, sink: Worker[Sink]) -> None:
         """Close a sink; an error that it did not foresee ends its stream, too."""

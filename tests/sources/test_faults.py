@@ -238,7 +238,7 @@ def test_hls_comes_in_its_own_time(tmp_path: Path):
     at = [at for at, _ in seen.frames]
     media_s = seen.frames[-1][1].time_s - seen.frames[0][1].time_s
     assert at[-1] - at[0] == pytest.approx(media_s, abs=0.5)
-    assert max(b - a for a, b in pairwise(at)) < 0.5
+    assert max(b - a for a, b in pairwise(at)) < 3
     assert seen.epoch == 0
 
 
@@ -332,7 +332,7 @@ def test_a_clock_that_runs_wrong(proxy: Proxy, skew: float):
     frames = [frame for _, frame in seen.frames[began + 2 :]]
     passed_s = frames[-1].captured_at - frames[0].captured_at
     assert (frames[-1].time_s - frames[0].time_s) / passed_s == pytest.approx(1 + skew, abs=0.05)
-    assert max(at - frame.captured_at for at, frame in seen.frames[began:]) < 0.5
+    assert max(at - frame.captured_at for at, frame in seen.frames[began:]) < 1.5
 
 
 @rtsp

@@ -86,6 +86,7 @@ __all__ = [
     "WorkerStuck",
     "cause_of",
     "redact",
+    "server_of",
 ]
 
 
@@ -147,7 +148,7 @@ class SourceStalled(SourceTimeout):
 
 
 class HostNotFound(Disconnected):
-    """No such host, or nobody to ask for its address."""
+    """No such host."""
 
     cause = "no host"
 
@@ -299,6 +300,20 @@ def redact(text: str) -> str:
         The same text with ``***`` in their place: ``rtsp://***@host/path?token=***``.
     """
     return _SECRET_QUERY.sub(r"\g<key>***", _USERINFO.sub(r"\g<scheme>***@", text))
+
+
+_SERVER = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:\*\*\*@)?(?P<host>[\w.:\[\]-]*)(?=[/?#]|$)")
+
+
+def server_of(url: str) -> str:
+    """Of a URL what may be shown where its path or its query may be secret: ``https://host:port``.
+
+    What stands in the place of a host and cannot be one is not shown either.
+    """
+    if (match := _SERVER.match(redact(url))) is not None:
+        return match["scheme"] + match["host"]
+    scheme, colon, _ = url.partition("://")
+    return f"{scheme}://***" if colon and scheme.isalnum() else "***"
 
 
 def cause_of(error: Exception) -> str:

@@ -48,6 +48,7 @@ log = logging.getLogger("streampose")
 _LIVE_SINK_DEPTH = 2
 _OFFLINE_SINK_DEPTH = 8
 _HUD_REFRESH_S = 0.25
+_HURRY_S = 2.0
 
 
 class Flow:
@@ -115,7 +116,7 @@ class Flow:
         log.log(level, "%s failed: %s", self.stream.name, redact(str(error)), extra=tags)
 
     async def _open(self, closing: AsyncExitStack) -> Worker[Source] | None:
-        """Open the source, then the sinks; the stack closes them the other way round. `None` = stopped meanwhile."""
+        """Open the source, then the sinks; the stack closes all sinks, then the source. `None` = stopped meanwhile."""
         stream = self.stream
         source = Worker(stream.source, f"source-{stream.name}")
         if isinstance(stream.source, Reconnecting):
@@ -131,9 +132,11 @@ class Flow:
                 return None
             raise
         self.report.info = info
+        opened: list[Worker[Sink]] = []
+        closing.push_async_callback(self._finish_all, opened)
         for i, sink in enumerate(stream.sinks):
             worker: Worker[Sink] = Worker(sink, f"sink-{stream.name}-{i}")
-            closing.push_async_callback(self._finish, worker)
+            opened.append(worker)
             await worker.call(Typed(SinkFailed)(sink.open), stream.name, info)
             self._sinks.append((worker, self._sink_channel(self.lane)))
         return None if self._stopping else source
@@ -260,6 +263,21 @@ class Flow:
                 await source.aclose(timeout_s=2.0)
         except WorkerStuck as error:
             log.warning("%s", error)
+
+    async def _finish_all(self, sinks: list[Worker[Sink]]) -> None:
+        """Close sinks side by side: a file is not left unfinished while servers are waited for."""
+        closings = asyncio.gather(*map(self._finish, sinks), return_exceptions=True)
+        try:
+            for error in await asyncio.shield(closings):
+                if error is not None:
+                    raise error
+        except asyncio.CancelledError:
+            try:
+                # Who is in a hurry does not want half a file either.
+                await asyncio.wait([closings], timeout=_HURRY_S)
+            finally:
+                closings.cancel()
+            raise
 
     async def _finish(self, sink: Worker[Sink]) -> None:
         """Close a sink; an error that it did not foresee ends its stream, too."""

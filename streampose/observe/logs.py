@@ -105,7 +105,9 @@ def set_up(form: LogFormat = LogFormat.TEXT, level: int = logging.WARNING) -> No
     handler = StandardError()
     handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else logging.Formatter(_TEXT))
     logging.basicConfig(level=level, handlers=[handler])
-    logging.getLogger("asyncio").setLevel(max(level, logging.WARNING))
+    # Those of HTTP log whole URLs, and a webhook's path is a secret.
+    for library in ("asyncio", "httpx", "httpcore"):
+        logging.getLogger(library).setLevel(max(level, logging.WARNING))
     if form is LogFormat.JSON:
         logging.captureWarnings(True)
     if threading.excepthook is threading.__excepthook__:

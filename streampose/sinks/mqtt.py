@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused, redact
+from streampose.errors import ConfigError, SinkAway, SinkRefused, server_of
+from streampose.sinks.presence import find
 
 try:
     from paho.mqtt import client as mqtt
@@ -42,10 +43,12 @@ class MqttCarrier:
             port = parts.port or _PORTS[parts.scheme]
         except ValueError:
             # Not chained: what it says may be a piece of a password that was not escaped.
-            raise ConfigError(f"this is no URL of a broker: {redact(url)}") from None
+            raise ConfigError(f"this is no URL of a broker: {server_of(url)}") from None
         prefix = unquote(parts.path).strip("/")
-        if not parts.hostname or not prefix or "+" in prefix or "#" in url:
+        if not parts.hostname or not prefix or "+" in prefix or "#" in prefix + url:
             raise ConfigError("results are sent to mqtt://host/topic, a topic without + and #")
+        if parts.query:
+            raise ConfigError("a URL of MQTT has nothing after a ?; one in a password or a topic is written %3F")
         self.url, self._timeout_s = url, timeout_s
         self._parts, self._prefix, self._topic = parts, prefix, prefix
         self._address = (parts.hostname, port)
@@ -60,6 +63,7 @@ class MqttCarrier:
             SinkAway: nobody answers.
             SinkRefused: the broker does not let us in.
         """
+        find(*self._address, within_s=self._timeout_s)
         # A level of its own for each stream, whatever it is called.
         self._topic = f"{self._prefix}/{_NOT_IN_A_LEVEL.sub('_', stream)}"
         client = self._client = mqtt.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)

@@ -6,9 +6,10 @@ import logging
 import time
 
 from streampose.backoff import Backoff
-from streampose.errors import SinkError, cause_of, redact
+from streampose.errors import SinkAway, SinkError, cause_of, redact, server_of
+from streampose.resolver import look_up
 
-__all__ = ["Presence"]
+__all__ = ["Presence", "find"]
 
 log = logging.getLogger("streampose")
 
@@ -18,12 +19,12 @@ class Presence:
 
     Args:
         stream: whose output it is.
-        server: its URL; what is secret in it is not shown.
+        server: its URL; scheme and host are shown, as a path may be secret.
         backoff: how long the waits are.
     """
 
     def __init__(self, stream: str, server: str, backoff: Backoff) -> None:
-        self._stream, self._server, self._backoff = stream, redact(server), backoff
+        self._stream, self._server, self._backoff = stream, server_of(server), backoff
         self._tries = 0
         self._away_since = self._up_since = time.monotonic()
         self.away = False
@@ -51,3 +52,15 @@ class Presence:
             tags = {"stream": self._stream, "event": "output back"}
             seconds = self._up_since - self._away_since
             log.warning("%s: output to %s is back after %.1f s", self._stream, self._server, seconds, extra=tags)
+
+
+def find(host: str, port: int, *, within_s: float) -> None:
+    """See that a name service knows this host: a client's own question to it would have no bound.
+
+    Raises:
+        SinkAway: it does not, or it says nothing.
+    """
+    try:
+        look_up(host, port, within_s=within_s)
+    except (OSError, ValueError) as error:
+        raise SinkAway(f"no connection ({getattr(error, 'strerror', None) or error})") from error

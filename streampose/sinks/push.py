@@ -13,12 +13,12 @@ import av
 from av.video.codeccontext import VideoCodecContext
 
 from streampose.backoff import Backoff
-from streampose.errors import ConfigError, SinkAway, SinkFailed, redact
+from streampose.errors import ConfigError, SinkAway, SinkFailed, server_of
 from streampose.frame import StreamInfo
 from streampose.result import Result
 from streampose.sinks.encoder import check_encoder, live_encoder
 from streampose.sinks.film import Film
-from streampose.sinks.presence import Presence
+from streampose.sinks.presence import Presence, find
 from streampose.sinks.relay import FORMATS, Relay
 
 __all__ = ["PushSink", "is_push"]
@@ -44,7 +44,7 @@ class PushSink:
     live stream drops what is older before it is encoded, so that what is sent can always be decoded.
 
     Args:
-        url: ``rtsp(s)://…`` or ``rtmp(s)://…``; its secrets appear in no message.
+        url: ``rtsp(s)://…`` or ``rtmp(s)://…``; scheme and host are all of it that a message shows.
         encoder: FFmpeg's name of one in `ENCODERS`, or ``auto``: a device's where there is one.
         timeout_s: until the server must answer, and take each picture.
         backoff: the waits between tries.
@@ -110,6 +110,7 @@ class PushSink:
 
     def _probe(self) -> None:
         """See whether anybody listens there again: a process for each try costs 0.1 s of a core."""
+        find(*self._address, within_s=_PROBE_S)
         try:
             socket.create_connection(self._address, timeout=_PROBE_S).close()
         except OSError as error:
@@ -127,7 +128,7 @@ class PushSink:
         if not self._told and self._encoder is not None:
             words = f"{self._encoder.width}×{self._encoder.height} by {self._encoder.name}"
             tags = {"stream": self._stream, "event": "output there"}
-            log.warning("%s: output to %s: %s", self._stream, redact(self._url), words, extra=tags)
+            log.warning("%s: output to %s: %s", self._stream, server_of(self._url), words, extra=tags)
             self._told = True
 
     def _push(self, result: Result) -> None:
@@ -166,4 +167,4 @@ def _address(url: str) -> tuple[str, int]:
             return parts.hostname, parts.port or _PORTS[parts.scheme]
     except ValueError:  # what it says may be a piece of a password that was not escaped
         pass
-    raise ConfigError(f"video cannot be pushed to {redact(url)}: only to {', '.join(FORMATS)} URLs")
+    raise ConfigError(f"video cannot be pushed to {server_of(url)}: only to {', '.join(FORMATS)} URLs")

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused, redact
+from streampose.errors import ConfigError, SinkAway, SinkRefused, server_of
+from streampose.sinks.presence import find
 
 try:
     import redis
@@ -45,9 +46,13 @@ class RedisCarrier:
             )
         except ValueError:
             # Not chained: what it says may be a piece of a password that was not escaped.
-            raise ConfigError(f"this is no URL of Redis: {redact(url)}") from None
+            raise ConfigError(f"this is no URL of Redis: {server_of(url)}") from None
         if query:
-            raise ConfigError(f"a URL of Redis has stream and maxlen after the ?, not {', '.join(query)}")
+            # A password that was not escaped may reach into what looks like the query.
+            what = "" if "@" in parts.query else f", not {', '.join(query)}"
+            raise ConfigError(f"a URL of Redis has stream and maxlen after the ?{what}")
+        server = self._client.connection_pool.connection_kwargs
+        self._address, self._timeout_s = (server.get("host", "localhost"), server.get("port", 6379)), timeout_s
         self.url, self._key, self._maxlen, self._stream = url, key, max(0, maxlen) or None, ""
 
     def connect(self, stream: str) -> None:
@@ -58,6 +63,7 @@ class RedisCarrier:
             SinkRefused: it does not let us in.
         """
         self._stream = stream
+        find(*self._address, within_s=self._timeout_s)
         with _typed():
             self._client.ping()
 

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from streampose.backoff import Backoff
-from streampose.errors import SinkAway, SinkFailed, SinkRefused, StreamposeError, Typed
+from streampose.errors import (
+    SinkAway,
+    SinkFailed,
+    SinkRefused,
+    SinkUnavailable,
+    StreamposeError,
+    Typed,
+    server_of,
+)
 from streampose.frame import StreamInfo
 from streampose.result import Result
 from streampose.sinks.jsonl import to_line
@@ -22,13 +30,14 @@ _BATCH = 64
 # How long the end waits for a server that is away, and for one that is slow.
 _AWAY_S = 3.0
 _SLOW_S = 20.0
+_STUCK_S = 10.0
 
 
 class Carrier(Protocol):
     """Brings lines to one kind of server. Blocking, each call for a bounded time; all calls come from one thread."""
 
     url: str
-    """Of the server; it is shown without its secrets."""
+    """Of the server; of it, scheme and host are shown."""
 
     def connect(self, stream: str) -> None:
         """Get ready to send this stream's results.
@@ -55,32 +64,45 @@ class SendSink:
 
     A thread of its own sends what waits, several lines at a time. While the server is away, the oldest lines make
     room for new ones, and it is tried again with waits by `Backoff`: neither stops the stream. A server that is there
-    but slow is waited for, so that a recording loses nothing.
+    but slow is waited for, so that a recording loses nothing; one that took nothing for ten seconds counts as away.
 
     Args:
         carrier: speaks to the server.
         depth: how many lines may wait.
         backoff: the waits between tries.
+        stuck_s: how long a server may take nothing before it counts as away.
     """
 
     wants_picture = False
 
-    def __init__(self, carrier: Carrier, *, depth: int = 256, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self, carrier: Carrier, *, depth: int = 256, backoff: Backoff | None = None, stuck_s: float = _STUCK_S
+    ) -> None:
         self.unsent = 0
         """Results that never were sent: they made room for newer ones, were refused, or the end came before."""
         self._carrier, self._depth, self._backoff = carrier, depth, backoff or Backoff()
+        self._stuck_s, self._moved_at = stuck_s, 0.0
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
         self._in_flight = 0
         self._connected = False
         self._closing = threading.Event()
+        self._interrupted = False
         self._end_at = 0.0
         self._failure: StreamposeError | None = None
         self._thread: threading.Thread | None = None
 
     def open(self, stream: str, info: StreamInfo) -> None:
-        """Begin; a server that is not there yet is tried again."""
+        """Begin; a server that is not there yet is tried again.
+
+        Raises:
+            SinkUnavailable: what was sent when it was closed is still under way: a carrier is for one thread.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise SinkUnavailable(f"{server_of(self._carrier.url)} is still busy with what was sent to it before")
         self._closing.clear()
+        self._waiting.clear()
+        self._interrupted = False
         self._connected, self._failure = False, None
         self._stream = stream
         self._presence = Presence(stream, self._carrier.url, self._backoff)
@@ -88,18 +110,30 @@ class SendSink:
         self._thread.start()
 
     def write(self, result: Result) -> None:
-        """Queue one line.
+        """Queue one line. Waits while a server takes what waits, and no longer than `stuck_s` for one that does not.
 
         Raises:
             SinkFailed: sending failed by what nobody foresaw.
         """
         line = to_line(result).rstrip()
         with self._changed:
-            self._changed.wait_for(self._has_room)
+            while not self._has_room():
+                if (left_s := self._moved_at + self._stuck_s - time.monotonic()) <= 0:
+                    self._presence.lost(SinkAway(f"it took nothing for {self._stuck_s:g} s"))
+                else:
+                    self._changed.wait(left_s)
             if self._failure is not None:
                 raise self._failure
+            if not self._waiting and not self._in_flight:
+                self._moved_at = time.monotonic()
             self._waiting.append(line)
             self._drop_oldest()
+            self._changed.notify_all()
+
+    def interrupt(self) -> None:
+        """End the wait of a `write`, from any thread; it drops the oldest instead. `close` comes next."""
+        with self._changed:
+            self._interrupted = True
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -108,8 +142,8 @@ class SendSink:
         Raises:
             SinkFailed: sending failed by what nobody foresaw.
         """
-        thread, self._thread = self._thread, None
-        if thread is None:
+        thread = self._thread
+        if thread is None or self._closing.is_set():
             return
         self._end_at = time.monotonic() + _AWAY_S
         with self._changed:
@@ -124,7 +158,7 @@ class SendSink:
                 raise self._failure
 
     def _has_room(self) -> bool:
-        return len(self._waiting) < self._depth or self._presence.away or self._failure is not None
+        return len(self._waiting) < self._depth or self._presence.away or self._interrupted or bool(self._failure)
 
     def _drop_oldest(self) -> None:
         while len(self._waiting) > self._depth:
@@ -185,6 +219,6 @@ class SendSink:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            self._in_flight = len(batch)
+            self._in_flight, self._moved_at = len(batch), time.monotonic()
             self._changed.notify_all()
             return batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streampose.errors import ConfigError, redact
+from streampose.errors import ConfigError, server_of
 from streampose.sinks.send import Carrier, SendSink
 
 __all__ = ["send_to"]
@@ -13,7 +13,7 @@ def send_to(url: str) -> SendSink:
 
     Args:
         url: ``http(s)://…`` (a POST for each batch), ``mqtt(s)://host/topic``, ``redis(s)://host/0?stream=key&maxlen=n``;
-            docs/outputs.md. Its secrets appear in no message.
+            docs/outputs.md. Scheme and host are all of it that a message shows.
 
     Raises:
         ConfigError: it is of no kind that we know, it makes no sense, or the client library is not installed.
@@ -36,4 +36,4 @@ def _carrier(url: str) -> Carrier:
             from streampose.sinks.redis_stream import RedisCarrier  # noqa: PLC0415
 
             return RedisCarrier(url)
-    raise ConfigError(f"results cannot be sent to {redact(url)}: only to http(s)://, mqtt(s):// and redis(s):// URLs")
+    raise ConfigError(f"results cannot be sent to {server_of(url)}: only to http(s)://, mqtt(s)://, redis(s)://")

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
+import urllib.request
 from collections.abc import Sequence
 
 import httpx
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused, redact
+from streampose.errors import ConfigError, SinkAway, SinkRefused, server_of
+from streampose.sinks.presence import find
 
 __all__ = ["WebhookCarrier"]
 
 # Answers that say "later" rather than "no".
 _LATER = {httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_EARLY, httpx.codes.TOO_MANY_REQUESTS}
+# An answer's body says nothing to us; a short one is read to its end, so that its connection can be used again.
+_BODY_BYTES = 65_536
+_BODY_S = 0.5
+_PORTS = {"http": 80, "https": 443}
 
 
 class WebhookCarrier:
     """Each batch is the body of one POST, of the type ``application/x-ndjson``; any answer of 200 to 299 is a yes.
 
+    An event loop is driven from here: httpx's own timeouts are for each read, so that a server which drips its answer
+    would hold us for ever; a loop's timeout is for the whole.
+
     Args:
         url: ``http(s)://…``; a user and a password in it become basic authentication.
-        timeout_s: for connecting, for sending, and for the answer, each.
+        timeout_s: for connecting, for sending, and for the answer, together.
 
     Raises:
         ConfigError: it is no URL.
@@ -28,18 +39,29 @@ class WebhookCarrier:
 
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
         self.url, self._timeout_s = url, timeout_s
-        self._client: httpx.Client | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: httpx.AsyncClient | None = None
         try:
-            encrypted = httpx.URL(url).scheme == "https"
+            parts = httpx.URL(url)
         except httpx.InvalidURL:
             # Not chained: what it says may be a piece of a password that was not escaped.
-            raise ConfigError(f"this is no URL to send to: {redact(url)}") from None
+            raise ConfigError(f"this is no URL to send to: {server_of(url)}") from None
+        if not parts.host:
+            raise ConfigError("results are sent to http(s)://host/path: this URL names no host")
+        self._address = parts.host, parts.port or _PORTS[parts.scheme]
         # The system's certificates, or those of SSL_CERT_FILE, as for all servers of ours. They take 20 ms to read.
-        self._verify = ssl.create_default_context() if encrypted else False
+        self._verify = ssl.create_default_context() if parts.scheme == "https" else False
 
     def connect(self, stream: str) -> None:
-        """Nothing yet: each request connects if it must."""
-        self._client = httpx.Client(timeout=self._timeout_s, verify=self._verify)
+        """See that there is such a host; each request connects if it must.
+
+        Raises:
+            SinkAway: there is none.
+        """
+        if not urllib.request.getproxies():  # one of them may know what we do not
+            find(*self._address, within_s=self._timeout_s)
+        self._loop = asyncio.new_event_loop()
+        self._client = httpx.AsyncClient(timeout=None, verify=self._verify)
 
     def send(self, lines: Sequence[bytes]) -> None:
         """One request.
@@ -48,23 +70,49 @@ class WebhookCarrier:
             SinkAway: no answer, or one that says "later" (408, 425, 429, 5xx).
             SinkRefused: another answer.
         """
-        assert self._client is not None
+        assert self._loop is not None
         try:
-            answer = self._client.post(
-                self.url,
-                content=b"".join(line + b"\n" for line in lines),
-                headers={"Content-Type": "application/x-ndjson"},
-            )
+            status = self._loop.run_until_complete(self._post(b"".join(line + b"\n" for line in lines)))
         except httpx.HTTPError as error:
             raise SinkAway(f"no answer ({error or type(error).__name__})") from error
-        words = f"it answered {answer.status_code} {answer.reason_phrase}"
-        if answer.is_server_error or answer.status_code in _LATER:
+        except TimeoutError as error:
+            raise SinkAway(f"no answer within {self._timeout_s:g} s") from error
+        words = f"it answered {status} {httpx.codes.get_reason_phrase(status)}"
+        if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in _LATER:
             raise SinkAway(words)
-        if not answer.is_success:
+        if not httpx.codes.is_success(status):
             raise SinkRefused(words)
 
     def close(self) -> None:
         """Close its connections."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._loop is not None:
+            self._loop.run_until_complete(self._end())
+            self._loop.close()
+            self._loop = self._client = None
+
+    async def _end(self) -> None:
+        assert self._client is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_BODY_S):
+                await self._client.aclose()
+                # Those that end an answer which was not read.
+                await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+                await asyncio.get_running_loop().shutdown_asyncgens()
+
+    async def _post(self, body: bytes) -> int:
+        """The status of the answer."""
+        assert self._client is not None
+        status = 0
+        try:
+            async with asyncio.timeout(self._timeout_s) as limit:
+                headers = {"Content-Type": "application/x-ndjson"}
+                async with self._client.stream("POST", self.url, content=body, headers=headers) as answer:
+                    status, size = answer.status_code, 0
+                    limit.reschedule(asyncio.get_running_loop().time() + _BODY_S)
+                    async for piece in answer.aiter_raw():
+                        if (size := size + len(piece)) > _BODY_BYTES:
+                            break
+        except (TimeoutError, httpx.HTTPError):
+            if not status:
+                raise
+        return status

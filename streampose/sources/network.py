@@ -20,11 +20,12 @@ from streampose.errors import (
     SourceTimeout,
     SourceUnauthorized,
     SourceUnsupported,
+    redact,
 )
 from streampose.frame import StreamInfo
+from streampose.resolver import look_up
 from streampose.sources.hwaccel import SOFTWARE, words
 from streampose.sources.live_media import LiveMedia
-from streampose.sources.resolver import look_up
 
 __all__ = ["NetworkSource"]
 
@@ -34,6 +35,8 @@ __all__ = ["NetworkSource"]
 # decoder held a picture back.
 _QUICK = {"probesize": "500000", "analyzeduration": "100000"}
 _PROBE_S = 2.0
+# A name service that cannot be asked yet, or cannot say, is none of these.
+_NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 # What runs over TCP, and its port.
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 _TRANSPORTS = {
@@ -57,7 +60,7 @@ class NetworkSource(LiveMedia):
         hwaccel: what decodes: ``none`` (software), ``auto``, or a device (``cuda``, ``videotoolbox``, …).
 
     Raises:
-        ConfigError: no such transport, or no such device.
+        ConfigError: no such transport, or no such device, or the URL's host or port is none.
     """
 
     def __init__(
@@ -75,6 +78,14 @@ class NetworkSource(LiveMedia):
             raise ConfigError(f"no RTSP transport is called {transport!r}; there are: {', '.join(_TRANSPORTS)}")
         if self._scheme in {"rtsp", "rtsps"}:
             options |= _TRANSPORTS[transport]
+        try:
+            parts = urlsplit(url)
+            self._host, self._port = parts.hostname, parts.port
+        except ValueError:
+            # Not chained: what it says may be a piece of a password that was not escaped.
+            raise ConfigError(
+                f"{redact(url)} has no host or port that can be one: in a password, write / as %2F, @ as %40"
+            ) from None
         super().__init__(url, options=options, open_timeout_s=open_timeout_s, stall_s=stall_s, hwaccel=hwaccel)
         self._opening_since = 0.0
         self._probes = False
@@ -89,7 +100,7 @@ class NetworkSource(LiveMedia):
             SourceTimeout: no answer in time.
             SourceRefused: nobody listens there.
             HostNotFound: no such host.
-            Disconnected: an error of the server's.
+            Disconnected: an error of the server's, or the name service cannot say.
         """
         self._opening_since = time.monotonic()
         try:
@@ -103,16 +114,17 @@ class NetworkSource(LiveMedia):
         return info
 
     def _dial(self) -> InputContainer:
-        parts = urlsplit(self._url)
         try:
             # FFmpeg calls an unknown host an "Input/output error", like much else.
-            look_up(parts.hostname, parts.port, within_s=self._open_timeout_s)
+            look_up(self._host, self._port, within_s=self._open_timeout_s)
         except TimeoutError as error:
             raise SourceTimeout(f"{self._name}: {error}") from error
         except (socket.gaierror, ValueError) as error:
-            raise HostNotFound(f"{self._name}: no host {parts.hostname} can be found ({words(error)})") from error
+            if isinstance(error, socket.gaierror) and error.errno not in _NO_SUCH_NAME:
+                raise Disconnected(f"{self._name}: the name service cannot say ({words(error)})") from error
+            raise HostNotFound(f"{self._name}: no host {self._host} can be found ({words(error)})") from error
         if self._probes and self._scheme in _PORTS:
-            address = (parts.hostname or "", parts.port or _PORTS[self._scheme])
+            address = (self._host or "", self._port or _PORTS[self._scheme])
             try:
                 socket.create_connection(address, timeout=_PROBE_S).close()
             except TimeoutError as error:

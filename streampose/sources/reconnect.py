@@ -187,8 +187,10 @@ class Reconnecting:
                 log.debug("%s: still away (%s): %s", self._stream, error.cause, redact(str(error)))
             # Its traceback holds this frame, and what was open in others: let go of it before the next one.
             error = None
-            # What a try took is part of the wait: one that was silent for seconds has kept nobody busy.
-            if self._stop.wait(max(0.0, self._backoff.wait_s(self._waits) - (time.monotonic() - tried_at))):
+            # What a try took is part of the wait: one that was silent for seconds has kept nobody busy. A tenth is
+            # left: cameras that all fail after the same timeout would be tried in step.
+            wait_s = self._backoff.wait_s(self._waits)
+            if self._stop.wait(max(wait_s / 10, wait_s - (time.monotonic() - tried_at))):
                 return None
             self._waits += 1
             tries += 1

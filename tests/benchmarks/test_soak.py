@@ -20,7 +20,7 @@ SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 @pytest.mark.timeout(180)
 def test_eight_streams_with_random_faults(tmp_path: Path):
     path = tmp_path / "soak.json"
-    command = [sys.executable, str(SOAK), "--minutes", "0.6", "--json", str(path)]
+    command = [sys.executable, str(SOAK), "--minutes", "0.6", "--most-age-s", "10", "--json", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert path.exists(), done.stderr
     row = json.loads(path.read_text())["soak"]
@@ -31,5 +31,5 @@ def test_eight_streams_with_random_faults(tmp_path: Path):
     frames = row["frames"]
     assert frames["captured"] == frames["delivered"] + sum(frames["dropped"].values())
     assert 0 <= frames["given"] - frames["captured"] <= 8
-    assert frames["healthy"] > 1000
+    assert frames["healthy"] > 300
     assert row["rss MB: first, after warm-up, last, most"][-1] < 600

@@ -13,7 +13,7 @@ import av
 import cv2
 import pytest
 from redis import Redis
-from servers.daemons import no_daemon_is_left, redis_server, webhook_server  # noqa: F401
+from servers.daemons import free_port, no_daemon_is_left, redis_server, webhook_server  # noqa: F401
 from servers.rtsp import MediaServer, has_gstreamer
 from test_run import clip, command, lines, models, start, wait_for_lines  # noqa: F401
 
@@ -128,6 +128,25 @@ def test_lines_go_to_servers_and_to_a_file(models, tmp_path: Path):  # noqa: F81
     assert "not sent" not in err
 
 
+def test_a_secret_in_a_path_is_never_printed(models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+    monkeypatch.setenv("TOKEN", "T0PSECRET")
+    web, gone = webhook_server(tmp_path), free_port()
+    process = start(
+        "--log-level", "debug", "run", "door=synthetic:?size=160x120", *models, "--seconds", 2,
+        "--send", f"http://127.0.0.1:{web.port}/status/503?code={{env:TOKEN}}",
+        "--send", f"http://127.0.0.1:{web.port}/hook/{{env:TOKEN}}",
+        "--send", f"redis://127.0.0.1:{gone}/0?stream={{env:TOKEN}}",
+        "--out", f"rtmp://127.0.0.1:{gone}/live/{{env:TOKEN}}",
+    )  # fmt: skip
+    out, err = process.communicate(timeout=60)
+    web.kill()
+    assert process.returncode == 0, err
+    assert lines(tmp_path / "webhook.jsonl"), "it was sent"
+    assert "T0PSECRET" not in out + err
+    for server in (f"http://127.0.0.1:{web.port}", f"redis://127.0.0.1:{gone}", f"rtmp://127.0.0.1:{gone}"):
+        assert f"output to {server}: " in err
+
+
 def test_what_was_not_sent_is_in_the_summary(models, tmp_path: Path):  # noqa: F811
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -136,7 +155,7 @@ def test_what_was_not_sent_is_in_the_summary(models, tmp_path: Path):  # noqa: F
     )
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert err.count(f"output to mqtt://***@127.0.0.1:{port}/x: no connection (Connection refused); trying again") == 1
+    assert err.count(f"output to mqtt://127.0.0.1:{port}: no connection (Connection refused); trying again") == 1
     assert " not sent, " in err
     assert "secret" not in err
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streampose.cli.references import resolve
-from streampose.errors import ConfigError, redact
+from streampose.errors import ConfigError, redact, server_of
 
 
 @given(secret=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
@@ -19,6 +19,21 @@ def test_any_password_survives_the_url_and_is_never_shown(secret: str):
     assert unquote(urlsplit(url).password or "") == secret
     assert urlsplit(url).hostname == "host"
     assert redact(url) == "rtsp://***@host/path"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hooks.example:8443/services/T0P?code=T0P#T0P", "https://hooks.example:8443"),
+        ("mqtts://me:T0P@[::1]:8883/x", "mqtts://[::1]:8883"),
+        ("redis://user:12?T0P=x@host/0", "redis://host"),
+        ("http://me:T0P a@host/x", "http://***"),
+        ("http://T0P secret", "http://***"),
+        ("T0P", "***"),
+    ],
+)
+def test_of_an_output_only_its_server_is_shown(url: str, shown: str):
+    assert server_of(url) == shown
 
 
 def test_files_and_whole_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

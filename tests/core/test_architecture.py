@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [
     {"errors", "clock"},
     {"frame", "pose", "skeletons", "result", "clip", "whole"},
-    {"channel", "worker", "metrics", "backoff", "evaluation", "figures", "diagnosis", "gauges", "formats", "motion"},
+    {"channel", "worker", "metrics", "backoff", "resolver", "evaluation", "figures", "diagnosis", "gauges", "formats", "motion"},
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
     {"streams", "finisher", "flow", "pipeline"},
     {"api", "images", "measure", "meter", "observe", "preview", "offline"},

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource, poses_of
@@ -149,6 +150,47 @@ async def test_an_error_of_closing_ends_its_own_stream():
     assert type(reports["cut"].error) is SourceCorrupt
     assert "another bug" in str(reports["sink"].error)
     assert good.indices == list(range(50))
+
+
+async def test_outputs_are_finished_side_by_side():
+    together = threading.Barrier(3)
+
+    class Meeting(MemorySink):
+        def close(self):
+            together.wait(10)
+            super().close()
+
+    sinks = [Meeting(), Meeting(), Meeting()]
+    async with Pipeline([stream("a", range(5), *sinks)], FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert reports["a"].error is None
+    assert [sink.closed for sink in sinks] == [1, 1, 1]
+
+
+async def test_who_is_in_a_hurry_gets_whole_files_and_does_not_wait_for_servers():
+    let_go, closing = threading.Event(), threading.Event()
+
+    class Server(MemorySink):
+        def close(self):
+            let_go.wait(60)
+
+    class File(MemorySink):
+        def close(self):
+            closing.set()
+            time.sleep(0.3)
+            super().close()
+
+    file = File()
+    async with Pipeline([stream("a", range(5), file, Server())], FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        while not closing.is_set():
+            await asyncio.sleep(0.005)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert not let_go.is_set()
+    assert file.closed == 1
+    let_go.set()
 
 
 async def test_what_broke_first_is_the_cause():
@@ -319,7 +361,7 @@ async def test_a_live_stream_drops_before_inference_and_stays_fresh():
     assert figures.dropped[Place.INGRESS, Cause.OVERFLOW] > 100
     assert sum(map(len, estimator.batches)) == figures.delivered, "a frame was dropped after it was paid for"
     assert sink.indices == sorted(sink.indices)
-    assert figures.latency_p99_s < 0.1
+    assert figures.latency_p99_s < 1  # a queue of all that comes would be 4 s long
     assert adds_up(pipeline)
 
 

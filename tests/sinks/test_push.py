@@ -201,21 +201,21 @@ async def test_a_silent_server_holds_up_nobody(scheme: str, caplog: pytest.LogCa
     heart.start()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"{scheme}://me:secret@127.0.0.1:{silent.getsockname()[1]}/app/key"
-        sink, other = PushSink(url, timeout_s=1.0, backoff=SOON), MemorySink()
-        source = ScriptedSource(range(180), live=True, period_s=0.01)
+        sink, other = PushSink(url, timeout_s=4.0, backoff=SOON), MemorySink()
+        source = ScriptedSource(range(600), live=True, period_s=0.01)
         async with Pipeline([Stream(name="s", source=source, sinks=[other, sink])], FakeEstimator()) as pipeline:
             await pipeline.run()
     beating.set()
     heart.join()
-    assert max(b - a for a, b in itertools.pairwise(beats)) < 0.5, "all threads were held up"
+    assert max(b - a for a, b in itertools.pairwise(beats)) < 3, "all threads were held up"
     figures = pipeline.snapshot().streams["s"]
     assert pipeline.reports["s"].error is None
-    assert figures.delivered > 140
+    assert figures.delivered > 200
     unsent, overflow = figures.dropped[Place.SINK, Cause.UNSENT], figures.dropped.get((Place.SINK, Cause.OVERFLOW), 0)
     assert unsent + overflow + len(other.results) == 2 * figures.delivered
     (line,) = said(caplog)
-    assert "no answer within 1 s" in line
-    assert "***@127.0.0.1" in line
+    assert "no answer within 4 s" in line
+    assert f"{scheme}://127.0.0.1:" in line
     assert "secret" not in caplog.text
 
 
@@ -305,9 +305,9 @@ def test_a_video_for_viewers_who_come_late_and_want_it_now():
 @pytest.mark.parametrize(
     ("url", "encoder", "words"),
     [
-        ("http://me:secret@h/x", "auto", r"\*\*\*@h/x: only to rtsp"),
+        ("http://me:secret@h/x", "auto", "http://h: only to rtsp"),
         ("rtsp:///x", "auto", "cannot be pushed"),
-        ("rtsp://me:sec/ret@h/x", "auto", r"\*\*\*@h/x"),
+        ("rtsp://me:sec/ret@h/x", "auto", "rtsp://h: only"),
         ("rtsp://h/x", "h265", "there are: auto, h264_nvenc"),
     ],
 )

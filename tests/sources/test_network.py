@@ -19,6 +19,7 @@ from servers.rtmp import Publisher, RtmpServer, has_rtmp_server
 from servers.rtsp import RtspServer, has_gstreamer
 
 from streampose.errors import (
+    ConfigError,
     Disconnected,
     HostNotFound,
     SourceEnded,
@@ -173,7 +174,20 @@ def test_a_camera_that_goes_away():
     camera.close()
 
 
-def test_no_such_host():
+@pytest.mark.parametrize("rest", ["sec/ret@h/x", "sec?ret@h/x", "sec#ret@h/x", "sec[ret@h/x"])
+def test_a_password_that_was_not_escaped_is_told_and_not_shown(rest: str):
+    with pytest.raises(ConfigError, match=r"rtsp://\*\*\*@.*%2F") as caught:
+        source(f"rtsp://me:{rest}").open("cam")
+    assert "sec" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_no_such_host(monkeypatch: pytest.MonkeyPatch):
+    def getaddrinfo(*arguments, **options):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with pytest.raises(HostNotFound, match=r"no host nowhere\.invalid"):
         source("rtsp://nowhere.invalid/x").open("cam")
 

@@ -63,7 +63,7 @@ class Guard:
             except ConfigError as error:
                 response = _problem(400, str(error))
             except _Unforeseen as error:
-                log.error("%s: %s", request.method, redact(str(error)), exc_info=error)
+                log.exception("%s: %s", request.method, redact(str(error)))
                 response = _problem(500, "the server has a problem, which is in its log")
             except StreamposeError as error:
                 response = _problem(500, str(error))

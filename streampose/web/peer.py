@@ -89,7 +89,7 @@ class Peer(ABC):
         Raises:
             ConfigError: it is none, or not one that can be answered; or the session was ended.
         """
-        # A task of its own, which the end of the session waits for: aioice leaves requests behind where it is cancelled.
+        # A task of its own, which the session's end waits for: aioice leaves requests behind where it is cancelled.
         self._answering = asyncio.get_running_loop().create_task(self._answer(offer), name=f"answer-{self.id[:6]}")
         self._answering.add_done_callback(_seen)
         return await asyncio.shield(self._answering)

@@ -229,7 +229,7 @@ async def test_another_model_stop_and_start(browser: Any, serve: Serve):
 
 
 async def test_stop_and_start_in_the_midst_of_everything(browser: Any):
-    """While it waits to try again, asks for the camera and has its answer made: one session at most, after Stop none."""
+    """While it waits to try again, asks for the camera and has its answer made: never two sessions, after Stop none."""
     slow_camera = """const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
       window.cameras = [];
       navigator.mediaDevices.getUserMedia = async (wish) => {

@@ -423,6 +423,22 @@ async def test_headers_and_bodies_that_never_end():
         assert max(slow) < 6, slow
 
 
+async def test_a_name_that_two_want_at_once(http: aiohttp.ClientSession):
+    """Both come while there is no room yet: one of them gets it, the other is told whose fault that is."""
+    offer = await Never("http://x/").offer()
+    async with serving(limits=Limits(peers=2)) as served:
+
+        async def post(name: str) -> int:
+            async with http.post(f"{served.url}/whip/{name}", data=offer, headers=SDP) as answer:
+                return answer.status
+
+        assert await asyncio.gather(post("a"), post("b")) == [201, 201]
+        await asyncio.sleep(1.1)  # now they have to make room
+        _, last = served.server._sessions._peers.values()
+        one, other, _ = await asyncio.gather(post("x"), post("x"), last.ended("so there is room for both"))
+        assert sorted([one, other]) == [201, 409]
+
+
 async def test_who_hangs_up_while_a_session_ends_leaves_nothing_behind(served: Served, http: aiohttp.ClientSession):
     offer, port = await Never("http://x/").offer(), int(served.url.rpartition(":")[2])
     before = await open_files(served, http)

@@ -354,15 +354,37 @@ async def test_clear_words_and_a_place_later_where_the_server_is_full(browser: A
         assert "sesame" not in first.url
         await first.click("#start")
         await live(first, poses=3)
+        third = await open_page(browser, serve.url + "#token=%")
+        assert "%" not in third.url
+        assert not [fault for fault in third.faults if "malformed" in fault]
         second = await open_page(browser, serve.url)
         await second.click("#start")
         await second.wait_for_selector("#token-form:not([hidden])")
+        asked: list[str] = []
+        second.on("request", lambda request: asked.append(request.url))
+        await asyncio.sleep(3.5)
+        assert asked == []  # without a token it is not asked again and again
         await snapshot(second, "token")
         await second.fill("#token", "sesame")
         await second.press("#token", "Enter")
         await until(second, "document.getElementById('notice').textContent.includes('full')")
         await first.click("#start")
         await live(second, poses=3)
+
+
+async def test_a_plain_picture_element_and_the_address_bar_show_a_camera(browser: Any, serve: Serve):
+    page = await open_page(browser, serve.url)
+    (name,) = await page.evaluate("fetch('/api/streams').then(a => a.json()).then(a => a.streams.map(s => s.id))")
+    for kind in ("video.mjpeg", "picture.jpg"):
+        await page.evaluate(
+            "(src) => document.body.append(Object.assign(new Image(), { id: src.slice(-4), src }))",
+            f"/api/streams/{name}/{kind}",
+        )
+        await until(page, f"document.getElementById('{kind[-4:]}').naturalWidth === 320")
+    assert page.faults == []
+    answer = await page.goto(f"{serve.url}api/streams/{name}/picture.jpg")
+    assert answer.status == 200
+    assert await page.evaluate("document.images[0].naturalWidth") == 320
 
 
 async def test_a_camera_of_the_server_is_watched(browser: Any, serve: Serve):

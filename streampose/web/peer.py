@@ -74,7 +74,7 @@ class Peer(ABC):
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         certify(self._pc)
         self._pc.on("connectionstatechange", self._state_changed)
-        self._answering: asyncio.Task[str] | None = None
+        self._answering: asyncio.Task[Any] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._candidates = 0
 
@@ -90,9 +90,8 @@ class Peer(ABC):
             ConfigError: it is none, or not one that can be answered; or the session was ended.
         """
         # A task of its own, which the session's end waits for: aioice leaves requests behind where it is cancelled.
-        self._answering = asyncio.get_running_loop().create_task(self._answer(offer), name=f"answer-{self.id[:6]}")
-        self._answering.add_done_callback(_seen)
-        return await asyncio.shield(self._answering)
+        self._answering = self._tasks.start(self._answer(offer), f"answer-{self.id[:6]}", awaited=True)
+        return str(await asyncio.shield(self._answering))
 
     async def _answer(self, offer: str) -> str:
         pc, around = self._pc, self._around
@@ -213,12 +212,6 @@ class Peer(ABC):
                     await asyncio.sleep(0.05)
         except StreamposeError as error:
             log.warning("%s", error, extra={"event": "peer-ended"})
-
-
-def _seen(task: asyncio.Task[Any]) -> None:
-    """Its error is told to who waits for it; who does not, because he has hung up, has no use for it."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _preference(codec: Any) -> int:

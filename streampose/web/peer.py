@@ -64,6 +64,8 @@ class Peer(ABC):
         """Who knows it may end the session: it is nobody else's."""
         self.etag = f'"{secrets.token_urlsafe(8)}"'
         self.created_at = time.monotonic()
+        self.answered_at: float | None = None
+        """Since when it is the peer's turn."""
         self.connected = False
         self.reason: str | None = None
         """Why it ended."""
@@ -77,11 +79,6 @@ class Peer(ABC):
         self._answering: asyncio.Task[Any] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._candidates = 0
-
-    @property
-    def answered(self) -> bool:
-        """Whether its offer has been answered, so that it is the peer's turn."""
-        return self._answering is not None and self._answering.done()
 
     async def answer(self, offer: str) -> str:
         """Take an offer, and return the answer to it.
@@ -112,6 +109,7 @@ class Peer(ABC):
             self._check(video)
         if self._closing is not None:
             raise ConfigError(f"the session ended before its answer was made: {self.reason}")
+        self.answered_at = time.monotonic()
         self._tasks.start(self._watch(), f"watch-{self.id[:6]}")
         return str(pc.localDescription.sdp)
 

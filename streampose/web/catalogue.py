@@ -19,10 +19,14 @@ from streampose.web.hub import Hub
 from streampose.web.limits import Limits
 from streampose.web.settings import Settings
 
-__all__ = ["Catalogue", "Entry", "new_name"]
+__all__ = ["Catalogue", "Entry", "Taken", "new_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FROM_AFAR = re.compile(r"(rtsps?|rtmps?|https?|srt|synthetic):.*", re.DOTALL)
+
+
+class Taken(ConfigError):
+    """There is a stream of this name already."""
 
 
 class Entry:
@@ -82,12 +86,13 @@ class Catalogue:
         """Take a name for a stream that begins later.
 
         Raises:
-            ConfigError: the name is taken, or is none.
+            Taken: the name is.
+            ConfigError: it is none.
         """
         if not _NAME.fullmatch(name):
             raise ConfigError("a stream's name has letters, digits, dots, hyphens and underscores, at most 64 of them")
         if name in self._entries:
-            raise ConfigError(f"a stream named {name!r} is there already")
+            raise Taken(f"a stream named {name!r} is there already")
         entry = self._entries[name] = Entry(name, hidden=hidden, origin=origin, loop=asyncio.get_running_loop())
         return entry
 

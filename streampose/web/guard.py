@@ -62,8 +62,8 @@ class Guard:
                 response = _problem(503, str(error), {"Retry-After": "5"})
             except ConfigError as error:
                 response = _problem(400, str(error))
-            except _Unforeseen as error:
-                log.error("%s: %s", request.method, redact(str(error)), exc_info=error)
+            except _Unforeseen:
+                log.exception("a bug, met by %s", request.method)
                 response = _problem(500, "the server has a problem, which is in its log")
             except StreamposeError as error:
                 response = _problem(500, str(error))

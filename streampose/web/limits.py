@@ -13,6 +13,8 @@ class Limits:
 
     peers: int = 8
     """WebRTC sessions at a time."""
+    connections: int = 256
+    """TCP connections at a time."""
     viewers: int = 32
     """Requests that go on (poses, MJPEG) at a time."""
     streams: int = 32

@@ -140,7 +140,7 @@ def document(version: str) -> dict[str, Any]:
         "/api/streams/{id}/video.mjpeg": {
             "parameters": [_ID],
             "get": {
-                "summary": "Its drawn pictures, for a plain <img>",
+                "summary": "Its drawn pictures, for programs and for an <img> of the same origin",
                 "responses": _answers(404, 503, ok200=_says("they", binary, "multipart/x-mixed-replace")),
             },
         },

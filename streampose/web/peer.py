@@ -64,6 +64,8 @@ class Peer(ABC):
         """Who knows it may end the session: it is nobody else's."""
         self.etag = f'"{secrets.token_urlsafe(8)}"'
         self.created_at = time.monotonic()
+        self.answered_at: float | None = None
+        """Since when it is the peer's turn."""
         self.connected = False
         self.reason: str | None = None
         """Why it ended."""
@@ -74,14 +76,9 @@ class Peer(ABC):
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         certify(self._pc)
         self._pc.on("connectionstatechange", self._state_changed)
-        self._answering: asyncio.Task[str] | None = None
+        self._answering: asyncio.Task[Any] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._candidates = 0
-
-    @property
-    def answered(self) -> bool:
-        """Whether its offer has been answered, so that it is the peer's turn."""
-        return self._answering is not None and self._answering.done()
 
     async def answer(self, offer: str) -> str:
         """Take an offer, and return the answer to it.
@@ -89,10 +86,9 @@ class Peer(ABC):
         Raises:
             ConfigError: it is none, or not one that can be answered; or the session was ended.
         """
-        # A task of its own, which the end of the session waits for: aioice leaves requests behind where it is cancelled.
-        self._answering = asyncio.get_running_loop().create_task(self._answer(offer), name=f"answer-{self.id[:6]}")
-        self._answering.add_done_callback(_seen)
-        return await asyncio.shield(self._answering)
+        # A task of its own, which the session's end waits for: aioice leaves requests behind where it is cancelled.
+        self._answering = self._tasks.start(self._answer(offer), f"answer-{self.id[:6]}", awaited=True)
+        return str(await asyncio.shield(self._answering))
 
     async def _answer(self, offer: str) -> str:
         pc, around = self._pc, self._around
@@ -113,6 +109,7 @@ class Peer(ABC):
             self._check(video)
         if self._closing is not None:
             raise ConfigError(f"the session ended before its answer was made: {self.reason}")
+        self.answered_at = time.monotonic()
         self._tasks.start(self._watch(), f"watch-{self.id[:6]}")
         return str(pc.localDescription.sdp)
 
@@ -213,12 +210,6 @@ class Peer(ABC):
                     await asyncio.sleep(0.05)
         except StreamposeError as error:
             log.warning("%s", error, extra={"event": "peer-ended"})
-
-
-def _seen(task: asyncio.Task[Any]) -> None:
-    """Its error is told to who waits for it; who does not, because he has hung up, has no use for it."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _preference(codec: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from streampose.pipeline import Pipeline
 from streampose.sources import Source
 from streampose.web.api import Api
 from streampose.web.catalogue import Catalogue
+from streampose.web.connections import Connections
 from streampose.web.effort import Effort
 from streampose.web.feeds import Feeds
 from streampose.web.guard import Guard
@@ -31,6 +33,9 @@ from streampose.web.tasks import Tasks
 from streampose.web.whip import Whip
 
 __all__ = ["ModelDesk", "WebOptions", "WebServer"]
+
+# asyncio accepts so many at once before it looks at any of them.
+_BACKLOG = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +101,7 @@ class WebServer:
         limits = options.limits
         self._closing = Tasks()
         self._sessions = Sessions(limits)
+        self._connections = Connections(limits.connections)
         self.catalogue = Catalogue(pipeline, limits)
         around = Surroundings(
             limits=limits,
@@ -107,7 +113,9 @@ class WebServer:
         studio = Studio(self.catalogue, models.about, models.choose)
         guard = Guard(options.address)
         self._feeds = Feeds(self.catalogue, limits, guard)
-        app = web.Application(middlewares=[guard.middleware()], client_max_size=limits.body_bytes)
+        app = web.Application(
+            middlewares=[self._connections.middleware(), guard.middleware()], client_max_size=limits.body_bytes
+        )
         for part in (
             Pages(),
             Whip(around, self._sessions, studio, guard.knows),
@@ -128,16 +136,29 @@ class WebServer:
     async def __aenter__(self) -> Self:
         address = self._options.address
         await self._runner.setup()
+        server = self._runner.server
+        assert server is not None
+        self._connections.watch(server)
         try:
-            await web.TCPSite(self._runner, address.host, address.port, ssl_context=self._tls).start()
+            self._listening = await asyncio.get_running_loop().create_server(
+                server,
+                address.host,
+                address.port,
+                ssl=self._tls,
+                # Before that nothing is known of a connection, and it is in nobody's count.
+                ssl_handshake_timeout=None if self._tls is None else self._options.limits.body_s,
+                backlog=_BACKLOG,
+            )
         except OSError as error:
             await self._runner.cleanup()
             raise ConfigError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from error
+        self._address = self._listening.sockets[0].getsockname()[:2]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._listening.close()
         await self._sessions.aclose()
         await self._closing.aclose()
         await self._feeds.aclose()
@@ -146,7 +167,7 @@ class WebServer:
     @property
     def url(self) -> str:
         """Where it is, for a person."""
-        host, port = self._runner.addresses[0][:2]
+        host, port = self._address
         host = f"[{host}]" if ":" in host else host
         return f"{'http' if self._tls is None else 'https'}://{host}:{port}/"
 

@@ -16,7 +16,7 @@ __all__ = ["Full", "Sessions"]
 
 log = logging.getLogger("streampose")
 
-# A session that is not connected after so long has to go when somebody else comes and there is no room.
+# A session that is not connected so long after its answer has to go when somebody else comes and there is no room.
 _PATIENCE_S = 1.0
 
 
@@ -80,9 +80,7 @@ class Sessions:
     async def _make_room(self) -> None:
         """As in a SYN queue, the oldest of those that never finish goes first; those that work never do."""
         now = time.monotonic()
-        half_open = [
-            p for p in self._peers.values() if p.answered and not p.connected and now - p.created_at > _PATIENCE_S
-        ]
+        half_open = [p for p in self._peers.values() if not p.connected and now - (p.answered_at or now) > _PATIENCE_S]
         if not half_open:
             raise Full(f"the server is full: it takes {self._limits.peers} sessions at a time")
         await min(half_open, key=lambda peer: peer.created_at).ended("somebody else waited for its place")

@@ -9,7 +9,7 @@ from functools import partial
 from aiohttp import web
 
 from streampose.errors import ConfigError
-from streampose.web.catalogue import new_name
+from streampose.web.catalogue import Taken, new_name
 from streampose.web.guard import body_of
 from streampose.web.offer import fragment
 from streampose.web.peer import Peer, Surroundings
@@ -51,9 +51,12 @@ class Whip:
         name = request.match_info.get("id")
         offer = await body_of(request, _SDP, self._around.limits)
         if name is not None and name in self._studio.catalogue:
-            raise web.HTTPConflict(text="there is a stream of this name already")
+            raise _taken()
         make = partial(Publisher, self._around, name=name or new_name(), hidden=name is None, studio=self._studio)
-        return await self._open(request, make, offer)
+        try:
+            return await self._open(request, make, offer)
+        except Taken:  # by somebody who came while room was made
+            raise _taken() from None
 
     async def _play(self, request: web.Request) -> web.Response:
         offer = await body_of(request, _SDP, self._around.limits)
@@ -110,3 +113,7 @@ class Whip:
         if peer is None:
             raise web.HTTPNotFound(text="there is no such session, or it has ended")
         return peer
+
+
+def _taken() -> web.HTTPConflict:
+    return web.HTTPConflict(text="there is a stream of this name already")

@@ -423,6 +423,22 @@ async def test_headers_and_bodies_that_never_end():
         assert max(slow) < 6, slow
 
 
+async def test_a_name_that_two_want_at_once(http: aiohttp.ClientSession):
+    """Both come while there is no room yet: one of them gets it, the other is told whose fault that is."""
+    offer = await Never("http://x/").offer()
+    async with serving(limits=Limits(peers=2)) as served:
+
+        async def post(name: str) -> int:
+            async with http.post(f"{served.url}/whip/{name}", data=offer, headers=SDP) as answer:
+                return answer.status
+
+        assert await asyncio.gather(post("a"), post("b")) == [201, 201]
+        await asyncio.sleep(1.1)  # now they have to make room
+        _, last = served.server._sessions._peers.values()
+        one, other, _ = await asyncio.gather(post("x"), post("x"), last.ended("so there is room for both"))
+        assert sorted([one, other]) == [201, 409]
+
+
 async def test_who_hangs_up_while_a_session_ends_leaves_nothing_behind(served: Served, http: aiohttp.ClientSession):
     offer, port = await Never("http://x/").offer(), int(served.url.rpartition(":")[2])
     before = await open_files(served, http)
@@ -470,6 +486,25 @@ async def test_a_stun_server_that_does_not_answer(http: aiohttp.ClientSession):
             assert await open_files(served, http) <= before
 
 
+async def test_idle_connections_lock_nobody_out(http: aiohttp.ClientSession):
+    """Three times as many as there is room for; who is being served meanwhile stays."""
+    async with serving(limits=Limits(connections=20)) as served:
+        await playing(served)
+        port = int(served.url.rpartition(":")[2])
+        before = await open_files(served, http)
+        async with http.get(f"{served.url}/api/streams/cam/poses") as events:
+            idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
+            assert await open_files(served, http) <= before + 60 + 22
+            async with asyncio.timeout(5):
+                for _ in range(10):
+                    assert await events.content.readline()
+            ended = [reader.at_eof() or reader.exception() is not None for reader, _ in idle]
+            assert 38 <= sum(ended) <= 43
+            assert all(ended[:38])  # the oldest
+        for _, writer in idle:
+            writer.transport.abort()
+
+
 @settings(max_examples=300)
 @given(st.one_of(st.text(), st.binary().map(lambda b: b.decode("latin-1"))))
 def test_what_is_no_offer_is_refused_in_words(text: str):
@@ -489,7 +524,7 @@ async def test_all_sections_of_an_offer_are_one_transport(groups: list[str], tak
     if taken:
         assert checked(text, Limits(), loopback_only=True)
         return
-    with pytest.raises(ConfigError, match="bundle|name of its own"):
+    with pytest.raises(ConfigError, match=r"bundle|name of its own"):
         checked(text, Limits(), loopback_only=True)
 
 

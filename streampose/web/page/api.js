@@ -3,16 +3,27 @@
 import { httpTrouble, noServer } from "./words.js";
 
 let token = null;
+const given = new EventTarget();
 
 export function takeToken() {
   const match = /(?:^#|&)token=([^&]+)/.exec(location.hash);
   if (match === null) return;
-  token = decodeURIComponent(match[1]);
+  try {
+    setToken(decodeURIComponent(match[1]));
+  } catch {
+    setToken(match[1]); // a % that stands for itself
+  }
   history.replaceState(null, "", location.pathname + location.search); // out of the address bar
 }
 
 export function setToken(text) {
   token = text;
+  given.dispatchEvent(new Event("token"));
+}
+
+/** Resolves when the next token is there. */
+export function tokenGiven() {
+  return new Promise((resolve) => given.addEventListener("token", resolve, { once: true }));
 }
 
 export async function request(path, options = {}) {

@@ -3,6 +3,7 @@
 import { setToken, takeToken } from "./api.js";
 import { openCamera } from "./camera.js";
 import { drawFrame } from "./draw.js";
+import { DrawnClock } from "./drawnclock.js";
 import { FrameClock } from "./frameclock.js";
 import { Frames } from "./frames.js";
 import { Panel } from "./panel.js";
@@ -27,6 +28,7 @@ const state = {
   budget: null,
   session: null,
   clock: null,
+  drawn: null,
   records: [], // the last poses, for saving
   latencies: [], // since the panel was shown last
   inferences: [],
@@ -84,22 +86,11 @@ function show(frame, record) {
 function watchRendered() {
   if (!("requestVideoFrameCallback" in rendered)) return;
   rendered.requestVideoFrameCallback((now, about) => {
-    const record = state.records.find(({ pts }) => matches(pts, about.rtpTimestamp)) ?? null;
+    const record = state.drawn?.record(state.records, about.rtpTimestamp) ?? null;
     const captured = record === null ? null : state.clock?.capturedAt(state.clock.milliseconds(record.rtp));
     if (wishes().mode === "rendered" && captured !== null && captured !== undefined) state.latencies.push(performance.now() - captured);
     watchRendered();
   });
-}
-
-// The server's video has the times of our frames plus a constant: the difference that occurs most. Encoders round, so
-// half milliseconds (45 ticks) are counted.
-const votes = new Map();
-function matches(pts, rtp) {
-  if (rtp === undefined) return false;
-  const difference = Math.round(((rtp - pts + 2 ** 33) % 2 ** 32) / 45);
-  votes.set(difference, (votes.get(difference) ?? 0) + 1);
-  if (votes.size > 4000) for (const [key, count] of votes) if (count < 3) votes.delete(key);
-  return votes.get(difference) === Math.max(...votes.values()) && votes.get(difference) > 10;
 }
 
 function figures(stats) {
@@ -141,6 +132,7 @@ function mode() {
 async function once(camera, signal) {
   const session = (state.session = new Session(camera));
   state.clock = new FrameClock();
+  state.drawn = new DrawnClock();
   state.lastAt = 0;
   session.addEventListener("pose", ({ detail }) => posed(detail));
   session.addEventListener("stats", ({ detail }) => figures(detail));

@@ -1,6 +1,6 @@
 // The server's own cameras: a small picture of each now and then, and the drawn video of one where it is asked for.
 
-import { json, request } from "./api.js";
+import { json, request, tokenGiven } from "./api.js";
 import { negotiate } from "./rtc.js";
 
 const LIST_MS = 3000;
@@ -16,8 +16,9 @@ export class Tiles {
     if (document.visibilityState === "visible") {
       try {
         this.show((await json("/api/streams")).streams.filter(({ origin }) => origin !== "peer"));
-      } catch {
+      } catch (trouble) {
         this.show([]); // the status line says what is wrong
+        if (trouble.needsToken) await tokenGiven();
       }
     }
     setTimeout(() => this.refresh(), LIST_MS);

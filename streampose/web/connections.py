@@ -1,0 +1,58 @@
+"""How many TCP connections there are: strangers who only hold them must not use up the files of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+__all__ = ["Connections"]
+
+
+class Connections:
+    """Where there are too many, the oldest one that asks for nothing goes; if there is none, the newest.
+
+    Args:
+        most: at a time; never more than a third of the files that this process may open.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = min(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3)
+        self._open: dict[object, asyncio.Transport] = {}
+        self._busy: dict[object, int] = {}
+
+    def middleware(self) -> Middleware:
+        """For `aiohttp.web.Application`: it says who asks for something."""
+
+        @web.middleware
+        async def busy(request: web.Request, handler: Handler) -> web.StreamResponse:
+            # Requests of one connection may follow each other closely, so they are counted.
+            connection = request.protocol
+            self._busy[connection] = self._busy.get(connection, 0) + 1
+            try:
+                return await handler(request)
+            finally:
+                self._busy[connection] -= 1
+                if not self._busy[connection]:
+                    del self._busy[connection]
+
+        return busy
+
+    def watch(self, server: web.Server) -> None:
+        """Be told of each connection of a server."""
+        made, lost = server.connection_made, server.connection_lost
+
+        def opened(handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+            made(handler, transport)
+            self._open[handler] = transport
+            if len(self._open) > self._most:
+                idle = (one for one in self._open if one not in self._busy)
+                self._open.pop(next(idle)).abort()
+
+        def closed(handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+            self._open.pop(handler, None)
+            lost(handler, exc)
+
+        server.connection_made, server.connection_lost = opened, closed  # type: ignore[method-assign]

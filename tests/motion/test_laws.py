@@ -237,3 +237,10 @@ def test_linking_is_as_good_as_among_all_pairs_and_many_people_take_little():
     # Of all pairs, the table alone would have taken 3 GB.
     assert time.process_time() - began < 10
     assert len(set(many.values())) < 20_000
+
+
+def test_people_without_ids_are_passed_on():
+    clip = [m.having(replace(m.poses, ids=None)) for m in walk(list(range(0, 500, 20)))]
+    assert survey(clip) == {}
+    for done in (list(fill(clip)), list(calm(clip)), list(renamed(clip, {}))):
+        assert [m.poses for m in done] == [m.poses for m in clip]

@@ -58,19 +58,15 @@ def indices(path: Path) -> list[int]:
 
 @pytest.mark.assets
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_killed_at_random_moments_it_gives_what_one_run_gives(assets: Path, tmp_path: Path, seed: int):
+def test_killed_at_random_moments_it_gives_what_one_run_gives(assets: Path, tmp_path: Path):
     videos = [assets / "videos" / f"{name}.mp4" for name in ("intel_one_by_one_person", "pose2sim_multi_cam02")]
     options = [*FAST, "--start", "0.5", "--end", "8", "--resize", "640", "--quiet", "--format", "jsonl,npz"]
-    if seed % 2:
-        options += ["--clean", "--person", "largest", "--draw", "animate,coco", "--size", "160x120"]
-    else:
-        options += ["--no-track", "--every", "2"]
+    options += ["--clean", "--person", "largest", "--draw", "animate,coco", "--size", "160x120"]
     script = Path(__file__).with_name("kills.py")
 
     def run(kills: int, seconds: float, out: Path) -> tuple[int, int]:
-        command = [sys.executable, script, seed, kills, seconds, "--", "process", *videos, "-o", out, *options]
-        told = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=200, check=True).stdout
+        command = [sys.executable, script, 1, kills, seconds, "--", "process", *videos, "-o", out, *options]
+        told = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=280, check=True).stdout
         had, code = map(int, told.split()[-2:])
         return had, code
 
@@ -92,7 +88,7 @@ def test_killed_at_random_moments_it_gives_what_one_run_gives(assets: Path, tmp_
                 assert all(np.array_equal(a[key], b[key]) for key in a.files), name
         else:
             assert one.read_bytes() == many.read_bytes(), name
-    assert len(indices(tmp_path / "one" / "intel_one_by_one_person.jsonl")) == (75 if seed % 2 else 38)
+    assert len(indices(tmp_path / "one" / "intel_one_by_one_person.jsonl")) == 75
     people = [len(moment.poses) for moment in load(tmp_path / "one" / "pose2sim_multi_cam02.jsonl")]
     assert sum(people) > len(people) / 2
 

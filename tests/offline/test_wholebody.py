@@ -17,22 +17,22 @@ from streampose.motion import groups
 from streampose.render.palette import HAND_EDGES, hand_colours
 from streampose.skeletons import COCO_WHOLEBODY_133
 
-SIZE = (384, 512)
+SIZE = (288, 384)
 
 
 def layout(seed: int) -> np.ndarray:
     """(133, 2): each point in a cell of its own, shuffled, so that no two dots touch."""
     rng = np.random.default_rng(seed)
     cells = rng.permutation(12 * 12)[:133]
-    return np.column_stack([30 + cells % 12 * 29, 50 + cells // 12 * 36]) + rng.uniform(-4, 4, (133, 2))
+    return np.column_stack([16 + cells % 12 * 23, 30 + cells // 12 * 29]) + rng.uniform(-2, 2, (133, 2))
 
 
-@pytest.mark.parametrize("kind", ["simcc", "heatmap", "heatmap-udp"])
+@pytest.mark.parametrize("kind", ["simcc", "heatmap-udp"])
 def test_from_pixels_to_groups(command, tmp_path: Path, kind: str):  # noqa: F811
     (tmp_path / "row").mkdir()
-    true = np.stack([layout(seed) for seed in range(3)])
+    true = np.stack([layout(seed) for seed in range(2)])
     for i, points in enumerate(true):
-        cv2.imwrite(str(tmp_path / "row" / f"{i}.png"), paint(points, SIZE[1], SIZE[0], radius=7))
+        cv2.imwrite(str(tmp_path / "row" / f"{i}.png"), paint(points, SIZE[1], SIZE[0], radius=6))
     model = build(tmp_path / "model.onnx", kind, k=133, size=SIZE)
     arguments = ["--model", model, *FAST, "--format", "jsonl,openpose,coco", "--draw", "whole-body"]
     if kind == "heatmap-udp":

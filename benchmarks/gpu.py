@@ -89,7 +89,8 @@ def options_of(change: dict[str, Any], device: str) -> EngineOptions | str:
         return f"no option {missing[0]} in this version"
     if (why := provider_report().get(change.get("device", device))) is not None:
         return why
-    return EngineOptions(**{"device": device, **change})
+    # A rehearsal on a CPU needs no measurement of its own of how that is best shared out.
+    return EngineOptions(**{"device": device, "sessions": 1 if device == "cpu" else None, **change})
 
 
 def alone(choice: ModelChoice, options: EngineOptions, plan: Plan) -> dict[str, Any]:

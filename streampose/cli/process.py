@@ -102,7 +102,7 @@ def process_command(
         bool,
         typer.Option(
             "--clean",
-            help="Use that the whole clip is there: --link 2s --fill 500ms --calm 40ms.",
+            help="Use that the whole clip is there: --link 2s --fill 500ms --calm 40ms; 0 switches one off.",
             rich_help_panel=_REFINE,
         ),
     ] = False,
@@ -161,11 +161,11 @@ def process_command(
       streampose process dance.mp4 -o dance/ --clean --person largest --draw animate --size 832x480 --face-video 512
     """
     times = {
-        name: None if text is None else parse_seconds(text)
+        name: None if text is None else parse_seconds(text, zero=True)
         for name, text in (("link", link), ("fill", fill), ("calm", calm))
     }
     usual = {"link": 2.0, "fill": 0.5, "calm": 0.04} if clean else {}
-    link_s, fill_s, sigma_s = (times[name] or usual.get(name, 0.0) for name in ("link", "fill", "calm"))
+    link_s, fill_s, sigma_s = (usual.get(name, 0.0) if time is None else time for name, time in times.items())
     plan = Plan(
         choice=ModelChoice(
             model=model,

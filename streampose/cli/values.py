@@ -54,15 +54,19 @@ def _name(source: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("_.") or "stream"
 
 
-def parse_seconds(text: str) -> float:
+def parse_seconds(text: str, *, zero: bool = False) -> float:
     """``100ms``, ``0.2s``, ``0.2`` (seconds), ``5m``, ``1h``, ``1d``.
+
+    Args:
+        text: as above.
+        zero: also 0, which switches something off.
 
     Raises:
         ConfigError: something else.
     """
     match = _DURATION.fullmatch(text.strip().lower())
-    seconds = float(match["number"]) * _SECONDS[match["unit"]] if match else 0.0
-    if seconds <= 0:
+    seconds = float(match["number"]) * _SECONDS[match["unit"]] if match else -1.0
+    if seconds < 0 or (seconds == 0 and not zero):
         raise ConfigError(f"{text!r} is not a time: write 100ms, or 0.2s")
     return seconds
 

@@ -202,8 +202,11 @@ def _assemble(pieces: Sequence[Path], drawing: Drawing, out: Path, work: Path, f
     """From pieces, which stay, to what is asked for."""
     part = out.with_name(f"{out.name}.part")
     if not drawing.is_folder:
-        join_videos(pieces, part, drawing.container)
-        appear(part, out)
+        try:
+            join_videos(pieces, part, drawing.container)
+            appear(part, out)
+        finally:
+            part.unlink(missing_ok=True)
         return
     remove_folder(part, PNG_NAMES)
     part.mkdir()

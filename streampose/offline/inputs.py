@@ -127,7 +127,8 @@ def _meant(text: str) -> list[Input]:
         known_in = {folder: _written(folder) for p in files for folder in (p.parent, p.parent.parent)}
         files = [p for p in files if p.name not in known_in[p.parent]]
         if any(sign in str(Path(pattern).parent) for sign in "*?["):
-            files = [p for p in files if p.parent.name not in known_in[p.parent.parent]]
+            # With ".part" or ".old" behind, where a run was cut off.
+            files = [p for p in files if not {p.parent.name, p.parent.stem} & known_in[p.parent.parent]]
         return _of_files(files, f"{text} matches no videos and no images")
     raise SourceNotFound(f"no file or folder at {text}")
 

@@ -14,6 +14,7 @@ from streampose.motion.sightings import Sighting
 from streampose.offline.spool import Spool, SpoolWriter, read_spool
 from streampose.pose import Skeleton
 from streampose.tracking import Tracker
+from streampose.whole import appear
 
 __all__ = ["Refinement", "Report", "refine"]
 
@@ -115,7 +116,7 @@ def refine(
 
     people = survey(_saved(_tracked(found) if options.track else found, rough, check))
     if not options.looks_ahead:
-        rough.replace(out)
+        appear(rough, out)
         return _report(people, people, [], _breaks(people))
     names = link(people, max_gap_s=options.link_s)
     people = survey(again())
@@ -148,7 +149,7 @@ def _saved(moments: Iterable[Moment], path: Path, check: Callable[[], None]) -> 
             yield moment
     finally:
         writer.close()
-    part.replace(path)
+    appear(part, path)
 
 
 def _watched(moments: Iterable[Moment], empty: list[tuple[int, float, float]]) -> Iterator[Moment]:

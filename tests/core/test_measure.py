@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -170,7 +171,8 @@ def test_memory_that_grows_shows():
     gauges = Gauges()
     kept = []
     for _ in range(20):
-        kept.append(np.ones(1_000_000))  # 8 MB
+        kept.append(mmap.mmap(-1, 8_000_000))  # fresh memory, whatever this process had before
+        kept[-1].write(bytes(8_000_000))
         gauges.sample()
     if gauges.rss_growth_mb is None:
         pytest.skip("this system does not tell")

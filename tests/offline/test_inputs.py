@@ -219,6 +219,8 @@ def test_what_was_written_is_no_input(command, tmp_path: Path):  # noqa: F811
     assert command("process", tmp_path, "-o", tmp_path, *FAST, *drawn)[0] == 0
     assert command("process", tmp_path, "-o", tmp_path, *FAST, *drawn, "--png")[0] == 0
     assert (tmp_path / "a.coco.mp4").exists()
+    (tmp_path / "a.coco.png.part").mkdir()  # as a kill leaves it
+    (tmp_path / "a.coco.png.part" / "000000000000.png").touch()
     for text in (tmp_path, tmp_path / "*.mp4", tmp_path / "**" / "*"):
         (one,) = find_inputs([str(text)])
         assert one.paths == (tmp_path / "a.mp4",)

@@ -101,8 +101,9 @@ def test_silence_and_a_black_hole(server: RtspServer, proxy: Proxy):
         frozen.until(lambda: frozen.source.link.state is LinkState.LOST, 3)
         server.go_on()
         frozen.until(lambda: frozen.epoch == 1)
-    assert held.source.link.lost["timed out"] == 1
-    assert frozen.source.link.lost == {"timed out": 1}
+    # Once; twice where a busy machine is slow to answer.
+    assert held.source.link.lost["timed out"] >= 1
+    assert set(frozen.source.link.lost) == {"timed out"}
 
 
 @rtsp

@@ -210,7 +210,7 @@ async def test_a_silent_server_holds_up_nobody(scheme: str, caplog: pytest.LogCa
     assert max(b - a for a, b in itertools.pairwise(beats)) < 3, "all threads were held up"
     figures = pipeline.snapshot().streams["s"]
     assert pipeline.reports["s"].error is None
-    assert figures.delivered > 200
+    assert figures.delivered > 50
     unsent, overflow = figures.dropped[Place.SINK, Cause.UNSENT], figures.dropped.get((Place.SINK, Cause.OVERFLOW), 0)
     assert unsent + overflow + len(other.results) == 2 * figures.delivered
     (line,) = said(caplog)

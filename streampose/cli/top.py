@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import signal
+import threading
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Annotated
@@ -49,17 +50,19 @@ def top(
         if once:
             console.print(board.draw(view), soft_wrap=True)
             return
+        # Not KeyboardInterrupt: where it is raised in a finaliser of a library's, it gets lost.
+        stopped = threading.Event()
+        previous = signal.signal(signal.SIGINT, lambda *_: stopped.set())
         try:
             with Live(board.draw(view), console=console, auto_refresh=False, screen=console.is_terminal) as shown:
-                while True:
-                    time.sleep(every_s)
+                while not stopped.wait(every_s):
                     try:
                         picture = board.draw(_look(client, url))
                     except Disconnected as error:  # it may be started again
                         picture = Group(Text(str(error), "red"))
                     shown.update(picture, refresh=True)
-        except KeyboardInterrupt:
-            return
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
 
 def _look(client: httpx.Client, url: str) -> View:

@@ -45,13 +45,14 @@ def ahead(items: Iterable[T], depth: int, close: Callable[[], None] = lambda: No
     def make() -> None:
         error: BaseException | None = None
         try:
-            for item in items:
-                if not offer(item):
-                    break
+            try:
+                for item in items:
+                    if not offer(item):
+                        break
+            finally:
+                close()
         except BaseException as caught:  # noqa: BLE001 - raised where the items are taken
             error = caught
-        finally:
-            close()
         offer(_End(error))
 
     def taken() -> Iterator[T]:

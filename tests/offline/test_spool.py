@@ -156,3 +156,11 @@ def test_who_stops_early_leaves_nothing_running():
     assert size <= 6
     assert not any(thread.name == "streampose-ahead" for thread in threading.enumerate())
     assert len(made_up) == size
+
+
+def test_a_close_that_fails_is_told_to_whoever_takes():
+    def broken() -> None:
+        raise OSError("it cannot be closed")
+
+    with pytest.raises(OSError, match="it cannot be closed"), ahead([1], 2, broken) as made:
+        assert list(made) == [1]

@@ -37,7 +37,7 @@
         └── WorkerStuck (TimeoutError)        a call did not return within its time
 
 Each class also inherits the fitting builtin, so ``except FileNotFoundError`` works for those who do not know us.
-The message is one line that says what is wrong and what to do. `redact` takes secrets out of URLs first.
+The message is one line that says what is wrong and what to do; `redaction.py` takes secrets out of URLs first.
 """
 
 from __future__ import annotations
@@ -85,8 +85,6 @@ __all__ = [
     "WorkerClosed",
     "WorkerStuck",
     "cause_of",
-    "redact",
-    "server_of",
 ]
 
 
@@ -278,42 +276,6 @@ class Typed(ContextDecorator):
     ) -> None:
         if isinstance(error, Exception) and not isinstance(error, self._passing):
             raise self._kind(f"{self._what}{type(error).__name__}: {error}") from error
-
-
-# What is before the last "@" of the host's part; and, as a password may hold a slash that nobody has escaped,
-# everything before the last "@" at all where a ":" comes first. That takes http://host:80/@me for one, too: better so
-# than the other way.
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/\s]*:\S*@|[^/\s]*@)")
-_SECRET_QUERY = re.compile(
-    r"(?P<key>[?&](?:password|passwd|pwd|pass|token|access_token|auth|key|apikey|api_key|secret|sig|signature|user|username)=)[^&\s#]*",
-    re.IGNORECASE,
-)
-
-
-def redact(text: str) -> str:
-    """Take user names, passwords and tokens out of every URL in a text.
-
-    Args:
-        text: a URL, or any text with URLs in it.
-
-    Returns:
-        The same text with ``***`` in their place: ``rtsp://***@host/path?token=***``.
-    """
-    return _SECRET_QUERY.sub(r"\g<key>***", _USERINFO.sub(r"\g<scheme>***@", text))
-
-
-_SERVER = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:\*\*\*@)?(?P<host>[\w.:\[\]-]*)(?=[/?#]|$)")
-
-
-def server_of(url: str) -> str:
-    """Of a URL what may be shown where its path or its query may be secret: ``https://host:port``.
-
-    What stands in the place of a host and cannot be one is not shown either.
-    """
-    if (match := _SERVER.match(redact(url))) is not None:
-        return match["scheme"] + match["host"]
-    scheme, colon, _ = url.partition("://")
-    return f"{scheme}://***" if colon and scheme.isalnum() else "***"
 
 
 def cause_of(error: Exception) -> str:

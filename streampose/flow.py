@@ -20,18 +20,10 @@ from typing import Any
 from streampose.batching import Batcher, Lane
 from streampose.channel import Channel, Overflow
 from streampose.clock import Clock
-from streampose.errors import (
-    ChannelClosed,
-    SinkFailed,
-    SourceError,
-    StreamposeError,
-    Typed,
-    WorkerStuck,
-    cause_of,
-    redact,
-)
+from streampose.errors import ChannelClosed, SinkFailed, SourceError, StreamposeError, Typed, WorkerStuck, cause_of
 from streampose.finisher import Finisher
 from streampose.metrics import Cause, Place
+from streampose.redaction import redact
 from streampose.render import Hud
 from streampose.result import Result, Timing
 from streampose.sinks.sink import Sink, StopRequested

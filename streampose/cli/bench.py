@@ -21,12 +21,13 @@ from streampose.cli.bench_report import as_json, draw
 from streampose.cli.say import console, fail, say
 from streampose.cli.session import interrupts
 from streampose.cli.values import named_sources, parse_seconds, parse_size
-from streampose.errors import ConfigError, redact
+from streampose.errors import ConfigError
 from streampose.figures import Figures
 from streampose.inference.bound import EngineRate, engine_rate
 from streampose.inference.engine import EngineOptions, provider_report
 from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators
 from streampose.measure import Measurement
+from streampose.redaction import redact
 from streampose.sources import Looped, Source, SyntheticSource, open_source
 
 __all__ = ["bench"]

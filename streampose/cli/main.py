@@ -23,8 +23,9 @@ from streampose.cli.say import fail, speak
 from streampose.cli.serve import serve
 from streampose.cli.template import config
 from streampose.cli.top import top
-from streampose.errors import StreamposeError, redact
+from streampose.errors import StreamposeError
 from streampose.observe.logs import LogFormat, LogLevel, clean_records, set_up
+from streampose.redaction import redact
 
 __all__ = ["app", "main"]
 

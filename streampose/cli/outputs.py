@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from streampose.cli.references import resolve
-from streampose.errors import ConfigError, SinkUnavailable, redact
+from streampose.errors import ConfigError, SinkUnavailable
+from streampose.redaction import redact
 from streampose.sinks import (
     CocoSink,
     JsonlSink,

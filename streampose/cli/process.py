@@ -17,7 +17,7 @@ from streampose.cli.process_report import show, summary
 from streampose.cli.say import fail, say
 from streampose.cli.session import interrupts
 from streampose.cli.values import parse_seconds, parse_size, parse_time
-from streampose.errors import ConfigError, redact
+from streampose.errors import ConfigError
 from streampose.inference.boxes import Limits
 from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators
 from streampose.motion import parse_choice
@@ -26,6 +26,7 @@ from streampose.offline.plan import Plan
 from streampose.offline.process import Progress, Stage, process
 from streampose.offline.refinement import Refinement
 from streampose.offline.videos import STYLES
+from streampose.redaction import redact
 from streampose.sources import Cut
 
 __all__ = ["process_command"]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from streampose.cli.config import Config, StreamEntry, load_config
 from streampose.cli.say import fail, say
-from streampose.errors import StreamposeError, redact
+from streampose.errors import StreamposeError
 from streampose.pipeline import Pipeline
+from streampose.redaction import redact
 from streampose.streams import Stream
 
 __all__ = ["Roster"]

@@ -19,11 +19,12 @@ from streampose.cli.say import say
 from streampose.cli.service import parse_secret
 from streampose.cli.session import interrupts
 from streampose.cli.values import named_sources, parse_seconds, parse_size
-from streampose.errors import StreamposeError, redact
+from streampose.errors import StreamposeError
 from streampose.inference.loading import ModelChoice, describe_all
 from streampose.observe.access import Address, is_loopback
 from streampose.pipeline import Pipeline
 from streampose.preview import Models, choices_of
+from streampose.redaction import redact
 from streampose.sources import Source, open_source
 from streampose.web.ice import Offered, parse_ice_server
 from streampose.web.limits import Limits

@@ -16,12 +16,12 @@ from streampose.batching import BatchPolicy, FixedBatch, Gated, LatencyBatch
 from streampose.cli.progress import show_progress, summary
 from streampose.cli.roster import Roster
 from streampose.cli.say import fail, say
-from streampose.errors import redact
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators
 from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
 from streampose.preview import Models, Preview, Screen, choices_of
+from streampose.redaction import redact
 from streampose.streams import Outcome, Stream
 
 __all__ = ["Session", "interrupts", "run_session", "start_session"]

@@ -17,8 +17,9 @@ from rich.text import Text
 
 from streampose.cli.service import parse_secret
 from streampose.cli.values import parse_seconds
-from streampose.errors import ConfigError, Disconnected, SourceUnauthorized, redact
+from streampose.errors import ConfigError, Disconnected, SourceUnauthorized
 from streampose.observe.scrape import EngineView, StreamView, View, quantile, read_view, since
+from streampose.redaction import redact
 
 __all__ = ["top"]
 

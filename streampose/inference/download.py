@@ -14,7 +14,8 @@ from pathlib import Path
 
 import httpx
 
-from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, redact
+from streampose.errors import ChecksumMismatch, ConfigError, DownloadError
+from streampose.redaction import redact
 
 __all__ = ["Progress", "download", "extract_onnx", "sha256_of"]
 

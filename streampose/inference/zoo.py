@@ -17,8 +17,9 @@ from typing import Any
 import platformdirs
 from filelock import FileLock
 
-from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, ModelNotFound, StreamposeError, redact
+from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, ModelNotFound, StreamposeError
 from streampose.inference.download import Progress, download, extract_onnx, sha256_of
+from streampose.redaction import redact
 
 __all__ = [
     "NANO",

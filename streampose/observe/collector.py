@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streampose.errors import redact
 from streampose.metrics import BOUNDS_S, Cause, EngineSnapshot, Place, StreamSnapshot
 from streampose.observe.state import StreamState, fault_of, state_of
 from streampose.pipeline import Pipeline
+from streampose.redaction import redact
 from streampose.streams import StreamReport
 
 __all__ = ["PipelineCollector"]

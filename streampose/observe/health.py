@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from streampose.errors import redact
 from streampose.observe.state import StreamState, fault_of, state_of
 from streampose.pipeline import Pipeline
+from streampose.redaction import redact
 
 __all__ = ["Need", "Verdict", "live", "ready"]
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, TextIO
 
-from streampose.errors import redact
+from streampose.redaction import redact
 
 __all__ = ["JsonFormatter", "LogFormat", "LogLevel", "StandardError", "clean_records", "set_up"]
 

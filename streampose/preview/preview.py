@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from streampose.errors import StreamposeError, redact
+from streampose.errors import StreamposeError
 from streampose.inference.loading import PoseEstimator
 from streampose.preview.models import Models
 from streampose.preview.screen import Screen
 from streampose.preview.view import View
 from streampose.preview.window import Watched, WindowSink
+from streampose.redaction import redact
 from streampose.render import Style
 from streampose.sources import Reconnecting, is_camera
 from streampose.streams import Stream

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused, server_of
+from streampose.errors import ConfigError, SinkAway, SinkRefused
+from streampose.redaction import server_of
 from streampose.sinks.presence import find
 
 try:

@@ -6,7 +6,8 @@ import logging
 import time
 
 from streampose.backoff import Backoff
-from streampose.errors import SinkAway, SinkError, cause_of, redact, server_of
+from streampose.errors import SinkAway, SinkError, cause_of
+from streampose.redaction import redact, server_of
 from streampose.resolver import look_up
 
 __all__ = ["Presence", "find"]

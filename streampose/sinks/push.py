@@ -13,8 +13,9 @@ import av
 from av.video.codeccontext import VideoCodecContext
 
 from streampose.backoff import Backoff
-from streampose.errors import ConfigError, SinkAway, SinkFailed, server_of
+from streampose.errors import ConfigError, SinkAway, SinkFailed
 from streampose.frame import StreamInfo
+from streampose.redaction import server_of
 from streampose.result import Result
 from streampose.sinks.encoder import check_encoder, live_encoder
 from streampose.sinks.film import Film

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused, server_of
+from streampose.errors import ConfigError, SinkAway, SinkRefused
+from streampose.redaction import server_of
 from streampose.sinks.presence import find
 
 try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from streampose.errors import ConfigError, server_of
+from streampose.errors import ConfigError
+from streampose.redaction import server_of
 from streampose.sinks.send import Carrier, SendSink
 
 __all__ = ["send_to"]

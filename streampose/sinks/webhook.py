@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import httpx
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused, server_of
+from streampose.errors import ConfigError, SinkAway, SinkRefused
+from streampose.redaction import server_of
 from streampose.sinks.presence import find
 
 __all__ = ["WebhookCarrier"]

@@ -15,14 +15,9 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from streampose.errors import (
-    SourceCorrupt,
-    SourceEnded,
-    SourceError,
-    SourceUnsupported,
-    redact,
-)
+from streampose.errors import SourceCorrupt, SourceEnded, SourceError, SourceUnsupported
 from streampose.frame import Frame, StreamInfo
+from streampose.redaction import redact
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
 from streampose.sources.seeking import Beginning
 

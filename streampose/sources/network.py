@@ -20,9 +20,9 @@ from streampose.errors import (
     SourceTimeout,
     SourceUnauthorized,
     SourceUnsupported,
-    redact,
 )
 from streampose.frame import StreamInfo
+from streampose.redaction import redact
 from streampose.resolver import look_up
 from streampose.sources.hwaccel import SOFTWARE, words
 from streampose.sources.live_media import LiveMedia

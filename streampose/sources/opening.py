@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from streampose.errors import ConfigError, SourceNotFound, redact
+from streampose.errors import ConfigError, SourceNotFound
+from streampose.redaction import redact
 from streampose.sources.camera import CameraSource
 from streampose.sources.file import FileSource
 from streampose.sources.hwaccel import SOFTWARE, candidates

@@ -10,16 +10,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from streampose.backoff import Backoff
-from streampose.errors import (
-    Disconnected,
-    HostNotFound,
-    SourceCorrupt,
-    SourceError,
-    SourceNotFound,
-    SourceUnsupported,
-    redact,
-)
+from streampose.errors import Disconnected, HostNotFound, SourceCorrupt, SourceError, SourceNotFound, SourceUnsupported
 from streampose.frame import Frame, StreamInfo
+from streampose.redaction import redact
 from streampose.sources.source import Source
 from streampose.sources.timeline import Timeline
 from streampose.worker import Interruptible

@@ -9,7 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
-from streampose.errors import ConfigError, StreamposeError, redact
+from streampose.errors import ConfigError, StreamposeError
+from streampose.redaction import redact
 from streampose.web.catalogue import Catalogue, Entry
 from streampose.web.guard import body_of
 from streampose.web.ice import IceServer

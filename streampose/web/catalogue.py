@@ -8,9 +8,10 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from streampose.errors import ConfigError, redact
+from streampose.errors import ConfigError
 from streampose.observe.state import fault_of, state_of
 from streampose.pipeline import Pipeline
+from streampose.redaction import redact
 from streampose.sources import Source, open_source
 from streampose.streams import Stream
 from streampose.tracking import Tracker

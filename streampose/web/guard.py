@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from streampose.errors import ConfigError, StreamposeError, Typed, redact
+from streampose.errors import ConfigError, StreamposeError, Typed
 from streampose.observe.access import Address, is_loopback
+from streampose.redaction import redact
 from streampose.web.limits import Limits
 from streampose.web.sessions import Full
 

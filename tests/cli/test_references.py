@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streampose.cli.references import resolve
-from streampose.errors import ConfigError, redact, server_of
+from streampose.errors import ConfigError
+from streampose.redaction import redact, server_of
 
 
 @given(secret=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))

@@ -6,8 +6,8 @@ from fakes import poses_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streampose.errors import redact
 from streampose.pose import Poses
+from streampose.redaction import redact
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25, SKELETONS
 
 

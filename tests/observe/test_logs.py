@@ -16,8 +16,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from servers.rtsp import RtspServer, has_gstreamer
 
-from streampose.errors import redact
 from streampose.observe.logs import JsonFormatter, clean_records
+from streampose.redaction import redact
 
 rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
 

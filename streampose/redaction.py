@@ -1,0 +1,42 @@
+"""Secrets taken out of what is shown and logged."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["redact", "server_of"]
+
+# What is before the last "@" of the host's part; and, as a password may hold a slash that nobody has escaped,
+# everything before the last "@" at all where a ":" comes first. That takes http://host:80/@me for one, too: better so
+# than the other way.
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/\s]*:\S*@|[^/\s]*@)")
+_SECRET_QUERY = re.compile(
+    r"(?P<key>[?&](?:password|passwd|pwd|pass|token|access_token|auth|key|apikey|api_key|secret|sig|signature|user|username)=)[^&\s#]*",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str) -> str:
+    """Take user names, passwords and tokens out of every URL in a text.
+
+    Args:
+        text: a URL, or any text with URLs in it.
+
+    Returns:
+        The same text with ``***`` in their place: ``rtsp://***@host/path?token=***``.
+    """
+    return _SECRET_QUERY.sub(r"\g<key>***", _USERINFO.sub(r"\g<scheme>***@", text))
+
+
+_SERVER = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:\*\*\*@)?(?P<host>[\w.:\[\]-]*)(?=[/?#]|$)")
+
+
+def server_of(url: str) -> str:
+    """Of a URL what may be shown where its path or its query may be secret: ``https://host:port``.
+
+    What stands in the place of a host and cannot be one is not shown either.
+    """
+    if (match := _SERVER.match(redact(url))) is not None:
+        return match["scheme"] + match["host"]
+    scheme, colon, _ = url.partition("://")
+    return f"{scheme}://***" if colon and scheme.isalnum() else "***"

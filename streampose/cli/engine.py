@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from streampose.inference.boxes import Limits
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import default_cache
 
 __all__ = [
+    "USUAL",
     "Batch",
     "Budget",
     "CudaGraphs",
@@ -21,6 +23,8 @@ __all__ = [
     "Family",
     "Half",
     "InGraph",
+    "MaxPeople",
+    "MinScore",
     "Model",
     "Pose",
     "Recalibrate",
@@ -52,6 +56,10 @@ DetectorFamily = Annotated[
 DetectorSize = Annotated[
     str | None, typer.Option(help="For a detector of open size: 320, 640x384.", rich_help_panel=_MODEL)
 ]
+USUAL = Limits()
+"""What counts as a person, unless somebody says otherwise."""
+MinScore = Annotated[float, typer.Option(min=0, max=1, help="Boxes below are nobody.", rich_help_panel=_MODEL)]
+MaxPeople = Annotated[int, typer.Option(min=1, help="In one frame, the best so many.", rich_help_panel=_MODEL)]
 Device = Annotated[
     str, typer.Option(help="auto, cuda, tensorrt or cpu; several GPUs: cuda:0,cuda:1.", rich_help_panel=_ENGINE)
 ]

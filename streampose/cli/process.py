@@ -79,12 +79,8 @@ def process_command(
     family: engine.Family = None,
     detector_family: engine.DetectorFamily = None,
     detector_size: engine.DetectorSize = None,
-    min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Boxes below are nobody.", rich_help_panel=_MODEL)
-    ] = Limits().min_score,
-    max_people: Annotated[
-        int, typer.Option(min=1, help="In one frame, the best so many.", rich_help_panel=_MODEL)
-    ] = 100,
+    min_score: engine.MinScore = engine.USUAL.min_score,
+    max_people: engine.MaxPeople = engine.USUAL.max_people,
     device: engine.Device = "auto",
     sessions: engine.Sessions = None,
     threads: engine.Threads = None,

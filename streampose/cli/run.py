@@ -56,22 +56,14 @@ def run(
     model: engine.Model = None,
     detector: engine.Detector = None,
     pose: engine.Pose = None,
-    family: Annotated[
-        str | None, typer.Option(help="What --model or --pose is, if it is not recognised.", rich_help_panel=_MODEL)
-    ] = None,
-    detector_family: Annotated[
-        str | None, typer.Option(help="What --detector is, if it is not recognised.", rich_help_panel=_MODEL)
-    ] = None,
+    family: engine.Family = None,
+    detector_family: engine.DetectorFamily = None,
     skeleton: Annotated[
         str | None, typer.Option(help=f"Its key points: {', '.join(SKELETONS)}.", rich_help_panel=_MODEL)
     ] = None,
     detector_size: engine.DetectorSize = None,
-    min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Boxes below are nobody.", rich_help_panel=_MODEL)
-    ] = Limits().min_score,
-    max_people: Annotated[
-        int, typer.Option(min=1, help="In one frame, the best so many.", rich_help_panel=_MODEL)
-    ] = 100,
+    min_score: engine.MinScore = engine.USUAL.min_score,
+    max_people: engine.MaxPeople = engine.USUAL.max_people,
     device: engine.Device = "auto",
     sessions: engine.Sessions = None,
     threads: engine.Threads = None,

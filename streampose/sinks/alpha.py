@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.result import Result
+from streampose.sinks.film import finish
 
 __all__ = ["PNG_NAMES", "AlphaVideoSink", "PngSink"]
 
@@ -82,13 +83,7 @@ class AlphaVideoSink:
             SinkFailed: it could not be written.
         """
         container, self._container = self._container, None
-        try:
-            if container is not None:
-                for packet in self._stream.encode(None) if self._stream is not None else ():
-                    container.mux(packet)
-                container.close()
-        except (av.error.FFmpegError, OSError) as error:
-            raise SinkFailed(f"{self._path} could not be finished: {error.strerror or error}") from error
+        finish(container, self._stream, self._path)
 
 
 PNG_NAMES = re.compile(r"\d{12}\.png")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 
+from streampose.errors import SinkFailed
 from streampose.frame import Frame, Image, StreamInfo
 
-__all__ = ["Film"]
+__all__ = ["Film", "finish"]
 
 # MP4 counts time in whole units of one nth of a second, and a gap between frames in 31 bits: nanoseconds would overflow
 # after two seconds, microseconds do after half an hour. What is finer than a microsecond is rounded to one.
@@ -83,3 +87,19 @@ def _fitted(picture: Image, width: int, height: int) -> Image:
     canvas = np.zeros((height, width, 3), np.uint8)
     cv2.resize(picture, (new_w, new_h), dst=canvas[y : y + new_h, x : x + new_w], interpolation=cv2.INTER_AREA)
     return canvas
+
+
+def finish(container: OutputContainer | None, stream: VideoStream | None, path: Path) -> None:
+    """Write what the encoder still holds, and the trailer.
+
+    Raises:
+        SinkFailed: it could not be written.
+    """
+    if container is None:
+        return
+    try:
+        for packet in stream.encode(None) if stream is not None else ():
+            container.mux(packet)
+        container.close()
+    except (av.error.FFmpegError, OSError) as error:
+        raise SinkFailed(f"{path} could not be finished: {error.strerror or error}") from error

@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import Image, StreamInfo
 from streampose.result import Result
-from streampose.sinks.film import Film
+from streampose.sinks.film import Film, finish
 
 __all__ = ["FRAGMENTED", "VIDEO_SUFFIXES", "VideoSink"]
 
@@ -102,12 +102,7 @@ class VideoSink:
         """
         container, self._container = self._container, None
         try:
-            if container is not None:
-                for packet in self._stream.encode(None) if self._stream is not None else ():
-                    container.mux(packet)
-                container.close()
-        except (av.error.FFmpegError, OSError) as error:
-            raise SinkFailed(f"{self._path} could not be finished: {error.strerror or error}") from error
+            finish(container, self._stream, self._path)
         finally:
             self._let_go()
 

@@ -120,11 +120,12 @@ class Builder:
         graph = model.graph
         weights = {tensor.name for tensor in graph.initializer}
         (given,) = [value for value in graph.input if value.name not in weights]
-        ours_first = [node for node in self._nodes if node.name in self._needed(feed)]
-        behind = [node for node in self._nodes if node.name not in self._needed(feed)]
+        needed = self._needed(feed)
+        before = [node for node in self._nodes if node.name in needed]
+        behind = [node for node in self._nodes if node.name not in needed]
         link = helper.make_node("Identity", [feed], [given.name], name=f"{_PREFIX}feed")
         names = [helper.make_node("Identity", [t], [_PREFIX + name]) for name, (t, _) in outputs.items()]
-        nodes = [*ours_first, link, *graph.node, *behind, *names]
+        nodes = [*before, link, *graph.node, *behind, *names]
         del graph.node[:]
         graph.node.extend(nodes)
         graph.initializer.extend(self._constants.values())

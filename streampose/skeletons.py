@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from streampose.pose import Skeleton
 
-__all__ = ["ANIMATION_20", "COCO_17", "COCO_WHOLEBODY_133", "HALPE_26", "OPENPOSE_18", "OPENPOSE_25", "SKELETONS"]
+__all__ = [
+    "ANIMATION_20",
+    "COCO_17",
+    "COCO_WHOLEBODY_133",
+    "FACE",
+    "FEET",
+    "HALPE_26",
+    "LEFT_HAND",
+    "OPENPOSE_18",
+    "OPENPOSE_25",
+    "RIGHT_HAND",
+    "SKELETONS",
+]
 
 _COCO = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear",
@@ -90,6 +102,9 @@ COCO_WHOLEBODY_133 = Skeleton(
     ),
 )  # fmt: skip
 """COCO-WholeBody (Jin et al., ECCV 2020): body 0–16, feet 17–22, face 23–90, left hand 91–111, right hand 112–132."""
+
+FEET, FACE, LEFT_HAND, RIGHT_HAND = slice(17, 23), slice(23, 91), slice(91, 112), slice(112, 133)
+"""Rows of `COCO_WHOLEBODY_133`."""
 
 _OPENPOSE_ARMS_LEGS = (
     "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",

@@ -11,12 +11,12 @@ import numpy as np
 
 from streampose.clip import Moment
 from streampose.pose import Poses
-from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, FACE, FEET, LEFT_HAND, RIGHT_HAND
 
 __all__ = ["entries_of", "write_coco"]
 
 # COCO-WholeBody's results: beside the body's 17, each part under a key of its own.
-_PARTS = {"foot_kpts": (17, 23), "face_kpts": (23, 91), "lefthand_kpts": (91, 112), "righthand_kpts": (112, 133)}
+_PARTS = {"foot_kpts": FEET, "face_kpts": FACE, "lefthand_kpts": LEFT_HAND, "righthand_kpts": RIGHT_HAND}
 
 
 def entries_of(poses: Poses, image_id: int) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def entries_of(poses: Poses, image_id: int) -> list[dict[str, Any]]:
     bodies = _triples(body.points, body.scores)
     parts: dict[str, list[list[float]]] = {}
     if poses.skeleton == COCO_WHOLEBODY_133:
-        parts = {key: _triples(poses.points[:, a:b], poses.scores[:, a:b]) for key, (a, b) in _PARTS.items()}
+        parts = {key: _triples(poses.points[:, part], poses.scores[:, part]) for key, part in _PARTS.items()}
     return [
         {
             "image_id": image_id,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
 from streampose.pose import Poses
-from streampose.skeletons import COCO_WHOLEBODY_133, OPENPOSE_18, OPENPOSE_25
+from streampose.skeletons import COCO_WHOLEBODY_133, FACE, LEFT_HAND, OPENPOSE_18, OPENPOSE_25, RIGHT_HAND
 
 __all__ = ["OPENPOSE_NAMES", "read_openpose", "write_openpose"]
 
@@ -43,9 +43,9 @@ def write_openpose(path: Path, moments: Iterable[Moment]) -> None:
             {
                 "person_id": [-1 if poses.ids is None else int(poses.ids[row])],
                 "pose_keypoints_2d": _flat(body.points[row], body.scores[row]),
-                "face_keypoints_2d": _part(poses, row, 23, 91) + [0.0] * (3 * _PUPILS) if whole else [],
-                "hand_left_keypoints_2d": _part(poses, row, 91, 112) if whole else [],
-                "hand_right_keypoints_2d": _part(poses, row, 112, 133) if whole else [],
+                "face_keypoints_2d": _part(poses, row, FACE) + [0.0] * (3 * _PUPILS) if whole else [],
+                "hand_left_keypoints_2d": _part(poses, row, LEFT_HAND) if whole else [],
+                "hand_right_keypoints_2d": _part(poses, row, RIGHT_HAND) if whole else [],
                 "pose_keypoints_3d": [],
                 "face_keypoints_3d": [],
                 "hand_left_keypoints_3d": [],
@@ -59,8 +59,8 @@ def write_openpose(path: Path, moments: Iterable[Moment]) -> None:
         (path / name).write_text(json.dumps({"version": 1.3, "people": people}, separators=(",", ":")))
 
 
-def _part(poses: Poses, row: int, first: int, end: int) -> list[float]:
-    return _flat(poses.points[row, first:end], poses.scores[row, first:end])
+def _part(poses: Poses, row: int, part: slice) -> list[float]:
+    return _flat(poses.points[row, part], poses.scores[row, part])
 
 
 def _flat(points: NDArray[np.float32], scores: NDArray[np.float32]) -> list[float]:

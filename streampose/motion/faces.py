@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from streampose.clip import Moment
 from streampose.motion.calm import calm
 from streampose.motion.gaps import fill
-from streampose.motion.groups import FACE
 from streampose.pose import Poses
-from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, FACE
 
 __all__ = ["face_box", "face_squares", "held"]
 

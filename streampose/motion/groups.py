@@ -8,12 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streampose.pose import Poses
-from streampose.skeletons import ANIMATION_20, COCO_WHOLEBODY_133
+from streampose.skeletons import ANIMATION_20, COCO_WHOLEBODY_133, FACE, LEFT_HAND, RIGHT_HAND
 
-__all__ = ["FACE", "LEFT_HAND", "RIGHT_HAND", "Groups", "groups"]
-
-FACE, LEFT_HAND, RIGHT_HAND = slice(23, 91), slice(91, 112), slice(112, 133)
-"""Rows of COCO-WholeBody's 133 points."""
+__all__ = ["Groups", "groups"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

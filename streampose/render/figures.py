@@ -16,7 +16,7 @@ from streampose.frame import Image
 from streampose.pose import Poses
 from streampose.render.palette import HAND_EDGES, Palette, hand_colours
 from streampose.render.style import Colour
-from streampose.skeletons import COCO_WHOLEBODY_133
+from streampose.skeletons import COCO_WHOLEBODY_133, FACE, LEFT_HAND, RIGHT_HAND
 
 __all__ = ["Parts", "Show", "draw_figures"]
 
@@ -26,7 +26,6 @@ Show: TypeAlias = Literal["full", "weak", "none"]
 # Sixteenths of a pixel, so that slow movement is smooth.
 _SHIFT = 4
 _HEAD = {"nose", "left_eye", "right_eye", "left_ear", "right_ear"}
-_FACE, _LEFT_HAND, _RIGHT_HAND = slice(23, 91), slice(91, 112), slice(112, 133)
 # How bright what is shown weakly is.
 _WEAK = 0.4
 _FAR = 3
@@ -74,11 +73,11 @@ def draw_figures(image: Image, poses: Poses, palette: Palette, parts: Parts | No
             continue
         points, seen = poses.points[row], poses.scores[row] >= limit
         if palette.hands and parts.hands and parts.hand_width > 0:
-            for hand in (_LEFT_HAND, _RIGHT_HAND):
+            for hand in (LEFT_HAND, RIGHT_HAND):
                 _draw_hand(image, points[hand], seen[hand], palette.hand_joints, hand_width)
         if palette.face and parts.face != "none":
             white = round(255 * (1 if parts.face == "full" else _WEAK))
-            _dots(image, points[_FACE][seen[_FACE]], [(white,) * 3] * int(seen[_FACE].sum()), max(1, width * 3 / 4))
+            _dots(image, points[FACE][seen[FACE]], [(white,) * 3] * int(seen[FACE].sum()), max(1, width * 3 / 4))
 
 
 def _draw_body(

@@ -126,7 +126,8 @@ def test_damaged_packets_cost_pictures_not_the_connection(proxy: Proxy, transpor
         proxy.flip = 0.0
         seen.more(20)
     assert proxy.flipped > 5
-    assert seen.epoch == 0
+    # Not the epoch: a damaged parameter set may be one of another size.
+    assert seen.source.link.reconnects == 0
 
 
 @rtsp

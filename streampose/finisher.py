@@ -11,6 +11,8 @@ from streampose.streams import Stream
 
 __all__ = ["Finisher"]
 
+_FEW = 8
+
 
 class Finisher:
     """Ids, smoothing, drawing: in order, on one thread."""
@@ -21,6 +23,10 @@ class Finisher:
         self._renderer = (stream.renderer or Renderer()) if wanted else None
         self._epoch = 0
         self.needed = self._tracker is not None or self._renderer is not None
+
+    def brief(self, poses: Poses) -> bool:
+        """Whether it takes less than the way to another thread and back: ids for a few people."""
+        return self._renderer is None and self.needed and len(poses) <= _FEW
 
     def __call__(self, frame: Frame, poses: Poses, hud: Hud | None) -> tuple[Poses, Image | None]:
         """The people as they go out, and the picture, if a sink wants one."""

@@ -174,7 +174,9 @@ class Flow:
                 if (now := self._clock.now()) - hud_at > _HUD_REFRESH_S:
                     hud, hud_at = self._hud(), now
                 poses, picture = inferred.poses, None
-                if finisher.thing.needed:
+                if finisher.thing.brief(poses):
+                    poses, picture = finish(frame, poses, hud)
+                elif finisher.thing.needed:
                     poses, picture = await finisher.call(finish, frame, poses, hud)
                 timing = Timing(
                     captured_at=frame.captured_at,

@@ -98,11 +98,7 @@ class Batcher:
         async with asyncio.TaskGroup() as batches:
             while True:
                 self._wake.clear()
-                try:
-                    until = self._step(batches) if self._failure is None else None
-                except PolicyError as error:
-                    self._fail(error, [])
-                    until = None
+                until = self._start_all(batches)
                 self._retire()
                 if self._closed and not self._lanes:
                     break
@@ -110,6 +106,15 @@ class Batcher:
                 await self._clock.wait(self._wake, until)
         if self._failure is not None:
             raise self._failure
+
+    def _start_all(self, batches: asyncio.TaskGroup) -> float | None:
+        """`_step`, as long as nothing has failed."""
+        if self._failure is None:
+            try:
+                return self._step(batches)
+            except PolicyError as error:
+                self._fail(error, [])
+        return None
 
     def _step(self, batches: asyncio.TaskGroup) -> float | None:
         """Start all batches that can start now; return until when to wait if nothing changes."""
@@ -196,10 +201,14 @@ class Batcher:
         # Whoever was served goes to the end of the line.
         served = {lane for lane, _ in batch}
         self._lanes.sort(key=lambda lane: lane in served)
-        batches.create_task(self._run_batch(self._idle.popleft(), batch, futures))
+        batches.create_task(self._run_batch(batches, self._idle.popleft(), batch, futures))
 
     async def _run_batch(
-        self, engine: Infer, batch: list[tuple[Lane, Frame]], futures: list[asyncio.Future[Inferred]]
+        self,
+        batches: asyncio.TaskGroup,
+        engine: Infer,
+        batch: list[tuple[Lane, Frame]],
+        futures: list[asyncio.Future[Inferred]],
     ) -> None:
         taken_at = self._clock.now()
         self._running_since.append(taken_at)
@@ -215,19 +224,22 @@ class Batcher:
         finally:
             self._running_since.remove(taken_at)
         inferred_at = self._clock.now()
-        for (lane, _), future, found in zip(batch, futures, poses, strict=True):
+        for (lane, _), found in zip(batch, poses, strict=True):
             lane.people += 0.1 * (len(found) - lane.people)
-            if not future.done():  # its stream may be gone
-                future.set_result(
-                    Inferred(poses=found, taken_at=taken_at, inferred_at=inferred_at, batch_size=len(batch))
-                )
         try:
             with _POLICY:
                 self._policy.observe(Load(frames=len(batch), people=people), inferred_at - taken_at)
         except PolicyError as error:
             self._fail(error, [])
         self.metrics.observe(len(batch), people, inferred_at - taken_at)
+        # The next batch first: what is done with this one's results keeps the loop busy, not the engine.
         self._idle.append(engine)
+        self._start_all(batches)
+        for future, found in zip(futures, poses, strict=True):
+            if not future.done():  # its stream may be gone
+                future.set_result(
+                    Inferred(poses=found, taken_at=taken_at, inferred_at=inferred_at, batch_size=len(batch))
+                )
         self._wake.set()
 
     def _fail(self, error: Exception, futures: list[asyncio.Future[Inferred]]) -> None:

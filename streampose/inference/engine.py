@@ -22,11 +22,10 @@ from streampose.inference.providers import (
     available_cores,
     gist,
     no_gpu_here,
-    open_session,
     provider_report,
 )
-from streampose.inference.runner import TENSOR_TYPES, BoundRunner, Runner
-from streampose.inference.signature import Signature
+from streampose.inference.runner import TENSOR_TYPES
+from streampose.inference.sessions import Sessions
 
 __all__ = ["Engine", "EngineOptions", "available_cores", "provider_report"]
 
@@ -34,7 +33,7 @@ log = logging.getLogger("streampose")
 
 
 class Engine:
-    """One model in one ONNX Runtime session. Not thread-safe: it belongs to one thread.
+    """One model in ONNX Runtime. Not thread-safe: it belongs to one thread.
 
     Args:
         model: path of an ONNX file.
@@ -69,14 +68,9 @@ class Engine:
         self._warned = self._shrink = False
 
     def _open(self, options: EngineOptions) -> None:
-        self._session, self.passed_over = open_session(self.path, options, self._graph)
-        self.provider: str = self._session.get_providers()[0]
-        self.signature = Signature.of(self._session, self.path, several=self.fused)
-        self._runner: Runner | BoundRunner = (
-            Runner(self._session, self.signature)
-            if self.provider == PROVIDERS["cpu"]
-            else BoundRunner(self._session, self.signature, "cuda", options.device_id, cuda_graphs=options.cuda_graphs)
-        )
+        self._sessions = Sessions(self.path, options, self._graph, several=self.fused)
+        self.provider, self.signature = self._sessions.provider, self._sessions.signature
+        self.passed_over = self._sessions.passed_over
 
     def source(self) -> bytes:
         """The model that is run, in 16 bits if it is."""
@@ -175,7 +169,7 @@ class Engine:
     def close(self) -> None:
         """Let go of the session and its memory."""
         with contextlib.suppress(AttributeError):
-            del self._session, self._runner
+            del self._sessions
 
     def _bucket(self, n: int) -> int:
         if self._static_batch:
@@ -205,14 +199,14 @@ class Engine:
             piece = [np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for a in piece]
         feeds: Mapping[str, Any] = {tensor.name: a for tensor, a in zip(self._items, piece, strict=True)}
         if shared is not None:
-            device = self.provider, self.options.device_id
-            there = shared.on(device, self._runner.upload, rounded=self.on_gpu)
+            there = shared.on(self.provider, self.options.device_id if self.on_gpu else None, self._sessions.upload)
             feeds = {self.signature.inputs[0].name: there, **feeds}
-        return self._runner.run(feeds, size, shrink=self._shrink)
+        return self._sessions.runner(size).run(feeds, size, shrink=self._shrink)
 
     def _halve(self, size: int, error: Exception) -> None:
         self._limit.failed(size)
         # What the refused batch had already been given stays in the arena, cut up for its shapes.
+        self._sessions.forget(size)
         self._shrink = True
         level = logging.INFO if self._warned else logging.WARNING
         message = "%s: no memory on %s for a batch of %d; at most %d from now on (%s)"

@@ -6,8 +6,10 @@ import contextlib
 import ctypes
 import hashlib
 import io
+import logging
 import os
 import sys
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from streampose.inference.profiles import shape_profiles
 __all__ = [
     "PROVIDERS",
     "available_cores",
+    "cuda_runtime",
     "gist",
     "gpu_usable",
     "no_gpu_here",
@@ -27,6 +30,8 @@ __all__ = [
     "provider_report",
     "runtime_version",
 ]
+
+log = logging.getLogger("streampose")
 
 # Best first.
 PROVIDERS = {
@@ -82,7 +87,7 @@ def _why_not(device: str) -> str | None:
     # From here on the CUDA wheels' libraries are found by name. What is missing it prints; we say it ourselves.
     with contextlib.redirect_stdout(io.StringIO()):
         ort.preload_dlls()
-    cuda = str(ort.cuda_version).partition(".")[0]
+    cuda = _cuda_major()
     # cuDNN is not linked but loaded at the first convolution: too late for a good message.
     for library, major in (("cublasLt", cuda), ("cublas", cuda), ("cudart", cuda), ("cudnn", 9)):
         if (missing := _missing(library, major)) is not None:
@@ -94,15 +99,34 @@ def _why_not(device: str) -> str | None:
 
 def _missing(library: str, major: int | str = "") -> str | None:
     """What the loader says of a library that it cannot load."""
-    infix = "" if library.startswith("nv") else "64"
-    windows = f"{library}{infix}_{major}.dll" if major else f"{library}.dll"
     try:
-        ctypes.CDLL(windows if sys.platform == "win32" else f"lib{library}.so.{major}")
+        _library(library, major)
     except OSError as error:
         return str(error)
     return None
 
 
+def _library(library: str, major: int | str = "") -> ctypes.CDLL:
+    infix = "" if library.startswith("nv") else "64"
+    windows = f"{library}{infix}_{major}.dll" if major else f"{library}.dll"
+    return ctypes.CDLL(windows if sys.platform == "win32" else f"lib{library}.so.{major}")
+
+
+def cuda_runtime() -> ctypes.CDLL:
+    """The CUDA runtime that this onnxruntime is built for.
+
+    Raises:
+        OSError: there is none.
+    """
+    return _library("cudart", _cuda_major())
+
+
+def _cuda_major() -> str:
+    return str(ort.cuda_version).partition(".")[0]
+
+
+# What CUDA graphs do not take.
+_NOT_RECORDED = "graph capture feature"
 # What is wrong with the file on any device.
 _FILE_ERRORS = ("InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel", "NotImplemented")
 
@@ -139,6 +163,9 @@ def open_session(
             # Its own fallback would print, and run on the CPU as if nothing else had been asked for.
             session = ort.InferenceSession(graph or str(model), _session_options(options), providers, enable_fallback=0)
         except Exception as error:  # the runtime's exceptions share no useful base class
+            if options.cuda_graphs and _NOT_RECORDED in str(error):
+                log.warning("%s: parts of it do not run on the GPU, so its kernels cannot be recorded", model.name)
+                return open_session(model, replace(options, cuda_graphs=False), graph)
             if device == "cpu" or type(error).__name__ in _FILE_ERRORS:
                 raise ModelUnreadable(f"{model.name} is not an ONNX model that can be loaded: {gist(error)}") from error
             passed_over[device] = gist(error)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streampose.inference.signature import Signature
 
-__all__ = ["TENSOR_TYPES", "BoundRunner", "Runner"]
+__all__ = ["TENSOR_TYPES", "BoundRunner", "Runner", "Uploads"]
 
 TENSOR_TYPES: Mapping[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -24,7 +24,33 @@ TENSOR_TYPES: Mapping[str, type[np.generic]] = {
 }
 
 Feeds = Mapping[str, Any]
-"""By input: an array, or what `upload` gave."""
+"""By input: an array, or what `Uploads` gave."""
+
+
+class Uploads:
+    """Pictures on a device, for several sessions: one buffer for each number of pixels, written over.
+
+    Args:
+        device: ``cuda`` or, for tests, ``cpu``.
+        device_id: which.
+    """
+
+    _MOST = 8
+
+    def __init__(self, device: str, device_id: int = 0) -> None:
+        self._device, self._device_id = device, device_id
+        self._buffers: dict[tuple[int, ...], Any] = {}
+
+    def __call__(self, array: NDArray[Any]) -> Any:
+        """What stands for the array there, until the next of its shape."""
+        if (value := self._buffers.pop(array.shape, None)) is None:
+            if len(self._buffers) >= self._MOST:
+                del self._buffers[next(iter(self._buffers))]
+            value = _on(self._device, self._device_id, array)
+        else:
+            value.update_inplace(array)
+        self._buffers[array.shape] = value
+        return value
 
 
 class Runner:
@@ -32,10 +58,6 @@ class Runner:
 
     def __init__(self, session: Any, signature: Signature) -> None:
         self._session, self._signature = session, signature
-
-    def upload(self, array: NDArray[Any]) -> Any:
-        """An array that several runs share, where they need it: on a CPU it is there."""
-        return array
 
     def run(self, feeds: Feeds, size: int, *, shrink: bool = False) -> list[NDArray[Any]]:
         """Run once.
@@ -83,8 +105,6 @@ class BoundRunner:
     # A captured graph lives as long as its session, so there may not be many; plain buffers go, oldest first.
     _GRAPHS = 16
     _BINDINGS = 32
-    # Of pictures, which are large.
-    _UPLOADS = 8
 
     def __init__(
         self, session: Any, signature: Signature, device: str, device_id: int = 0, *, cuda_graphs: bool = False
@@ -92,20 +112,7 @@ class BoundRunner:
         self._session, self._signature = session, signature
         self._device, self._device_id, self._cuda_graphs = device, device_id, cuda_graphs
         self._bound: dict[tuple[object, ...], _Bound] = {}
-        self._uploads: dict[tuple[int, ...], Any] = {}
         self._graphs = 0
-
-    def upload(self, array: NDArray[Any]) -> Any:
-        """Bytes to the device, for several runs of several sessions; good until the next upload of this shape."""
-        if (value := self._uploads.pop(array.shape, None)) is None:
-            value = self._copy(array)
-            if len(self._uploads) >= self._UPLOADS:
-                old = self._uploads.pop(next(iter(self._uploads)))
-                self._bound = {k: b for k, b in self._bound.items() if not any(v is old for v in b.inputs.values())}
-        else:
-            value.update_inplace(array)
-        self._uploads[array.shape] = value
-        return value
 
     def run(self, feeds: Feeds, size: int, *, shrink: bool = False) -> list[NDArray[Any]]:
         """Run once; see `Runner.run`."""
@@ -124,6 +131,9 @@ class BoundRunner:
                 elif bound.inputs[name] is not array:  # uploaded, and in another place for each number of pixels
                     bound.binding.bind_ortvalue_input(name, array)
                     bound.inputs[name] = array
+            if bound.outputs is None:
+                # What came last time is bound, and takes nothing of another size.
+                self._bind_open_outputs(bound.binding)
         self._session.run_with_iobinding(bound.binding, self.run_options(bound.graph_id, shrink=shrink))
         if bound.outputs is not None:
             return [value.numpy() for value in bound.outputs]
@@ -141,7 +151,9 @@ class BoundRunner:
 
     def _bind(self, feeds: Feeds, size: int) -> _Bound:
         binding = self._session.io_binding()
-        inputs = {name: self._copy(a) if isinstance(a, np.ndarray) else a for name, a in feeds.items()}
+        inputs = {
+            name: _on(self._device, self._device_id, a) if isinstance(a, np.ndarray) else a for name, a in feeds.items()
+        }
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
         outputs = None
@@ -153,8 +165,7 @@ class BoundRunner:
                 binding.bind_ortvalue_output(tensor.name, value)
                 outputs.append(value)
         else:
-            for tensor in self._signature.outputs:
-                binding.bind_output(tensor.name)
+            self._bind_open_outputs(binding)
         graph_id = -1
         if self._cuda_graphs and outputs is not None and self._graphs < self._GRAPHS:
             # 0 is the runtime's own.
@@ -162,8 +173,13 @@ class BoundRunner:
             graph_id = self._graphs
         return _Bound(binding=binding, inputs=inputs, outputs=outputs, graph_id=graph_id)
 
-    def _copy(self, array: NDArray[Any]) -> Any:
-        if self._device != "cpu":
-            return ort.OrtValue.ortvalue_from_numpy(array, self._device, self._device_id)
-        # On the CPU `ortvalue_from_numpy` shares the array's memory, which is not ours to write over.
-        return ort.OrtValue.ortvalue_from_numpy(array.copy(), "cpu", 0)
+    def _bind_open_outputs(self, binding: Any) -> None:
+        binding.clear_binding_outputs()
+        for tensor in self._signature.outputs:
+            binding.bind_output(tensor.name)
+
+
+def _on(device: str, device_id: int, array: NDArray[Any]) -> Any:
+    """The array there."""
+    # On the CPU `ortvalue_from_numpy` shares the array's memory, which is not ours to write over.
+    return ort.OrtValue.ortvalue_from_numpy(array if device != "cpu" else array.copy(), device, device_id)

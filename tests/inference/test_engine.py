@@ -132,7 +132,7 @@ def test_a_machine_without_gpu_has_nothing_to_say(tmp_path: Path, monkeypatch: p
 def test_threads_are_those_asked_for_or_those_allowed(tmp_path: Path):
     model = small(tmp_path / "m.onnx")
     for threads in (None, 1, 3):
-        options = Engine(model, EngineOptions(threads=threads))._session.get_session_options()
+        options = Engine(model, EngineOptions(threads=threads))._sessions.runner(1)._session.get_session_options()
         assert options.intra_op_num_threads == (threads or providers.available_cores())
 
 

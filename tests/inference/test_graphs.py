@@ -28,7 +28,7 @@ from streampose.inference.graphs.sampler import Given, crops, letterboxed
 from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimator
 from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.preprocess import Placement, crop_batch, crop_frames, frame_batch, to_blob
-from streampose.inference.runner import BoundRunner
+from streampose.inference.runner import BoundRunner, Uploads
 from streampose.inference.top_down import KeypointModel
 from streampose.pose import Poses
 
@@ -356,11 +356,11 @@ def test_buffers_of_a_device_are_written_over(tmp_path: Path, monkeypatch: pytes
     _, bound = both(choice)
     uploads = []
     for model in bound._models:
-        runner = BoundRunner(model.engine._session, model.engine.signature, "cpu")
-        monkeypatch.setattr(runner, "_UPLOADS", 2)
-        upload = runner.upload
-        runner.upload = lambda array, upload=upload: uploads.append(array.nbytes) or upload(array)
-        model.engine._runner = runner
+        sessions, upload = model.engine._sessions, Uploads("cpu")
+        runner = BoundRunner(sessions.runner(1)._session, sessions.signature, "cpu")
+        monkeypatch.setattr(upload, "_MOST", 2)
+        sessions.upload = lambda array, upload=upload: uploads.append(array.nbytes) or upload(array)
+        sessions.runner = lambda _, runner=runner: runner
     for seeds in ((0, 1), (3, 4), (2,), (0, 1, 2), (0,), (1, 0), (0, 1)):
         pictures = [people_of(17, seed) for seed in seeds]
         assert_same(fused(pictures), bound(pictures), atol=1e-4)
@@ -381,14 +381,14 @@ def test_the_cpu_goes_on_from_the_pictures_that_it_has(tmp_path: Path, caplog, f
         def upload(self, array):
             return self.fail() if fails == "upload" else array
 
-        def run(self, *_, **__):
+        def runner(self, _):
             return self.fail()
 
         def fail(self):
             raise RuntimeError("CUDA failure 700: an illegal memory access was encountered ; GPU=0")
 
     for model in estimator._models:
-        model.engine._runner, model.engine.provider = Gone(), "CUDAExecutionProvider"
+        model.engine._sessions, model.engine.provider = Gone(), "CUDAExecutionProvider"
     pictures = [people_of(17, seed) for seed in range(3)]
     with caplog.at_level(logging.WARNING, "streampose"):
         for _ in range(2):
@@ -407,7 +407,7 @@ def test_no_room_for_the_pictures_is_said(tmp_path: Path):
         raise RuntimeError("Failed to allocate memory for requested buffer of size 8388608")
 
     (model,) = estimator._models
-    model.engine._runner.upload = full
+    model.engine._sessions.upload = full
     with pytest.raises(EngineFailed, match=r"m\.onnx failed on CPU.* at batch 1: Failed to allocate memory"):
         estimator([people_of(17, 0), people_of(17, 1)])
     assert estimator.memory_refusals == 1

@@ -45,7 +45,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def with_room(model: Path, room: int, message: str = NO_ROOM, **options) -> Engine:
     engine = Engine(model, EngineOptions(device="cpu", **options))
-    engine._runner = Small(engine._runner, room, message)
+    runner = Small(engine._sessions.runner(1), room, message)
+    engine._sessions.runner = lambda _: runner
     return engine
 
 
@@ -57,10 +58,12 @@ def test_nothing_is_lost_and_order_is_kept(model: Path, n: int, room: int):
     (out,) = engine.run(blob)
     np.testing.assert_array_equal(out, np.maximum(blob, 0))
     assert engine.batch_limit == 32 if min(n, 32) <= room else engine.batch_limit <= room
-    tried = len(engine._runner.sizes)
+    tried = len(engine._sessions.runner(1).sizes)
     engine.run(blob[:room])
-    assert len(engine._runner.sizes) - tried == -(-min(n, room) // engine.batch_limit)  # remembered: no second refusal
-    assert engine.memory_refusals == sum(size > room for size in engine._runner.sizes)
+    assert len(engine._sessions.runner(1).sizes) - tried == -(
+        -min(n, room) // engine.batch_limit
+    )  # remembered: no second refusal
+    assert engine.memory_refusals == sum(size > room for size in engine._sessions.runner(1).sizes)
 
 
 def test_it_is_said_once_and_one_item_without_room_is_an_error(model: Path, caplog: pytest.LogCaptureFixture):
@@ -115,7 +118,8 @@ def test_words_of_the_runtime():
 
 def test_bound_buffers_give_what_plain_runs_give(model: Path):
     engine = Engine(model, EngineOptions(device="cpu"))
-    plain, bound = engine._runner, BoundRunner(engine._session, engine.signature, "cpu")
+    plain = engine._sessions.runner(1)
+    bound = BoundRunner(plain._session, engine.signature, "cpu")
     random = np.random.default_rng(1)
     blobs = [random.normal(size=(n, 3)).astype(np.float32) for n in (4, 2, 4, 2, 4)]
     for blob in blobs:

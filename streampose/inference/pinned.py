@@ -1,0 +1,46 @@
+"""Memory that a GPU fetches by itself.
+
+A copy out of ordinary memory goes through a buffer of the driver; out of page-locked ("pinned") memory it is 8 times as
+fast on an H100 (`benchmarks/gpu.py`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streampose.inference.providers import cuda_runtime
+
+__all__ = ["pinned"]
+
+# For every GPU of the process, not only the one that is current (cudaHostRegisterPortable).
+_FOR_ALL = 1
+
+
+def pinned(pixels: int, device_id: int) -> NDArray[np.uint8]:
+    """(pixels, 3) of uninitialised memory, page-locked where CUDA can do it.
+
+    Args:
+        pixels: how many.
+        device_id: the GPU that will fetch from it.
+    """
+    array = np.empty((pixels, 3), np.uint8)
+    cuda = _cuda()
+    if cuda is not None and array.nbytes and cuda.cudaSetDevice(device_id) == 0:
+        address = ctypes.c_void_p(array.ctypes.data)
+        if cuda.cudaHostRegister(address, ctypes.c_size_t(array.nbytes), _FOR_ALL) == 0:
+            # A dying array tells before it gives its memory back; at the end of the process the driver is gone.
+            weakref.finalize(array, cuda.cudaHostUnregister, address).atexit = False
+    return array
+
+
+@lru_cache
+def _cuda() -> ctypes.CDLL | None:
+    try:
+        return cuda_runtime()
+    except OSError:
+        return None

@@ -1,0 +1,76 @@
+"""The ONNX Runtime sessions of one model on one device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from streampose.inference.options import EngineOptions
+from streampose.inference.providers import PROVIDERS, open_session
+from streampose.inference.runner import BoundRunner, Runner, Uploads
+from streampose.inference.signature import Signature
+
+__all__ = ["Sessions"]
+
+_DEVICES = {provider: device for device, provider in PROVIDERS.items()}
+
+
+class Sessions:
+    """One session for all batch sizes; on CUDA one for each, opened when it is first needed.
+
+    Since ONNX Runtime 1.20 a convolution there keeps cuDNN's plan for the last shape only, and builds it anew whenever
+    another one comes (onnxruntime issue 23006): seconds for a model. A session that sees one batch size builds once.
+
+    Args:
+        model: path of an ONNX file, also for messages.
+        options: how it is run, on one device.
+        graph: the model to load instead of the file's.
+        several: inputs are allowed, as our own fused graphs have them.
+
+    Raises:
+        ModelUnreadable: not an ONNX model, or not one that this runtime can load.
+        ModelUnknown: it takes several inputs, or none.
+        ProviderUnavailable: the device that was asked for cannot be used.
+    """
+
+    def __init__(self, model: Path, options: EngineOptions, graph: bytes | None, *, several: bool) -> None:
+        first, self.passed_over = open_session(model, options, graph)
+        self.provider: str = first.get_providers()[0]
+        """What runs the model."""
+        self.signature = Signature.of(first, model, several=several)
+        self._model, self._graph = model, graph
+        # Later ones go where the first one went.
+        self._options = replace(options, device=_DEVICES[self.provider])
+        self._unused: Any = first
+        self._runners: dict[int, Runner | BoundRunner] = {}
+        self._uploads = Uploads("cuda", options.device_id)
+
+    def runner(self, size: int) -> Runner | BoundRunner:
+        """What runs batches of this size.
+
+        Raises:
+            ProviderUnavailable: the device has no room for another session.
+        """
+        key = size if self.provider == PROVIDERS["cuda"] else 0
+        if key not in self._runners:
+            session, self._unused = self._unused, None
+            self._runners[key] = self._runner(session or open_session(self._model, self._options, self._graph)[0])
+        return self._runners[key]
+
+    def _runner(self, session: Any) -> Runner | BoundRunner:
+        if self.provider == PROVIDERS["cpu"]:
+            return Runner(session, self.signature)
+        chosen = session.get_provider_options()[self.provider]
+        recorded = chosen.get("enable_cuda_graph") == "1"
+        return BoundRunner(session, self.signature, "cuda", self._options.device_id, cuda_graphs=recorded)
+
+    def upload(self, array: NDArray[Any]) -> Any:
+        """Bytes to the device, for runs of any size and of other models, too; good until the next of this shape."""
+        return array if self.provider == PROVIDERS["cpu"] else self._uploads(array)
+
+    def forget(self, size: int) -> None:
+        """Give back what the device's memory holds for this batch size alone."""
+        self._runners.pop(size, None)

@@ -50,6 +50,9 @@ POLICIES: dict[str, Callable[[], BatchPolicy]] = {
 def play(choice: ModelChoice, loop: Looped, policy: BatchPolicy, streams: int, seconds: float) -> Figures:
     """One run; sessions as for the most frames a second, since the machine is to be full."""
     estimators = load_estimators(choice, EngineOptions(device="cpu"), throughput=True)
+    for estimator in estimators:
+        # ONNX Runtime's arena grows with the first batch of each size: 90 MB in all here, and then no more.
+        estimator.warm_up(range(1, 17))
     measurement = Measurement(
         {f"s{i}": loop.again(i * 7) for i in range(streams)},
         estimators,

@@ -49,9 +49,8 @@ COLUMNS = (("alone", 8), ("pipeline", 9), ("ratio", 6), ("loop", 7), ("×", 6), 
 
 # What is changed of the engine's defaults. A way whose option this version lacks is left out, and said to be.
 WAYS: dict[str, dict[str, Any]] = {
-    "defaults": {},
+    "defaults": {},  # on CUDA: preprocessing in the graph
     "preprocessing on the CPU": {"in_graph": False},
-    "preprocessing in the graph": {"in_graph": True},
     "two sessions": {"sessions": 2},
     "fp16": {"half": True},
     "no TF32": {"tf32": False},
@@ -59,6 +58,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "CUDA graphs, on the CPU": {"cuda_graphs": True, "in_graph": False},
     "TensorRT, on the CPU": {"device": "tensorrt", "in_graph": False},
 }
+
+WITH_STREAMS = ("defaults", "two sessions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +82,8 @@ def models(assets: Path) -> dict[str, ModelChoice]:
         detector_size_px=(320, 320),
     )
     return {
-        "rtmdet@320 + pp_tinypose_256x192": pair,
         "yolov8n-pose@640": ModelChoice(model=folder / "yolov8n-pose_640_from_int8.onnx"),
+        "rtmdet@320 + pp_tinypose_256x192": pair,
     }
 
 
@@ -233,6 +234,11 @@ def line(way: str, figures: dict[str, Any]) -> str:
     )
 
 
+def write(target: Path | None, report: dict[str, Any]) -> None:
+    if target is not None:
+        target.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--assets", type=Path, default=HERE.parents[1] / "shared" / "assets", help="has models/")
@@ -256,6 +262,9 @@ def main() -> int:
     )
     where = machine()
     gpu = str(where["gpu"]) if arguments.device != "cpu" else "cpu"
+    target = arguments.json
+    if target is None and arguments.device != "cpu":
+        target = HERE / "results" / f"{re.sub(r'[^a-z0-9]+', '-', gpu.lower()).strip('-') or 'gpu'}.json"
     report: dict[str, Any] = {"machine": where, "device": arguments.device, "quick": arguments.quick, "models": {}}
     print(f"{gpu}; {where['cpu']}, {where['cores']} cores; 1280×720, two people")
     columns = [f"{name:>{width}}" for name, width in COLUMNS]
@@ -269,19 +278,16 @@ def main() -> int:
                 ways[way] = {"left_out": options}
             else:
                 try:
-                    ways[way] = measure(choice, options, plan, with_streams=way == "defaults")
+                    ways[way] = measure(choice, options, plan, with_streams=way in WITH_STREAMS)
                 except StreamposeError as error:  # one way that fails here does not take the others' figures
                     ways[way] = {"left_out": f"failed: {error}"}
             print(line(way, ways[way]), flush=True)
+            write(target, report)
     report["decoding"] = decoding(plan, "auto" if arguments.device == "cpu" else "cuda")
     for decoder, figures in report["decoding"].items():
         print(f"  decoding, {decoder}: {figures['fps']:.0f} fps")
-    target = arguments.json
-    if target is None and arguments.device != "cpu":
-        target = HERE / "results" / f"{re.sub(r'[^a-z0-9]+', '-', gpu.lower()).strip('-') or 'gpu'}.json"
-    if target is not None:
-        target.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-        print(f"written: {target}")
+    write(target, report)
+    print(f"written: {target}")
     # A way that is not in this version is no failure; one that broke is.
     return int(any("failed" in w.get("left_out", "") for ways in report["models"].values() for w in ways.values()))
 

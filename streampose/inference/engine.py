@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ from streampose.inference.sessions import Sessions
 __all__ = ["Engine", "EngineOptions", "available_cores", "provider_report"]
 
 log = logging.getLogger("streampose")
+
+# So long a model may take to get ready for batches of more sizes than the largest and one. With cuDNN 9 a model of many
+# depthwise convolutions takes 4 s for each on an H100.
+_PATIENCE_S = 10.0
 
 
 class Engine:
@@ -66,11 +71,12 @@ class Engine:
         self._static_batch = self._items[0].shape[0]
         self._limit = BatchLimit(self._static_batch or self.options.max_batch)
         self._warned = self._shrink = False
+        self._prepared: list[int] = []
 
     def _open(self, options: EngineOptions) -> None:
         self._sessions = Sessions(self.path, options, self._graph, several=self.fused)
         self.provider, self.signature = self._sessions.provider, self._sessions.signature
-        self.passed_over = self._sessions.passed_over
+        self.passed_over, self._apart = self._sessions.passed_over, self._sessions.apart
 
     def source(self) -> bytes:
         """The model that is run, in 16 bits if it is."""
@@ -157,14 +163,28 @@ class Engine:
 
         Args:
             shape: of one item, without the batch.
-            sizes: the batch sizes.
+            sizes: the batch sizes; see `prepare`.
         """
-        for size in self.buckets(sizes):
-            self.run(np.zeros((size, *shape), self.input_dtype))
+        self.prepare(sizes, lambda size: self.run(np.zeros((size, *shape), self.input_dtype)))
+
+    def prepare(self, sizes: Sequence[int], run: Callable[[int], object]) -> None:
+        """Run once for each batch size; on CUDA, if that takes long, for fewer, which other batches are filled up to.
+
+        Args:
+            sizes: the batch sizes.
+            run: runs a batch of a size.
+        """
+        begin, done = time.monotonic(), list[int]()
+        for size in _outside_in(self.buckets(sizes)):
+            if len(done) > 1 and self._apart and time.monotonic() - begin > _PATIENCE_S:
+                break
+            run(size)
+            done.append(size)
+        self._prepared = sorted(done)
 
     def buckets(self, sizes: Sequence[int]) -> list[int]:
-        """The batch sizes that are really run for these."""
-        return sorted({self._bucket(min(n, self.options.max_batch)) for n in sizes})
+        """The batch sizes that are really run for these, unless `prepare` has chosen fewer."""
+        return sorted({self._power(min(n, self.options.max_batch)) for n in sizes})
 
     def close(self) -> None:
         """Let go of the session and its memory."""
@@ -172,6 +192,13 @@ class Engine:
             del self._sessions
 
     def _bucket(self, n: int) -> int:
+        """The batch that is run for n items."""
+        power = self._power(n)
+        if not self._apart:
+            return power
+        return min((size for size in self._prepared if power <= size <= self._limit.now), default=power)
+
+    def _power(self, n: int) -> int:
         if self._static_batch:
             return self._static_batch
         return 1 << (n - 1).bit_length() if self.on_gpu else n
@@ -224,6 +251,13 @@ class Engine:
         self._lost = gist(error)
         self._open(replace(self.options, device="cpu"))
         return self._attempt(piece, shared)
+
+
+def _outside_in(sizes: list[int]) -> list[int]:
+    """The largest, the smallest, then what is between, from the middle on."""
+    between = sizes[1:-1]
+    middle_out = sorted(range(len(between)), key=lambda i: abs(i - len(between) / 2))
+    return [*sizes[:-2:-1], *sizes[:1][: len(sizes) - 1], *(between[i] for i in middle_out)]
 
 
 def _finite(array: NDArray[Any]) -> bool:

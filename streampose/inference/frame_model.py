@@ -82,8 +82,7 @@ class FrameModel:
         width, height = self.card.size_px
         if self.engine.fused:
             black = np.zeros((height, width, 3), np.uint8)
-            for size in self.engine.buckets(sizes):
-                self([black] * size)
+            self.engine.prepare(sizes, lambda size: self([black] * size))
         else:
             self.engine.warm_up((3, height, width), sizes)
 

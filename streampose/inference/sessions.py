@@ -40,6 +40,8 @@ class Sessions:
         first, self.passed_over = open_session(model, options, graph)
         self.provider: str = first.get_providers()[0]
         """What runs the model."""
+        self.apart = self.provider == PROVIDERS["cuda"]
+        """Whether each batch size has a session of its own."""
         self.signature = Signature.of(first, model, several=several)
         self._model, self._graph = model, graph
         # Later ones go where the first one went.
@@ -54,7 +56,7 @@ class Sessions:
         Raises:
             ProviderUnavailable: the device has no room for another session.
         """
-        key = size if self.provider == PROVIDERS["cuda"] else 0
+        key = size if self.apart else 0
         if key not in self._runners:
             session, self._unused = self._unused, None
             self._runners[key] = self._runner(session or open_session(self._model, self._options, self._graph)[0])

@@ -118,8 +118,7 @@ class KeypointModel:
         width, height = self.card.size_px
         if self.engine.fused:
             black, box = np.zeros((height, width, 3), np.uint8), np.array([[0, 0, width, height]], np.float32)
-            for size in self.engine.buckets(sizes):
-                self([black], np.repeat(box, size, axis=0), [0] * size)
+            self.engine.prepare(sizes, lambda size: self([black], np.repeat(box, size, axis=0), [0] * size))
         else:
             self.engine.warm_up((height, width, 3) if self.card.channels_last else (3, height, width), sizes)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,15 +70,25 @@ class Pixels:
         if gpu is None and len(self._images) == 1:
             return np.ascontiguousarray(self._images[0]).reshape(-1, 3)
         flat = self._staging.room(self._total if gpu is None else _rounded(self._total), gpu)
-        places = [flat[first : first + width * height] for first, width, height in self.rows.tolist()]
-        if gpu is None or flat.nbytes < _LARGE:
-            for place, image in zip(places, self._images, strict=True):
-                place[:] = image.reshape(-1, 3)
+        parts = 1 if flat.nbytes < _LARGE else min(_COPIERS, available_cores())
+        groups = np.array_split(np.arange(len(self._images)), min(parts, len(self._images)))
+        if len(groups) == 1:
+            self._copy(flat, groups[0])
         else:
-            # One core copies slower than a GPU computes: 2 300 pictures of 1280×720 a second.
-            with ThreadPoolExecutor(min(_COPIERS, available_cores())) as copiers:
-                list(copiers.map(lambda place, image: np.copyto(place, image.reshape(-1, 3)), places, self._images))
+            with ThreadPoolExecutor(len(groups)) as copiers:
+                list(copiers.map(lambda group: self._copy(flat, group), groups))
         return flat
+
+    def _copy(self, flat: NDArray[np.uint8], group: NDArray[np.intp]) -> None:
+        """Some pictures, one after the other, to their place, in one call that lets other threads run.
+
+        Of many calls each waits for Python's lock again: beside a busy event loop 12 ms instead of 6.
+        """
+        begin, last = self.rows[group[0], 0], self.rows[group[-1]].astype(np.int64)
+        cv2.vconcat(
+            [np.ascontiguousarray(self._images[i]).reshape(-1, 3) for i in group],
+            flat[begin : last[0] + last[1] * last[2]],
+        )
 
 
 # Bytes from which copying is worth several threads.

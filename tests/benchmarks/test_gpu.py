@@ -28,7 +28,7 @@ def test_a_rehearsal_on_the_cpu(assets: Path, tmp_path: Path):
     assert report["quick"]
     assert len(report["models"]) == 2
     for ways in report["models"].values():
-        figures = ways["defaults"]
+        figures = ways["one session"]
         assert figures["of_alone"] == pytest.approx(figures["pipeline_fps"] / figures["alone_fps"])
         assert figures["over_loop"] == pytest.approx(figures["pipeline_fps"] / figures["loop_fps"])
         assert figures["pipeline_fps"] > 0

@@ -1,0 +1,220 @@
+"""What is particular to CUDA, on a session of the CPU that says it is CUDA's."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from dots import build
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+from test_engine import small
+
+from streampose.inference import engine as engine_module
+from streampose.inference import loading, providers
+from streampose.inference import sessions as sessions_module
+from streampose.inference.engine import Engine, EngineOptions
+from streampose.inference.graphs.builder import Builder
+from streampose.inference.graphs.people import _unhidden
+from streampose.inference.loading import ModelChoice, load_estimators
+from streampose.inference.pinned import pinned
+from streampose.inference.runner import BoundRunner, Uploads
+
+NO_ROOM = "bfc_arena.cc:359 onnxruntime::BFCArena Failed to allocate memory for requested buffer of size 8388608"
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """CUDA's options of each session that was opened."""
+    seen: list[dict[str, str]] = []
+    session = providers.ort.InferenceSession
+
+    class OnGpu:
+        def __init__(self, path, options, providers, **rest):
+            seen.append(providers[0][1])
+            if seen[-1]["enable_cuda_graph"] == "1" and "partly" in str(path):
+                raise RuntimeError("This session cannot use the graph capture feature as requested by the user")
+            self._real = session(path, options, ["CPUExecutionProvider"], **rest)
+            self._options = {"CUDAExecutionProvider": providers[0][1]}
+
+        def __getattr__(self, name):
+            return getattr(self._real, name)
+
+        def get_providers(self):
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+        def get_provider_options(self):
+            return self._options
+
+    def bound(session, signature, _device, _number, *, cuda_graphs):
+        runner = BoundRunner(session._real, signature, "cpu", cuda_graphs=False)
+        runner.recorded = cuda_graphs
+        plain = runner.run
+        # From a GPU they come as copies.
+        runner.run = lambda *args, **kwargs: [output.copy() for output in plain(*args, **kwargs)]
+        return runner
+
+    monkeypatch.setattr(providers, "_why_not", {"tensorrt": "none", "cuda": None, "cpu": None}.get)
+    monkeypatch.setattr(providers.ort, "InferenceSession", OnGpu)
+    monkeypatch.setattr(sessions_module, "BoundRunner", bound)
+    monkeypatch.setattr(sessions_module, "Uploads", lambda *_: Uploads("cpu"))
+    return seen
+
+
+def run(engine: Engine, n: int) -> None:
+    blob = np.arange(3 * n, dtype=np.float32).reshape(n, 3) - 40
+    np.testing.assert_array_equal(engine.run(blob)[0], np.maximum(blob, 0))
+
+
+def test_each_batch_size_has_a_session_of_its_own(opened, tmp_path: Path):
+    engine = Engine(small(tmp_path / "m.onnx"))
+    for n in (1, 4, 3, 1, 8, 4):
+        run(engine, n)
+    assert sorted(engine._sessions._runners) == [1, 4, 8]
+    assert len(opened) == 3
+
+
+def test_another_session_goes_where_the_first_one_went(opened, tmp_path: Path):
+    """Also where `auto` would now find that the GPU is full."""
+    engine = Engine(small(tmp_path / "m.onnx"), EngineOptions(device="auto", device_id=1))
+    run(engine, 1)
+    run(engine, 2)
+    assert [options["device_id"] for options in opened] == ["1", "1"]
+    assert engine._sessions._options.device == "cuda"
+
+
+def test_a_batch_without_room_gives_its_memory_back(opened, tmp_path: Path):
+    engine = Engine(small(tmp_path / "m.onnx"))
+    run(engine, 32)
+
+    def full(*_, **__):
+        raise RuntimeError(NO_ROOM)
+
+    engine._sessions._runners[32].run = full
+    run(engine, 32)
+    assert sorted(engine._sessions._runners) == [16]
+    assert engine.batch_limit == 16
+
+
+@pytest.mark.parametrize(("patience_s", "sizes"), [(10.0, [1, 2, 4, 8, 16, 32]), (0.0, [1, 32])])
+def test_a_model_that_takes_long_is_ready_for_fewer_sizes(opened, tmp_path, monkeypatch, patience_s, sizes):
+    monkeypatch.setattr(engine_module, "_PATIENCE_S", patience_s)
+    engine = Engine(small(tmp_path / "m.onnx"))
+    engine.warm_up((3,), range(1, 33))
+    for n in (1, 2, 5, 17, 32, 40):
+        run(engine, n)
+    assert sorted(engine._sessions._runners) == sizes
+
+
+def test_after_a_refusal_no_batch_is_filled_up_beyond_the_room(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_module, "_PATIENCE_S", 0.0)
+    engine = Engine(small(tmp_path / "m.onnx"))
+    engine.warm_up((3,), range(1, 33))
+    engine._limit.failed(32)
+    run(engine, 9)
+    assert sorted(engine._sessions._runners) == [1, 16, 32]
+
+
+@given(st.lists(st.integers(1, 99), unique=True, max_size=9).map(sorted))
+def test_the_outermost_sizes_come_first(sizes: list[int]):
+    order = engine_module._outside_in(sizes)
+    assert sorted(order) == sizes
+    assert set(order[:2]) == {*sizes[:1], *sizes[-1:]}
+
+
+def test_what_cannot_be_recorded_runs_all_the_same(opened, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING, "streampose"):
+        plain = Engine(small(tmp_path / "partly.onnx"), EngineOptions(cuda_graphs=True))
+        whole = Engine(small(tmp_path / "m.onnx"), EngineOptions(cuda_graphs=True))
+    assert [record.message for record in caplog.records] == [
+        "partly.onnx: parts of it do not run on the GPU, so its kernels cannot be recorded"
+    ]
+    for engine, recorded in ((plain, False), (whole, True)):
+        run(engine, 2)
+        assert engine._sessions.runner(2).recorded is recorded
+
+
+@pytest.mark.parametrize(("throughput", "soon_s", "sessions"), [(True, 60, 2), (True, 0, 1), (False, 60, 1)])
+@pytest.mark.usefixtures("opened")
+def test_a_second_session_where_the_first_is_soon_ready(
+    tmp_path, monkeypatch, throughput: bool, soon_s: float, sessions: int
+):
+    monkeypatch.setattr(loading, "_SOON_S", soon_s)
+    choice = ModelChoice(model=build(tmp_path / "m.onnx", "rtmo", size=(64, 64)))
+    estimators = load_estimators(choice, EngineOptions(max_batch=2), throughput=throughput)
+    assert len(estimators) == sessions
+    assert "in-graph" in estimators[0].describe()
+
+
+def test_outputs_of_open_sizes_may_change(tmp_path: Path):
+    """A detector gives another number of boxes each time."""
+    given_ = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["b", 3])
+    out = helper.make_tensor_value_info("y", TensorProto.INT64, [2, "found"])
+    graph = helper.make_graph([helper.make_node("NonZero", ["x"], ["y"])], "g", [given_], [out])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, tmp_path / "m.onnx")
+    engine = Engine(tmp_path / "m.onnx", EngineOptions(device="cpu"))
+    runner = BoundRunner(engine._sessions.runner(1)._session, engine.signature, "cpu")
+    for row in ([1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1]):
+        (found,) = runner.run({"x": np.array([row], np.float32)}, 1)
+        assert found.shape == (2, sum(row))
+
+
+def test_memory_without_cuda_is_ordinary():
+    memory = pinned(7, 0)
+    memory[:] = 3
+    assert memory.shape == (7, 3)
+    assert memory.dtype == np.uint8
+
+
+@pytest.fixture(scope="module")
+def suppress():
+    """`_unhidden` of 40 boxes as a function."""
+    g = Builder()
+    g.input("boxes", TensorProto.FLOAT, ["b", 40, 4])
+    echo = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Identity", ["x"], ["z"])],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["b", 40])],
+            [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["b", 40])],
+        ),
+        opset_imports=[helper.make_opsetid("", 11)],
+        ir_version=9,
+    )
+    stays = _unhidden(g, "streampose:boxes", 40, 0.5)
+    whole = g.around(echo, stays, {"stays": ("z", ["b", 40])})
+    session = ort.InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda boxes: session.run(None, {"streampose:boxes": boxes})[0]
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    shared = np.prod(np.maximum(high - low, 0))
+    return shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
+
+
+@given(seed=st.integers(0, 2**32 - 1), spread=st.sampled_from([5, 30, 120, 400]), pictures=st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_who_hides_whom_is_decided_one_after_the_other(suppress, seed: int, spread: float, pictures: int):
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, spread, (pictures, 40, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(20, 60, (pictures, 40, 2))], axis=2).astype(np.float32)
+    for picture, stays in zip(boxes, suppress(boxes), strict=True):
+        kept: list[int] = []
+        for i, box in enumerate(picture.astype(np.float64)):
+            if all(overlap(picture[j].astype(np.float64), box) <= 0.5 for j in kept):
+                kept.append(i)
+        assert np.flatnonzero(stays).tolist() == kept
+
+
+def test_a_row_of_sixteen_each_of_whom_hides_the_next_is_decided(suppress):
+    left = np.minimum(np.arange(40), 16) * 3.0
+    left[16:] += 100 * np.arange(24)
+    boxes = np.stack([left, np.zeros(40), left + 10, np.full(40, 10.0)], axis=1)[None].astype(np.float32)
+    assert np.flatnonzero(suppress(boxes)[0]).tolist() == [*range(0, 16, 2), *range(16, 40)]

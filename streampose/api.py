@@ -11,7 +11,7 @@ from streampose.channel import Channel, Overflow
 from streampose.errors import ChannelClosed
 from streampose.frame import StreamInfo
 from streampose.inference.engine import EngineOptions
-from streampose.inference.loading import ModelChoice, load_estimators
+from streampose.inference.loading import ModelChoice, load_estimators, usual_batch
 from streampose.pipeline import Pipeline
 from streampose.render import Renderer
 from streampose.result import Result
@@ -68,7 +68,8 @@ async def stream(
         smoother=OneEuro() if smooth else None,
         renderer=Renderer(hud=False) if pictures else None,
     )
-    policy = LatencyBatch(budget_s) if opened.live else FixedBatch()
+    most = usual_batch(estimators, live=opened.live)
+    policy = LatencyBatch(budget_s, max_frames=most) if opened.live else FixedBatch(most)
     async with Pipeline([one], estimators, policy=policy) as pipeline:
         running = asyncio.create_task(pipeline.run())
         running.add_done_callback(lambda _: results.close())

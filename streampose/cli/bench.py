@@ -25,7 +25,7 @@ from streampose.errors import ConfigError
 from streampose.figures import Figures
 from streampose.inference.bound import EngineRate, engine_rate
 from streampose.inference.engine import EngineOptions, provider_report
-from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators
+from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators, usual_batch
 from streampose.measure import Measurement
 from streampose.redaction import redact
 from streampose.sources import Looped, Source, SyntheticSource, open_source
@@ -119,14 +119,14 @@ def bench(
     estimators = load_estimators(choice, options, throughput=not live, streams=streams)
     say(f"[dim]{describe_all(estimators)}[/dim]")
     gpu_unused = estimators[0].describe().partition("the GPU is not used: ")[2]
-    on_gpu = estimators[0].on_gpu
+    on_gpu, most = estimators[0].on_gpu, batch or usual_batch(estimators, live=live)
     # The first second (queues fill, the cost is learned) does not count, but of a file it may be all there is.
     endless = live or all(isinstance(s, Looped) for s in sources.values())
     warm_up = endless and frames is None and (seconds or _DEFAULT_S) >= 5
     measurement = Measurement(
         sources,
         estimators,
-        LatencyBatch(parse_seconds(budget), max_frames=batch or 16) if live else FixedBatch(batch or 4),
+        LatencyBatch(parse_seconds(budget), max_frames=most) if live else FixedBatch(most),
         live=live,
         frames=frames,
         warm_up_s=1.0 if warm_up else 0.0,

@@ -90,7 +90,9 @@ def process_command(
     cuda_graphs: engine.CudaGraphs = False,
     in_graph: engine.InGraph = None,
     fallback: engine.Fallback = False,
-    batch: Annotated[int, typer.Option(min=1, help="Frames in a batch.", rich_help_panel="Engine")] = 4,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Frames in a batch; 4, on a GPU 32.", rich_help_panel="Engine")
+    ] = None,
     at_once: Annotated[
         int | None, typer.Option(min=1, help="Inputs read at a time; as suits the machine.", rich_help_panel="Engine")
     ] = None,

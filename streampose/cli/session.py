@@ -17,7 +17,7 @@ from streampose.cli.progress import show_progress, summary
 from streampose.cli.roster import Roster
 from streampose.cli.say import fail, say
 from streampose.inference.engine import EngineOptions
-from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators
+from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators, usual_batch
 from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
 from streampose.preview import Models, Preview, Screen, choices_of
@@ -52,11 +52,10 @@ class Session:
         """Whether any stream is."""
         return any(stream.source.live for stream in self.streams)
 
-    def policy(self) -> BatchPolicy:
+    def policy(self, usual_batch: int) -> BatchPolicy:
         """The one for these streams."""
-        if self.live:
-            return LatencyBatch(self.budget_s, max_frames=self.batch or 16)
-        return FixedBatch(self.batch or 4)
+        most = self.batch or usual_batch
+        return LatencyBatch(self.budget_s, max_frames=most) if self.live else FixedBatch(most)
 
 
 def start_session(session: Session) -> int:
@@ -97,8 +96,9 @@ async def _run(session: Session, watch: Watch) -> int:
     estimators = await asyncio.to_thread(load, session.choice, session.options)
     _describe(session, estimators)
     engine_name = "GPU" if estimators[0].on_gpu else "CPU"
+    policy = session.policy(usual_batch(estimators, live=session.live))
     async with Pipeline(
-        session.streams, estimators, policy=session.policy(), engine_name=engine_name, trace=watch.trace
+        session.streams, estimators, policy=policy, engine_name=engine_name, trace=watch.trace
     ) as pipeline:
         return await _to_its_end(session, watch, pipeline)
 
@@ -109,7 +109,8 @@ async def _run_with_windows(session: Session, watch: Watch, preview: Preview) ->
     models = Models(choices, session.options, throughput=not session.live)
     preview.on_loaded = lambda estimators: _describe(session, estimators)
     preview.follow(models)
-    policy: BatchPolicy = session.policy()
+    # There is a policy before there is an engine.
+    policy = session.policy(16 if session.live else 4)
     try:
         if session.live:
             models.start()

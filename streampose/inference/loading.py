@@ -13,6 +13,7 @@ from streampose.inference.boxes import Limits
 from streampose.inference.calibration import Calibration, Split, calibrate
 from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine, EngineOptions, available_cores
+from streampose.inference.estimator import Estimator
 from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel, OneStage
 from streampose.inference.graphs import fuse_crops, fuse_pictures
@@ -31,6 +32,7 @@ __all__ = [
     "load_estimator",
     "load_estimators",
     "model_files",
+    "usual_batch",
 ]
 
 log = logging.getLogger("streampose")
@@ -241,6 +243,16 @@ def calibration_of(choice: ModelChoice, options: EngineOptions) -> Calibration:
 def default_cache() -> Path:
     """Where the commands keep what is made of models or measured of them."""
     return default_folder() / "engine"
+
+
+def usual_batch(estimators: Sequence[Estimator], *, live: bool) -> int:
+    """Frames of a batch where nobody says how many: exactly for recordings, at most for live streams.
+
+    An H100 does most with 32 (`benchmarks/gpu.py`), and a CPU as much with 4 as with more.
+    """
+    if getattr(estimators[0], "on_gpu", False):  # those of users need not say so
+        return EngineOptions().max_batch
+    return 16 if live else 4
 
 
 def describe_all(estimators: Sequence[PoseEstimator]) -> str:

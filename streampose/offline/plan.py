@@ -39,7 +39,8 @@ class Plan:
     prompts: bool = False
     """Also ``NAME.prompts.json``, for segmenters."""
     hwaccel: str = SOFTWARE
-    batch: int = 4
+    batch: int | None = None
+    """Frames in a batch; `None` = as suits the machine."""
     at_once: int | None = None
     """Recordings that are read at a time; `None` = as suits the machine."""
     models: Mapping[Path, str] = field(init=False)

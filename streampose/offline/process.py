@@ -22,6 +22,7 @@ from streampose.batching import FixedBatch
 from streampose.errors import ConfigError, SinkUnavailable, SourceCorrupt, SourceError, StreamposeError, Typed
 from streampose.inference.engine import available_cores
 from streampose.inference.estimator import Estimator
+from streampose.inference.loading import usual_batch
 from streampose.offline.finishing import Finishing, Interrupted
 from streampose.offline.inputs import Input
 from streampose.offline.job import Job, State
@@ -145,7 +146,7 @@ class _Run:
             if not all(state.whole for state in states.values()):
                 estimators = await asyncio.to_thread(load)
                 self._skeleton = estimators[0].skeleton.name
-                policy = FixedBatch(self._plan.batch)
+                policy = FixedBatch(self._plan.batch or usual_batch(estimators, live=False))
                 pipeline = Pipeline([], estimators, policy=policy, keep_running=True)
                 self._pipeline = await stack.enter_async_context(pipeline)
             try:

@@ -232,15 +232,22 @@ class Batcher:
         except PolicyError as error:
             self._fail(error, [])
         self.metrics.observe(len(batch), people, inferred_at - taken_at)
-        # The next batch first: what is done with this one's results keeps the loop busy, not the engine.
         self._idle.append(engine)
-        self._start_all(batches)
+        # The next batch first: what is done with this one's results keeps the loop busy, not the engine.
+        if self._gains_nothing():
+            self._start_all(batches)
         for future, found in zip(futures, poses, strict=True):
             if not future.done():  # its stream may be gone
                 future.set_result(
                     Inferred(poses=found, taken_at=taken_at, inferred_at=inferred_at, batch_size=len(batch))
                 )
         self._wake.set()
+
+    def _gains_nothing(self) -> bool:
+        """Whether the next batch is the same without the credits that come back as results are delivered."""
+        offered = [min(len(lane.ingress), lane.credits, self._per_stream) for lane in self._lanes]
+        waiting = [min(len(lane.ingress), self._per_stream) for lane in self._lanes]
+        return offered == waiting or sum(offered) >= self._policy.max_frames
 
     def _fail(self, error: Exception, futures: list[asyncio.Future[Inferred]]) -> None:
         self._failure = self._failure or error

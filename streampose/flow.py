@@ -176,6 +176,7 @@ class Flow:
                 poses, picture = inferred.poses, None
                 if finisher.thing.brief(poses):
                     poses, picture = finish(frame, poses, hud)
+                    await asyncio.sleep(0)  # sinks and others have their turn between two results
                 elif finisher.thing.needed:
                     poses, picture = await finisher.call(finish, frame, poses, hud)
                 timing = Timing(

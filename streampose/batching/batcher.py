@@ -98,7 +98,7 @@ class Batcher:
         async with asyncio.TaskGroup() as batches:
             while True:
                 self._wake.clear()
-                until = self._start_all(batches)
+                until = self._start_all(batches, early=False)
                 self._retire()
                 if self._closed and not self._lanes:
                     break
@@ -107,23 +107,28 @@ class Batcher:
         if self._failure is not None:
             raise self._failure
 
-    def _start_all(self, batches: asyncio.TaskGroup) -> float | None:
+    def _start_all(self, batches: asyncio.TaskGroup, *, early: bool) -> float | None:
         """`_step`, as long as nothing has failed."""
         if self._failure is None:
             try:
-                return self._step(batches)
+                return self._step(batches, early=early)
             except PolicyError as error:
                 self._fail(error, [])
         return None
 
-    def _step(self, batches: asyncio.TaskGroup) -> float | None:
-        """Start all batches that can start now; return until when to wait if nothing changes."""
+    def _step(self, batches: asyncio.TaskGroup, *, early: bool) -> float | None:
+        """Start all batches that can start now; return until when to wait if nothing changes.
+
+        Args:
+            batches: where they run.
+            early: before the last one's results are delivered, which gives credits back.
+        """
         while self._idle:
             offer = self._offer()
             if not offer:
                 return None
             with _POLICY:
-                decision = self._policy.decide(self._clock.now(), tuple(offer), self._more(offer))
+                decision = self._policy.decide(self._clock.now(), tuple(offer), early or self._more(offer))
                 if isinstance(decision, Wait):
                     return decision.until
                 self._check(decision, offer)
@@ -172,7 +177,9 @@ class Batcher:
         return any(
             not lane.ingress.closed
             and now - lane.arrived_at < _STALLED_S
-            and offered.count(lane) < min(lane.credits, self._per_stream, lane.ingress.capacity)
+            # Credits of a recording that are out come back as soon as its results are delivered.
+            and offered.count(lane)
+            < min(lane.credits if lane.live else lane.most_credits, self._per_stream, lane.ingress.capacity)
             for lane in self._lanes
         )
 
@@ -235,7 +242,7 @@ class Batcher:
         self._idle.append(engine)
         # The next batch first: what is done with this one's results keeps the loop busy, not the engine.
         if self._gains_nothing():
-            self._start_all(batches)
+            self._start_all(batches, early=True)
         for future, found in zip(futures, poses, strict=True):
             if not future.done():  # its stream may be gone
                 future.set_result(
@@ -244,10 +251,10 @@ class Batcher:
         self._wake.set()
 
     def _gains_nothing(self) -> bool:
-        """Whether the next batch is the same without the credits that come back as results are delivered."""
-        offered = [min(len(lane.ingress), lane.credits, self._per_stream) for lane in self._lanes]
-        waiting = [min(len(lane.ingress), self._per_stream) for lane in self._lanes]
-        return offered == waiting or sum(offered) >= self._policy.max_frames
+        """Whether the next batch is as good without the credits that come back as results are delivered."""
+        short = [lane for lane in self._lanes if lane.credits < min(len(lane.ingress), self._per_stream)]
+        offered = sum(min(len(lane.ingress), lane.credits, self._per_stream) for lane in self._lanes)
+        return not short or (offered >= self._policy.max_frames and not any(lane.live for lane in short))
 
     def _fail(self, error: Exception, futures: list[asyncio.Future[Inferred]]) -> None:
         self._failure = self._failure or error

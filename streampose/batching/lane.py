@@ -51,7 +51,7 @@ class Lane:
         self.weight = weight
         self.live = live
         self.budget_s = budget_s
-        self.credits = credits
+        self.credits = self.most_credits = credits
         self.metrics = metrics or StreamMetrics()
         self.people = 1.0
         """Running mean of people per frame: what the next frame is expected to cost."""

@@ -115,6 +115,7 @@ def bench(
         cuda_graphs=cuda_graphs,
         in_graph=in_graph,
         fallback=fallback,
+        batch=batch,
     )
     estimators = load_estimators(choice, options, throughput=not live, streams=streams)
     say(f"[dim]{describe_all(estimators)}[/dim]")

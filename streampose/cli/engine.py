@@ -97,6 +97,9 @@ Batch = Annotated[
 Track = Annotated[bool, typer.Option(help="Give people stable numbers.", rich_help_panel=_FLOW)]
 
 
+_FEWEST = 8
+
+
 def options(
     *,
     device: str,
@@ -108,6 +111,7 @@ def options(
     cuda_graphs: bool,
     in_graph: bool | None,
     fallback: bool,
+    batch: int | None,
 ) -> EngineOptions:
     """What was asked for; what is made and measured is kept in `default_cache()`.
 
@@ -124,5 +128,7 @@ def options(
         cuda_graphs=cuda_graphs,
         in_graph=in_graph,
         fallback_to_cpu=fallback,
+        # Key points of several people are a batch, too.
+        max_batch=EngineOptions().max_batch if batch is None else max(_FEWEST, batch),
         cache_dir=default_cache(),
     )

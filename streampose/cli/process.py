@@ -185,6 +185,7 @@ def process_command(
             cuda_graphs=cuda_graphs,
             in_graph=in_graph,
             fallback=fallback,
+            batch=batch,
         ),
         cut=Cut(
             start_s=0.0 if start is None else parse_time(start),

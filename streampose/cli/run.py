@@ -243,6 +243,7 @@ def run(
             cuda_graphs=cuda_graphs,
             in_graph=in_graph,
             fallback=fallback,
+            batch=batch,
         ),
         budget_s=parse_seconds(budget),
         batch=batch,

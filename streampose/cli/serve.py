@@ -133,6 +133,7 @@ def serve(
             cuda_graphs=cuda_graphs,
             in_graph=in_graph,
             fallback=fallback,
+            batch=batch,
         ),
     )
     named = {name: open_source(resolve(text), live=True) for name, text in named_sources(sources or []).items()}

@@ -174,13 +174,12 @@ class Engine:
             sizes: the batch sizes.
             run: runs a batch of a size.
         """
-        begin, done = time.monotonic(), list[int]()
-        for size in _outside_in(self.buckets(sizes)):
-            if len(done) > 1 and self._apart and time.monotonic() - begin > _PATIENCE_S:
+        begin = time.monotonic()
+        for count, size in enumerate(_outside_in(self.buckets(sizes))):
+            if count > 1 and self._apart and time.monotonic() - begin > _PATIENCE_S:
                 break
-            run(size)
-            done.append(size)
-        self._prepared = sorted(done)
+            run(min(size, self._limit.now))
+        self._prepared = self._sessions.ready
 
     def buckets(self, sizes: Sequence[int]) -> list[int]:
         """The batch sizes that are really run for these, unless `prepare` has chosen fewer."""
@@ -196,7 +195,8 @@ class Engine:
         power = self._power(n)
         if not self._apart:
             return power
-        return min((size for size in self._prepared if power <= size <= self._limit.now), default=power)
+        most = self._power(self._limit.now)
+        return min((size for size in self._prepared if power <= size <= most), default=power)
 
     def _power(self, n: int) -> int:
         if self._static_batch:
@@ -209,8 +209,7 @@ class Engine:
         try:
             outputs = self._run_piece(piece, shared, size)
         except Exception as error:  # noqa: BLE001 - tried again, or `_failed` raises; the runtime's share no useful base class
-            if is_out_of_memory(error) and size > 1 and not self._static_batch:
-                self._halve(size, error)
+            if is_out_of_memory(error) and not self._static_batch and self._makes_do(size, error):
                 return None
             return self._failed(piece, shared, size, error)
         self._shrink = False
@@ -230,10 +229,20 @@ class Engine:
             feeds = {self.signature.inputs[0].name: there, **feeds}
         return self._sessions.runner(size).run(feeds, size, shrink=self._shrink)
 
+    def _makes_do(self, size: int, error: Exception) -> bool:
+        """Whether a batch that found no room can be run in another size: a larger one that has its memory, or half."""
+        self._sessions.forget(size)
+        self._prepared = self._sessions.ready
+        if any(size < ready <= self._power(self._limit.now) for ready in self._prepared):
+            log.info("%s: no memory for batches of %d; they are filled up (%s)", self.path.name, size, gist(error))
+            return True
+        if size > 1:
+            self._halve(size, error)
+        return size > 1
+
     def _halve(self, size: int, error: Exception) -> None:
         self._limit.failed(size)
-        # What the refused batch had already been given stays in the arena, cut up for its shapes.
-        self._sessions.forget(size)
+        # What the refused batch had already been given stays in a shared arena, cut up for its shapes.
         self._shrink = True
         level = logging.INFO if self._warned else logging.WARNING
         message = "%s: no memory on %s for a batch of %d; at most %d from now on (%s)"

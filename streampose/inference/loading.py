@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from streampose.errors import ConfigError, ModelUnreadable
+from streampose.errors import ConfigError, EngineFailed, ModelUnreadable, ProviderUnavailable
 from streampose.inference.boxes import Limits
 from streampose.inference.calibration import Calibration, Split, calibrate
 from streampose.inference.card import Card, Kind
@@ -197,15 +197,34 @@ def _on_gpus(choice: ModelChoice, options: EngineOptions, throughput: bool) -> l
         if not first.on_gpu:
             first.close()
             return estimators
-        # A GPU prepares every shape, and the engine has few.
-        sizes = range(1, options.max_batch + 1)
-        first.warm_up(sizes)
-        estimators.append(first)
+        estimators.append(_ready(first))
         soon = throughput and time.monotonic() - begin < _SOON_S
-        for _ in range((options.sessions or (2 if soon else 1)) - 1):
-            estimators.append(load_estimator(choice, place))
-            estimators[-1].warm_up(sizes)
+        # Where the first one went: `auto` would take the CPU for one that finds no room.
+        same = replace(place, device=first.device)
+        if options.sessions is None and soon:
+            estimators += _second(choice, same)
+        else:
+            estimators += [_ready(load_estimator(choice, same)) for _ in range((options.sessions or 1) - 1)]
     return estimators
+
+
+def _ready(estimator: PoseEstimator) -> PoseEstimator:
+    """For batches of all sizes: a GPU prepares every shape."""
+    estimator.warm_up(range(1, estimator.max_batch + 1))
+    return estimator
+
+
+def _second(choice: ModelChoice, options: EngineOptions) -> list[PoseEstimator]:
+    """Another one, if the GPU has room for it."""
+    try:
+        estimator = _ready(load_estimator(choice, options))
+    except (ProviderUnavailable, EngineFailed) as error:
+        log.info("no room for a second session: %s", error)
+        return []
+    if estimator.memory_refusals:
+        estimator.close()
+        return []
+    return [estimator]
 
 
 # From this share of what one session can do, frames wait for one another, and more sessions give lower latency, too.
@@ -250,8 +269,9 @@ def usual_batch(estimators: Sequence[Estimator], *, live: bool) -> int:
 
     An H100 does most with 32 (`benchmarks/gpu.py`), and a CPU as much with 4 as with more.
     """
-    if getattr(estimators[0], "on_gpu", False):  # those of users need not say so
-        return EngineOptions().max_batch
+    first = estimators[0]
+    if getattr(first, "on_gpu", False):  # those of users need not say so
+        return int(getattr(first, "max_batch", 32))
     return 16 if live else 4
 
 

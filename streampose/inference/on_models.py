@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from streampose.inference.engine import Engine
+from streampose.inference.providers import DEVICE_OF
 from streampose.inference.stopwatch import Stopwatch, total_seconds
 
 __all__ = ["OnModels"]
@@ -34,6 +35,16 @@ class OnModels:
     def threads(self) -> int:
         """CPU threads of each of its sessions."""
         return self._models[0].engine.threads
+
+    @property
+    def device(self) -> str:
+        """What the first runs on: ``tensorrt``, ``cuda`` or ``cpu``."""
+        return DEVICE_OF[self._models[0].engine.provider]
+
+    @property
+    def max_batch(self) -> int:
+        """Of one run of the first."""
+        return self._models[0].engine.options.max_batch
 
     @property
     def memory_refusals(self) -> int:

@@ -1,7 +1,7 @@
 """Memory that a GPU fetches by itself.
 
-A copy out of ordinary memory goes through a buffer of the driver; out of page-locked ("pinned") memory it is 8 times as
-fast on an H100 (`benchmarks/gpu.py`).
+A copy out of ordinary memory goes through a buffer of the driver; out of page-locked ("pinned") memory it was 8 times
+as fast on an H100 (1.6 ms for 32 pictures of 1280×720 instead of 14).
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ def pinned(pixels: int, device_id: int) -> NDArray[np.uint8]:
         if cuda.cudaHostRegister(address, ctypes.c_size_t(array.nbytes), _FOR_ALL) == 0:
             # A dying array tells before it gives its memory back; at the end of the process the driver is gone.
             weakref.finalize(array, cuda.cudaHostUnregister, address).atexit = False
+        else:
+            cuda.cudaGetLastError()  # else the runtime takes it for the failure of its next kernel
     return array
 
 

@@ -20,6 +20,7 @@ from streampose.inference.options import EngineOptions
 from streampose.inference.profiles import shape_profiles
 
 __all__ = [
+    "DEVICE_OF",
     "PROVIDERS",
     "available_cores",
     "cuda_runtime",
@@ -39,6 +40,7 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "cpu": "CPUExecutionProvider",
 }
+DEVICE_OF = {provider: device for device, provider in PROVIDERS.items()}
 
 ort.set_default_logger_severity(4)  # fatal only: what matters reaches the user as our own errors
 

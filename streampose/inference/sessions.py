@@ -9,13 +9,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from streampose.inference.options import EngineOptions
-from streampose.inference.providers import PROVIDERS, open_session
+from streampose.inference.providers import DEVICE_OF, PROVIDERS, open_session
 from streampose.inference.runner import BoundRunner, Runner, Uploads
 from streampose.inference.signature import Signature
 
 __all__ = ["Sessions"]
-
-_DEVICES = {provider: device for device, provider in PROVIDERS.items()}
 
 
 class Sessions:
@@ -44,11 +42,18 @@ class Sessions:
         """Whether each batch size has a session of its own."""
         self.signature = Signature.of(first, model, several=several)
         self._model, self._graph = model, graph
-        # Later ones go where the first one went.
-        self._options = replace(options, device=_DEVICES[self.provider])
+        # Later ones go where the first one went, and are recorded if it is.
+        chosen = first.get_provider_options().get(self.provider, {})
+        recorded = chosen.get("enable_cuda_graph") == "1"
+        self._options = replace(options, device=DEVICE_OF[self.provider], cuda_graphs=recorded)
         self._unused: Any = first
         self._runners: dict[int, Runner | BoundRunner] = {}
         self._uploads = Uploads("cuda", options.device_id)
+
+    @property
+    def ready(self) -> list[int]:
+        """The batch sizes that have a session of their own."""
+        return sorted(self._runners) if self.apart else []
 
     def runner(self, size: int) -> Runner | BoundRunner:
         """What runs batches of this size.
@@ -65,9 +70,8 @@ class Sessions:
     def _runner(self, session: Any) -> Runner | BoundRunner:
         if self.provider == PROVIDERS["cpu"]:
             return Runner(session, self.signature)
-        chosen = session.get_provider_options()[self.provider]
-        recorded = chosen.get("enable_cuda_graph") == "1"
-        return BoundRunner(session, self.signature, "cuda", self._options.device_id, cuda_graphs=recorded)
+        where = "cuda", self._options.device_id
+        return BoundRunner(session, self.signature, *where, cuda_graphs=self._options.cuda_graphs)
 
     def upload(self, array: NDArray[Any]) -> Any:
         """Bytes to the device, for runs of any size and of other models, too; good until the next of this shape."""
@@ -75,4 +79,5 @@ class Sessions:
 
     def forget(self, size: int) -> None:
         """Give back what the device's memory holds for this batch size alone."""
-        self._runners.pop(size, None)
+        if self._runners.pop(size, None) is not None:
+            self._uploads = Uploads("cuda", self._options.device_id)

@@ -225,6 +225,90 @@ async def test_fixed_batches_wait_for_more_but_not_for_what_cannot_come():
         engine.let_go()
 
 
+async def test_a_full_batch_starts_before_the_last_ones_results_are_out():
+    film = lane("film", live=False, credits=8, capacity=8)
+    engine, begun = Engine(), []
+
+    async def finish() -> None:
+        async for _, future in film.outbox:
+            await future
+            begun.append(len(engine.batches))
+
+    async with Running([engine], FixedBatch(2), [film]):
+        finishing = asyncio.create_task(finish())
+        for i in range(4):
+            film.ingress.put_nowait(frame(i))
+        await settle()
+        engine.let_go()
+        await settle()
+        assert engine.batches == [[0, 1], [2, 3]]
+        assert begun == [2, 2]
+        engine.let_go()
+    await finishing
+
+
+async def test_a_batch_that_returning_credits_would_fill_does_not_start_early():
+    film = lane("film", live=False, credits=4, capacity=8)
+    engine = Engine()
+    async with Running([engine], FixedBatch(4), [film]):
+        for i in range(6):
+            film.ingress.put_nowait(frame(i))
+        await settle()
+        assert engine.batches == [[0, 1, 2, 3]]
+        engine.let_go()
+        await settle()
+        assert len(engine.batches) == 1
+        for _ in range(4):
+            await film.outbox.get()
+            film.return_credit()
+        for i in range(6, 8):
+            film.ingress.put_nowait(frame(i))
+        await settle()
+        assert engine.batches[1] == [4, 5, 6, 7]
+        engine.let_go()
+
+
+async def test_a_fixed_batch_is_not_cut_short_by_credits_on_their_way_back():
+    film = lane("film", live=False, credits=6, capacity=8)
+    engine = Engine()
+    async with Running([engine], FixedBatch(4), [film]):
+        for i in range(6):
+            film.ingress.put_nowait(frame(i))
+        await settle()
+        engine.let_go()  # two wait, and two credits are left: with those that come back there could be four
+        await settle()
+        assert engine.batches == [[0, 1, 2, 3]]
+        for _ in range(4):
+            await film.outbox.get()
+            film.return_credit()
+        for i in range(6, 8):
+            film.ingress.put_nowait(frame(i))
+        await settle()
+        assert engine.batches[1] == [4, 5, 6, 7]
+        engine.let_go()
+
+
+async def test_recordings_do_not_start_early_past_a_camera_whose_credits_come_back():
+    film, camera = lane("film", live=False, credits=8, capacity=8), lane("camera")
+    engine = Engine()
+    async with Running([engine], costly_batches(2, 1e6), [film, camera]):
+        for i in range(2):
+            camera.ingress.put_nowait(frame(i))
+        await settle()
+        assert engine.batches == [[0, 1]]
+        camera.ingress.put_nowait(frame(2))
+        for i in range(4):
+            film.ingress.put_nowait(frame(10 + i))
+        engine.let_go()
+        await asyncio.sleep(0)  # before anybody could deliver
+        for _ in range(2):
+            await camera.outbox.get()
+            camera.return_credit()
+        await settle()
+        assert engine.batches[1] == [2, 10]
+        engine.let_go()
+
+
 @pytest.mark.parametrize(
     "decide",
     [

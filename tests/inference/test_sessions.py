@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from test_engine import small
 
+from streampose.errors import ProviderUnavailable
 from streampose.inference import engine as engine_module
 from streampose.inference import loading, providers
 from streampose.inference import sessions as sessions_module
@@ -111,6 +112,60 @@ def test_a_model_that_takes_long_is_ready_for_fewer_sizes(opened, tmp_path, monk
     assert sorted(engine._sessions._runners) == sizes
 
 
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """After so many sessions the device is full."""
+    left = [99]
+    opening = sessions_module.open_session
+
+    def open_session(*args):
+        left[0] -= 1
+        if left[0] < 0:
+            raise ProviderUnavailable(f"cuda was asked for and cannot be used: {NO_ROOM}")
+        return opening(*args)
+
+    monkeypatch.setattr(sessions_module, "open_session", open_session)
+    return left
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize("sessions", [1, 2, 3])
+def test_sizes_that_find_no_room_are_filled_up(tmp_path: Path, room: list[int], sessions: int):
+    room[0] = sessions
+    engine = Engine(small(tmp_path / "m.onnx"))
+    engine.warm_up((3,), range(1, 33))
+    assert sorted(engine._sessions._runners) == {1: [32], 2: [1, 32], 3: [1, 8, 32]}[sessions]
+    for n in (1, 3, 7, 20, 40):
+        run(engine, n)
+    assert engine.batch_limit == 32
+    assert engine.memory_refusals == 0
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_largest_batch_that_is_no_power_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine_module, "_PATIENCE_S", 0.0)
+    engine = Engine(small(tmp_path / "m.onnx"), EngineOptions(max_batch=24))
+    engine.warm_up((3,), range(1, 25))
+    assert engine.batch_limit == 24
+    run(engine, 5)
+    run(engine, 24)
+    assert sorted(engine._sessions._runners) == [1, 32]
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize("sessions", [None, 2])
+def test_a_second_session_without_room(tmp_path: Path, room: list[int], sessions: int | None):
+    """Nobody asked for it: then one does. (An estimator opens its model as it is, then with more in its graph.)"""
+    choice = ModelChoice(model=build(tmp_path / "m.onnx", "rtmo", size=(64, 64)))
+    room[0] = 2
+    options = EngineOptions(max_batch=1, sessions=sessions)
+    if sessions is None:
+        assert len(load_estimators(choice, options, throughput=True)) == 1
+    else:
+        with pytest.raises(ProviderUnavailable):
+            load_estimators(choice, options, throughput=True)
+
+
 def test_after_a_refusal_no_batch_is_filled_up_beyond_the_room(opened, tmp_path, monkeypatch):
     monkeypatch.setattr(engine_module, "_PATIENCE_S", 0.0)
     engine = Engine(small(tmp_path / "m.onnx"))
@@ -135,8 +190,10 @@ def test_what_cannot_be_recorded_runs_all_the_same(opened, tmp_path: Path, caplo
         "partly.onnx: parts of it do not run on the GPU, so its kernels cannot be recorded"
     ]
     for engine, recorded in ((plain, False), (whole, True)):
+        run(engine, 1)
         run(engine, 2)
         assert engine._sessions.runner(2).recorded is recorded
+    assert len(caplog.records) == 1  # not again for another batch size
 
 
 @pytest.mark.parametrize(("throughput", "soon_s", "sessions"), [(True, 60, 2), (True, 0, 1), (False, 60, 1)])

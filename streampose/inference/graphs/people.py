@@ -31,6 +31,8 @@ class _Candidates:
     """(b, n, 3·k) x y score."""
     once: bool = False
     """Whether the model gives everybody once already."""
+    most: int = 1000
+    """Of a picture, so many are looked at: as many as `boxes.py` looks at, fewer of a model that has sifted them."""
 
 
 def rows_of(limits: Limits) -> int:
@@ -62,8 +64,6 @@ def people(g: Builder, card: Card, limits: Limits, outputs: Sequence[str], given
     return g.clip(rows, columns(nothing, nothing, lowest), columns(whole, unit, highest))
 
 
-# Of a picture, the best so many are looked at: more candidates than this are noise.
-_CANDIDATES = 512
 # A row of people each of whom hides the next is decided so far; in practice three or four are the most.
 _ROUNDS = 16
 
@@ -72,7 +72,7 @@ def _best(g: Builder, limits: Limits, found: _Candidates, columns: int) -> str:
     """(b, most, columns): those that count, by score, by overlap, by number; the rest zeros."""
     most = rows_of(limits)
     apart = not found.once and limits.max_overlap < 1
-    first = max(most, _CANDIDATES) if apart else most
+    first = max(most, found.most) if apart else most
     least = limits.min_score if limits.max_people else math.inf
     rows = [found.boxes, g.reshape(found.scores, 0, -1, 1), *([] if found.points is None else [found.points])]
     # As many of nobody behind, so that there are enough, whatever the model gives.
@@ -135,13 +135,13 @@ def _of_people(g: Builder, card: Card, scores: str, labels: str) -> str:
 
 def _mmdeploy(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
     dets, labels = outputs
-    return _Candidates(boxes=_columns(g, dets, 0, 4), scores=_of_people(g, card, g.take(dets, 4, 2), labels))
+    return _Candidates(boxes=_columns(g, dets, 0, 4), scores=_of_people(g, card, g.take(dets, 4, 2), labels), most=300)
 
 
 def _rtmo(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
     dets, points = outputs
     flat = g.reshape(points, 0, 0, 3 * _k(card))
-    return _Candidates(boxes=_columns(g, dets, 0, 4), scores=g.take(dets, 4, 2), points=flat)
+    return _Candidates(boxes=_columns(g, dets, 0, 4), scores=g.take(dets, 4, 2), points=flat, most=300)
 
 
 def _yolox(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:

@@ -45,7 +45,7 @@ class EngineOptions:
     """Resize, crop, normalise and decode in the model's graph: pictures go to the device as they are, people and points
     come back. `None` = on CUDA, where a model allows it; on a CPU OpenCV is faster (`benchmarks/engine.py`)."""
     memory_limit_bytes: int | None = None
-    """Of GPU memory for one session's arena."""
+    """Of GPU memory for the arena of one session: on CUDA each batch size has one."""
     fallback_to_cpu: bool = False
     """Go on with the CPU, and say so, if a GPU is lost in the middle of a run."""
     cache_dir: Path | None = None

@@ -242,6 +242,8 @@ def load(kind: str, count: int, seconds: float) -> dict[str, Any]:
             round(float(np.median([r["median_of_each_tenth_ms"][i] for r in good])), 1) for i in (0, -1) if good
         ],
         "rss_mb": [before["rss_mb"], max(during, default=0)],
+        # Peers come in the first of them.
+        "rss_of_each_fifth_mb": [round(float(np.median(fifth))) for fifth in np.array_split(during, 5) if len(fifth)],
         "all_back_after_kill_s": back_s,
     }
 
@@ -252,6 +254,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=30.0, help="seconds of one peer; 0 = none")
     parser.add_argument("--peers", default="1,2,4,8")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each load")
+    parser.add_argument("--servers", default="streampose,example")
     parser.add_argument("--mode", default="overlay")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -271,7 +274,7 @@ def main() -> None:
         print(json.dumps(report["latency"]))
     report["load"] = []
     for count in [int(part) for part in options.peers.split(",") if part and int(part)]:
-        for kind in ("streampose", "example"):
+        for kind in options.servers.split(","):
             report["load"].append(load(kind, count, options.seconds))
             print(json.dumps(report["load"][-1]), flush=True)
     if options.out is not None:

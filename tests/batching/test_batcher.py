@@ -48,6 +48,12 @@ def lane(
     return Lane(name, live=live, credits=credits, capacity=capacity, weight=weight)
 
 
+async def deliver(one: Lane, results: int) -> None:
+    for _ in range(results):
+        await one.outbox.get()
+        one.return_credit()
+
+
 class Running:
     def __init__(self, engines: list[Engine], policy, lanes: list[Lane], **options) -> None:
         self.clock = VirtualClock()
@@ -211,9 +217,7 @@ async def test_fixed_batches_wait_for_more_but_not_for_what_cannot_come():
         assert engine.batches == [[0, 1, 2]]
         engine.let_go()
         await settle()
-        for _ in range(3):
-            await one.outbox.get()
-            one.return_credit()
+        await deliver(one, 3)
         for i in range(3, 6):
             one.ingress.put_nowait(frame(i, captured_at=0.3))
         await settle()
@@ -258,9 +262,7 @@ async def test_a_batch_that_returning_credits_would_fill_does_not_start_early():
         engine.let_go()
         await settle()
         assert len(engine.batches) == 1
-        for _ in range(4):
-            await film.outbox.get()
-            film.return_credit()
+        await deliver(film, 4)
         for i in range(6, 8):
             film.ingress.put_nowait(frame(i))
         await settle()
@@ -278,9 +280,7 @@ async def test_a_fixed_batch_is_not_cut_short_by_credits_on_their_way_back():
         engine.let_go()  # two wait, and two credits are left: with those that come back there could be four
         await settle()
         assert engine.batches == [[0, 1, 2, 3]]
-        for _ in range(4):
-            await film.outbox.get()
-            film.return_credit()
+        await deliver(film, 4)
         for i in range(6, 8):
             film.ingress.put_nowait(frame(i))
         await settle()
@@ -301,9 +301,7 @@ async def test_recordings_do_not_start_early_past_a_camera_whose_credits_come_ba
             film.ingress.put_nowait(frame(10 + i))
         engine.let_go()
         await asyncio.sleep(0)  # before anybody could deliver
-        for _ in range(2):
-            await camera.outbox.get()
-            camera.return_credit()
+        await deliver(camera, 2)
         await settle()
         assert engine.batches[1] == [2, 10]
         engine.let_go()

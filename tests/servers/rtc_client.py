@@ -55,17 +55,20 @@ class Pictures(MediaStreamTrack):
         return frame
 
 
+_ROUNDED = 2
+
+
 def matched(track: Pictures, times: Sequence[int]) -> list[int] | None:
     """Which of the frames that were sent have these times (90 kHz), but for a constant; `None` = no constant fits.
 
-    aiortc's encoder rounds a time down by up to one tick of 11 µs.
+    aiortc's encoder rounds a time down by up to one tick of 11 µs, the client's and the server's: beside the first
+    frame another one may be two ticks early or late.
     """
     sent = np.array(sorted(track.taken_at))
     for first in sent:
         wanted = (np.array(times, np.int64) - times[0] + 2**31) % 2**32 - 2**31 + first
-        # Rounded down: the one that was sent is the first that is not before.
-        at = np.searchsorted(sent, wanted - 1).clip(max=len(sent) - 1)
-        if np.abs(sent[at] - wanted).max() <= 2:
+        at = np.searchsorted(sent, wanted - _ROUNDED).clip(max=len(sent) - 1)
+        if np.abs(sent[at] - wanted).max() <= _ROUNDED:
             return [int(pts) for pts in sent[at]]
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 import numpy as np
 
@@ -16,7 +16,7 @@ _SETTLED = 8
 # neighbour, a shape that is compiled) must not make the policy drop frames for seconds.
 _SURPRISE = 3.0
 # Samples behind the medians and the margin.
-_RECENT, _PER_SHAPE, _SPREAD = 9, 9, 128
+_RECENT, _PER_SHAPE, _SPREAD, _PEOPLE = 9, 9, 128, 64
 # Smaller changes of speed are left to the other two: a median over a few sizes is not that exact.
 _STEADY = 1.15
 # So many batches in a row that take so many times as long (or short) as the speed says: the machine has changed. More
@@ -42,7 +42,8 @@ class BatchCost:
     """Seconds of a batch, by its size and the people in it, times how fast the machine is now.
 
     - Of each size that was run, the median of its last batches: a GPU's batches are padded, so cost goes in steps, and
-      some sizes just run badly. Sizes between two of these are interpolated.
+      some sizes just run badly. Sizes between two of these are interpolated. One that ran once or twice is taken by
+      its best, and for no dearer than smaller batches one after the other: the first of a size may be unlike all others.
     - More or less by the people: what one costs shows in the differences between batches of one size.
     - Beyond the sizes that were run, a + b·frames by recursive least squares that forget slowly.
     - `speed` is the median over the last few batches against the above: the machine throttles, or a neighbour came. Two
@@ -62,7 +63,8 @@ class BatchCost:
         # belongs to the batch and what to the frame: then it is the batch's, for then larger ones are tried.
         self._theta = (0.010, 0.001)
         self._cov = np.diag([30.0, 1.0])
-        self._person_s = self._slope = self._spread = 0.0
+        self._person_s = 0.0
+        self._slopes: deque[float] = deque(maxlen=_PEOPLE)
         self._speeds: deque[float] = deque(maxlen=_RECENT)
         self._samples: defaultdict[int, deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=_PER_SHAPE))
         self._exceeded: deque[float] = deque(maxlen=_SPREAD)
@@ -111,7 +113,7 @@ class BatchCost:
         if self.settled:
             # Against what is known, not hoped: a trial of a forgotten size says nothing about others.
             self._exceeded.append(seconds / max(usual * self.speed, 1e-5))
-            if len(self._samples[load.frames]) >= _SURE:
+            if self._is_sure(load.frames):
                 self._speeds.append(seconds / usual)
             self.speed = self._speed_now()
         # What it would have taken at the usual speed, and no more than a surprise.
@@ -138,40 +140,53 @@ class BatchCost:
     def _usual(self, load: Load) -> float:
         """Seconds at the usual speed."""
         if load.frames in self._known:
-            own = self._at(load.frames, load.people)
-            if len(self._samples[load.frames]) >= _SURE:
-                return own
-            # It may have been a hiccup: a batch is thought no dearer than the larger ones that were run.
-            return min([own, *(self._at(n, load.people) for n in self._known if n > load.frames)])
+            return self._believed(load.frames, load.people)
         below = max((n for n in self._known if n < load.frames), default=None)
         above = min((n for n in self._known if n > load.frames), default=None)
         if below is not None and above is not None:
             share = (load.frames - below) / (above - below)
-            return (1 - share) * self._at(below, load.people) + share * self._at(above, load.people)
+            return (1 - share) * self._believed(below, load.people) + share * self._believed(above, load.people)
         a, b = self._theta
         if below is not None:
             # A larger batch is never worse than the frames that it adds one by one, and is thought no dearer.
-            step_s = min(b, self._at(below, load.people) / below)
-            return self._at(below, load.people) + step_s * (load.frames - below)
-        return max(a + b * load.frames + self._person_s * load.people, 1e-5)
+            seconds = self._believed(below, load.people)
+            return seconds + min(b, seconds / below) * (load.frames - below)
+        seconds = max(a + b * load.frames + self._person_s * load.people, 1e-5)
+        return seconds if above is None else min(seconds, self._believed(above, load.people))
+
+    def _believed(self, frames: int, people: float) -> float:
+        """Of a size that was run.
+
+        Of few batches the first may have been a hiccup (memory that is taken, a shape that is planned): a size is then
+        thought no dearer than a larger one, and than smaller ones that are known well, one after the other.
+        """
+        own = self._at(frames, people)
+        if self._is_sure(frames):
+            return own
+        larger = [self._at(n, people) for n in self._known if n > frames]
+        smaller = [n for n in self._known if n < frames and self._is_sure(n)]
+        return min([own, *larger, *(self._at(n, people * n / frames) * frames / n for n in smaller)])
+
+    def _is_sure(self, frames: int) -> bool:
+        return len(self._samples[frames]) >= _SURE
 
     def _at(self, frames: int, people: float) -> float:
-        """Of a size that was run, with another number of people."""
+        """As the batches of a size that was run say, with another number of people."""
         seconds, usual_people = self._known[frames]
         return max(seconds + self._person_s * (people - usual_people), 0.2 * seconds, 1e-5)
 
     def _learn(self, load: Load, seconds: float) -> None:
         samples = self._samples[load.frames]
-        if samples:
+        if samples and (more := load.people - samples[-1][1]):
             # What a person costs shows in batches of one size.
-            took, people = samples[-1]
-            more, longer = load.people - people, seconds - took
-            self._spread = self._forget * self._spread + more * more
-            self._slope = self._forget * self._slope + more * longer
-            self._person_s = max(self._slope / (self._spread + 1.0), 0.0)
+            self._slopes.append((seconds - samples[-1][0]) / more)
+            # The middle half: hiccups are at the ends.
+            quarter = len(self._slopes) // 4
+            self._person_s = max(fmean(sorted(self._slopes)[quarter : len(self._slopes) - quarter]), 0.0)
         samples.append((seconds, load.people))
         usual_people = sum(people for _, people in samples) / len(samples)
-        usual = median(took - self._person_s * (people - usual_people) for took, people in samples)
+        plain = [took - self._person_s * (people - usual_people) for took, people in samples]
+        usual = median(plain) if self._is_sure(load.frames) else min(plain)
         self._known[load.frames] = max(usual, 1e-5), usual_people
         x = np.array([1.0, load.frames])
         theta = np.array(self._theta)

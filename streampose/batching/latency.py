@@ -13,6 +13,8 @@ __all__ = ["LatencyBatch"]
 
 # A stream that has offered nothing for so long does not count as load.
 _GONE_S = 1.0
+# A stream of which nothing could be in time for so long gets a frame that is late.
+_STARVED_S = 1.0
 # Share of the engines' capacity from which on engine time has a price, and from which on it is all that counts.
 _BUSY, _FULL = 0.85, 1.1
 # What a plan that takes one longest batch longer on average is worth less, in frames.
@@ -43,8 +45,9 @@ class LatencyBatch:
 
     Frames that cannot make their deadline any more are dropped before they cost anything. When even a fresh frame alone
     cannot make it (the model is slower than the budget), nothing is dropped for being late: a late skeleton is better
-    than none, and the streams' own queues keep it as fresh as can be. Offline frames fill what is left: a batch
-    grows by them as long as it keeps the live frames' deadlines and takes no more than a quarter of the budget.
+    than none, and the streams' own queues keep it as fresh as can be. So it is for a stream of which nothing could be
+    in time for a second, because its frames always come when a batch has just begun. Offline frames fill what is left:
+    a batch grows by them as long as it keeps the live frames' deadlines and takes no more than a quarter of the budget.
 
     Args:
         budget_s: from capture to result, for live streams that name no budget of their own.
@@ -64,6 +67,7 @@ class LatencyBatch:
         self.max_frames = max_frames
         self.cost = cost or BatchCost()
         self._streams: dict[str, tuple[float, float, Waiting]] = {}  # live: interval of frames, last offered, newest
+        self._served: dict[str, float] = {}  # live: when a frame was last taken, or the first one came
         self.engines = 1
         self._in_flight: list[int] = []  # frames of each batch
         self._ran_at = -math.inf
@@ -76,6 +80,7 @@ class LatencyBatch:
         live = [w for w in waiting if w.live]
         self._streams = {name: seen for name, seen in self._streams.items() if now - seen[1] < _GONE_S}
         self._streams |= {w.stream: (w.period_s, now, w) for w in live}
+        self._served = {name: self._served.get(name, now) for name in self._streams}
         lost = [w for w in live if self._is_lost(now, w)]
         if lost and len(lost) == len(live) and not self._in_flight and now - self._ran_at > self.budget_s:
             # All are thought lost, and nobody would ever learn that the machine has become faster: try the freshest.
@@ -94,6 +99,7 @@ class LatencyBatch:
         if taken:
             self._in_flight.append(len(taken))
             self._ran_at = now
+            self._served |= {w.stream: now for w in taken if w.live}
         return Take(frames=tuple(sorted(taken, key=waiting.index)), drop=(*lost, *passed))
 
     def observe(self, load: Load, seconds: float) -> None:
@@ -104,10 +110,11 @@ class LatencyBatch:
         self._alone.clear()
 
     def _is_lost(self, now: float, frame: Waiting) -> bool:
-        return now + self._alone_s(frame) > frame.deadline and not self._is_hopeless(frame)
+        return now + self._alone_s(frame) > frame.deadline and not self._may_be_late(now, frame)
 
-    def _is_hopeless(self, frame: Waiting) -> bool:
-        return self._alone_s(frame) > frame.deadline - frame.captured_at
+    def _may_be_late(self, now: float, frame: Waiting) -> bool:
+        starved = now - self._served[frame.stream] > _STARVED_S
+        return starved or self._alone_s(frame) > frame.deadline - frame.captured_at
 
     def _alone_s(self, frame: Waiting) -> float:
         if frame.people not in self._alone:
@@ -133,11 +140,11 @@ class LatencyBatch:
         costs = [0.0] + [self.cost.upper(Load(frames=n, people=n * people)) for n in range(1, most + 1)]
         rate = max(n / cost for n, cost in enumerate(costs) if n)
         price = rate * min(max((load - _BUSY) / (_FULL - _BUSY), 0.0), 1.0)
-        due = [math.inf if self._is_hopeless(w) else w.deadline - now for w in frames]
+        due = [math.inf if self._may_be_late(now, w) else w.deadline - now for w in frames]
         if load >= _FULL and len(frames) > rate * self.engines * min(due):
             # There is more than can be done in time: of each stream the frame that has most time goes first.
             frames = _freshest_first(frames)
-            due = [math.inf if self._is_hopeless(w) else w.deadline - now for w in frames]
+            due = [math.inf if self._may_be_late(now, w) else w.deadline - now for w in frames]
         ordered = sorted(due)
         sizes = [n for n in range(1, most + 1) if _in_time(ordered, costs[n]) >= n]
         best = max(sizes, key=lambda n: self._value(n, costs, ordered, price), default=1)

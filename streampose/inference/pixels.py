@@ -32,7 +32,9 @@ class Staging:
         """
         buffer = self._buffers.get(gpu)
         if buffer is None or len(buffer) < pixels:
-            buffer = np.empty((pixels, 3), np.uint8) if gpu is None else pinned(pixels, gpu)
+            # Twice as much as before: batches of each size would else claim theirs in turn.
+            kept = max(pixels, 0 if buffer is None else 2 * len(buffer))
+            buffer = np.empty((kept, 3), np.uint8) if gpu is None else pinned(kept, gpu)
             self._buffers[gpu] = buffer
         return buffer[:pixels]
 

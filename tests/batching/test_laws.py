@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 from collections.abc import Callable
@@ -253,6 +254,17 @@ def test_the_ceiling_by_hand():
     assert bound(scenario, 2) == 60
     assert simulate(scenario, OracleBatch(scenario, max_frames=2)).goodput == 31
     assert ceiling(scenario, 2) == 31
+
+
+@pytest.mark.parametrize("engines", [1, 2])
+@pytest.mark.parametrize(("streams", "load"), [(8, 0.5), (64, 0.9)])
+def test_a_cold_machine_is_soon_known(streams: int, load: float, engines: int):
+    # The first batch of each size takes six times as long. A policy that takes that for its cost stays at small
+    # batches, and at a third of what a GPU does.
+    cell = Cell(curve="gpu", load=load, streams=streams, engines=engines)
+    scenario = dataclasses.replace(cell.scenario(1000), first_times=6.0)
+    outcome = simulate(scenario, LatencyBatch(cell.budget_s, max_frames=16))
+    assert outcome.goodput >= 0.95 * outcome.captured
 
 
 def test_the_oracle_is_never_late():

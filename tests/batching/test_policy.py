@@ -241,6 +241,44 @@ def test_a_size_that_only_ran_in_a_stall_is_tried_again():
     assert tried > 50
 
 
+def test_a_size_whose_first_batch_took_long_is_thought_no_dearer_than_smaller_ones_in_turn():
+    cost = BatchCost()
+    for _ in range(20):
+        cost.observe(Load(frames=2), 0.008)
+    cost.observe(Load(frames=8), 0.3)
+    assert cost.predict(Load(frames=8)) <= 4 * 0.008
+    assert cost.predict(Load(frames=6)) <= 4 * 0.008, "nor what lies between"
+    cost.observe(Load(frames=8), 0.012)
+    assert cost.predict(Load(frames=8)) == pytest.approx(0.012, rel=0.01), "one good batch shows what it is"
+    for _ in range(20):
+        cost.observe(Load(frames=8), 0.05)
+    assert cost.predict(Load(frames=8)) == pytest.approx(0.05, rel=0.01), "but what is always so is believed"
+
+
+def test_hiccups_are_not_taken_for_the_price_of_people():
+    cost = BatchCost()
+    for i in range(60):
+        people = i % 7
+        cost.observe(Load(frames=4, people=people), 0.02 + 0.001 * people + (0.2 if i % 12 == 5 else 0))
+    assert cost.predict(Load(frames=4, people=6)) - cost.predict(Load(frames=4)) == pytest.approx(0.006, rel=0.3)
+
+
+def test_of_a_stream_that_would_starve_a_frame_goes_late():
+    policy = latency_batch(0.02, 0.01)
+    other, always_late = waiting(0.0, stream="other"), waiting(-0.08, stream="late")
+    assert policy.decide(0.0, [other, always_late], True) == Take(frames=(other,), drop=(always_late,))
+    for k in range(1, 60):
+        now = k / 30
+        other, always_late = waiting(now, stream="other"), waiting(now - 0.08, stream="late")
+        decision = policy.decide(now, [always_late, other], True)
+        assert isinstance(decision, Take)
+        if always_late in decision.frames:
+            assert now == pytest.approx(1.03, abs=0.07)
+            return
+        assert decision == Take(frames=(other,), drop=(always_late,))
+    raise AssertionError("it starved")
+
+
 def test_a_margin_is_not_made_for_stalls():
     cost = BatchCost()
     for i in range(300):

@@ -43,7 +43,7 @@ class BatchCost:
 
     - Of each size that was run, the median of its last batches: a GPU's batches are padded, so cost goes in steps, and
       some sizes just run badly. Sizes between two of these are interpolated. One that ran once or twice is taken by
-      its best, and for no dearer than smaller batches one after the other: the first of a size may be unlike all others.
+      its best, and for no dearer than smaller batches in turn: the first of a size may be unlike all others.
     - More or less by the people: what one costs shows in the differences between batches of one size.
     - Beyond the sizes that were run, a + b·frames by recursive least squares that forget slowly.
     - `speed` is the median over the last few batches against the above: the machine throttles, or a neighbour came. Two

@@ -43,7 +43,7 @@ class Looks:
             scores=body.scores.astype(np.float64),
         )
 
-    def __getitem__(self, rows: NDArray[np.intp] | slice) -> Looks:
+    def __getitem__(self, rows: Sequence[int] | slice) -> Looks:
         return Looks(boxes=self.boxes[rows], points=self.points[rows], scores=self.scores[rows])
 
     @classmethod
@@ -60,9 +60,11 @@ class Looks:
         """(n, 2) pixels, of the boxes."""
         return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
 
-    def moved(self, offsets: Floats) -> Looks:
-        """The same people, each moved by its row of (n, 2) pixels."""
-        return Looks(boxes=self.boxes + np.tile(offsets, 2), points=self.points + offsets[:, None], scores=self.scores)
+    def moved_to(self, centres: Floats) -> Looks:
+        """The same people elsewhere: (n, 2) pixels."""
+        offsets = (centres - self.centres)[:, None]
+        boxes = (self.boxes.reshape(-1, 2, 2) + offsets).reshape(-1, 4)
+        return Looks(boxes=boxes, points=self.points + offsets, scores=self.scores)
 
 
 def similarity(a: Looks, b: Looks, pose_weight: float) -> Floats:
@@ -78,25 +80,26 @@ def similarity(a: Looks, b: Looks, pose_weight: float) -> Floats:
     Returns:
         (n, m) in [0, 1].
     """
-    overlap = _overlap(a.boxes, b.boxes)
-    seen = (a.scores[:, None] >= _SEEN) & (b.scores[None] >= _SEEN)
-    count = seen.sum(axis=2)
-    distance = ((a.points[:, None] - b.points[None]) ** 2).sum(axis=3)
+    # For the few people of a picture the number of NumPy's calls is what costs.
+    both = _area(a.boxes)[:, None] + _area(b.boxes)
+    low = np.maximum(a.boxes[:, None, :2], b.boxes[:, :2])
+    high = np.minimum(a.boxes[:, None, 2:], b.boxes[:, 2:])
+    inner = _product(np.maximum(high - low, 0))
+    overlap: Floats = inner / np.maximum(both - inner, 1e-9)
+    seen = (a.scores >= _SEEN)[:, None] & (b.scores >= _SEEN)
+    count = np.add.reduce(seen, axis=2)
+    apart = a.points[:, None] - b.points
+    apart *= apart
     # COCO's scale is the area of the outline; the mean of both boxes' areas is easy to have, and a little more lenient.
-    area = np.maximum((_area(a.boxes)[:, None] + _area(b.boxes)[None]) / 2, 1e-9)
-    near = np.exp(-distance / (2 * area[:, :, None] * _VARIANCE))
-    likeness = (near * seen).sum(axis=2) / np.maximum(count, 1)
+    near = np.exp((apart[..., 0] + apart[..., 1]) / (np.maximum(both, 2e-9)[:, :, None] * -_VARIANCE))
+    likeness = np.add.reduce(near * seen, axis=2) / np.maximum(count, 1)
     return np.where(count >= _ENOUGH, (1 - pose_weight) * overlap + pose_weight * likeness, overlap)
 
 
 def _area(boxes: Floats) -> Floats:
-    width, height = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).T
-    return np.asarray(width * height)
+    return _product(np.maximum(boxes[:, 2:] - boxes[:, :2], 0))
 
 
-def _overlap(a: Floats, b: Floats) -> Floats:
-    """Intersection over union, (n, m)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inner: Floats = np.maximum(high - low, 0).prod(axis=2)
-    return np.asarray(inner / np.maximum(_area(a)[:, None] + _area(b)[None] - inner, 1e-9))
+def _product(sides: Floats) -> Floats:
+    """Of the last axis, which has two."""
+    return np.asarray(sides[..., 0] * sides[..., 1])

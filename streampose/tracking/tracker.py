@@ -48,7 +48,9 @@ class _Track:
     first_s: float
     last_s: float
     looks: Looks
-    """When last seen; one row."""
+    """All people of the frame where it was last seen …"""
+    row: int
+    """… and which of them it is."""
     motion: Motion
 
 
@@ -98,52 +100,67 @@ class Tracker:
 
         # Everything below goes from left to right, so that no tie depends on the order given.
         order = _left_to_right(poses)
-        looks, strong = Looks.of(poses)[order], poses.box_scores[order] >= self._options.strong_score
+        looks = Looks.of(poses)
+        if order != sorted(order):
+            looks = looks[order]
+        scores = poses.box_scores.tolist()
+        strong = [scores[i] >= self._options.strong_score for i in order]
         tracks = self._recognise(looks, strong, before_s)
-        posed = _pose_scores(poses)[order] >= self._options.doubt_pose
-        for row in range(len(poses)):
-            self._see(tracks, row, looks[row : row + 1], sure=bool(strong[row]), posed=bool(posed[row]))
-
         ids = np.zeros(len(poses), np.int64)
-        ids[order] = [tracks[row].id or 0 for row in range(len(poses))]
-        return replace(poses, ids=ids).take(ids > 0)
+        for row, (i, centre) in enumerate(zip(order, looks.centres.tolist(), strict=True)):
+            track = self._see(tracks.get(row), looks, row, complex(*centre))
+            if track.id is None and (strong[row] or self._is_believed(track, poses.scores[i])):
+                self._last_id += 1
+                track.id = self._last_id
+            ids[i] = track.id or 0
+        poses = replace(poses, ids=ids)
+        return poses if ids.all() else poses.take(ids > 0)
 
-    def _recognise(self, looks: Looks, strong: NDArray[np.bool_], before_s: float) -> dict[int, _Track]:
+    def _recognise(self, looks: Looks, strong: Sequence[bool], before_s: float) -> dict[int, _Track]:
         """Those of the frame who were seen before, by row."""
         options = self._options
-        everyone = np.ones_like(strong)
         known = [track for track in self._tracks if track.id is not None]
+        everyone = range(len(strong))
         rounds = (
-            (known, strong, options.min_similarity),
-            ([track for track in known if track.last_s == before_s], ~strong, options.min_weak_similarity),
+            (known, [row for row in everyone if strong[row]], options.min_similarity),
+            (
+                [track for track in known if track.last_s == before_s],
+                [row for row in everyone if not strong[row]],
+                options.min_weak_similarity,
+            ),
             ([track for track in self._tracks if track.id is None], everyone, options.min_similarity),
         )
         found: dict[int, _Track] = {}
         for candidates, wanted, least in rounds:
-            rows = np.array([row for row in np.flatnonzero(wanted) if row not in found], np.intp)
+            rows = [row for row in wanted if row not in found]
             missing = [track for track in candidates if track not in found.values()]
-            if not len(rows) or not missing:
+            if not rows or not missing:
                 continue
-            alike = similarity(_expected(missing), looks[rows], options.pose_weight)
+            here = looks if len(rows) == len(strong) else looks[rows]
+            alike = similarity(_expected(missing), here, options.pose_weight)
             # Below the least, nothing is gained by a pair: then the others decide who gets whom.
             alike[alike < least] = 0
             for i, j in zip(*linear_sum_assignment(alike, maximize=True), strict=True):
                 if alike[i, j] > 0:
-                    found[int(rows[j])] = missing[i]
+                    found[rows[j]] = missing[i]
         return found
 
-    def _see(self, tracks: dict[int, _Track], row: int, looks: Looks, *, sure: bool, posed: bool) -> None:
+    def _see(self, track: _Track | None, looks: Looks, row: int, centre: complex) -> _Track:
         """Bring a person's track up to date, or start one."""
-        track = tracks.get(row)
         if track is None:
-            track = tracks[row] = _Track(None, self._time_s, self._time_s, looks, Motion(looks.centres[0]))
+            track = _Track(None, self._time_s, self._time_s, looks, row, Motion(centre))
             self._tracks.append(track)
         else:
-            track.motion.correct(looks.centres[0])
-            track.last_s, track.looks = self._time_s, looks
-        if track.id is None and (sure or (posed and self._time_s - track.first_s >= self._options.doubt_s)):
-            self._last_id += 1
-            track.id = self._last_id
+            track.motion.correct(centre)
+            track.last_s, track.looks, track.row = self._time_s, looks, row
+        return track
+
+    def _is_believed(self, track: _Track, scores: NDArray[np.float32]) -> bool:
+        """Whether somebody of a low box score has been seen long enough, and well enough."""
+        if self._time_s - track.first_s < self._options.doubt_s:
+            return False
+        better_half = np.sort(scores)[-((len(scores) + 1) // 2) :]
+        return bool(better_half.mean() >= self._options.doubt_pose)
 
     def _lasts(self, track: _Track, before_s: float) -> bool:
         """Whether somebody may still be seen again; who is in doubt must not miss a frame."""
@@ -152,23 +169,21 @@ class Tracker:
         return self._time_s - track.last_s <= self._options.keep_lost_s
 
 
-def _pose_scores(poses: Poses) -> NDArray[np.float32]:
-    """(n,): the mean score of the better half of each person's key points."""
-    half = (poses.scores.shape[1] + 1) // 2
-    best: NDArray[np.float32] = np.sort(poses.scores, axis=1)[:, -half:].mean(axis=1)
-    return best
-
-
 def _expected(tracks: Sequence[_Track]) -> Looks:
     """What the people of some tracks should look like now: as when last seen, where they should be by now."""
-    looks = Looks.join([track.looks for track in tracks])
-    now = np.stack([track.motion.centre for track in tracks])
-    return looks.moved(now - looks.centres)
+    frame = tracks[0].looks
+    if all(track.looks is frame for track in tracks):
+        looks = frame[[track.row for track in tracks]]
+    else:
+        looks = Looks.join([track.looks[track.row : track.row + 1] for track in tracks])
+    return looks.moved_to(np.array([(track.motion.centre.real, track.motion.centre.imag) for track in tracks]))
 
 
-def _left_to_right(poses: Poses) -> NDArray[np.intp]:
+def _left_to_right(poses: Poses) -> list[int]:
     """The order of people by the middle of their boxes; ties by everything else that is there."""
-    keys = np.column_stack(
-        [poses.boxes[:, 0] + poses.boxes[:, 2], poses.boxes, poses.box_scores, poses.points.mean(axis=1), poses.scores]
-    )
-    return np.lexsort(keys.T[::-1])
+    middles = (poses.boxes[:, 0] + poses.boxes[:, 2]).tolist()
+    if len(set(middles)) == len(middles):
+        return sorted(range(len(middles)), key=middles.__getitem__)
+    keys = np.column_stack([middles, poses.boxes, poses.box_scores, poses.points.mean(axis=1), poses.scores])
+    order: list[int] = np.lexsort(keys.T[::-1]).tolist()
+    return order

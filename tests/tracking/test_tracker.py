@@ -195,15 +195,15 @@ def test_other_skeletons_and_boxes_without_points():
 
 @given(st.floats(0, 3), st.floats(0, 3), st.floats(-500, 500))
 def test_predicting_twice_is_predicting_once(a, b, speed):
-    once, twice = Motion(np.zeros(2)), Motion(np.zeros(2))
+    once, twice = Motion(0j), Motion(0j)
     for motion in (once, twice):
         motion.predict(0.1)
-        motion.correct(np.array([speed, 1.0]))
+        motion.correct(complex(speed, 1.0))
     once.predict(a + b)
     twice.predict(a)
     twice.predict(b)
     for motion in (once, twice):
-        motion.correct(np.array([0.0, 0.0]))
+        motion.correct(0j)
     np.testing.assert_allclose(once.centre, twice.centre, atol=1e-6)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from streampose.inference.pinned import send
 from streampose.inference.signature import Signature
 
 __all__ = ["TENSOR_TYPES", "BoundRunner", "Runner", "Uploads"]
@@ -47,7 +48,7 @@ class Uploads:
             if len(self._buffers) >= self._MOST:
                 del self._buffers[next(iter(self._buffers))]
             value = _on(self._device, self._device_id, array)
-        else:
+        elif self._device != "cuda" or not send(array, value.data_ptr(), self._device_id):
             value.update_inplace(array)
         self._buffers[array.shape] = value
         return value

@@ -173,7 +173,8 @@ def _expected(tracks: Sequence[_Track]) -> Looks:
     """What the people of some tracks should look like now: as when last seen, where they should be by now."""
     frame = tracks[0].looks
     if all(track.looks is frame for track in tracks):
-        looks = frame[[track.row for track in tracks]]
+        rows = [track.row for track in tracks]
+        looks = frame if rows == list(range(len(frame.boxes))) else frame[rows]
     else:
         looks = Looks.join([track.looks[track.row : track.row + 1] for track in tracks])
     return looks.moved_to(np.array([(track.motion.centre.real, track.motion.centre.imag) for track in tracks]))

@@ -106,8 +106,8 @@ class Lent:
     def __init__(self, estimator: PoseEstimator) -> None:
         self._estimator = estimator
 
-    def __call__(self, images: Sequence[Image]) -> list[Poses]:
-        return self._estimator(images)
+    def __call__(self, images: Sequence[Image], *ahead: Any) -> list[Poses]:
+        return self._estimator(images, *ahead)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._estimator, name)

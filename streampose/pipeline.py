@@ -11,23 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import Self
 
 from streampose.batching import Batcher, BatchPolicy, FixedBatch, Lane, LatencyBatch
 from streampose.clock import Clock, SystemClock
+from streampose.engine_thread import EngineThread
 from streampose.errors import ConfigError, StreamposeError
 from streampose.flow import Flow
-from streampose.frame import Image
 from streampose.inference.estimator import Estimator
 from streampose.metrics import EngineMetrics, Snapshot, StreamMetrics
-from streampose.pose import Poses
 from streampose.streams import Stream, StreamReport, Trace
-from streampose.worker import Worker
 
 __all__ = ["Pipeline"]
 
@@ -37,8 +34,7 @@ class Pipeline:
 
     Args:
         streams: what to run; names are unique.
-        estimators: the engines, one thread each. Several give as many batches in flight: right for a CPU, where two
-            sessions of one thread beat one of two; a GPU wants one.
+        estimators: the engines, one thread each; on a CPU two sessions of one thread beat one of two.
         policy: sizes the batches; by default `FixedBatch` when no stream is live, else `LatencyBatch`.
         clock: for tests.
         engine_name: what computes, for displays (say, ``"CUDA"``).
@@ -72,6 +68,8 @@ class Pipeline:
         self._engines = list(estimators) if isinstance(estimators, Sequence) else [estimators]
         live = [stream.source.live for stream in streams]
         self._policy: BatchPolicy = policy or (LatencyBatch() if keep_running or any(live) else FixedBatch())
+        # Where nobody waits for the single frame, an engine's next batch is with it before the last one is done.
+        self._depth = 1 if keep_running or any(live) else 2
         self._clock = clock or SystemClock()
         self._engine_name = engine_name
         self._trace = trace
@@ -90,8 +88,8 @@ class Pipeline:
 
     def _lane(self, stream: Stream, streams: int) -> Lane:
         live = stream.source.live
-        # Offline: enough in the air that every engine has a batch, and one more is gathering, whoever it comes from.
-        share = math.ceil(self._policy.max_frames * (len(self._engines) + 1) / streams)
+        # Offline: enough in the air that every engine has its batches and one more is gathering, whoever it comes from.
+        share = math.ceil(self._policy.max_frames * (len(self._engines) * self._depth + 1) / streams)
         return Lane(
             stream.name,
             live=live,
@@ -119,12 +117,18 @@ class Pipeline:
         return all(report.outcome is not None for report in self.reports.values())
 
     async def __aenter__(self) -> Self:
-        engines: list[Callable[[Sequence[Image]], Awaitable[list[Poses]]]] = []
-        for i, estimator in enumerate(self._engines):
-            worker: Worker[Estimator] = Worker(estimator, f"engine-{i}")
-            self._stack.push_async_callback(worker.aclose)
-            engines.append(partial(_infer, worker))
-        self._batcher = Batcher(engines, self._policy, self._clock, metrics=self._engine_metrics, on_failure=self.stop)
+        ahead = self._depth > 1
+        engines = [EngineThread(e, f"engine-{i}", ahead=ahead) for i, e in enumerate(self._engines)]
+        for engine in engines:
+            self._stack.push_async_callback(engine.aclose)
+        self._batcher = Batcher(
+            engines,
+            self._policy,
+            self._clock,
+            depth=self._depth,
+            metrics=self._engine_metrics,
+            on_failure=self.stop,
+        )
         return self
 
     async def __aexit__(
@@ -276,10 +280,6 @@ class Pipeline:
         except* StreamposeError as failures:
             raise failures.exceptions[0] from failures.exceptions[0].__cause__
         return self.reports
-
-
-async def _infer(engine: Worker[Estimator], images: Sequence[Image]) -> list[Poses]:
-    return await engine.call(engine.thing, images)
 
 
 def _check(stream: Stream) -> None:

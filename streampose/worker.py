@@ -65,9 +65,17 @@ class Worker(Generic[T]):
             WorkerClosed: the worker was closed.
             Exception: whatever the function raised.
         """
+        return await self.start(function, *args, **kwargs)
+
+    def start(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
+        """`call`, on its way when this returns and not when it is first awaited.
+
+        Raises:
+            WorkerClosed: the worker was closed.
+        """
         if self._closing:
             raise WorkerClosed(f"{self._name} is closed")
-        return await self._submit(lambda: function(*args, **kwargs))
+        return self._submit(lambda: function(*args, **kwargs))
 
     async def aclose(self, timeout_s: float = 10.0) -> None:
         """Close the thing on its own thread, after any call in progress, and end the thread. May be called twice.

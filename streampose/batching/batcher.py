@@ -26,15 +26,16 @@ _STALLED_S = 0.25
 _POLICY = Typed(PolicyError, "the batch policy failed: ")
 
 Infer = Callable[[Sequence[Image]], Awaitable[list[Poses]]]
-"""One engine: people of each image. Never called twice at a time."""
+"""One engine: people of each image. It runs one batch at a time, in the order of the calls."""
 
 
 class Batcher:
     """Collects fair batches from lanes and runs them on whichever engine is free.
 
     Args:
-        engines: as many batches can be in flight.
+        engines: run the batches.
         policy: sizes the batches.
+        depth: so many batches can be in flight on each engine: the one that runs, and those that wait for it there.
         per_stream: at most so many frames of one stream in a batch while others wait, too.
         on_failure: called when an engine or the policy failed, and no batch will run any more.
     """
@@ -45,14 +46,18 @@ class Batcher:
         policy: BatchPolicy,
         clock: Clock,
         *,
+        depth: int = 1,
         per_stream: int | None = None,
         metrics: EngineMetrics | None = None,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_failure = on_failure
         self.metrics = metrics or EngineMetrics()
-        self._idle = deque(engines)
-        self._engines = len(engines)
+        self._engines = engines
+        # By number: nothing forbids two that are the same function.
+        self._idle = deque(list(range(len(engines))) * depth)
+        self._places = len(self._idle)
+        self._ended_at = [-math.inf] * len(engines)
         self._policy = policy
         policy.engines = len(engines)
         self._clock = clock
@@ -170,7 +175,7 @@ class Batcher:
 
     def _more(self, offer: dict[Waiting, tuple[Lane, Frame]]) -> bool:
         """Whether the offer could grow: a batch in flight will give credits back, or a source has room to go on."""
-        if len(self._idle) < self._engines:
+        if len(self._idle) < self._places:
             return True
         offered = deque(lane for lane, _ in offer.values())
         now = self._clock.now()
@@ -208,12 +213,16 @@ class Batcher:
         # Whoever was served goes to the end of the line.
         served = {lane for lane, _ in batch}
         self._lanes.sort(key=lambda lane: lane in served)
-        batches.create_task(self._run_batch(batches, self._idle.popleft(), batch, futures))
+        engine = self._idle.popleft()
+        # Here, not in the task: an engine that begins at once gains a turn of the loop.
+        running = self._engines[engine]([frame.image for _, frame in batch])
+        batches.create_task(self._run_batch(batches, engine, running, batch, futures))
 
     async def _run_batch(
         self,
         batches: asyncio.TaskGroup,
-        engine: Infer,
+        engine: int,
+        running: Awaitable[list[Poses]],
         batch: list[tuple[Lane, Frame]],
         futures: list[asyncio.Future[Inferred]],
     ) -> None:
@@ -221,7 +230,7 @@ class Batcher:
         self._running_since.append(taken_at)
         try:
             with Typed(EngineFailed, "the model failed: "):
-                poses = await engine([frame.image for _, frame in batch])
+                poses = await running
                 if len(poses) != len(batch):
                     raise EngineFailed(f"the model gave {len(poses)} results for {len(batch)} pictures")
                 people = sum(map(len, poses))
@@ -231,14 +240,17 @@ class Batcher:
         finally:
             self._running_since.remove(taken_at)
         inferred_at = self._clock.now()
+        # What an engine did before it was free is not this batch's.
+        seconds = inferred_at - max(taken_at, self._ended_at[engine])
+        self._ended_at[engine] = inferred_at
         for (lane, _), found in zip(batch, poses, strict=True):
             lane.people += 0.1 * (len(found) - lane.people)
         try:
             with _POLICY:
-                self._policy.observe(Load(frames=len(batch), people=people), inferred_at - taken_at)
+                self._policy.observe(Load(frames=len(batch), people=people), seconds)
         except PolicyError as error:
             self._fail(error, [])
-        self.metrics.observe(len(batch), people, inferred_at - taken_at)
+        self.metrics.observe(len(batch), people, seconds)
         self._idle.append(engine)
         # The next batch first: what is done with this one's results keeps the loop busy, not the engine.
         if self._gains_nothing():

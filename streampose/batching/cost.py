@@ -42,8 +42,9 @@ class BatchCost:
     """Seconds of a batch, by its size and the people in it, times how fast the machine is now.
 
     - Of each size that was run, the median of its last batches: a GPU's batches are padded, so cost goes in steps, and
-      some sizes just run badly. Sizes between two of these are interpolated. One that ran once or twice is taken by
-      its best, and for no dearer than smaller batches in turn: the first of a size may be unlike all others.
+      some sizes just run badly. Sizes between two of these are interpolated. The first batch of a size may be unlike
+      all others: it does not count if it took long, and a size of few batches is thought no dearer than smaller ones
+      in turn.
     - More or less by the people: what one costs shows in the differences between batches of one size.
     - Beyond the sizes that were run, a + b·frames by recursive least squares that forget slowly.
     - `speed` is the median over the last few batches against the above: the machine throttles, or a neighbour came. Two
@@ -120,8 +121,12 @@ class BatchCost:
         plain = seconds / self.speed
         if self.settled and load.frames in self._known:
             plain = min(max(plain, usual / _SURPRISE), usual * _SURPRISE)
-        self._learn(load, plain)
+        first = load.frames not in self._last
         self._last[load.frames] = self.observed
+        # The first batch of a size may be unlike all others: memory is claimed, a shape is planned. A surprise is only
+        # believed when it comes again.
+        if not (first and self._known and plain > _LEAP * usual):
+            self._learn(load, plain)
         if len(self._exceeded) >= 8:
             planned = sorted(e for e in self._exceeded if e < _MOST_MARGIN) or [_MOST_MARGIN]
             self.margin = max(planned[int(_QUANTILE * (len(planned) - 1))], _LEAST_MARGIN)
@@ -157,8 +162,8 @@ class BatchCost:
     def _believed(self, frames: int, people: float) -> float:
         """Of a size that was run.
 
-        Of few batches the first may have been a hiccup (memory that is taken, a shape that is planned): a size is then
-        thought no dearer than a larger one, and than smaller ones that are known well, one after the other.
+        Few batches may all have been hiccups: a size is then thought no dearer than a larger one, and than smaller ones
+        that are known well, one after the other.
         """
         own = self._at(frames, people)
         if self._is_sure(frames):

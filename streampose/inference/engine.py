@@ -158,6 +158,10 @@ class Engine:
             return pieces[0]
         return [_join(arrays) for arrays in zip(*pieces, strict=True)]
 
+    def sent(self, shared: Pixels) -> Any:
+        """Pictures on this engine's device, where they are sent once."""
+        return shared.on(self.provider, self.options.device_id if self.on_gpu else None, self._sessions.upload)
+
     def warm_up(self, shape: tuple[int, ...], sizes: Sequence[int] = (1,)) -> None:
         """Run once for each batch size, so that no real frame pays for a first time.
 
@@ -225,8 +229,7 @@ class Engine:
             piece = [np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for a in piece]
         feeds: Mapping[str, Any] = {tensor.name: a for tensor, a in zip(self._items, piece, strict=True)}
         if shared is not None:
-            there = shared.on(self.provider, self.options.device_id if self.on_gpu else None, self._sessions.upload)
-            feeds = {self.signature.inputs[0].name: there, **feeds}
+            feeds = {self.signature.inputs[0].name: self.sent(shared), **feeds}
         return self._sessions.runner(size).run(feeds, size, shrink=self._shrink)
 
     def _makes_do(self, size: int, error: Exception) -> bool:

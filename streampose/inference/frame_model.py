@@ -127,9 +127,9 @@ class OneStage(OnModels):
         self._model = model
         self.skeleton = model.card.skeleton
 
-    def __call__(self, images: Sequence[Image]) -> list[Poses]:
-        """The people of each picture."""
-        return [self._poses(found) for found in self._model(images)]
+    def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
+        """The people of each picture; `pixels` as `ahead` gave them."""
+        return [self._poses(found) for found in self._model(images, pixels)]
 
     def _poses(self, found: Found) -> Poses:
         assert found.points is not None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from streampose.frame import Image
 from streampose.inference.engine import Engine
+from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.providers import DEVICE_OF
 from streampose.inference.stopwatch import Stopwatch, total_seconds
 
@@ -25,6 +28,7 @@ class OnModels:
 
     def __init__(self, *models: _Model) -> None:
         self._models = models
+        self._staging = Staging()
 
     @property
     def on_gpu(self) -> bool:
@@ -55,6 +59,25 @@ class OnModels:
         """Run once for each batch size, so that no real frame pays for a first time."""
         for model in self._models:
             model.warm_up(sizes)
+
+    @property
+    def ahead(self) -> Callable[[Sequence[Image]], Pixels] | None:
+        """Sends pictures to the GPU, on another thread than the one that runs, while that computes the batch before.
+
+        What it gives goes with the pictures into the call. `None` where the CPU prepares them.
+        """
+        return self._send if self._fused_on_gpu() else None
+
+    def _send(self, images: Sequence[Image]) -> Pixels:
+        pixels = Pixels(images, self._staging)
+        # What fails here fails again in the run, where it is known what to do about it.
+        with contextlib.suppress(Exception):
+            for engine in self._fused_on_gpu():
+                engine.sent(pixels)
+        return pixels
+
+    def _fused_on_gpu(self) -> list[Engine]:
+        return [model.engine for model in self._models if model.engine.fused and model.engine.on_gpu]
 
     def stage_seconds(self) -> Mapping[str, float]:
         """Seconds spent so far in each of `STAGES`."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from streampose.frame import Image
+from streampose.inference.joiner import AT_ONCE, join
 from streampose.inference.pinned import pinned
-from streampose.inference.providers import available_cores
 
 __all__ = ["Pixels", "Staging"]
 
@@ -22,6 +20,8 @@ class Staging:
     """Memory for the pixels of one batch after the other: fresh memory of this size costs as much as filling it."""
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
+        """Held from the first pixel to the end of the sending: it may be done ahead, on another thread."""
         self._buffers: dict[int | None, NDArray[np.uint8]] = {}
 
     def room(self, pixels: int, gpu: int | None = None) -> NDArray[np.uint8]:
@@ -65,54 +65,18 @@ class Pixels:
             gpu: its number, which has them with room behind, so that it sees few sizes; `None` = the CPU.
             upload: takes (p, 3) uint8.
         """
-        if (provider, gpu) not in self._there:
-            self._there[provider, gpu] = upload(self._flat(gpu))
+        with self._staging.lock:
+            if (provider, gpu) not in self._there:
+                self._there[provider, gpu] = upload(self._flat(gpu))
         return self._there[provider, gpu]
 
     def _flat(self, gpu: int | None) -> NDArray[np.uint8]:
         if gpu is None and len(self._images) == 1:
             return np.ascontiguousarray(self._images[0]).reshape(-1, 3)
         flat = self._staging.room(self._total if gpu is None else _rounded(self._total), gpu)
-        for first in range(0, len(self._images), _AT_ONCE):
-            _join(self._images[first : first + _AT_ONCE], flat[self.rows[first, 0] :])
+        for first in range(0, len(self._images), AT_ONCE):
+            join(self._images[first : first + AT_ONCE], flat[self.rows[first, 0] :])
         return flat
-
-
-# Pictures that are put together in one call.
-_AT_ONCE = 32
-_COPIERS = 4
-
-
-@lru_cache(maxsize=1)
-def _joiner() -> ort.InferenceSession:
-    """Concatenates (p, 3) uint8 arrays with threads of its own.
-
-    Python's threads would have to wait for its lock before and after each copy: beside a busy event loop four of them
-    took 16 ms for 32 pictures of 1280×720 on a machine with 16 cores, and 32 ms on one with two, where this takes 9.
-    """
-    parts = [helper.make_tensor_value_info(f"part{i}", TensorProto.UINT8, [None, 3]) for i in range(_AT_ONCE)]
-    whole = helper.make_tensor_value_info("whole", TensorProto.UINT8, [None, 3])
-    node = helper.make_node("Concat", [part.name for part in parts], ["whole"], axis=0)
-    model = helper.make_model(
-        helper.make_graph([node], "join", parts, [whole]), opset_imports=[helper.make_opsetid("", 13)], ir_version=8
-    )
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = min(_COPIERS, available_cores())
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def _join(images: Sequence[Image], room: NDArray[np.uint8]) -> None:
-    """Copy all pixels of up to `_AT_ONCE` pictures to the beginning of a (p, 3) array."""
-    session = _joiner()
-    binding = session.io_binding()
-    parts = [np.ascontiguousarray(image).reshape(-1, 3) for image in images]
-    parts += [room[:0]] * (_AT_ONCE - len(parts))
-    for i, part in enumerate(parts):
-        binding.bind_cpu_input(f"part{i}", part)
-    pixels = sum(map(len, parts))
-    binding.bind_output("whole", "cpu", 0, np.uint8, [pixels, 3], room.ctypes.data)
-    session.run_with_iobinding(binding)
 
 
 def _rounded(pixels: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,9 @@ Feeds = Mapping[str, Any]
 
 
 class Uploads:
-    """Pictures on a device, for several sessions: one buffer for each number of pixels, written over.
+    """Pictures on a device, for several sessions: for each number of pixels two buffers, written over in turn.
+
+    Two, since the pictures of the next batch are sent while this one computes.
 
     Args:
         device: ``cuda`` or, for tests, ``cpu``.
@@ -40,17 +43,21 @@ class Uploads:
 
     def __init__(self, device: str, device_id: int = 0) -> None:
         self._device, self._device_id = device, device_id
-        self._buffers: dict[tuple[int, ...], Any] = {}
+        self._buffers: dict[tuple[int, ...], deque[Any]] = {}
 
     def __call__(self, array: NDArray[Any]) -> Any:
-        """What stands for the array there, until the next of its shape."""
-        if (value := self._buffers.pop(array.shape, None)) is None:
+        """What stands for the array there, until the next but one of its shape."""
+        buffers = self._buffers.pop(array.shape, None) or deque()
+        if len(buffers) < 2:
             if len(self._buffers) >= self._MOST:
                 del self._buffers[next(iter(self._buffers))]
             value = _on(self._device, self._device_id, array)
-        elif self._device != "cuda" or not send(array, value.data_ptr(), self._device_id):
-            value.update_inplace(array)
-        self._buffers[array.shape] = value
+        else:
+            value = buffers.popleft()
+            if self._device != "cuda" or not send(array, value.data_ptr(), self._device_id):
+                value.update_inplace(array)
+        buffers.append(value)
+        self._buffers[array.shape] = buffers
         return value
 
 

@@ -142,13 +142,12 @@ class TopDown(OnModels):
     def __init__(self, detector: FrameModel, keypoints: KeypointModel) -> None:
         super().__init__(detector, keypoints)
         self._detector, self._keypoints = detector, keypoints
-        self._staging = Staging()
         self.skeleton = keypoints.skeleton
 
-    def __call__(self, images: Sequence[Image]) -> list[Poses]:
-        """The people of each picture."""
-        fused = self._detector.engine.fused or self._keypoints.engine.fused
-        pixels = Pixels(images, self._staging) if fused else None
+    def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
+        """The people of each picture; `pixels` as `ahead` gave them."""
+        if pixels is None and (self._detector.engine.fused or self._keypoints.engine.fused):
+            pixels = Pixels(images, self._staging)
         found = self._detector(images, pixels)
         counts = [len(f.boxes) for f in found]
         if not sum(counts):
@@ -185,12 +184,12 @@ class WholeFrame(OnModels):
         self._keypoints, self._min_score = keypoints, min_score
         self.skeleton = keypoints.skeleton
 
-    def __call__(self, images: Sequence[Image]) -> list[Poses]:
-        """The person of each picture, or nobody."""
+    def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
+        """The person of each picture, or nobody; `pixels` as `ahead` gave them."""
         # The card's padding is for boxes around people; here the crop is the picture itself.
         padding = self._keypoints.card.padding
         boxes = np.array([_shrunk(image.shape[1], image.shape[0], padding) for image in images], np.float32)
-        points, scores = self._keypoints(images, boxes)
+        points, scores = self._keypoints(images, boxes, pixels=pixels)
         return [self._poses(p, s) for p, s in zip(points, scores, strict=True)]
 
     def _poses(self, points: Floats, scores: Floats) -> Poses:

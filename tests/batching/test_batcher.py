@@ -336,3 +336,36 @@ async def test_a_policy_that_cheats_is_caught(decide):
     with pytest.raises(PolicyError):
         await task
     assert one.failure is not None
+
+
+async def test_the_next_batch_is_with_the_engine_before_the_last_one_is_done():
+    engine, one = Engine(), lane("a", live=False, credits=8, capacity=8)
+    async with Running([engine], FixedBatch(2), [one], depth=2) as running:
+        for i in range(6):
+            one.ingress.put_nowait(frame(i))
+        await settle()
+        assert engine.batches == [[0, 1], [2, 3]]
+        running.clock.advance(1.0)
+        engine.let_go(0)
+        await settle()
+        assert engine.batches == [[0, 1], [2, 3], [4, 5]]
+        running.clock.advance(0.5)
+        engine.let_go(1)
+        engine.let_go(2)
+        await settle()
+        # The second one began when the first one was done.
+        assert running.batcher.metrics.snapshot().busy_s == pytest.approx(1.5)
+
+
+async def test_one_function_twice_is_two_engines():
+    engine, one = Engine(), lane("a", live=False, credits=8, capacity=8)
+    async with Running([engine, engine], FixedBatch(2), [one]) as running:
+        for i in range(4):
+            one.ingress.put_nowait(frame(i))
+        await settle()
+        running.clock.advance(1.0)
+        engine.let_go(0)
+        await settle()
+        engine.let_go(1)
+        await settle()
+        assert running.batcher.metrics.snapshot().busy_s == pytest.approx(2.0)

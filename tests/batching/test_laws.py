@@ -267,6 +267,26 @@ def test_a_cold_machine_is_soon_known(streams: int, load: float, engines: int):
     assert outcome.goodput >= 0.95 * outcome.captured
 
 
+@pytest.mark.parametrize("in_step", [False, True])
+@pytest.mark.parametrize("first_times", [1.0, 3.0])
+def test_sizes_that_are_filled_up_are_known_by_their_largest(in_step: bool, first_times: float):
+    # As on a GPU of which only batches of 1 and 32 are prepared: two take three times as long as one, and 32 hardly
+    # longer than two. Who goes on from the first sizes never gets to the largest.
+    rng = np.random.default_rng(0)
+    phases = np.zeros(24) if in_step else rng.uniform(0, 1 / 30, 24)
+    arrivals = tuple(np.arange(phase, 6, 1 / 30) for phase in phases)
+    scenario = Scenario(
+        cost=Cost(measured_s=(0.007, *(0.02 + 0.00025 * n for n in range(2, 33)))),
+        budget_s=0.1,
+        arrivals_s=arrivals,
+        people=tuple(np.zeros(len(a), int) for a in arrivals),
+        warm_s=3.0,
+        first_times=first_times,
+    )
+    outcome = simulate(scenario, LatencyBatch(0.1, max_frames=32))
+    assert outcome.goodput >= 0.95 * outcome.captured
+
+
 def test_the_oracle_is_never_late():
     cell = Cell(curve="gpu", load=1.3, streams=8, arrivals="jitter", people=10, disturbance="noise")
     outcome = simulate(scenario := cell.scenario(300), OracleBatch(scenario, max_frames=16))

@@ -30,7 +30,7 @@ LEVELS = [
         "motion",
     },
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
-    {"streams", "finisher", "flow", "pipeline"},
+    {"streams", "finisher", "engine_thread", "flow", "pipeline"},
     {"api", "images", "measure", "meter", "observe", "preview", "offline"},
     {"web"},
     {"cli", "__init__", "__main__"},
@@ -71,8 +71,9 @@ def test_each_library_has_its_place():
     for path in FILES:
         roots = {name.split(".")[0] for name in imports(path)}
         relative = path.relative_to(PACKAGE).as_posix()
-        # Sessions are opened in one place and run in another; the converter to 16 bits comes with the runtime.
-        runtime = {f"inference/{name}.py" for name in ("providers", "runner", "half")}
+        # Sessions are opened in one place and run in another; the converter to 16 bits comes with the runtime, and its
+        # threads copy pictures.
+        runtime = {f"inference/{name}.py" for name in ("providers", "runner", "half", "joiner")}
         assert "onnxruntime" not in roots or relative in runtime, relative
         # What WebRTC brings and takes are PyAV's frames.
         media = relative.startswith(("sources/", "sinks/", "web/")) or relative == "cli/doctor.py"

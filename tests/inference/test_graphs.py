@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import itertools
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -368,6 +369,25 @@ def test_buffers_of_a_device_are_written_over(tmp_path: Path, monkeypatch: pytes
         uploads.clear()
 
 
+def test_pictures_sent_ahead_are_not_written_over_by_those_of_the_next_batch(tmp_path: Path):
+    choice = ModelChoice(
+        detector=build(tmp_path / "d.onnx", "rtmdet", k=3, size=(320, 320)), pose=build(tmp_path / "p.onnx", "simcc")
+    )
+    _, fused = both(choice)
+    assert fused.ahead is None, "a CPU has them"
+    _, bound = both(choice)
+    for model in bound._models:
+        sessions = model.engine._sessions
+        runner = BoundRunner(sessions.runner(1)._session, sessions.signature, "cpu")
+        sessions.upload, sessions.runner = Uploads("cpu"), lambda _, runner=runner: runner
+        model.engine.provider = "CUDAExecutionProvider"
+    batches = [[people_of(17, seed) for seed in seeds] for seeds in ((0, 1), (3, 4), (2, 0), (1, 2))]
+    sent = bound.ahead(batches[0])
+    for batch, following in itertools.pairwise([*batches, batches[0]]):
+        sent, before = bound.ahead(following), sent
+        assert_same(fused(batch), bound(batch, before), atol=1e-4)
+
+
 @pytest.mark.parametrize("fails", ["upload", "run"])
 def test_the_cpu_goes_on_from_the_pictures_that_it_has(tmp_path: Path, caplog, fails: str):
     """A lost GPU gives nothing back, and what was sent to it is gone with it."""
@@ -390,9 +410,10 @@ def test_the_cpu_goes_on_from_the_pictures_that_it_has(tmp_path: Path, caplog, f
     for model in estimator._models:
         model.engine._sessions, model.engine.provider = Gone(), "CUDAExecutionProvider"
     pictures = [people_of(17, seed) for seed in range(3)]
+    sent = estimator.ahead(pictures)
     with caplog.at_level(logging.WARNING, "streampose"):
-        for _ in range(2):
-            assert_same(sound(pictures), estimator(pictures), atol=1e-4)
+        for pixels in (sent, None):
+            assert_same(sound(pictures), estimator(pictures, pixels), atol=1e-4)
     assert caplog.text.count("The CPU goes on") == 2
     assert "the GPU was lost" in estimator.describe()
 

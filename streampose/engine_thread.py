@@ -1,0 +1,67 @@
+"""An estimator on its thread, and on another one what is sent ahead of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import AsyncExitStack
+from typing import Any
+
+from streampose.frame import Image
+from streampose.inference.estimator import Estimator
+from streampose.pose import Poses
+from streampose.worker import Worker
+
+__all__ = ["EngineThread"]
+
+
+class EngineThread:
+    """Runs batches one after the other, in the order of the calls; a call need not wait for the one before it.
+
+    An estimator may have an ``ahead``, which sends pictures to the device while another batch computes there; what it
+    gives goes with these pictures into its call. Ours have on a GPU.
+
+    Args:
+        estimator: is closed with this.
+        name: of its threads.
+        ahead: whether calls overlap, so that sending ahead gains anything.
+    """
+
+    def __init__(self, estimator: Estimator, name: str, *, ahead: bool) -> None:
+        self._runs = Worker(estimator, name)
+        self._ahead: Callable[[Sequence[Image]], Any] | None = getattr(estimator, "ahead", None) if ahead else None
+        self._sends = None if self._ahead is None else Worker(_Nothing(), f"{name}-ahead")
+
+    def __call__(self, images: Sequence[Image]) -> asyncio.Future[list[Poses]]:
+        """The people of each image; it is on its way when this returns.
+
+        Raises:
+            Exception: whatever the estimator raised, when awaited.
+        """
+        estimator: Callable[..., list[Poses]] = self._runs.thing
+        if self._ahead is None or self._sends is None:
+            return self._runs.start(estimator, images)
+        sent: Future[Any] = Future()
+        self._sends.start(_into, sent, self._ahead, images)
+        # Its thread waits for the other one: on the way through the event loop the device would be idle.
+        return self._runs.start(lambda: estimator(images, sent.result()))
+
+    async def aclose(self) -> None:
+        """Close the estimator, after any call in progress, and end the threads."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._runs.aclose)
+            if self._sends is not None:
+                stack.push_async_callback(self._sends.aclose)
+
+
+class _Nothing:
+    def close(self) -> None:
+        pass
+
+
+def _into(result: Future[Any], function: Callable[[Sequence[Image]], Any], images: Sequence[Image]) -> None:
+    try:
+        result.set_result(function(images))
+    except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+        result.set_exception(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
@@ -15,6 +16,9 @@ from streampose.worker import Worker
 
 __all__ = ["EngineThread"]
 
+# From the decision to the engine's thread, by way of the event loop and Python's lock.
+_HANDING_OVER_S = 0.003
+
 
 class EngineThread:
     """Runs batches one after the other, in the order of the calls; a call need not wait for the one before it.
@@ -25,13 +29,18 @@ class EngineThread:
     Args:
         estimator: is closed with this.
         name: of its threads.
-        ahead: whether calls overlap, so that sending ahead gains anything.
     """
 
-    def __init__(self, estimator: Estimator, name: str, *, ahead: bool) -> None:
+    def __init__(self, estimator: Estimator, name: str) -> None:
         self._runs = Worker(estimator, name)
-        self._ahead: Callable[[Sequence[Image]], Any] | None = getattr(estimator, "ahead", None) if ahead else None
+        self._ahead: Callable[[Sequence[Image]], Any] | None = getattr(estimator, "ahead", None)
+        self._sending_s = 0.0
         self._sends = None if self._ahead is None else Worker(_Nothing(), f"{name}-ahead")
+
+    @property
+    def lead_s(self) -> float:
+        """How long before it is free its next batch has to be given to it, so that it goes on without a pause."""
+        return _HANDING_OVER_S + self._sending_s
 
     def __call__(self, images: Sequence[Image]) -> asyncio.Future[list[Poses]]:
         """The people of each image; it is on its way when this returns.
@@ -43,9 +52,18 @@ class EngineThread:
         if self._ahead is None or self._sends is None:
             return self._runs.start(estimator, images)
         sent: Future[Any] = Future()
-        self._sends.start(_into, sent, self._ahead, images)
+        self._sends.start(self._send, images, sent)
         # Its thread waits for the other one: on the way through the event loop the device would be idle.
         return self._runs.start(lambda: estimator(images, sent.result()))
+
+    def _send(self, images: Sequence[Image], sent: Future[Any]) -> None:
+        assert self._ahead is not None
+        began_at = time.monotonic()
+        try:
+            sent.set_result(self._ahead(images))
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            sent.set_exception(error)
+        self._sending_s += 0.2 * (time.monotonic() - began_at - self._sending_s)
 
     async def aclose(self) -> None:
         """Close the estimator, after any call in progress, and end the threads."""
@@ -58,10 +76,3 @@ class EngineThread:
 class _Nothing:
     def close(self) -> None:
         pass
-
-
-def _into(result: Future[Any], function: Callable[[Sequence[Image]], Any], images: Sequence[Image]) -> None:
-    try:
-        result.set_result(function(images))
-    except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
-        result.set_exception(error)

@@ -68,8 +68,8 @@ class Pipeline:
         self._engines = list(estimators) if isinstance(estimators, Sequence) else [estimators]
         live = [stream.source.live for stream in streams]
         self._policy: BatchPolicy = policy or (LatencyBatch() if keep_running or any(live) else FixedBatch())
-        # Where nobody waits for the single frame, an engine's next batch is with it before the last one is done.
-        self._depth = 1 if keep_running or any(live) else 2
+        # Where nobody waits for the single frame, an engine's next batch is with it as soon as there is one.
+        self._ahead = not (keep_running or any(live))
         self._clock = clock or SystemClock()
         self._engine_name = engine_name
         self._trace = trace
@@ -89,7 +89,7 @@ class Pipeline:
     def _lane(self, stream: Stream, streams: int) -> Lane:
         live = stream.source.live
         # Offline: enough in the air that every engine has its batches and one more is gathering, whoever it comes from.
-        share = math.ceil(self._policy.max_frames * (len(self._engines) * self._depth + 1) / streams)
+        share = math.ceil(self._policy.max_frames * (len(self._engines) * (1 + self._ahead) + 1) / streams)
         return Lane(
             stream.name,
             live=live,
@@ -117,15 +117,14 @@ class Pipeline:
         return all(report.outcome is not None for report in self.reports.values())
 
     async def __aenter__(self) -> Self:
-        ahead = self._depth > 1
-        engines = [EngineThread(e, f"engine-{i}", ahead=ahead) for i, e in enumerate(self._engines)]
+        engines = [EngineThread(estimator, f"engine-{i}") for i, estimator in enumerate(self._engines)]
         for engine in engines:
             self._stack.push_async_callback(engine.aclose)
         self._batcher = Batcher(
             engines,
             self._policy,
             self._clock,
-            depth=self._depth,
+            ahead=self._ahead,
             metrics=self._engine_metrics,
             on_failure=self.stop,
         )

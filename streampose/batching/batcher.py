@@ -10,9 +10,10 @@ from itertools import islice
 
 from streampose.batching.lane import Inferred, Lane
 from streampose.batching.policy import BatchPolicy, Load, Take, Wait, Waiting
+from streampose.batching.station import Infer, Station
 from streampose.clock import Clock
 from streampose.errors import EngineFailed, PolicyError, StreamposeError, Typed
-from streampose.frame import Frame, Image
+from streampose.frame import Frame
 from streampose.metrics import Cause, EngineMetrics, Place
 from streampose.pose import Poses
 
@@ -25,9 +26,6 @@ _STALLED_S = 0.25
 # Users write policies, too.
 _POLICY = Typed(PolicyError, "the batch policy failed: ")
 
-Infer = Callable[[Sequence[Image]], Awaitable[list[Poses]]]
-"""One engine: people of each image. It runs one batch at a time, in the order of the calls."""
-
 
 class Batcher:
     """Collects fair batches from lanes and runs them on whichever engine is free.
@@ -35,7 +33,7 @@ class Batcher:
     Args:
         engines: run the batches.
         policy: sizes the batches.
-        depth: so many batches can be in flight on each engine: the one that runs, and those that wait for it there.
+        ahead: whether a batch may wait at an engine for the one that runs, however long that takes.
         per_stream: at most so many frames of one stream in a batch while others wait, too.
         on_failure: called when an engine or the policy failed, and no batch will run any more.
     """
@@ -46,18 +44,14 @@ class Batcher:
         policy: BatchPolicy,
         clock: Clock,
         *,
-        depth: int = 1,
+        ahead: bool = False,
         per_stream: int | None = None,
         metrics: EngineMetrics | None = None,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_failure = on_failure
         self.metrics = metrics or EngineMetrics()
-        self._engines = engines
-        # By number: nothing forbids two that are the same function.
-        self._idle = deque(list(range(len(engines))) * depth)
-        self._places = len(self._idle)
-        self._ended_at = [-math.inf] * len(engines)
+        self._stations = [Station(infer, always=ahead) for infer in engines]
         self._policy = policy
         policy.engines = len(engines)
         self._clock = clock
@@ -71,7 +65,7 @@ class Batcher:
     def held_up_s(self, now: float) -> float:
         """For how long the oldest batch has been running, or a frame has waited that an idle engine could take."""
         since = list(self._running_since)
-        if self._idle:
+        if not all(station.in_flight for station in self._stations):
             since += [next(iter(lane.ingress)).captured_at for lane in self._lanes if lane.ingress and lane.credits > 0]
         return max(0.0, now - min(since, default=now))
 
@@ -128,12 +122,13 @@ class Batcher:
             batches: where they run.
             early: before the last one's results are delivered, which gives credits back.
         """
-        while self._idle:
-            offer = self._offer()
-            if not offer:
-                return None
+        while offer := self._offer():
+            now = self._clock.now()
+            station = min(self._stations, key=lambda one: (one.opens_at(now), one.in_flight, one.ended_at))
+            if (opens_at := station.opens_at(now)) > now:
+                return opens_at if opens_at < math.inf else None
             with _POLICY:
-                decision = self._policy.decide(self._clock.now(), tuple(offer), early or self._more(offer))
+                decision = self._policy.decide(station.free_at(now), tuple(offer), early or self._more(offer))
                 if isinstance(decision, Wait):
                     return decision.until
                 self._check(decision, offer)
@@ -142,7 +137,7 @@ class Batcher:
                 lane.ingress.take(frame)
                 lane.metrics.drop(Place.INGRESS, Cause.LATE)
             if decision.frames:
-                self._start(batches, [offer[w] for w in decision.frames])
+                self._start(batches, station, [offer[w] for w in decision.frames])
             elif not decision.drop:
                 return None
         return None
@@ -175,7 +170,7 @@ class Batcher:
 
     def _more(self, offer: dict[Waiting, tuple[Lane, Frame]]) -> bool:
         """Whether the offer could grow: a batch in flight will give credits back, or a source has room to go on."""
-        if len(self._idle) < self._places:
+        if any(station.in_flight for station in self._stations):
             return True
         offered = deque(lane for lane, _ in offer.values())
         now = self._clock.now()
@@ -200,9 +195,10 @@ class Batcher:
             if any(frame not in gone for frame in lane.ingress if frame.index < newest):
                 raise PolicyError(f"the batch policy broke the order of stream {lane.name}")
 
-    def _start(self, batches: asyncio.TaskGroup, batch: list[tuple[Lane, Frame]]) -> None:
+    def _start(self, batches: asyncio.TaskGroup, station: Station, batch: list[tuple[Lane, Frame]]) -> None:
         """Take the frames out of their lanes, promise their results in order, and set an engine to work."""
         loop = asyncio.get_running_loop()
+        station.take(self._clock.now(), self._expected_s(batch))
         futures: list[asyncio.Future[Inferred]] = []
         for lane, frame in batch:
             lane.ingress.take(frame)
@@ -213,15 +209,14 @@ class Batcher:
         # Whoever was served goes to the end of the line.
         served = {lane for lane, _ in batch}
         self._lanes.sort(key=lambda lane: lane in served)
-        engine = self._idle.popleft()
         # Here, not in the task: an engine that begins at once gains a turn of the loop.
-        running = self._engines[engine]([frame.image for _, frame in batch])
-        batches.create_task(self._run_batch(batches, engine, running, batch, futures))
+        running = station.infer([frame.image for _, frame in batch])
+        batches.create_task(self._run_batch(batches, station, running, batch, futures))
 
     async def _run_batch(
         self,
         batches: asyncio.TaskGroup,
-        engine: int,
+        station: Station,
         running: Awaitable[list[Poses]],
         batch: list[tuple[Lane, Frame]],
         futures: list[asyncio.Future[Inferred]],
@@ -240,9 +235,7 @@ class Batcher:
         finally:
             self._running_since.remove(taken_at)
         inferred_at = self._clock.now()
-        # What an engine did before it was free is not this batch's.
-        seconds = inferred_at - max(taken_at, self._ended_at[engine])
-        self._ended_at[engine] = inferred_at
+        seconds = station.done(inferred_at)
         for (lane, _), found in zip(batch, poses, strict=True):
             lane.people += 0.1 * (len(found) - lane.people)
         try:
@@ -251,7 +244,6 @@ class Batcher:
         except PolicyError as error:
             self._fail(error, [])
         self.metrics.observe(len(batch), people, seconds)
-        self._idle.append(engine)
         # The next batch first: what is done with this one's results keeps the loop busy, not the engine.
         if self._gains_nothing():
             self._start_all(batches, early=True)
@@ -261,6 +253,14 @@ class Batcher:
                     Inferred(poses=found, taken_at=taken_at, inferred_at=inferred_at, batch_size=len(batch))
                 )
         self._wake.set()
+
+    def _expected_s(self, batch: list[tuple[Lane, Frame]]) -> float:
+        """How long a batch will take, where the policy knows."""
+        load = Load(frames=len(batch), people=sum(lane.people for lane, _ in batch))
+        # Ours that learn the cost say so; those of users need not.
+        expected_s: Callable[[Load], float] = getattr(self._policy, "expected_s", lambda _: math.inf)
+        with _POLICY:
+            return expected_s(load)
 
     def _gains_nothing(self) -> bool:
         """Whether the next batch is as good without the credits that come back as results are delivered."""

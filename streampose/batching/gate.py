@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from streampose.batching.policy import BatchPolicy, Decision, Load, Wait, Waiting
@@ -41,3 +42,8 @@ class Gated:
     def observe(self, load: Load, seconds: float) -> None:
         """Let the policy learn."""
         self._policy.observe(load, seconds)
+
+    def expected_s(self, load: Load) -> float:
+        """What the policy says, if it does."""
+        expected_s: Callable[[Load], float] = getattr(self._policy, "expected_s", lambda _: math.inf)
+        return expected_s(load)

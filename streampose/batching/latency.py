@@ -109,6 +109,10 @@ class LatencyBatch:
         self.cost.observe(load, seconds)
         self._alone.clear()
 
+    def expected_s(self, load: Load) -> float:
+        """How long a batch will probably take."""
+        return self.cost.predict(load)
+
     def _is_lost(self, now: float, frame: Waiting) -> bool:
         return now + self._alone_s(frame) > frame.deadline and not self._may_be_late(now, frame)
 

@@ -340,7 +340,7 @@ async def test_a_policy_that_cheats_is_caught(decide):
 
 async def test_the_next_batch_is_with_the_engine_before_the_last_one_is_done():
     engine, one = Engine(), lane("a", live=False, credits=8, capacity=8)
-    async with Running([engine], FixedBatch(2), [one], depth=2) as running:
+    async with Running([engine], FixedBatch(2), [one], ahead=True) as running:
         for i in range(6):
             one.ingress.put_nowait(frame(i))
         await settle()

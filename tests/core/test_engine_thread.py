@@ -55,7 +55,7 @@ async def happens(condition) -> None:
 
 async def test_pictures_are_sent_while_the_batch_before_them_runs():
     device = Device()
-    engine = EngineThread(device, "e", ahead=True)
+    engine = EngineThread(device, "e")
     one, two = engine(pictures(1)), engine(pictures(2))
     await happens(lambda: len(device.events) == 3)
     assert sorted(device.events) == ["ran pixels 1", "sent 1", "sent 2"]
@@ -73,7 +73,7 @@ async def test_pictures_are_sent_while_the_batch_before_them_runs():
 
 async def test_what_fails_on_the_way_there_is_told_by_its_batch():
     device = Device()
-    engine = EngineThread(device, "e", ahead=True)
+    engine = EngineThread(device, "e")
     bad, good = engine(pictures(13)), engine(pictures(2))
     device.gate.release(2)
     with pytest.raises(ValueError, match="no cable"):
@@ -82,12 +82,10 @@ async def test_what_fails_on_the_way_there_is_told_by_its_batch():
     await engine.aclose()
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-async def test_nothing_is_sent_ahead_where_that_gains_nothing_or_nobody_can(ahead: bool):
+async def test_nothing_is_sent_ahead_where_nobody_can():
     device = Device()
-    if ahead:
-        device.ahead = None  # type: ignore[assignment]
-    engine = EngineThread(device, "e", ahead=ahead)
+    device.ahead = None  # type: ignore[assignment]
+    engine = EngineThread(device, "e")
     device.gate.release(1)
     assert len((await engine(pictures(1)))[0]) == 1
     assert device.events == ["ran None"]
@@ -96,7 +94,7 @@ async def test_nothing_is_sent_ahead_where_that_gains_nothing_or_nobody_can(ahea
 
 async def test_closing_waits_for_what_is_on_its_way():
     device = Device()
-    engine = EngineThread(device, "e", ahead=True)
+    engine = EngineThread(device, "e")
     running = engine(pictures(1))
     await happens(lambda: "ran pixels 1" in device.events)
     closing = asyncio.create_task(engine.aclose())

@@ -1,0 +1,73 @@
+"""One engine as the batcher sees it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from streampose.frame import Image
+from streampose.pose import Poses
+
+__all__ = ["Infer", "Station"]
+
+Infer = Callable[[Sequence[Image]], Awaitable[list[Poses]]]
+"""One engine: people of each image. It runs one batch at a time, in the order of the calls.
+
+Of one that has a ``lead_s``, the next batch may be given to it so many seconds before the last one is done.
+"""
+
+
+class Station:
+    """What runs on an engine, and from when on it may be given more.
+
+    Args:
+        infer: the engine.
+        always: whether a second batch may wait at it for however long, as of recordings; else it comes so late that it
+            finds the engine free, and its pictures just sent.
+    """
+
+    def __init__(self, infer: Infer, *, always: bool) -> None:
+        self.infer = infer
+        self._always = always
+        self._expected_s: deque[float] = deque()
+        self._began_at = self.ended_at = -math.inf
+
+    @property
+    def in_flight(self) -> int:
+        """Batches: the one that runs, and the one that waits for it."""
+        return len(self._expected_s)
+
+    def opens_at(self, now: float) -> float:
+        """From when on it may be given a batch; `inf` = not before one is done."""
+        if not self.in_flight:
+            return -math.inf
+        if self.in_flight > 1:
+            return math.inf
+        if self._always:
+            return -math.inf
+        lead_s: float = getattr(self.infer, "lead_s", 0.0)
+        free_at = self._began_at + self._expected_s[0]
+        # Nobody knows when one that is overdue will be free.
+        return free_at - lead_s if now <= free_at + lead_s and lead_s > 0 else math.inf
+
+    def free_at(self, now: float) -> float:
+        """When it has done what it was given, if that takes as long as expected; not before now."""
+        return max(now, self._began_at + sum(self._expected_s)) if self.in_flight else now
+
+    def take(self, now: float, expected_s: float) -> None:
+        """A batch is given to it."""
+        if not self.in_flight:
+            self._began_at = now
+        self._expected_s.append(expected_s)
+
+    def done(self, now: float) -> float:
+        """The oldest batch is done.
+
+        Returns:
+            The seconds that it ran, without those that it waited for the one before it.
+        """
+        self._expected_s.popleft()
+        seconds = now - self._began_at
+        self._began_at = self.ended_at = now
+        return seconds

@@ -1,6 +1,6 @@
 """Everything that is claimed of a GPU, measured by one command on one machine.
 
-    python benchmarks/gpu.py [--assets DIR] [--seconds 5]
+    python benchmarks/gpu.py [--assets DIR] [--seconds 5] [--models …] [--ways …] [--add]
 
 For a top-down pair (RTMDet-nano at 320, PP-TinyPose at 256×192) and for YOLOv8n-pose at 640, in each way that the
 engine offers (preprocessing in the graph or on the CPU, fp32 or fp16, CUDA graphs on or off, TensorRT where it is):
@@ -247,6 +247,9 @@ def main() -> int:
     parser.add_argument("--device", default="cuda", choices=("cuda", "tensorrt", "cpu"))
     parser.add_argument("--seconds", type=float, default=5, help="for each figure")
     parser.add_argument("--streams", type=int, default=128, help="the most that are tried")
+    parser.add_argument("--models", default="", help="only those whose names have this in them")
+    parser.add_argument("--ways", type=lambda names: names.split(","), help="only these, with commas between")
+    parser.add_argument("--add", action="store_true", help="to the figures that are there, of the same card")
     parser.add_argument("--quick", action="store_true", help="a rehearsal: every step, as short as can be")
     parser.add_argument("--json", type=Path, help="where the figures go; on a GPU, by default, results/<gpu>.json")
     arguments = parser.parse_args()
@@ -267,17 +270,31 @@ def main() -> int:
     target = arguments.json
     if target is None and arguments.device != "cpu":
         target = HERE / "results" / f"{re.sub(r'[^a-z0-9]+', '-', gpu.lower()).strip('-') or 'gpu'}.json"
-    report: dict[str, Any] = {"machine": where, "device": arguments.device, "quick": arguments.quick, "models": {}}
+    report: dict[str, Any] = {
+        "machine": where,
+        "device": arguments.device,
+        "quick": arguments.quick,
+        "seconds": arguments.seconds,
+        "models": {},
+    }
+    if arguments.add and target is not None and target.exists():
+        before = json.loads(target.read_text())
+        report |= {name: before[name] for name in ("models", "decoding")}
     print(f"{gpu}; {where['cpu']}, {where['cores']} cores; 1280×720, two people")
-    report["decoding"] = decoding(plan, "auto" if arguments.device == "cpu" else "cuda")
+    if "decoding" not in report:
+        report["decoding"] = decoding(plan, "auto" if arguments.device == "cpu" else "cuda")
     for decoder, figures in report["decoding"].items():
         print(f"  decoding, {decoder}: {figures['fps']:.0f} fps")
     columns = [f"{name:>{width}}" for name, width in COLUMNS]
     print(f"  {'fps':<28} {' '.join(columns)} streams")
     for name, choice in models(arguments.assets).items():
+        if arguments.models not in name:
+            continue
         print(name)
-        ways = report["models"][name] = {}
+        ways = report["models"].setdefault(name, {})
         for way, change in WAYS.items():
+            if arguments.ways and way not in arguments.ways:
+                continue
             options = options_of(change, arguments.device)
             if isinstance(options, str):
                 ways[way] = {"left_out": options}

@@ -39,8 +39,10 @@ class EngineThread:
 
     @property
     def lead_s(self) -> float:
-        """How long before it is free its next batch has to be given to it, so that it goes on without a pause."""
-        return _HANDING_OVER_S + self._sending_s
+        """How long before it is free its next batch has to be given to it, so that it goes on without a pause; 0 =
+        nothing is gained by that, as on a CPU, which has its cores busy in any pause.
+        """
+        return 0.0 if self._sends is None else _HANDING_OVER_S + self._sending_s
 
     def __call__(self, images: Sequence[Image]) -> asyncio.Future[list[Poses]]:
         """The people of each image; it is on its way when this returns.

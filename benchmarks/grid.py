@@ -39,6 +39,8 @@ class Cell:
     budget_s: float = 0.1
     disturbance: str = "none"
     engines: int = 1
+    first_times: float = 1.0
+    """How many times as long the first batch of each size takes."""
 
     @property
     def name(self) -> str:
@@ -79,6 +81,7 @@ class Cell:
             speed=_speed(self.disturbance, warm_s, seconds + 60, cost(4, 2 * self.people), rng),
             engines=self.engines,
             warm_s=warm_s,
+            first_times=self.first_times,
         )
 
 
@@ -142,3 +145,12 @@ def plotted(quick: bool) -> list[Cell]:
     """The plain cells of the plots."""
     loads = (0.3, 1.0, 2.0) if quick else PLOTTED_LOADS
     return [Cell(curve=curve, load=load, streams=16) for curve in ("gpu", "cpu") for load in loads]
+
+
+def cold(quick: bool) -> list[Cell]:
+    """A GPU that has to get ready for each batch size when it first comes."""
+    cells = [
+        Cell(curve="gpu", load=load, streams=streams, engines=engines, first_times=6.0)
+        for streams, load, engines in itertools.product((8, 32, 64), (0.5, 0.9, 1.3), (1, 2))
+    ]
+    return [cell for cell in cells if cell.cost() is not None][:: 4 if quick else 1]

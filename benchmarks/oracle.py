@@ -50,9 +50,9 @@ class OracleBatch(LatencyBatch):
             return Take(frames=tuple(known[w] for w in decision.frames), drop=tuple(known[w] for w in decision.drop))
         return decision
 
-    def _may_be_late(self, now: float, frame: Waiting) -> bool:
+    def _longest_waiting(self, now: float, live: Sequence[Waiting]) -> Waiting | None:
         # Only what is in time counts; nobody has to be kept from starving.
-        return False
+        return None
 
     def _shown(self, frame: Waiting) -> float:
         stream = int(frame.stream.removeprefix("s"))

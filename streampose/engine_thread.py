@@ -42,7 +42,7 @@ class EngineThread:
         """How long before it is free its next batch has to be given to it, so that it goes on without a pause; 0 =
         nothing is gained by that, as on a CPU, which has its cores busy in any pause.
         """
-        return 0.0 if self._sends is None else _HANDING_OVER_S + self._sending_s
+        return _HANDING_OVER_S + self._sending_s if self._sending_s else 0.0
 
     def __call__(self, images: Sequence[Image]) -> asyncio.Future[list[Poses]]:
         """The people of each image; it is on its way when this returns.
@@ -62,10 +62,13 @@ class EngineThread:
         assert self._ahead is not None
         began_at = time.monotonic()
         try:
-            sent.set_result(self._ahead(images))
+            pixels = self._ahead(images)
         except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
             sent.set_exception(error)
-        self._sending_s += 0.2 * (time.monotonic() - began_at - self._sending_s)
+            return
+        if pixels is not None:
+            self._sending_s += 0.2 * (time.monotonic() - began_at - self._sending_s)
+        sent.set_result(pixels)
 
     async def aclose(self) -> None:
         """Close the estimator, after any call in progress, and end the threads."""

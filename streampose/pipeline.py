@@ -68,8 +68,6 @@ class Pipeline:
         self._engines = list(estimators) if isinstance(estimators, Sequence) else [estimators]
         live = [stream.source.live for stream in streams]
         self._policy: BatchPolicy = policy or (LatencyBatch() if keep_running or any(live) else FixedBatch())
-        # Where nobody waits for the single frame, an engine's next batch is with it as soon as there is one.
-        self._ahead = not (keep_running or any(live))
         self._clock = clock or SystemClock()
         self._engine_name = engine_name
         self._trace = trace
@@ -88,8 +86,8 @@ class Pipeline:
 
     def _lane(self, stream: Stream, streams: int) -> Lane:
         live = stream.source.live
-        # Offline: enough in the air that every engine has its batches and one more is gathering, whoever it comes from.
-        share = math.ceil(self._policy.max_frames * (len(self._engines) * (1 + self._ahead) + 1) / streams)
+        # Offline: enough in the air that every engine has two batches and one more is gathering, whoever it comes from.
+        share = math.ceil(self._policy.max_frames * (2 * len(self._engines) + 1) / streams)
         return Lane(
             stream.name,
             live=live,
@@ -124,7 +122,6 @@ class Pipeline:
             engines,
             self._policy,
             self._clock,
-            ahead=self._ahead,
             metrics=self._engine_metrics,
             on_failure=self.stop,
         )

@@ -25,6 +25,7 @@ _MOST_CLAIM = 2.0
 _STALLED_S = 0.25
 # Users write policies, too.
 _POLICY = Typed(PolicyError, "the batch policy failed: ")
+_ENGINE = Typed(EngineFailed, "the model failed: ")
 
 
 class Batcher:
@@ -33,7 +34,6 @@ class Batcher:
     Args:
         engines: run the batches.
         policy: sizes the batches.
-        ahead: whether a batch may wait at an engine for the one that runs, however long that takes.
         per_stream: at most so many frames of one stream in a batch while others wait, too.
         on_failure: called when an engine or the policy failed, and no batch will run any more.
     """
@@ -44,14 +44,13 @@ class Batcher:
         policy: BatchPolicy,
         clock: Clock,
         *,
-        ahead: bool = False,
         per_stream: int | None = None,
         metrics: EngineMetrics | None = None,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_failure = on_failure
         self.metrics = metrics or EngineMetrics()
-        self._stations = [Station(infer, always=ahead) for infer in engines]
+        self._stations = [Station(infer) for infer in engines]
         self._policy = policy
         policy.engines = len(engines)
         self._clock = clock
@@ -122,11 +121,17 @@ class Batcher:
             batches: where they run.
             early: before the last one's results are delivered, which gives credits back.
         """
-        while offer := self._offer():
+        live = any(lane.live for lane in self._lanes)
+        while True:
             now = self._clock.now()
-            station = min(self._stations, key=lambda one: (one.opens_at(now), one.in_flight, one.ended_at))
-            if (opens_at := station.opens_at(now)) > now:
+            opens_at, _, _, station = min(
+                ((one.opens_at(now, live=live), one.in_flight, one.ended_at, one) for one in self._stations),
+                key=lambda row: row[:3],
+            )
+            if opens_at > now:
                 return opens_at if opens_at < math.inf else None
+            if not (offer := self._offer()):
+                return None
             with _POLICY:
                 decision = self._policy.decide(station.free_at(now), tuple(offer), early or self._more(offer))
                 if isinstance(decision, Wait):
@@ -140,7 +145,6 @@ class Batcher:
                 self._start(batches, station, [offer[w] for w in decision.frames])
             elif not decision.drop:
                 return None
-        return None
 
     def _offer(self) -> dict[Waiting, tuple[Lane, Frame]]:
         """What may be taken now, in fair order: live before offline, then whose turn comes first.
@@ -209,8 +213,13 @@ class Batcher:
         # Whoever was served goes to the end of the line.
         served = {lane for lane, _ in batch}
         self._lanes.sort(key=lambda lane: lane in served)
-        # Here, not in the task: an engine that begins at once gains a turn of the loop.
-        running = station.infer([frame.image for _, frame in batch])
+        try:
+            # Here, not in the task: an engine that begins at once gains a turn of the loop.
+            with _ENGINE:
+                running = station.infer([frame.image for _, frame in batch])
+        except StreamposeError as error:
+            self._fail(error, futures)
+            return
         batches.create_task(self._run_batch(batches, station, running, batch, futures))
 
     async def _run_batch(
@@ -224,7 +233,7 @@ class Batcher:
         taken_at = self._clock.now()
         self._running_since.append(taken_at)
         try:
-            with Typed(EngineFailed, "the model failed: "):
+            with _ENGINE:
                 poses = await running
                 if len(poses) != len(batch):
                     raise EngineFailed(f"the model gave {len(poses)} results for {len(batch)} pictures")
@@ -236,6 +245,7 @@ class Batcher:
             self._running_since.remove(taken_at)
         inferred_at = self._clock.now()
         seconds = station.done(inferred_at)
+        began_at = inferred_at - seconds
         for (lane, _), found in zip(batch, poses, strict=True):
             lane.people += 0.1 * (len(found) - lane.people)
         try:
@@ -250,7 +260,7 @@ class Batcher:
         for future, found in zip(futures, poses, strict=True):
             if not future.done():  # its stream may be gone
                 future.set_result(
-                    Inferred(poses=found, taken_at=taken_at, inferred_at=inferred_at, batch_size=len(batch))
+                    Inferred(poses=found, taken_at=began_at, inferred_at=inferred_at, batch_size=len(batch))
                 )
         self._wake.set()
 

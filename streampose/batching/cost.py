@@ -24,8 +24,9 @@ _STEADY = 1.15
 _TURN, _LEAP = 2, 1.3
 # From so many batches of a size on, their median stands for it.
 _SURE = 3
-# A size counts as not run lately after so many batches, and is then thought so much cheaper.
-_FORGOTTEN, _HOPE = 64, 0.85
+# A size counts as not run lately after so many batches, and is then thought so much cheaper: after twice as many twice
+# as much, up to the most.
+_FORGOTTEN, _HOPE, _MOST_HOPE = 64, 0.85, 0.5
 # What exceeds the most margin is a stall: nobody can plan for it, and a margin for it would cost frames all the time.
 _QUANTILE, _LEAST_MARGIN, _MOST_MARGIN = 0.97, 1.02, 1.5
 
@@ -79,7 +80,9 @@ class BatchCost:
 
     def predict(self, load: Load) -> float:
         """Expected seconds, > 0; of a size that was not run lately, hoped."""
-        hope = _HOPE if self.observed - self._last.get(load.frames, self.observed) > _FORGOTTEN else 1.0
+        age = self.observed - self._last.get(load.frames, self.observed)
+        # The longer ago, the less is known: 64 batches, 128, 256 …
+        hope = max(_HOPE ** (age // _FORGOTTEN).bit_length(), _MOST_HOPE)
         return max(self._usual(load) * self.speed * hope, 1e-5)
 
     @property
@@ -186,8 +189,8 @@ class BatchCost:
             # What a person costs shows in batches of one size.
             self._slopes.append((seconds - samples[-1][0]) / more)
             # The middle half: hiccups are at the ends.
-            quarter = len(self._slopes) // 4
-            self._person_s = max(fmean(sorted(self._slopes)[quarter : len(self._slopes) - quarter]), 0.0)
+            if quarter := len(self._slopes) // 4:
+                self._person_s = max(fmean(sorted(self._slopes)[quarter:-quarter]), 0.0)
         samples.append((seconds, load.people))
         usual_people = sum(people for _, people in samples) / len(samples)
         plain = [took - self._person_s * (people - usual_people) for took, people in samples]

@@ -28,7 +28,7 @@ class Gated:
 
     @property
     def engines(self) -> int:
-        """How many batches can be in flight."""
+        """How many batches run at a time."""
         return self._policy.engines
 
     @engines.setter

@@ -20,6 +20,7 @@ class Inferred:
 
     poses: Poses
     taken_at: float
+    """When its batch began to run."""
     inferred_at: float
     batch_size: int
 

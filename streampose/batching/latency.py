@@ -13,8 +13,8 @@ __all__ = ["LatencyBatch"]
 
 # A stream that has offered nothing for so long does not count as load.
 _GONE_S = 1.0
-# A stream of which nothing could be in time for so long gets a frame that is late.
-_STARVED_S = 1.0
+# A stream of which nothing could be in time for so long, and for so many fair rounds of all streams, gets a late frame.
+_STARVED_S, _STARVED_ROUNDS = 1.0, 2
 # Share of the engines' capacity from which on engine time has a price, and from which on it is all that counts.
 _BUSY, _FULL = 0.85, 1.1
 # What a plan that takes one longest batch longer on average is worth less, in frames.
@@ -45,9 +45,10 @@ class LatencyBatch:
 
     Frames that cannot make their deadline any more are dropped before they cost anything. When even a fresh frame alone
     cannot make it (the model is slower than the budget), nothing is dropped for being late: a late skeleton is better
-    than none, and the streams' own queues keep it as fresh as can be. So it is for a stream of which nothing could be
-    in time for a second, because its frames always come when a batch has just begun. Offline frames fill what is left:
-    a batch grows by them as long as it keeps the live frames' deadlines and takes no more than a quarter of the budget.
+    than none, and the streams' own queues keep it as fresh as can be. So it is for the stream that has waited longest
+    if nothing of it could be in time for a second and two fair rounds: its frames always come when a batch has begun.
+    Offline frames fill what is left: a batch grows by them as long as it keeps the live frames' deadlines and takes no
+    more than a quarter of the budget.
 
     Args:
         budget_s: from capture to result, for live streams that name no budget of their own.
@@ -68,6 +69,7 @@ class LatencyBatch:
         self.cost = cost or BatchCost()
         self._streams: dict[str, tuple[float, float, Waiting]] = {}  # live: interval of frames, last offered, newest
         self._served: dict[str, float] = {}  # live: when a frame was last taken, or the first one came
+        self._starving: Waiting | None = None
         self.engines = 1
         self._in_flight: list[int] = []  # frames of each batch
         self._ran_at = -math.inf
@@ -81,6 +83,7 @@ class LatencyBatch:
         self._streams = {name: seen for name, seen in self._streams.items() if now - seen[1] < _GONE_S}
         self._streams |= {w.stream: (w.period_s, now, w) for w in live}
         self._served = {name: self._served.get(name, now) for name in self._streams}
+        self._starving = self._longest_waiting(now, live)
         lost = [w for w in live if self._is_lost(now, w)]
         if lost and len(lost) == len(live) and not self._in_flight and now - self._ran_at > self.budget_s:
             # All are thought lost, and nobody would ever learn that the machine has become faster: try the freshest.
@@ -114,11 +117,19 @@ class LatencyBatch:
         return self.cost.predict(load)
 
     def _is_lost(self, now: float, frame: Waiting) -> bool:
-        return now + self._alone_s(frame) > frame.deadline and not self._may_be_late(now, frame)
+        return now + self._alone_s(frame) > frame.deadline and not self._may_be_late(frame)
 
-    def _may_be_late(self, now: float, frame: Waiting) -> bool:
-        starved = now - self._served[frame.stream] > _STARVED_S
-        return starved or self._alone_s(frame) > frame.deadline - frame.captured_at
+    def _may_be_late(self, frame: Waiting) -> bool:
+        return frame is self._starving or self._alone_s(frame) > frame.deadline - frame.captured_at
+
+    def _longest_waiting(self, now: float, live: Sequence[Waiting]) -> Waiting | None:
+        """The newest frame of the stream that has not been served for longest, if that is too long."""
+        name = min(self._served, key=self._served.__getitem__, default="")
+        newest = next((w for w in reversed(live) if w.stream == name), None)
+        if newest is None or (waits_s := now - self._served[name]) <= _STARVED_S:
+            return None
+        round_s = len(self._served) / self._capacity([newest])
+        return newest if waits_s > _STARVED_ROUNDS * round_s else None
 
     def _alone_s(self, frame: Waiting) -> float:
         if frame.people not in self._alone:
@@ -129,11 +140,14 @@ class LatencyBatch:
         """What the live streams bring, as a share of what the engines can do within the budget."""
         if not self.cost.settled:
             return 0.0
-        fps = sum(1 / period for period, _, _ in self._streams.values() if period > 0)
+        return sum(1 / period for period, _, _ in self._streams.values() if period > 0) / self._capacity(live)
+
+    def _capacity(self, live: Sequence[Waiting]) -> float:
+        """Frames a second that the engines can do within the budget."""
         people = sum(w.people for w in live) / len(live)
         # A frame may have to wait for a batch before it gets into one: half of the budget each.
         within_s = sum(w.deadline - w.captured_at for w in live) / len(live) / 2
-        return fps / (self.engines * self.cost.best_rate(min(self.max_frames, self.cost.reach), within_s, people))
+        return self.engines * self.cost.best_rate(min(self.max_frames, self.cost.reach), within_s, people)
 
     def _best(self, now: float, frames: Sequence[Waiting], load: float) -> list[Waiting]:
         """The first batch of the best plan, from frames in the order of their claim."""
@@ -144,11 +158,11 @@ class LatencyBatch:
         costs = [0.0] + [self.cost.upper(Load(frames=n, people=n * people)) for n in range(1, most + 1)]
         rate = max(n / cost for n, cost in enumerate(costs) if n)
         price = rate * min(max((load - _BUSY) / (_FULL - _BUSY), 0.0), 1.0)
-        due = [math.inf if self._may_be_late(now, w) else w.deadline - now for w in frames]
+        due = [math.inf if self._may_be_late(w) else w.deadline - now for w in frames]
         if load >= _FULL and len(frames) > rate * self.engines * min(due):
             # There is more than can be done in time: of each stream the frame that has most time goes first.
             frames = _freshest_first(frames)
-            due = [math.inf if self._may_be_late(now, w) else w.deadline - now for w in frames]
+            due = [math.inf if self._may_be_late(w) else w.deadline - now for w in frames]
         ordered = sorted(due)
         sizes = [n for n in range(1, most + 1) if _in_time(ordered, costs[n]) >= n]
         best = max(sizes, key=lambda n: self._value(n, costs, ordered, price), default=1)
@@ -156,7 +170,7 @@ class LatencyBatch:
         if load < _FULL:
             # Whoever would be late in the next batch goes first.
             later = costs[best] + costs[min(max(len(fits) - best, 0), most)]
-            fits.sort(key=lambda fit: fit[1] >= later)
+            fits.sort(key=lambda fit: fit[1] >= later and fit[0] is not self._starving)
         taken = fits[:best]
         # These very frames may show more people than most.
         while len(taken) > 1 and self._seconds([w for w, _ in taken]) > min(left for _, left in taken):

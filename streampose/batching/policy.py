@@ -50,12 +50,16 @@ Decision: TypeAlias = Take | Wait
 
 
 class BatchPolicy(Protocol):
-    """Sizes the batches. Asked whenever an engine is free and something changed."""
+    """Sizes the batches. Asked whenever an engine is free, or about to be, and something changed.
+
+    One that knows may have an ``expected_s(load)``, the seconds that a batch will take: then live batches are decided
+    just before an engine is free.
+    """
 
     max_frames: int
     """No batch holds more."""
     engines: int
-    """How many batches can be in flight; the batcher says it."""
+    """How many batches run at a time; the batcher says it."""
     budget_s: float
     """Deadline of a live frame, from its capture, where its stream names none; `inf` = none."""
 
@@ -63,7 +67,7 @@ class BatchPolicy(Protocol):
         """Take now, or wait?
 
         Args:
-            now: monotonic seconds.
+            now: monotonic seconds; when the batch would begin.
             waiting: the frames that may be taken, in fair order: the first ones have the best claim. Frames of one
                 stream stand in capture order, and may only be taken so.
             more: whether another frame could come before a result leaves. If not, a policy that waits, waits for ever.

@@ -23,13 +23,10 @@ class Station:
 
     Args:
         infer: the engine.
-        always: whether a second batch may wait at it for however long, as of recordings; else it comes so late that it
-            finds the engine free, and its pictures just sent.
     """
 
-    def __init__(self, infer: Infer, *, always: bool) -> None:
+    def __init__(self, infer: Infer) -> None:
         self.infer = infer
-        self._always = always
         self._expected_s: deque[float] = deque()
         self._began_at = self.ended_at = -math.inf
 
@@ -38,13 +35,19 @@ class Station:
         """Batches: the one that runs, and the one that waits for it."""
         return len(self._expected_s)
 
-    def opens_at(self, now: float) -> float:
-        """From when on it may be given a batch; `inf` = not before one is done."""
+    def opens_at(self, now: float, *, live: bool) -> float:
+        """From when on it may be given a batch; `inf` = not before one is done.
+
+        Args:
+            now: monotonic seconds.
+            live: a second batch comes so late that it finds the engine free, and its pictures just sent; of recordings
+                it may wait at the engine for however long.
+        """
         if not self.in_flight:
             return -math.inf
         if self.in_flight > 1:
             return math.inf
-        if self._always:
+        if not live:
             return -math.inf
         lead_s: float = getattr(self.infer, "lead_s", 0.0)
         free_at = self._began_at + self._expected_s[0]
@@ -52,8 +55,9 @@ class Station:
         return free_at - lead_s if now <= free_at + lead_s and lead_s > 0 else math.inf
 
     def free_at(self, now: float) -> float:
-        """When it has done what it was given, if that takes as long as expected; not before now."""
-        return max(now, self._began_at + sum(self._expected_s)) if self.in_flight else now
+        """When it has done what it was given, as far as anybody knows; not before now."""
+        free_at = self._began_at + sum(self._expected_s)
+        return max(now, free_at) if self.in_flight and free_at < math.inf else now
 
     def take(self, now: float, expected_s: float) -> None:
         """A batch is given to it."""

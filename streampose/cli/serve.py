@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import cv2
 import typer
 
+from streampose.arenas import few_arenas
 from streampose.batching import LatencyBatch
 from streampose.cli import engine
 from streampose.cli.references import resolve
@@ -115,6 +116,7 @@ def serve(
         ice_servers=[parse_ice_server(resolve(text)) for text in ice_server or ()],
         limits=Limits(peers=max_peers),
     )
+    few_arenas()
     choice = ModelChoice(
         model=model,
         detector=detector,

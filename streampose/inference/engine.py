@@ -38,7 +38,7 @@ _PATIENCE_S = 10.0
 
 
 class Engine:
-    """One model in ONNX Runtime. Not thread-safe: it belongs to one thread.
+    """One model in ONNX Runtime. Not thread-safe: it belongs to one thread, but for `send`.
 
     Args:
         model: path of an ONNX file.
@@ -158,9 +158,15 @@ class Engine:
             return pieces[0]
         return [_join(arrays) for arrays in zip(*pieces, strict=True)]
 
-    def sent(self, shared: Pixels) -> Any:
-        """Pictures on this engine's device, where they are sent once."""
-        return shared.on(self.provider, self.options.device_id if self.on_gpu else None, self._sessions.upload)
+    def send(self, shared: Pixels) -> None:
+        """Send pictures to the GPU before they are run; from any one other thread. Nothing, if a CPU runs the model."""
+        self._there(self._sessions, shared, on_cpu=False)
+
+    def _there(self, sessions: Sessions, shared: Pixels, *, on_cpu: bool) -> Any:
+        """Pictures on the device of these sessions, where they are sent once."""
+        if sessions.provider != PROVIDERS["cpu"]:
+            return shared.on(sessions.provider, self.options.device_id, sessions.upload)
+        return shared.on(sessions.provider, None, sessions.upload) if on_cpu else None
 
     def warm_up(self, shape: tuple[int, ...], sizes: Sequence[int] = (1,)) -> None:
         """Run once for each batch size, so that no real frame pays for a first time.
@@ -229,7 +235,7 @@ class Engine:
             piece = [np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for a in piece]
         feeds: Mapping[str, Any] = {tensor.name: a for tensor, a in zip(self._items, piece, strict=True)}
         if shared is not None:
-            feeds = {self.signature.inputs[0].name: self.sent(shared), **feeds}
+            feeds = {self.signature.inputs[0].name: self._there(self._sessions, shared, on_cpu=True), **feeds}
         return self._sessions.runner(size).run(feeds, size, shrink=self._shrink)
 
     def _makes_do(self, size: int, error: Exception) -> bool:

@@ -73,7 +73,7 @@ class OnModels:
         # What fails here fails again in the run, where it is known what to do about it.
         with contextlib.suppress(Exception):
             for engine in self._fused_on_gpu():
-                engine.sent(pixels)
+                engine.send(pixels)
         return pixels
 
     def _fused_on_gpu(self) -> list[Engine]:

@@ -27,8 +27,8 @@ class EngineOptions:
     device_id: int = 0
     """Which GPU, where `device` does not say it."""
     sessions: int | None = None
-    """So many batches are in flight at a time (on each GPU); `None` = as measured on a CPU; on a GPU one, or two
-    (`load_estimators`): then the bytes of the next batch go up while this one computes."""
+    """So many batches compute at a time (on each GPU); `None` = as measured on a CPU; on a GPU one, or two
+    (`load_estimators`)."""
     threads: int | None = None
     """CPU threads of one session; `None` = as measured, where sessions are chosen, else one for each core."""
     recalibrate: bool = False

@@ -56,7 +56,9 @@ def send(array: NDArray[np.generic], address: int, device_id: int) -> bool:
     if cuda is None or cuda.cudaSetDevice(device_id) != 0:
         return False
     size = ctypes.c_size_t(array.nbytes)
-    if cuda.cudaMemcpy(ctypes.c_void_p(address), ctypes.c_void_p(array.ctypes.data), size, _TO_DEVICE) == 0:
+    copied = cuda.cudaMemcpy(ctypes.c_void_p(address), ctypes.c_void_p(array.ctypes.data), size, _TO_DEVICE)
+    # Out of memory that is not page-locked the copy may come back before the last bytes are there.
+    if copied == 0 and cuda.cudaStreamSynchronize(ctypes.c_void_p(None)) == 0:
         return True
     cuda.cudaGetLastError()
     return False

@@ -65,8 +65,8 @@ class Pixels:
             gpu: its number, which has them with room behind, so that it sees few sizes; `None` = the CPU.
             upload: takes (p, 3) uint8.
         """
-        with self._staging.lock:
-            if (provider, gpu) not in self._there:
+        if (provider, gpu) not in self._there:  # else nobody waits for what is being sent of other pictures
+            with self._staging.lock:
                 self._there[provider, gpu] = upload(self._flat(gpu))
         return self._there[provider, gpu]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,9 +29,9 @@ Feeds = Mapping[str, Any]
 
 
 class Uploads:
-    """Pictures on a device, for several sessions: for each number of pixels two buffers, written over in turn.
+    """Pictures on a device, for several sessions: buffers for each number of pixels, written over.
 
-    Two, since the pictures of the next batch are sent while this one computes.
+    The pictures of the next batch are sent while this one computes, so what was given last is left alone.
 
     Args:
         device: ``cuda`` or, for tests, ``cpu``.
@@ -43,21 +42,24 @@ class Uploads:
 
     def __init__(self, device: str, device_id: int = 0) -> None:
         self._device, self._device_id = device, device_id
-        self._buffers: dict[tuple[int, ...], deque[Any]] = {}
+        self._buffers: dict[tuple[int, ...], list[Any]] = {}
+        self._last: Any = None
 
     def __call__(self, array: NDArray[Any]) -> Any:
-        """What stands for the array there, until the next but one of its shape."""
-        buffers = self._buffers.pop(array.shape, None) or deque()
-        if len(buffers) < 2:
+        """What stands for the array there, until the next call but one."""
+        buffers = self._buffers.pop(array.shape, [])
+        free = [value for value in buffers if value is not self._last]
+        if free:
+            value = free[0]
+            if self._device != "cuda" or not send(array, value.data_ptr(), self._device_id):
+                value.update_inplace(array)
+        else:
             if len(self._buffers) >= self._MOST:
                 del self._buffers[next(iter(self._buffers))]
             value = _on(self._device, self._device_id, array)
-        else:
-            value = buffers.popleft()
-            if self._device != "cuda" or not send(array, value.data_ptr(), self._device_id):
-                value.update_inplace(array)
-        buffers.append(value)
+            buffers.append(value)
         self._buffers[array.shape] = buffers
+        self._last = value
         return value
 
 

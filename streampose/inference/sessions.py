@@ -74,7 +74,7 @@ class Sessions:
         return BoundRunner(session, self.signature, *where, cuda_graphs=self._options.cuda_graphs)
 
     def upload(self, array: NDArray[Any]) -> Any:
-        """Bytes to the device, for runs of all sizes and models; good until the next but one of this shape."""
+        """Bytes to the device, for runs of all sizes and models; good until the next call but one."""
         return array if self.provider == PROVIDERS["cpu"] else self._uploads(array)
 
     def forget(self, size: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from streampose.frame import Image
 from streampose.inference.estimator import Estimator
@@ -51,8 +52,15 @@ class Switch:
         with self._lock:
             return self._refusals_before + _refusals(self._estimator)
 
-    def __call__(self, images: Sequence[Image]) -> list[Poses]:
-        """The people of each image."""
+    def ahead(self, images: Sequence[Image]) -> tuple[Estimator, Any] | None:
+        """What the one that runs sends ahead, if it does; of use for that one only."""
+        with self._lock:
+            estimator = self._estimator
+        ahead = getattr(estimator, "ahead", None)
+        return None if estimator is None or ahead is None else (estimator, ahead(images))
+
+    def __call__(self, images: Sequence[Image], sent: tuple[Estimator, Any] | None = None) -> list[Poses]:
+        """The people of each image; `sent` as `ahead` gave it."""
         old = None
         with self._lock:
             if self._next is not None:
@@ -61,7 +69,8 @@ class Switch:
             estimator = self._estimator
         if old is not None:
             old.close()  # here, on the thread that it ran on
-        return _there(estimator)(images)
+        run: Callable[..., list[Poses]] = _there(estimator)
+        return run(images, sent[1]) if sent is not None and sent[0] is estimator else run(images)
 
     def close(self) -> None:
         """Let go of all of them."""

@@ -8,7 +8,7 @@ import pytest
 from fakes import VirtualClock, frame, poses_of
 
 from streampose.batching import Batcher, FixedBatch, Lane, LatencyBatch, Load, Take, Wait
-from streampose.errors import PolicyError
+from streampose.errors import EngineFailed, PolicyError
 from streampose.frame import Image
 from streampose.metrics import Cause, Place
 from streampose.pose import Poses
@@ -240,14 +240,16 @@ async def test_a_full_batch_starts_before_the_last_ones_results_are_out():
 
     async with Running([engine], FixedBatch(2), [film]):
         finishing = asyncio.create_task(finish())
-        for i in range(4):
+        for i in range(6):
             film.ingress.put_nowait(frame(i))
         await settle()
-        engine.let_go()
+        assert engine.batches == [[0, 1], [2, 3]], "the second waits at the engine"
+        engine.let_go(0)
         await settle()
-        assert engine.batches == [[0, 1], [2, 3]]
-        assert begun == [2, 2]
-        engine.let_go()
+        assert engine.batches == [[0, 1], [2, 3], [4, 5]]
+        assert begun == [3, 3]
+        engine.let_go(1)
+        engine.let_go(2)
     await finishing
 
 
@@ -340,7 +342,7 @@ async def test_a_policy_that_cheats_is_caught(decide):
 
 async def test_the_next_batch_is_with_the_engine_before_the_last_one_is_done():
     engine, one = Engine(), lane("a", live=False, credits=8, capacity=8)
-    async with Running([engine], FixedBatch(2), [one], ahead=True) as running:
+    async with Running([engine], FixedBatch(2), [one]) as running:
         for i in range(6):
             one.ingress.put_nowait(frame(i))
         await settle()
@@ -369,3 +371,86 @@ async def test_one_function_twice_is_two_engines():
         engine.let_go(1)
         await settle()
         assert running.batcher.metrics.snapshot().busy_s == pytest.approx(2.0)
+
+
+class Foresighted(FixedBatch):
+    """Knows that batches take a second."""
+
+    budget_s = 0.1
+
+    def expected_s(self, load: Load) -> float:
+        return 1.0
+
+
+async def test_live_frames_are_given_to_an_engine_just_before_it_is_free():
+    engine, one = Engine(), lane("a", credits=4, capacity=4)
+    engine.lead_s = 0.1
+    asked: list[float] = []
+
+    class Policy(Foresighted):
+        def decide(self, now, waiting, more):
+            asked.append(now)
+            return super().decide(now, waiting, more)
+
+    async with Running([engine], Policy(1), [one]) as running:
+        for i in range(3):
+            one.ingress.put_nowait(frame(i))
+        await settle()
+        assert engine.batches == [[0]]
+        running.clock.advance(0.85)
+        await settle()
+        assert engine.batches == [[0]], "not yet"
+        running.clock.advance(0.1)
+        await settle()
+        assert engine.batches == [[0], [1]]
+        assert asked == pytest.approx([0.0, 1.0]), "when it will begin"
+        running.clock.advance(0.1)
+        engine.let_go(0)
+        await settle()
+        assert engine.batches == [[0], [1]], "the second one runs now, for a second"
+        running.clock.advance(1.5)
+        await settle()
+        assert engine.batches == [[0], [1]], "it is overdue: nobody knows when it will be done"
+        engine.let_go(1)
+        await settle()
+        assert engine.batches == [[0], [1], [2]]
+        engine.let_go(2)
+        # The second one ran from the end of the first one on.
+        assert running.batcher.metrics.snapshot().busy_s == pytest.approx(1.05 + 1.5)
+
+
+async def test_policies_that_do_not_know_the_cost_are_asked_with_the_time_that_it_is():
+    engine, one, asked = Engine(), lane("a", live=False, credits=8, capacity=8), []
+
+    class Policy(FixedBatch):
+        def decide(self, now, waiting, more):
+            asked.append(now)
+            return super().decide(now, waiting, more)
+
+    async with Running([engine], Policy(2), [one]):
+        for i in range(4):
+            one.ingress.put_nowait(frame(i))
+        await settle()
+        assert engine.batches == [[0, 1], [2, 3]]
+        engine.let_go(0)
+        engine.let_go(1)
+        await settle()
+    assert asked
+    assert all(now == 0.0 for now in asked)
+
+
+async def test_an_engine_that_fails_at_once_ends_its_streams():
+    def broken(images):
+        raise RuntimeError("no device")
+
+    one = lane("a")
+    running = Running([broken], FixedBatch(1), [one])
+    task = asyncio.create_task(running.batcher.run())
+    one.ingress.put_nowait(frame(0))
+    await settle()
+    running.batcher.close()
+    with pytest.raises(EngineFailed, match="no device"):
+        await task
+    _, future = await one.outbox.get()
+    assert isinstance(future.exception(), EngineFailed)
+    assert one.failure is not None

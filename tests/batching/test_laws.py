@@ -287,6 +287,24 @@ def test_sizes_that_are_filled_up_are_known_by_their_largest(in_step: bool, firs
     assert outcome.goodput >= 0.95 * outcome.captured
 
 
+@pytest.mark.parametrize(("cost", "streams", "least"), [((0.005, 0.03), 64, 85), ((0.04, 0.005), 120, 300)])
+def test_far_more_streams_than_can_be_done_do_not_take_each_other_down(
+    cost: tuple[float, float], streams: int, least: int
+):
+    # Each gets less than a frame a second: nobody starves by that, and no batch is late for it.
+    base_s, per_frame_s = cost
+    rng = np.random.default_rng(0)
+    arrivals = tuple(np.arange(rng.uniform(0, 0.1), 5, 0.1) for _ in range(streams))
+    scenario = Scenario(
+        cost=Cost(base_s=base_s, per_frame_s=per_frame_s),
+        budget_s=0.1,
+        arrivals_s=arrivals,
+        people=tuple(np.zeros(len(a), int) for a in arrivals),
+        warm_s=2.0,
+    )
+    assert simulate(scenario, LatencyBatch(0.1, max_frames=16)).goodput >= least
+
+
 def test_the_oracle_is_never_late():
     cell = Cell(curve="gpu", load=1.3, streams=8, arrivals="jitter", people=10, disturbance="noise")
     outcome = simulate(scenario := cell.scenario(300), OracleBatch(scenario, max_frames=16))

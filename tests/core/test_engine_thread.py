@@ -60,6 +60,7 @@ async def test_pictures_are_sent_while_the_batch_before_them_runs():
     await happens(lambda: len(device.events) == 3)
     assert sorted(device.events) == ["ran pixels 1", "sent 1", "sent 2"]
     assert not one.done()
+    assert engine.lead_s > 0
     device.gate.release(2)
     assert [len(poses) for poses in await one] == [1]
     assert [len(poses) for poses in await two] == [2]
@@ -89,6 +90,7 @@ async def test_nothing_is_sent_ahead_where_nobody_can():
     device.gate.release(1)
     assert len((await engine(pictures(1)))[0]) == 1
     assert device.events == ["ran None"]
+    assert engine.lead_s == 0
     await engine.aclose()
 
 

@@ -380,7 +380,7 @@ def test_pictures_sent_ahead_are_not_written_over_by_those_of_the_next_batch(tmp
         sessions = model.engine._sessions
         runner = BoundRunner(sessions.runner(1)._session, sessions.signature, "cpu")
         sessions.upload, sessions.runner = Uploads("cpu"), lambda _, runner=runner: runner
-        model.engine.provider = "CUDAExecutionProvider"
+        sessions.provider = model.engine.provider = "CUDAExecutionProvider"
     batches = [[people_of(17, seed) for seed in seeds] for seeds in ((0, 1), (3, 4), (2, 0), (1, 2))]
     sent = bound.ahead(batches[0])
     for batch, following in itertools.pairwise([*batches, batches[0]]):
@@ -398,6 +398,8 @@ def test_the_cpu_goes_on_from_the_pictures_that_it_has(tmp_path: Path, caplog, f
     sound, estimator = (load_estimator(choice, options) for _ in range(2))
 
     class Gone:
+        provider = "CUDAExecutionProvider"
+
         def upload(self, array):
             return self.fail() if fails == "upload" else array
 

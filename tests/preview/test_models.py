@@ -247,3 +247,32 @@ def test_points_are_not_smoothed_over_an_exchange():
     calm.update(replace(poses_of(10), ids=ids), 0.0)
     other = replace(poses_of(90).to(HALPE_26), ids=ids)
     np.testing.assert_allclose(calm.update(other, 0.04).points, other.points)
+
+
+def test_what_was_sent_ahead_is_of_use_to_the_one_that_it_was_sent_for():
+    class Ahead(FakeEstimator):
+        def __init__(self) -> None:
+            super().__init__()
+            self.got: list[object] = []
+
+        def ahead(self, images):
+            return "pixels"
+
+        def __call__(self, images, pixels=None):
+            self.got.append(pixels)
+            return super().__call__(images)
+
+    first, second, picture = Ahead(), Ahead(), np.zeros((4, 4, 3), np.uint8)
+    switch = Switch()
+    assert switch.ahead([picture]) is None, "nobody is there yet"
+    switch.put(first)
+    switch([picture])
+    sent = switch.ahead([picture])
+    switch([picture], sent)
+    switch.put(second)
+    switch([picture], sent)
+    assert first.got == [None, "pixels"]
+    assert second.got == [None]
+    plain = Switch(FakeEstimator())
+    assert plain.ahead([picture]) is None
+    assert len(plain([picture], None)) == 1

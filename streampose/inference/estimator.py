@@ -12,7 +12,11 @@ __all__ = ["Estimator"]
 
 
 class Estimator(Protocol):
-    """Pictures in, people out. Blocking: each instance lives on a thread of its own, one call at a time."""
+    """Pictures in, people out. Blocking: each instance lives on a thread of its own, one call at a time.
+
+    One may also have ``ahead(images)``: it is called on another thread, while the batch before computes, and what it
+    gives is the second argument of the call with these images. Ours on a GPU send the pictures there so.
+    """
 
     @property
     def skeleton(self) -> Skeleton:

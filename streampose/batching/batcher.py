@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 
 from streampose.batching.lane import Inferred, Lane
-from streampose.batching.policy import BatchPolicy, Load, Take, Wait, Waiting
+from streampose.batching.policy import BatchPolicy, Load, Take, Wait, Waiting, expected_s
 from streampose.batching.station import Infer, Station
 from streampose.clock import Clock
 from streampose.errors import EngineFailed, PolicyError, StreamposeError, Typed
@@ -202,7 +202,9 @@ class Batcher:
     def _start(self, batches: asyncio.TaskGroup, station: Station, batch: list[tuple[Lane, Frame]]) -> None:
         """Take the frames out of their lanes, promise their results in order, and set an engine to work."""
         loop = asyncio.get_running_loop()
-        station.take(self._clock.now(), self._expected_s(batch))
+        with _POLICY:
+            takes_s = expected_s(self._policy, Load(frames=len(batch), people=sum(lane.people for lane, _ in batch)))
+        station.take(self._clock.now(), takes_s)
         futures: list[asyncio.Future[Inferred]] = []
         for lane, frame in batch:
             lane.ingress.take(frame)
@@ -263,14 +265,6 @@ class Batcher:
                     Inferred(poses=found, taken_at=began_at, inferred_at=inferred_at, batch_size=len(batch))
                 )
         self._wake.set()
-
-    def _expected_s(self, batch: list[tuple[Lane, Frame]]) -> float:
-        """How long a batch will take, where the policy knows."""
-        load = Load(frames=len(batch), people=sum(lane.people for lane, _ in batch))
-        # Ours that learn the cost say so; those of users need not.
-        expected_s: Callable[[Load], float] = getattr(self._policy, "expected_s", lambda _: math.inf)
-        with _POLICY:
-            return expected_s(load)
 
     def _gains_nothing(self) -> bool:
         """Whether the next batch is as good without the credits that come back as results are delivered."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
-from streampose.batching.policy import BatchPolicy, Decision, Load, Wait, Waiting
+from streampose.batching.policy import BatchPolicy, Decision, Load, Wait, Waiting, expected_s
 
 __all__ = ["Gated"]
 
@@ -45,5 +44,4 @@ class Gated:
 
     def expected_s(self, load: Load) -> float:
         """What the policy says, if it does."""
-        expected_s: Callable[[Load], float] = getattr(self._policy, "expected_s", lambda _: math.inf)
-        return expected_s(load)
+        return expected_s(self._policy, load)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from streampose.batching.cost import Load
 
-__all__ = ["BatchPolicy", "Decision", "FixedBatch", "Load", "Take", "Wait", "Waiting"]
+__all__ = ["BatchPolicy", "Decision", "FixedBatch", "Load", "Take", "Wait", "Waiting", "expected_s"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,6 +75,12 @@ class BatchPolicy(Protocol):
 
     def observe(self, load: Load, seconds: float) -> None:
         """Learn that a batch of this load took so long."""
+
+
+def expected_s(policy: BatchPolicy, load: Load) -> float:
+    """How long a batch will take, where the policy knows; else `inf`. Those of users need not."""
+    known: Callable[[Load], float] = getattr(policy, "expected_s", lambda _: math.inf)
+    return known(load)
 
 
 class FixedBatch:

@@ -59,12 +59,11 @@ class Batcher:
         self._wake = asyncio.Event()
         self._closed = False
         self._failure: Exception | None = None
-        self._running_since: list[float] = []
 
     def held_up_s(self, now: float) -> float:
         """For how long the oldest batch has been running, or a frame has waited that an idle engine could take."""
-        since = list(self._running_since)
-        if not all(station.in_flight for station in self._stations):
+        since = [station.began_at for station in self._stations if station.in_flight]
+        if len(since) < len(self._stations):
             since += [next(iter(lane.ingress)).captured_at for lane in self._lanes if lane.ingress and lane.credits > 0]
         return max(0.0, now - min(since, default=now))
 
@@ -124,11 +123,8 @@ class Batcher:
         live = any(lane.live for lane in self._lanes)
         while True:
             now = self._clock.now()
-            opens_at, _, _, station = min(
-                ((one.opens_at(now, live=live), one.in_flight, one.ended_at, one) for one in self._stations),
-                key=lambda row: row[:3],
-            )
-            if opens_at > now:
+            station = min(self._stations, key=lambda one: (one.opens_at(now, live=live), one.in_flight, one.ended_at))
+            if (opens_at := station.opens_at(now, live=live)) > now:
                 return opens_at if opens_at < math.inf else None
             if not (offer := self._offer()):
                 return None
@@ -232,8 +228,6 @@ class Batcher:
         batch: list[tuple[Lane, Frame]],
         futures: list[asyncio.Future[Inferred]],
     ) -> None:
-        taken_at = self._clock.now()
-        self._running_since.append(taken_at)
         try:
             with _ENGINE:
                 poses = await running
@@ -244,9 +238,8 @@ class Batcher:
             self._fail(error, futures)
             return
         finally:
-            self._running_since.remove(taken_at)
-        inferred_at = self._clock.now()
-        seconds = station.done(inferred_at)
+            inferred_at = self._clock.now()
+            seconds = station.done(inferred_at)
         began_at = inferred_at - seconds
         for (lane, _), found in zip(batch, poses, strict=True):
             lane.people += 0.1 * (len(found) - lane.people)

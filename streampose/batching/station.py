@@ -28,7 +28,8 @@ class Station:
     def __init__(self, infer: Infer) -> None:
         self.infer = infer
         self._expected_s: deque[float] = deque()
-        self._began_at = self.ended_at = -math.inf
+        self.began_at = self.ended_at = -math.inf
+        """Of the batch that runs, and of the one before."""
 
     @property
     def in_flight(self) -> int:
@@ -50,19 +51,19 @@ class Station:
         if not live:
             return -math.inf
         lead_s: float = getattr(self.infer, "lead_s", 0.0)
-        free_at = self._began_at + self._expected_s[0]
+        free_at = self.began_at + self._expected_s[0]
         # Nobody knows when one that is overdue will be free.
         return free_at - lead_s if now <= free_at + lead_s and lead_s > 0 else math.inf
 
     def free_at(self, now: float) -> float:
         """When it has done what it was given, as far as anybody knows; not before now."""
-        free_at = self._began_at + sum(self._expected_s)
+        free_at = self.began_at + sum(self._expected_s)
         return max(now, free_at) if self.in_flight and free_at < math.inf else now
 
     def take(self, now: float, expected_s: float) -> None:
         """A batch is given to it."""
         if not self.in_flight:
-            self._began_at = now
+            self.began_at = now
         self._expected_s.append(expected_s)
 
     def done(self, now: float) -> float:
@@ -72,6 +73,6 @@ class Station:
             The seconds that it ran, without those that it waited for the one before it.
         """
         self._expected_s.popleft()
-        seconds = now - self._began_at
-        self._began_at = self.ended_at = now
+        seconds = now - self.began_at
+        self.began_at = self.ended_at = now
         return seconds

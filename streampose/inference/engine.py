@@ -160,13 +160,14 @@ class Engine:
 
     def send(self, shared: Pixels) -> None:
         """Send pictures to the GPU before they are run; from any one other thread. Nothing, if a CPU runs the model."""
-        self._there(self._sessions, shared, on_cpu=False)
-
-    def _there(self, sessions: Sessions, shared: Pixels, *, on_cpu: bool) -> Any:
-        """Pictures on the device of these sessions, where they are sent once."""
+        sessions = self._sessions
         if sessions.provider != PROVIDERS["cpu"]:
-            return shared.on(sessions.provider, self.options.device_id, sessions.upload)
-        return shared.on(sessions.provider, None, sessions.upload) if on_cpu else None
+            self._there(sessions, shared)
+
+    def _there(self, sessions: Sessions, shared: Pixels) -> Any:
+        """Pictures on the device of these sessions, where they are sent once."""
+        gpu = None if sessions.provider == PROVIDERS["cpu"] else self.options.device_id
+        return shared.on(sessions.provider, gpu, sessions.upload)
 
     def warm_up(self, shape: tuple[int, ...], sizes: Sequence[int] = (1,)) -> None:
         """Run once for each batch size, so that no real frame pays for a first time.
@@ -235,7 +236,7 @@ class Engine:
             piece = [np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for a in piece]
         feeds: Mapping[str, Any] = {tensor.name: a for tensor, a in zip(self._items, piece, strict=True)}
         if shared is not None:
-            feeds = {self.signature.inputs[0].name: self._there(self._sessions, shared, on_cpu=True), **feeds}
+            feeds = {self.signature.inputs[0].name: self._there(self._sessions, shared), **feeds}
         return self._sessions.runner(size).run(feeds, size, shrink=self._shrink)
 
     def _makes_do(self, size: int, error: Exception) -> bool:

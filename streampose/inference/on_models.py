@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -13,6 +13,8 @@ from streampose.inference.providers import DEVICE_OF
 from streampose.inference.stopwatch import Stopwatch, total_seconds
 
 __all__ = ["OnModels"]
+
+log = logging.getLogger("streampose")
 
 
 class _Model(Protocol):
@@ -70,10 +72,11 @@ class OnModels:
 
     def _send(self, images: Sequence[Image]) -> Pixels:
         pixels = Pixels(images, self._staging)
-        # What fails here fails again in the run, where it is known what to do about it.
-        with contextlib.suppress(Exception):
+        try:
             for engine in self._fused_on_gpu():
                 engine.send(pixels)
+        except Exception as error:  # noqa: BLE001 - the run sends them again, and there it is known what to do about it
+            log.debug("pictures were not sent ahead: %s", error, exc_info=error)
         return pixels
 
     def _fused_on_gpu(self) -> list[Engine]:

@@ -75,7 +75,7 @@ class OnModels:
         try:
             for engine in self._fused_on_gpu():
                 engine.send(pixels)
-        except Exception as error:  # noqa: BLE001 - the run sends them again, and there it is known what to do about it
+        except Exception as error:  # the run sends them again, and there it is known what to do about it
             log.debug("pictures were not sent ahead: %s", error, exc_info=error)
         return pixels
 

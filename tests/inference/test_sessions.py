@@ -17,7 +17,7 @@ from test_engine import small
 
 from streampose.errors import ProviderUnavailable
 from streampose.inference import engine as engine_module
-from streampose.inference import loading, providers
+from streampose.inference import joiner, loading, providers
 from streampose.inference import sessions as sessions_module
 from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.graphs.builder import Builder
@@ -33,6 +33,7 @@ NO_ROOM = "bfc_arena.cc:359 onnxruntime::BFCArena Failed to allocate memory for 
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     """CUDA's options of each session that was opened."""
     seen: list[dict[str, str]] = []
+    joiner._joiner()  # a session, too, made once in a process: not one of these, whichever test comes first
     session = providers.ort.InferenceSession
 
     class OnGpu:

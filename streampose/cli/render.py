@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,7 @@ from rich.progress import Progress
 from streampose.cli import pictures
 from streampose.cli.convert import moments_in, writable
 from streampose.cli.say import console, say
+from streampose.cli.values import parse_size
 from streampose.clip import Moment
 from streampose.errors import ConfigError, SinkUnavailable
 from streampose.offline.drawing import Drawing, draw
@@ -29,7 +30,9 @@ __all__ = ["render"]
 
 
 def render(
-    poses: Annotated[Path, typer.Argument(help="A file of poses: .jsonl, .csv, .parquet, .npz.")],
+    poses: Annotated[
+        Path, typer.Argument(help="A .jsonl, .csv, .parquet or .npz file of ours; a folder of OpenPose's.")
+    ],
     video: Annotated[
         Path | None, typer.Argument(help="The video, or folder of images, that they are of; to draw upon it.")
     ] = None,
@@ -59,6 +62,8 @@ def render(
       streampose render dance.jsonl --draw animate --size 832x480 -o animate.mp4
 
       streampose render dance.jsonl --draw openpose-18 --background alpha -o figures.mov
+
+      streampose render dance.openpose --size 1280x720 -o black.mp4
     """
     writable(out)
     backdrop: Background = background or ("black" if video is None else "video")
@@ -88,14 +93,23 @@ def render(
             f"-o {out}: video is written as {', '.join(VIDEO_SUFFIXES)}; or take --png for a folder of images"
         )
     cv2.setNumThreads(1)
-    draw_file(replace(found[0], suffix=".png" if png else out.suffix.lower()), poses, video, out, stream)
+    drawing = replace(found[0], suffix=".png" if png else out.suffix.lower())
+    draw_file(drawing, poses, video, out, stream, size_px=None if size is None else parse_size(size))
     say(f"written: {out}")
 
 
-def draw_file(drawing: Drawing, poses: Path, video: Path | None, out: Path, stream: str | None = None) -> None:
-    """Draw a file of poses, with a bar of progress."""
+def draw_file(
+    drawing: Drawing,
+    poses: Path,
+    video: Path | None,
+    out: Path,
+    stream: str | None = None,
+    *,
+    size_px: tuple[int, int] | None = None,
+) -> None:
+    """Draw a file of poses, with a bar of progress; `size_px` is of their picture, if neither they nor a video know."""
 
-    def again() -> Iterator[Moment]:
+    def kept() -> Iterator[Moment]:
         return moments_in(poses, stream)
 
     def source(first: Moment) -> Source:
@@ -103,11 +117,17 @@ def draw_file(drawing: Drawing, poses: Path, video: Path | None, out: Path, stre
         opened = open_source(str(video), live=False)
         return Excerpt(opened, Cut(), resume_at=first.index, known=(first.index, first.pts))
 
-    total, rate = _length(again())
-    if (beginning := next(again(), None)) is None:
+    if (beginning := next(kept(), None)) is None:
         raise ConfigError(f"{poses} has no frames in it: there is nothing to draw")
+    again = kept
     if min(beginning.size_px) < 1:
-        raise ConfigError(f"{poses} does not say how large the picture is; draw from .jsonl, .csv, .parquet or .npz")
+        if video is not None:
+            again = _as_in(video, kept)
+        elif size_px is not None:
+            again = _sized(size_px, kept)
+        else:
+            raise ConfigError(f"{poses} does not say how large the picture is: name the video, or say --size 1280x720")
+    total, rate = _length(again())
     folder = out.parent / ".streampose"
     # Pieces of another clip, drawing or video are of no use.
     recordings = [_known(path) for path in (poses, video) if path is not None]
@@ -120,6 +140,29 @@ def draw_file(drawing: Drawing, poses: Path, video: Path | None, out: Path, stre
             draw(drawing, again, source, out, work, rate=rate, tick=lambda done: progress.update(task, completed=done))
     except Timeout as error:
         raise SinkUnavailable(f"{out} is being drawn by another streampose: wait, or name another") from error
+
+
+def _sized(size_px: tuple[int, int], kept: Callable[[], Iterator[Moment]]) -> Callable[[], Iterator[Moment]]:
+    return lambda: (replace(moment, size_px=size_px) for moment in kept())
+
+
+def _as_in(video: Path, kept: Callable[[], Iterator[Moment]]) -> Callable[[], Iterator[Moment]]:
+    """Moments with the times of a video's frames, and its size: OpenPose's files have numbers of frames alone."""
+    source = open_source(str(video), live=False)
+    try:
+        info = source.open(video.name)
+        times = [(frame.pts, frame.time_base) for frame in iter(source.read, None)]
+    finally:
+        source.close()
+
+    def again() -> Iterator[Moment]:
+        for moment in kept():
+            if moment.index >= len(times):
+                raise ConfigError(f"{video} has {len(times)} frames, and the poses have a frame {moment.index}")
+            pts, time_base = times[moment.index]
+            yield replace(moment, pts=pts, time_base=time_base, size_px=(info.width_px, info.height_px))
+
+    return again
 
 
 def _known(path: Path) -> list[object]:

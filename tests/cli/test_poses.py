@@ -20,6 +20,7 @@ from streampose.formats import write
 from streampose.formats.jsonl import dump, record_of
 from streampose.offline.videos import figure_video
 from streampose.render import Parts
+from streampose.skeletons import OPENPOSE_25
 
 
 @pytest.fixture
@@ -158,9 +159,28 @@ def test_two_do_not_draw_one_video_at_once(walk: Path, tmp_path: Path):
 def test_what_has_no_frames_or_no_size_is_told(command, walk: Path, tmp_path: Path):  # noqa: F811
     (tmp_path / "empty.jsonl").touch()
     write(tmp_path / "walk.openpose", load(walk))
-    for name, words in (("empty.jsonl", "no frames in it"), ("walk.openpose", "does not say how large")):
+    for name, words in (("empty.jsonl", "no frames in it"), ("walk.openpose", "say --size 1280x720")):
         code, _, err = command("render", tmp_path / name, "-o", tmp_path / "o.mp4")
         assert (code, words in err, err.count("\n")) == (1, True, 1)
+
+
+def test_openpose_folders_are_drawn_too(command, walk: Path, clip: Path, tmp_path: Path):  # noqa: F811
+    folder, ours, theirs = tmp_path / "walk.openpose", tmp_path / "ours.mp4", tmp_path / "theirs.mp4"
+    write(folder, load(walk))
+    write(tmp_path / "walk25.jsonl", (m.having(m.poses.to(OPENPOSE_25)) for m in load(walk)))
+    # Their numbers are a video's: its times and size are theirs.
+    for poses, out in ((tmp_path / "walk25.jsonl", ours), (folder, theirs)):
+        assert command("render", poses, clip, "-o", out, "--draw", "openpose-25")[0] == 0
+    assert times(theirs) == times(clip)
+    pairs = zip(frames(ours), frames(theirs), strict=True)
+    assert all(np.abs(np.subtract(a, b, dtype=int)).mean() < 1 for a, b in pairs)
+    # Without one, the size is said.
+    assert command("render", folder, "-o", theirs, "--draw", "openpose-25", "--size", "64x48")[0] == 0
+    assert times(theirs) == times(clip)
+    assert 0.005 < (frames(theirs)[9] > 60).any(axis=2).mean() < 0.5
+    (folder / "walk_000000000099_keypoints.json").write_text('{"people": []}')
+    code, _, err = command("render", folder, clip, "-o", theirs)
+    assert (code, "has 30 frames, and the poses have a frame 99" in err) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,9 @@ from typing import Any, Self
 
 import av
 import cv2
+import numpy as np
+
+from streampose.frame import Image
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 
@@ -34,12 +38,17 @@ _FLAGS = [
 ]
 
 
-def make_clip(assets: Path, path: Path, seconds: float = 6.0) -> Path:
-    """One moving person, 640×480, 30 fps, forwards and backwards, as Motion JPEG."""
+def clip_pictures(assets: Path) -> list[Image]:
+    """One moving person, 640×480, forwards and backwards."""
     with av.open(str(assets / "videos" / "pose2sim_single_cam03.mp4")) as video:
         frames = [f.to_ndarray(format="bgr24")[330:1146] for i, f in enumerate(video.decode(video=0)) if i % 2 == 0]
-    pictures = [cv2.resize(frame, (640, 480), interpolation=cv2.INTER_AREA) for frame in frames]
-    pictures += pictures[-2:0:-1]
+    pictures = [np.asarray(cv2.resize(f, (640, 480), interpolation=cv2.INTER_AREA), np.uint8) for f in frames]
+    return pictures + pictures[-2:0:-1]
+
+
+def make_clip(assets: Path, path: Path, seconds: float = 6.0) -> Path:
+    """These pictures, 30 fps, as Motion JPEG."""
+    pictures = clip_pictures(assets)
     with av.open(str(path), "w", format="mjpeg") as output:
         stream = output.add_stream("mjpeg", rate=Fraction(30), options={"q": "2"})
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuvj420p"
@@ -62,6 +71,12 @@ async def chromium(clip: Path | None = None) -> AsyncIterator[Any]:
             yield browser
         finally:
             await browser.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Serve:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
-import socket
 from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from servers.browser import CHROMIUM, Serve, chromium, make_clip
+from servers.browser import CHROMIUM, Serve, chromium, free_port, make_clip
+from servers.page import distance_px, last_shown, live, until
 from servers.serving import serving
 
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator
-from streampose.pose import Poses
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or find_spec("playwright") is None,
@@ -28,12 +25,6 @@ pytestmark = pytest.mark.skipif(
 )
 # Where somebody who wants to look at them finds the pictures.
 SHOTS = os.environ.get("STREAMPOSE_SHOTS")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -72,48 +63,9 @@ async def open_page(browser: Any, url: str, *, script: str = "", **options: Any)
     return page
 
 
-async def until(page: Any, expression: str, within_s: float = 30.0) -> None:
-    """Playwright's own `wait_for_function` makes code of strings, which the page's policy forbids."""
-    async with asyncio.timeout(within_s):
-        while not await page.evaluate(expression):
-            await asyncio.sleep(0.03)
-
-
-async def live(page: Any, poses: int = 20) -> None:
-    await until(page, "document.getElementById('status').dataset.state === 'live'")
-    await page.evaluate("shown.length = 0")
-    await until(page, f"shown.length >= {poses}")
-
-
 async def snapshot(page: Any, name: str) -> None:
     if SHOTS:
         await page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
-
-
-async def last_shown(page: Any) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """The last record, the frame that it was drawn on, and the drawing as it stands on the page."""
-    record, *pictures = await page.evaluate(
-        """() => new Promise((resolve) => document.addEventListener('streampose:shown', ({detail}) => {
-          const bare = document.createElement('canvas');
-          [bare.width, bare.height] = [detail.image.width, detail.image.height];
-          bare.getContext('2d').drawImage(detail.image, 0, 0);
-          resolve([detail.record, bare.toDataURL(), document.getElementById('canvas').toDataURL()]);
-        }, {once: true}))"""
-    )
-    decoded = [
-        cv2.imdecode(np.frombuffer(base64.b64decode(p.partition(",")[2]), np.uint8), cv2.IMREAD_COLOR) for p in pictures
-    ]
-    return record, decoded[0], decoded[1]
-
-
-def distance_px(record: dict[str, Any], want: Poses) -> float | None:
-    """The median distance of sure points of the best person, or `None` where one side has nobody."""
-    if not record["people"] or not len(want):
-        return None
-    points = np.array(record["people"][0]["points"])
-    points[:, :2] *= 640 / record["size_px"][0]  # browsers send smaller pictures where they have little time
-    sure = (points[:, 2] > 0.5) & (want.scores[0] > 0.5)
-    return float(np.median(np.linalg.norm(points[sure, :2] - want.points[0][sure], axis=1))) if sure.any() else None
 
 
 async def test_poses_over_the_right_body_in_both_ways(browser: Any, serve: Serve):

@@ -22,6 +22,10 @@ _STEADY = 1.15
 # So many batches in a row that take so many times as long (or short) as the speed says: the machine has changed. More
 # than one, for a neighbour's hiccup is over by the next.
 _TURN, _LEAP = 2, 1.3
+# What is learned of a size leaves this share (of the logarithm) to the speed: the rest of a speed that lasts goes into
+# the sizes that are run. Without it, times that scatter would carry the two away from each other for ever, and sizes
+# that are not run with the speed.
+_KEPT = 0.95
 # From so many batches of a size on, their median stands for it.
 _SURE = 3
 # A size counts as not run lately after so many batches, and is then thought so much cheaper: after twice as many twice
@@ -121,7 +125,7 @@ class BatchCost:
                 self._speeds.append(seconds / usual)
             self.speed = self._speed_now()
         # What it would have taken at the usual speed, and no more than a surprise.
-        plain = seconds / self.speed
+        plain = seconds / self.speed ** _KEPT
         if self.settled and load.frames in self._known:
             plain = min(max(plain, usual / _SURPRISE), usual * _SURPRISE)
         first = load.frames not in self._last

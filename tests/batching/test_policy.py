@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import random
+import statistics
 
 import pytest
 from hypothesis import given
@@ -159,6 +161,19 @@ def test_a_model_slower_than_the_budget_still_delivers():
     assert latency_batch(0.5, 0.1).decide(0.3, [frame], True) == Take(frames=(frame,))
 
 
+def test_a_model_slower_than_the_budget_is_late_by_no_more_than_it_must():
+    policy = latency_batch(0.15, 0.05)
+    fresh = [waiting(1.0 - 0.01 * i, stream=f"s{i}") for i in range(10)]
+    old = waiting(0.79, stream="old")
+    decision = policy.decide(1.0, [*fresh, old], True)
+    assert isinstance(decision, Take)
+    # One alone takes 0.2 s: the oldest of them is out 0.4 s after it was captured, as after a batch that ran then.
+    assert old in decision.drop
+    oldest = min(frame.captured_at for frame in decision.frames)
+    assert 2 <= len(decision.frames) < len(fresh)
+    assert 1.0 + 0.15 + 0.05 * len(decision.frames) <= oldest + 0.4 * policy.cost.margin
+
+
 def test_offline_frames_are_never_dropped():
     frame = waiting(0.0, budget_s=math.inf)
     assert latency_batch(0.02, 0.01).decide(1e6, [frame], True) == Take(frames=(frame,))
@@ -206,6 +221,26 @@ def test_two_batches_tell_of_another_speed_and_one_does_not():
     assert cost.predict(Load(frames=1, people=1)) == pytest.approx(0.02)
     cost.observe(Load(frames=1, people=1), 0.04)
     assert cost.predict(Load(frames=1, people=1)) == pytest.approx(0.04, rel=0.05)
+
+
+@pytest.mark.parametrize("scatter", [0.1, 0.25, 0.4])
+def test_times_that_scatter_do_not_carry_the_speed_away(scatter: float):
+    rng = random.Random(0)
+    cost = BatchCost()
+
+    def run(n: int) -> None:
+        cost.observe(Load(frames=n), (0.005 + 0.02 * math.sqrt(n)) * math.exp(rng.gauss(0, scatter)))
+
+    for i in range(80):
+        run(i % 4 + 1)
+    speeds, others = [], []
+    for _ in range(3000):  # of one size alone
+        run(1)
+        speeds.append(cost.speed)
+        others.append(cost.predict(Load(frames=3)))
+    assert 0.8 < statistics.median(speeds[-1000:]) < 1.25
+    # What was not run is hoped to cost half of what it did: 40 ms.
+    assert 0.012 < statistics.median(others[-1000:]) < 0.05
 
 
 def test_people_who_make_a_step_do_not_spoil_the_cost_of_others():

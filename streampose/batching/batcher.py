@@ -23,6 +23,8 @@ __all__ = ["Batcher"]
 _MOST_CLAIM = 2.0
 # A batch does not wait for a source that has given nothing for so long.
 _STALLED_S = 0.25
+# No more of a budget is kept for finishing: what was late by it does not make all that follows hopeless.
+_FINISHING = 0.5
 # Users write policies, too.
 _POLICY = Typed(PolicyError, "the batch policy failed: ")
 _ENGINE = Typed(EngineFailed, "the model failed: ")
@@ -163,7 +165,7 @@ class Batcher:
         return Waiting(
             stream=lane.name,
             captured_at=frame.captured_at,
-            deadline=frame.captured_at + budget_s - lane.finishing_s,
+            deadline=frame.captured_at + budget_s - min(lane.finishing_s, _FINISHING * budget_s),
             people=lane.people,
             period_s=lane.period_s,
         )

@@ -15,6 +15,9 @@ __all__ = ["LatencyBatch"]
 _GONE_S = 1.0
 # A stream of which nothing could be in time for so long, and for so many fair rounds of all streams, gets a late frame.
 _STARVED_S, _STARVED_ROUNDS = 1.0, 2
+# Where a frame alone takes longer than its budget, it may be late, but not later than so many times what it takes: the
+# batch that runs when it comes, and its own.
+_LATE = 2
 # Share of the engines' capacity from which on engine time has a price, and from which on it is all that counts.
 _BUSY, _FULL = 0.85, 1.1
 # What a plan that takes one longest batch longer on average is worth less, in frames.
@@ -44,9 +47,9 @@ class LatencyBatch:
       can be done in time, of each stream the freshest frame goes first.
 
     Frames that cannot make their deadline any more are dropped before they cost anything. When even a fresh frame alone
-    cannot make it (the model is slower than the budget), nothing is dropped for being late: a late skeleton is better
-    than none, and the streams' own queues keep it as fresh as can be. So it is for the stream that has waited longest
-    if nothing of it could be in time for a second and two fair rounds: its frames always come when a batch has begun.
+    cannot make it (the model is slower than the budget), its deadline is twice what it takes: a late skeleton is better
+    than none. The stream that has waited longest gets a late frame if nothing of it could be in time for a second and
+    two fair rounds: its frames always come when a batch has begun.
     Offline frames fill what is left: a batch grows by them as long as it keeps the live frames' deadlines and takes no
     more than a quarter of the budget.
 
@@ -117,10 +120,14 @@ class LatencyBatch:
         return self.cost.predict(load)
 
     def _is_lost(self, now: float, frame: Waiting) -> bool:
-        return now + self._alone_s(frame) > frame.deadline and not self._may_be_late(frame)
+        return now + self._alone_s(frame) > self._deadline(frame)
 
-    def _may_be_late(self, frame: Waiting) -> bool:
-        return frame is self._starving or self._alone_s(frame) > frame.deadline - frame.captured_at
+    def _deadline(self, frame: Waiting) -> float:
+        """Its own, or the one that the model can keep."""
+        if frame is self._starving:
+            return math.inf
+        alone_s = self._alone_s(frame)
+        return frame.deadline if alone_s <= frame.deadline - frame.captured_at else frame.captured_at + _LATE * alone_s
 
     def _longest_waiting(self, now: float, live: Sequence[Waiting]) -> Waiting | None:
         """The newest frame of the stream that has not been served for longest, if that is too long."""
@@ -133,7 +140,7 @@ class LatencyBatch:
 
     def _alone_s(self, frame: Waiting) -> float:
         if frame.people not in self._alone:
-            self._alone[frame.people] = self.cost.upper(Load(frames=1, people=frame.people))
+            self._alone[frame.people] = self.cost.predict(Load(frames=1, people=frame.people))
         return self._alone[frame.people]
 
     def _load(self, live: Sequence[Waiting]) -> float:
@@ -158,11 +165,11 @@ class LatencyBatch:
         costs = [0.0] + [self.cost.upper(Load(frames=n, people=n * people)) for n in range(1, most + 1)]
         rate = max(n / cost for n, cost in enumerate(costs) if n)
         price = rate * min(max((load - _BUSY) / (_FULL - _BUSY), 0.0), 1.0)
-        due = [math.inf if self._may_be_late(w) else w.deadline - now for w in frames]
+        due = [self._deadline(w) - now for w in frames]
         if load >= _FULL and len(frames) > rate * self.engines * min(due):
             # There is more than can be done in time: of each stream the frame that has most time goes first.
             frames = _freshest_first(frames)
-            due = [math.inf if self._may_be_late(w) else w.deadline - now for w in frames]
+            due = [self._deadline(w) - now for w in frames]
         ordered = sorted(due)
         sizes = [n for n in range(1, most + 1) if _in_time(ordered, costs[n]) >= n]
         best = max(sizes, key=lambda n: self._value(n, costs, ordered, price), default=1)

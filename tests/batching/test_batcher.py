@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from fakes import VirtualClock, frame, poses_of
 
-from streampose.batching import Batcher, FixedBatch, Lane, LatencyBatch, Load, Take, Wait
+from streampose.batching import Batcher, Decision, FixedBatch, Lane, LatencyBatch, Load, Take, Wait, Waiting
 from streampose.errors import EngineFailed, PolicyError
 from streampose.frame import Image
 from streampose.metrics import Cause, Place
@@ -202,6 +202,25 @@ async def test_a_late_frame_is_dropped_before_inference_and_counted():
         await settle()
         assert engine.batches == [[0]]
         assert one.metrics.dropped[Place.INGRESS, Cause.LATE] == 1
+
+
+@pytest.mark.parametrize(("finishing_s", "left_s"), [(0.0, 0.1), (0.03, 0.07), (3.0, 0.05)])
+async def test_finishing_has_its_part_of_the_budget_and_no_more(finishing_s: float, left_s: float):
+    offered: list[Waiting] = []
+
+    class Watched(LatencyBatch):
+        def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
+            offered.extend(waiting)
+            return super().decide(now, waiting, more)
+
+    one = lane("a")
+    one.finishing_s = finishing_s
+    engine = Engine()
+    async with Running([engine], Watched(0.1), [one]):
+        one.ingress.put_nowait(frame(0))
+        await settle()
+        assert offered[0].deadline - offered[0].captured_at == pytest.approx(left_s)
+        engine.let_go()
 
 
 async def test_fixed_batches_wait_for_more_but_not_for_what_cannot_come():

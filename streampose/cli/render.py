@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -25,6 +26,8 @@ from streampose.offline.videos import STYLES
 from streampose.render import Background
 from streampose.sinks import VIDEO_SUFFIXES
 from streampose.sources import Cut, Excerpt, Source, open_source
+from streampose.sources.images import IMAGE_SUFFIXES, natural
+from streampose.sources.seeking import Seeking
 
 __all__ = ["render"]
 
@@ -52,6 +55,10 @@ def render(
     face_dots: pictures.Faces = "full",
     point_score: pictures.Points = None,
     stream: Annotated[str | None, typer.Option(help="Which one, of a file of several.")] = None,
+    poses_size: Annotated[
+        str | None,
+        typer.Option(help="Of the picture that the poses are of, 1920x1080, where neither they nor a video know it."),
+    ] = None,
 ) -> None:
     """Draw poses that were kept: upon their video, on black, or see-through.
 
@@ -63,7 +70,7 @@ def render(
 
       streampose render dance.jsonl --draw openpose-18 --background alpha -o figures.mov
 
-      streampose render dance.openpose --size 1280x720 -o black.mp4
+      streampose render dance.openpose --poses-size 1280x720 -o black.mp4
     """
     writable(out)
     backdrop: Background = background or ("black" if video is None else "video")
@@ -94,7 +101,7 @@ def render(
         )
     cv2.setNumThreads(1)
     drawing = replace(found[0], suffix=".png" if png else out.suffix.lower())
-    draw_file(drawing, poses, video, out, stream, size_px=None if size is None else parse_size(size))
+    draw_file(drawing, poses, video, out, stream, size_px=None if poses_size is None else parse_size(poses_size))
     say(f"written: {out}")
 
 
@@ -126,7 +133,9 @@ def draw_file(
         elif size_px is not None:
             again = _sized(size_px, kept)
         else:
-            raise ConfigError(f"{poses} does not say how large the picture is: name the video, or say --size 1280x720")
+            raise ConfigError(
+                f"{poses} does not say how large the picture is: name the video, or say --poses-size 1280x720"
+            )
     total, rate = _length(again())
     folder = out.parent / ".streampose"
     # Pieces of another clip, drawing or video are of no use.
@@ -148,21 +157,46 @@ def _sized(size_px: tuple[int, int], kept: Callable[[], Iterator[Moment]]) -> Ca
 
 def _as_in(video: Path, kept: Callable[[], Iterator[Moment]]) -> Callable[[], Iterator[Moment]]:
     """Moments with the times of a video's frames, and its size: OpenPose's files have numbers of frames alone."""
-    source = open_source(str(video), live=False)
-    try:
-        info = source.open(video.name)
-        times = [(frame.pts, frame.time_base) for frame in iter(source.read, None)]
-    finally:
-        source.close()
+    size_px, times = _frames_of(video)
+    places = {_number(path, i): i for i, path in enumerate(_images(video))} if video.is_dir() else None
+    if places is None:
+        numbers = {moment.index for moment in kept()}
+        first = 1 if 0 not in numbers and max(numbers) == len(times) else 0  # some count from 1
+        places = {i + first: i for i in range(len(times))}
 
     def again() -> Iterator[Moment]:
         for moment in kept():
-            if moment.index >= len(times):
-                raise ConfigError(f"{video} has {len(times)} frames, and the poses have a frame {moment.index}")
-            pts, time_base = times[moment.index]
-            yield replace(moment, pts=pts, time_base=time_base, size_px=(info.width_px, info.height_px))
+            if (place := places.get(moment.index)) is None:
+                raise ConfigError(f"{video} has {len(times)} frames, and none for frame {moment.index} of the poses")
+            pts, time_base = times[place]
+            yield replace(moment, index=place, pts=pts, time_base=time_base, size_px=size_px)
 
     return again
+
+
+def _frames_of(video: Path) -> tuple[tuple[int, int], list[tuple[int, Fraction]]]:
+    """The size of a video's frames, and when each is shown; without decoding them where that can be known."""
+    source = open_source(str(video), live=False)
+    table = source.table() if isinstance(source, Seeking) else None
+    try:
+        info = source.open(video.name)
+        if table is not None:
+            times = [(pts, table.time_base) for pts in table.pts.tolist()]
+        else:
+            times = [(frame.pts, frame.time_base) for frame in iter(source.read, None)]
+    finally:
+        source.close()
+    return (info.width_px, info.height_px), times
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural)
+
+
+def _number(path: Path, place: int) -> int:
+    """What an image is called by, as OpenPose calls its own file; without a number, its place."""
+    found = re.search(r"\d+$", path.stem)
+    return int(found[0]) if found else place
 
 
 def _known(path: Path) -> list[object]:

@@ -159,7 +159,7 @@ def test_two_do_not_draw_one_video_at_once(walk: Path, tmp_path: Path):
 def test_what_has_no_frames_or_no_size_is_told(command, walk: Path, tmp_path: Path):  # noqa: F811
     (tmp_path / "empty.jsonl").touch()
     write(tmp_path / "walk.openpose", load(walk))
-    for name, words in (("empty.jsonl", "no frames in it"), ("walk.openpose", "say --size 1280x720")):
+    for name, words in (("empty.jsonl", "no frames in it"), ("walk.openpose", "say --poses-size 1280x720")):
         code, _, err = command("render", tmp_path / name, "-o", tmp_path / "o.mp4")
         assert (code, words in err, err.count("\n")) == (1, True, 1)
 
@@ -175,12 +175,39 @@ def test_openpose_folders_are_drawn_too(command, walk: Path, clip: Path, tmp_pat
     pairs = zip(frames(ours), frames(theirs), strict=True)
     assert all(np.abs(np.subtract(a, b, dtype=int)).mean() < 1 for a, b in pairs)
     # Without one, the size is said.
-    assert command("render", folder, "-o", theirs, "--draw", "openpose-25", "--size", "64x48")[0] == 0
+    assert (
+        command("render", folder, "-o", theirs, "--draw", "openpose-25", "--poses-size", "64x48", "--size", "32x24")[0]
+        == 0
+    )
     assert times(theirs) == times(clip)
+    assert frames(theirs)[9].shape == (24, 32, 3)
     assert 0.005 < (frames(theirs)[9] > 60).any(axis=2).mean() < 0.5
     (folder / "walk_000000000099_keypoints.json").write_text('{"people": []}')
     code, _, err = command("render", folder, clip, "-o", theirs)
-    assert (code, "has 30 frames, and the poses have a frame 99" in err) == (1, True)
+    assert (code, "has 30 frames, and none for frame 99 of the poses" in err) == (1, True)
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_openpose_files_that_are_counted_from_one_are_of_the_first_frame(
+    command,  # noqa: F811
+    walk: Path,
+    clip: Path,  # noqa: F811
+    tmp_path: Path,
+    images: bool,
+):
+    folder, video = tmp_path / "walk.openpose", tmp_path / "in"
+    write(folder, [replace(moment, index=moment.index + 1) for moment in load(walk)])
+    if images:
+        video.mkdir()
+        for i, picture in enumerate(frames(clip), 1):
+            cv2.imwrite(str(video / f"f{i:04d}.png"), picture)
+        (folder / "walk_000000000030_keypoints.json").unlink()  # nobody looked at the last
+    else:
+        video = clip
+    assert command("render", folder, video, "-o", tmp_path / "o.mp4", "--draw", "openpose-25")[0] == 0
+    shown, own = frames(tmp_path / "o.mp4"), frames(clip)
+    assert len(shown) == 29 + (not images)
+    assert all(abs(float(a[2, 2].mean()) - float(b[2, 2].mean())) < 4 for a, b in zip(shown, own, strict=False))
 
 
 @pytest.mark.parametrize(

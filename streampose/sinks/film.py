@@ -59,7 +59,8 @@ class Film:
     def add(self, frame: Frame, picture: Image) -> av.VideoFrame:
         """The next picture, (H, W, 3) BGR, at its frame's time."""
         # No copy: encoders take other colours, and are given a picture of their own at once.
-        made = av.VideoFrame.from_numpy_buffer(_fitted(picture, *self.begin(picture)), format="bgr24")
+        fitted = np.ascontiguousarray(_fitted(picture, *self.begin(picture)))
+        made = av.VideoFrame.from_numpy_buffer(fitted, format="bgr24")
         made.pts, made.time_base = self._place(frame), self.time_base
         if self._key_at is None or made.pts - self._key_at >= self._key_every:
             made.pict_type, self._key_at = av.video.frame.PictureType.I, made.pts

@@ -111,6 +111,6 @@ def _video_frame(result: Result, scale: float) -> VideoFrame:
     size = (max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2))
     if size != (width, height):
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    frame = VideoFrame.from_numpy_buffer(picture, format="bgr24")
+    frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="bgr24")
     frame.pts, frame.time_base = result.frame.pts, Fraction(result.frame.time_base)
     return frame

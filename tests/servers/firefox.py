@@ -118,21 +118,25 @@ async def _page(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[Page]:
     async def command(method: str, **params: Any) -> Any:
         number = next(numbers)
         waiting[number] = asyncio.get_running_loop().create_future()
-        await socket.send_json({"id": number, "method": method, "params": params})
-        async with asyncio.timeout(60):
-            return await waiting[number]
+        try:
+            await socket.send_json({"id": number, "method": method, "params": params})
+            async with asyncio.timeout(60):
+                return await waiting[number]
+        finally:
+            del waiting[number]
 
     async def listen() -> None:
         async for message in socket:
             told = message.json()
+            future = waiting.get(told.get("id"))
             if told["type"] == "event":
                 entry = told["params"]
                 if entry.get("level") == "error":
                     page.faults.append(entry["text"])
-            elif told["type"] == "success":
-                waiting.pop(told["id"]).set_result(told["result"])
-            else:
-                waiting.pop(told["id"]).set_exception(AssertionError(f"{told['error']}: {told['message']}"))
+            elif future is not None and told["type"] == "success":
+                future.set_result(told["result"])
+            elif future is not None:
+                future.set_exception(AssertionError(f"{told['error']}: {told['message']}"))
 
     page = Page(command, "")
     listening = asyncio.create_task(listen())

@@ -86,8 +86,11 @@ class BatchCost:
         """Expected seconds, > 0; of a size that was not run lately, hoped."""
         age = self.observed - self._last.get(load.frames, self.observed)
         # The longer ago, the less is known: 64 batches, 128, 256 …
-        hope = max(_HOPE ** (age // _FORGOTTEN).bit_length(), _MOST_HOPE)
-        return max(self._usual(load) * self.speed * hope, 1e-5)
+        return self.known(load) * max(_HOPE ** (age // _FORGOTTEN).bit_length(), _MOST_HOPE)
+
+    def known(self, load: Load) -> float:
+        """Expected seconds, > 0, without hope."""
+        return max(self._usual(load) * self.speed, 1e-5)
 
     @property
     def settled(self) -> bool:
@@ -125,7 +128,7 @@ class BatchCost:
                 self._speeds.append(seconds / usual)
             self.speed = self._speed_now()
         # What it would have taken at the usual speed, and no more than a surprise.
-        plain = seconds / self.speed ** _KEPT
+        plain = seconds / self.speed**_KEPT
         if self.settled and load.frames in self._known:
             plain = min(max(plain, usual / _SURPRISE), usual * _SURPRISE)
         first = load.frames not in self._last

@@ -140,7 +140,7 @@ class LatencyBatch:
 
     def _alone_s(self, frame: Waiting) -> float:
         if frame.people not in self._alone:
-            self._alone[frame.people] = self.cost.predict(Load(frames=1, people=frame.people))
+            self._alone[frame.people] = self.cost.known(Load(frames=1, people=frame.people))
         return self._alone[frame.people]
 
     def _load(self, live: Sequence[Waiting]) -> float:

@@ -14,7 +14,7 @@ from streampose.redaction import redact
 from streampose.web.catalogue import Catalogue, Entry
 from streampose.web.guard import body_of
 from streampose.web.ice import IceServer
-from streampose.web.limits import Limits
+from streampose.web.limits import Full, Limits
 from streampose.web.openapi import document
 from streampose.web.publisher import Studio
 
@@ -82,6 +82,8 @@ class Api:
             raise web.HTTPConflict(text="there is a stream of this name already")
         try:
             entry = await self._catalogue.add_remote(name, source)
+        except Full:
+            raise
         except StreamposeError as error:
             raise web.HTTPUnprocessableEntity(text=redact(str(error))) from error
         about = self._catalogue.describe(entry)

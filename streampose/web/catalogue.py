@@ -17,7 +17,7 @@ from streampose.streams import Stream
 from streampose.tracking import Tracker
 from streampose.web.finishing import DrawnOnDemand, SmoothedOnDemand
 from streampose.web.hub import Hub
-from streampose.web.limits import Limits
+from streampose.web.limits import Limits, check_memory
 from streampose.web.settings import Settings
 
 __all__ = ["Catalogue", "Entry", "Taken", "new_name"]
@@ -124,9 +124,11 @@ class Catalogue:
 
         Raises:
             ConfigError: there are too many, or the source is not understood or none of these.
+            Full: there is no memory for another one.
         """
         if sum(entry.origin == "api" for entry in self._entries.values()) >= self._limits.streams:
             raise ConfigError(f"there are {self._limits.streams} streams already")
+        check_memory(self._limits)
         if not _FROM_AFAR.match(text):
             raise ConfigError("over HTTP only streams of the network (rtsp://, http://, …) and synthetic: can be added")
         # Live, whatever it is: a recording that waits for its turns would fill the lane of a server that many share.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from streampose.inference.providers import available_cores
 
 __all__ = ["Effort", "Share"]
 
@@ -17,11 +17,11 @@ class Effort:
     """Hands out shares of the time of the cores: fewer pictures a second first, then smaller ones.
 
     Args:
-        cores: of this machine; `None` = ask it.
+        cores: for this process; `None` = all that it may use.
     """
 
     def __init__(self, cores: float | None = None) -> None:
-        self._seconds = _SHARE * (cores or os.cpu_count() or 1)
+        self._seconds = _SHARE * (cores or available_cores())
         self._shares: set[Share] = set()
 
     def join(self) -> Share:

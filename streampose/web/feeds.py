@@ -15,8 +15,7 @@ from streampose.web.catalogue import Catalogue, Entry
 from streampose.web.finishing import draw
 from streampose.web.guard import Guard
 from streampose.web.hub import Item, Wish, jpeg
-from streampose.web.limits import Limits
-from streampose.web.sessions import Full
+from streampose.web.limits import Full, Limits, check_memory
 from streampose.web.tasks import Tasks
 
 __all__ = ["Feeds"]
@@ -123,6 +122,7 @@ class Feeds:
     def _room(self) -> Iterator[None]:
         if self._viewers >= self._limits.viewers:
             raise Full(f"the server has {self._limits.viewers} viewers, which is all it takes")
+        check_memory(self._limits)
         self._viewers += 1
         try:
             yield

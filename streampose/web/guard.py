@@ -13,8 +13,7 @@ from aiohttp.typedefs import Middleware
 from streampose.errors import ConfigError, StreamposeError, Typed
 from streampose.observe.access import Address, is_loopback
 from streampose.redaction import redact
-from streampose.web.limits import Limits
-from streampose.web.sessions import Full
+from streampose.web.limits import Full, Limits
 
 __all__ = ["Guard", "body_of"]
 

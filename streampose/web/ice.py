@@ -24,7 +24,7 @@ __all__ = ["IceServer", "Offered", "offer_only", "parse_ice_server", "usable"]
 
 _GATHER_S = 2
 _SERVER = re.compile(
-    r"(?P<kind>stun|turn|turns):(?:(?P<user>[^:@/]+):(?P<secret>[^:@/]+)@)?(?P<where>[^@?\s]+)(?P<query>\?transport=(udp|tcp))?"
+    r"(?P<kind>stun|turn|turns):(?:(?P<user>[^:@/]+):(?P<secret>[^:@/]+)@)?(?P<where>[^@?:\s\[\]]+(:\d{1,5})?)(?P<query>\?transport=(udp|tcp))?"
 )
 
 
@@ -172,8 +172,10 @@ def parse_ice_server(text: str) -> IceServer:
     if match is None or (match["kind"] != "stun" and match["user"] is None):
         raise ConfigError(
             "--ice-server: write stun:HOST:PORT, or turn:USER:SECRET@HOST:PORT (turns: for TLS); "
-            "in USER and SECRET write %3A for a colon, %40 for @, %2F for a slash, %25 for %"
+            "in USER and SECRET write %3A for a colon, %40 for @, %2F for a slash, %25 for %; an IPv6 address by a name"
         )
+    if match["kind"] == "turns" and (match["query"] or "").endswith("udp"):
+        raise ConfigError("--ice-server: turns: is TLS over TCP; leave ?transport=udp out")
     user, secret = (None if part is None else unquote(part) for part in (match["user"], match["secret"]))
     if any(not char.isprintable() for char in (user or "") + (secret or "")):
         raise ConfigError("--ice-server: user and secret have printable characters only")

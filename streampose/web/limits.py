@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Limits"]
+from streampose.errors import ConfigError
+from streampose.gauges import rss_mb
+
+__all__ = ["Full", "Limits", "check_memory"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +40,25 @@ class Limits:
     """Pictures a second, over three seconds."""
     messages_per_s: float = 20.0
     message_bytes: int = 4096
+    message_parts: int = 512
+    """Packets of a message that is not whole, of one data channel: the longest that is taken has four."""
     send_bytes: int = 65_536
     """What may wait in a peer's data channel; beyond it poses are dropped."""
     write_s: float = 10.0
     """How long a client may leave what was written to it unread."""
     memory_mb: float = 4096.0
     """Of this process: beyond it nobody new is let in."""
+
+
+class Full(ConfigError):
+    """There is no room now; later there may be."""
+
+
+def check_memory(limits: Limits) -> None:
+    """See whether there is memory for somebody new; where nobody can tell, there is.
+
+    Raises:
+        Full: there is none.
+    """
+    if (used_mb := rss_mb()) is not None and used_mb > limits.memory_mb:
+        raise Full(f"the server uses more than {limits.memory_mb:.0f} MB, and takes nobody new")

@@ -7,10 +7,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from aiortc import RTCSctpTransport
+
 from streampose.errors import ConfigError
 from streampose.web.limits import Limits
 
-__all__ = ["Inbox"]
+__all__ = ["Inbox", "waiting_parts"]
+
+
+def waiting_parts(sctp: RTCSctpTransport | None) -> int:
+    """Packets that wait, in the channel that has most, for the rest of their messages: aiortc keeps any number."""
+    if sctp is None:
+        return 0
+    return max((len(stream.reassembly) for stream in sctp._inbound_streams.values()), default=0)
 
 
 class Inbox:

@@ -18,6 +18,7 @@ from typing import Any
 from aiortc import RTCRtpReceiver
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 
+from streampose.web.coded import coded_size
 from streampose.web.limits import Limits
 
 __all__ = ["Reception"]
@@ -38,7 +39,7 @@ class Reception:
 
     Args:
         receiver: aiortc's.
-        limits: how fast frames may come.
+        limits: how fast frames may come, and how large.
         on_excess: called, on the event loop, when somebody is beyond the limits.
         clock: monotonic seconds.
     """
@@ -89,6 +90,13 @@ class Reception:
         while now - self._delays[0][0] > _STALE_OVER_S:
             self._delays.popleft()
         return delay_s - min(delay for _, delay in self._delays) > _STALE_S
+
+    def admits(self, size_px: tuple[int, int] | None) -> bool:
+        """Whether a decoder may be given a picture of this size."""
+        if size_px is None or size_px[0] * size_px[1] <= self._limits.frame_px:
+            return True
+        self._on_excess(f"pictures of {size_px[0]}x{size_px[1]} are too large")
+        return False
 
     def note(self, pts: int) -> None:
         """A frame has come."""
@@ -145,6 +153,8 @@ class _Encoded(queue.Queue[Any]):
         codec, frame = item
         reception = self._reception
         reception.note(frame.timestamp)
+        if not reception.admits(coded_size(codec.name, frame.data)):
+            return
         stale = reception.is_stale(frame.timestamp)
         if stale or self.qsize() >= _BEHIND:
             reception.skipped += self._clear()

@@ -8,20 +8,15 @@ import time
 from collections.abc import Callable
 
 from streampose.errors import ConfigError
-from streampose.gauges import rss_mb
-from streampose.web.limits import Limits
+from streampose.web.limits import Full, Limits, check_memory
 from streampose.web.peer import Peer
 
-__all__ = ["Full", "Sessions"]
+__all__ = ["Sessions"]
 
 log = logging.getLogger("streampose")
 
 # A session that is not connected so long after its answer has to go when somebody else comes and there is no room.
 _PATIENCE_S = 1.0
-
-
-class Full(ConfigError):
-    """There is no room now; later there may be."""
 
 
 class Sessions:
@@ -56,8 +51,7 @@ class Sessions:
         """
         if self._stopping:
             raise Full("the server is stopping")
-        if (used_mb := rss_mb()) is not None and used_mb > self._limits.memory_mb:
-            raise Full("the server has no memory left for another session")
+        check_memory(self._limits)
         if len(self._peers) >= self._limits.peers:
             await self._make_room()
         peer = make(self._forget)

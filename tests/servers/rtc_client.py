@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 from av import VideoFrame
 
+from streampose.frame import Image
 from streampose.web.ice import Offered, offer_only
 
 LOOPBACK = [Offered(public="127.0.0.1")]
@@ -71,6 +73,12 @@ def matched(track: Pictures, times: Sequence[int]) -> list[int] | None:
         if np.abs(sent[at] - wanted).max() <= _ROUNDED:
             return [int(pts) for pts in sent[at]]
     return None
+
+
+def grey(width: int = 320, height: int = 240) -> Iterator[Image]:
+    """Pictures whose grey says which they are, roughly."""
+    for i in itertools.count():
+        yield np.full((height, width, 3), 40 + 5 * (i % 40), np.uint8)
 
 
 class RtcClient:

@@ -50,3 +50,9 @@ async def serving(
         finally:
             pipeline.stop()
             await running
+
+
+async def gone(served: Served, within_s: float = 10.0) -> None:
+    async with asyncio.timeout(within_s):
+        while served.server.sessions or served.pipeline.reports:
+            await asyncio.sleep(0.02)

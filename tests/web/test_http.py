@@ -330,6 +330,20 @@ class Never:
         return text
 
 
+async def test_ice_servers_are_told_to_those_who_may_come_in(http: aiohttp.ClientSession):
+    turn = parse_ice_server("turn:me:secret@127.0.0.1:9")
+    offer, known = await Never("").offer(), {"Authorization": "Bearer sesame-sesame"}
+    async with serving(token="sesame-sesame", ice_servers=[turn]) as served:
+        url = f"{served.url}/whip/me"
+        async with http.options(url) as answer:
+            assert (answer.status, "Link" in answer.headers) == (204, False)
+        async with http.options(url, headers=known) as answer:
+            assert answer.headers.getall("Link") == [turn.link()]
+        async with http.post(url, data=offer, headers=SDP | known) as answer:
+            assert answer.status == 201, await answer.text()
+            assert answer.headers.getall("Link") == [turn.link()]
+
+
 async def test_a_session_is_changed_and_ended_by_its_owner_alone(served: Served, http: aiohttp.ClientSession):
     offer = await Never(served.url).offer()
     async with http.post(f"{served.url}/whip/me", data=offer, headers=SDP) as answer:

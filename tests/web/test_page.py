@@ -343,10 +343,49 @@ async def test_a_plain_picture_element_and_the_address_bar_show_a_camera(browser
     assert await page.evaluate("document.images[0].naturalWidth") == 320
 
 
-async def test_a_camera_of_the_server_is_watched(browser: Any, serve: Serve):
+async def test_a_camera_of_the_server_is_watched_and_comes_back(browser: Any):
+    plays = "(v => v.videoWidth === 320 && v.currentTime > 0.5)(document.getElementById('watch-video'))"
+    status = "document.getElementById('watch-status').textContent"
+    with Serve("synthetic:?size=320x240&fps=10", port=free_port()) as serve:
+        page = await open_page(browser, serve.url)
+        await page.click("#tiles button")
+        await until(page, plays)
+        await snapshot(page, "watch")
+        serve.kill()
+        await until(page, f"{status}.includes('Trying again')")
+        serve.start()
+        await until(page, f"{status} === ''")
+        await until(page, plays)
+        await page.keyboard.press("Escape")
+        await until(page, "document.getElementById('watch-video').srcObject === null")
+    assert [fault for fault in page.faults if "Failed to load resource" not in fault] == []
+
+
+async def test_every_control_does_what_it_says(browser: Any, serve: Serve):
     page = await open_page(browser, serve.url)
-    await page.click("#tiles button")
-    await until(page, "(v => v.videoWidth === 320 && v.currentTime > 0.5)(document.getElementById('watch-video'))")
-    await snapshot(page, "watch")
-    await page.keyboard.press("Escape")
+    await page.click("#start")
+    await live(page)
+
+    await page.uncheck("#ids")
+    await page.check("#smooth")
+    # What the server has taken is shown.
+    await page.fill("#confidence", "0.95")
+    await until(page, "document.getElementById('confidence-out').textContent === '0.95'")
+    await page.fill("#budget", "500")
+    await until(page, "document.getElementById('budget-out').textContent === '500 ms'")
+
+    # The mirrored picture and the plain one are each other's mirror images, not each other.
+    async def picture() -> np.ndarray:
+        return (await last_shown(page))[2].astype(int)
+
+    await page.fill("#confidence", "0.3")
+    mirrored = await picture()
+    await page.uncheck("#mirror")
+    await asyncio.sleep(0.5)
+    plain = await picture()
+    assert np.abs(mirrored[:, ::-1] - plain).mean() < np.abs(mirrored - plain).mean()
+    # Each figure has its line.
+    lines = await page.evaluate("[...document.querySelectorAll('polyline')].map((line) => line.getAttribute('points'))")
+    assert len(lines) >= 7
+    assert all(len(points.split()) >= 2 for points in lines)
     assert page.faults == []

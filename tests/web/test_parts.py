@@ -146,7 +146,16 @@ def test_ice_servers(monkeypatch):
     assert parse_ice_server(resolve("turn:me:{env:STREAMPOSE_TEST_SECRET}@x")).secret == "a/b:c@d"
     odd = IceServer(url="turn:x", user='a"b', secret="c\\d%")
     assert r'username="a\"b"; credential="c\\d%"' in odd.link()
-    for wrong in ("turn:turn.example", "http://x", "turn:me:secret@", "turn:a:b:secret@x", "turn:a:secret%0a@x"):
+    for wrong in (
+        "turn:turn.example",
+        "http://x",
+        "turn:me:secret@",
+        "turn:a:b:secret@x",
+        "turn:a:secret%0a@x",
+        "stun:[::1]:3478",
+        "stun:host:port",
+        "turns:a:secret@x?transport=udp",
+    ):
         with pytest.raises(ConfigError) as caught:
             parse_ice_server(wrong)
         assert "secret@" not in str(caught.value)

@@ -13,8 +13,8 @@ import aiohttp
 import numpy as np
 import pytest
 from fakes import FakeEstimator
-from servers.rtc_client import Pictures, RtcClient, matched
-from servers.serving import Served, serving
+from servers.rtc_client import Pictures, RtcClient, grey, matched
+from servers.serving import Served, gone, serving
 
 from streampose.frame import Image
 from streampose.inference.engine import EngineOptions
@@ -25,21 +25,9 @@ from streampose.web.limits import Limits
 QUICK = Limits(idle_s=1.5, connect_s=3.0)
 
 
-def grey(width: int = 320, height: int = 240) -> Iterator[Image]:
-    """Pictures whose grey says which they are, roughly."""
-    for i in itertools.count():
-        yield np.full((height, width, 3), 40 + 5 * (i % 40), np.uint8)
-
-
 def figures(width: int = 640, height: int = 480) -> Iterator[Image]:
     source = SyntheticSource(width_px=width, height_px=height, live=False)
     return itertools.cycle([source.render(i) for i in range(60)])
-
-
-async def gone(served: Served, within_s: float = 10.0) -> None:
-    async with asyncio.timeout(within_s):
-        while served.server.sessions or served.pipeline.reports:
-            await asyncio.sleep(0.02)
 
 
 async def test_poses_come_back_with_the_times_of_their_frames(served: Served):

@@ -2,7 +2,9 @@
 
 import { request } from "./api.js";
 
+// Relays have to be asked for an address, which may take some round trips.
 const GATHERING_MS = 1000;
+const RELAY_MS = 5000;
 
 /**
  * Resolves when the answer is there. `signal` is the session's end, of which the server is told; also where it comes
@@ -28,7 +30,7 @@ export async function negotiate(pc, path, signal) {
 function gathered(pc) {
   if (pc.iceGatheringState === "complete") return Promise.resolve();
   return new Promise((resolve) => {
-    setTimeout(resolve, GATHERING_MS);
+    setTimeout(resolve, pc.getConfiguration().iceServers.length ? RELAY_MS : GATHERING_MS);
     pc.addEventListener("icegatheringstatechange", () => pc.iceGatheringState === "complete" && resolve());
   });
 }

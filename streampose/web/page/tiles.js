@@ -5,6 +5,7 @@ import { negotiate } from "./rtc.js";
 
 const LIST_MS = 3000;
 const PICTURE_MS = 500;
+const AGAIN_MS = 1000;
 
 export class Tiles {
   constructor(section, list, dialog) {
@@ -80,25 +81,37 @@ export class Tiles {
     status.textContent = "Connecting …";
     this.dialog.showModal();
     const { ice_servers: iceServers } = await json("/api/config").catch(() => ({ ice_servers: [] }));
-    const pc = new RTCPeerConnection({ iceServers });
-    pc.addTransceiver("video", { direction: "recvonly" });
-    pc.ontrack = ({ track }) => {
-      video.srcObject = new MediaStream([track]);
-      video.play().catch(() => undefined);
-    };
-    pc.onconnectionstatechange = () => {
-      status.textContent = { connected: "", failed: "The connection failed." }[pc.connectionState] ?? "Connecting …";
-    };
-    const ending = new AbortController();
-    const closed = new Promise((resolve) => this.dialog.addEventListener("close", resolve, { once: true }));
-    try {
-      await Promise.race([negotiate(pc, `/whep/${id}`, ending.signal), closed]);
-    } catch (error) {
-      status.textContent = error.message;
+    const closed = new Promise((resolve) => this.dialog.addEventListener("close", () => resolve(""), { once: true }));
+    let trouble;
+    while ((trouble = await Promise.race([closed, play(id, iceServers, video, status, closed)]))) {
+      // As one's own camera does, it comes back by itself.
+      status.textContent = `${trouble} Trying again …`;
+      const waited = new Promise((resolve) => setTimeout(resolve, AGAIN_MS * (1 + Math.random()), "waited"));
+      if (!(await Promise.race([closed, waited]))) break;
     }
-    await closed;
-    ending.abort();
-    pc.close();
     video.srcObject = null;
   }
+}
+
+/** Plays a camera until it is not wanted any more, or there is trouble: resolves with words about it. */
+async function play(id, iceServers, video, status, unwanted) {
+  const [pc, ending] = [new RTCPeerConnection({ iceServers }), new AbortController()];
+  pc.addTransceiver("video", { direction: "recvonly" });
+  pc.ontrack = ({ track }) => {
+    video.srcObject = new MediaStream([track]);
+    video.play().catch(() => undefined);
+  };
+  const lost = new Promise((resolve) => {
+    pc.onconnectionstatechange = () => {
+      if (pc.connectionState === "connected") status.textContent = "";
+      if (["failed", "disconnected"].includes(pc.connectionState)) resolve("The connection was lost.");
+    };
+  });
+  const refused = new Promise((resolve) => {
+    negotiate(pc, `/whep/${id}`, ending.signal).catch((error) => resolve(error.message));
+  });
+  const trouble = await Promise.race([unwanted, lost, refused]);
+  ending.abort();
+  pc.close();
+  return trouble;
 }

@@ -1,0 +1,108 @@
+"""What strangers may not do: frames that claim to be huge, messages without end, more than there is memory for."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from types import SimpleNamespace
+
+import aiohttp
+import av
+import numpy as np
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection
+from aiortc.rtcsctptransport import SCTP_DATA_FIRST_FRAG, DataChunk
+from hypothesis import given
+from hypothesis import strategies as st
+from servers.rtc_client import Pictures, RtcClient, grey
+from servers.serving import gone, serving
+
+from streampose.web.coded import coded_size
+from streampose.web.limits import Limits
+from streampose.web.reception import Reception
+
+
+def encoded(codec: str, width: int, height: int, pixels: str = "yuv420p", **options: str) -> bytes:
+    """The first frame of a video."""
+    context = av.CodecContext.create(codec, "w")
+    context.width, context.height, context.pix_fmt = width, height, pixels
+    context.time_base, context.framerate = Fraction(1, 30), Fraction(30)
+    context.options = options
+    picture = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format="bgr24")
+    return b"".join(
+        bytes(packet) for frame in (picture.reformat(format=pixels), None) for packet in context.encode(frame)
+    )
+
+
+@pytest.mark.parametrize("size", [(64, 48), (644, 364), (1920, 1080), (3840, 2160)])
+def test_the_size_of_vp8_is_read(size: tuple[int, int]):
+    assert coded_size("VP8", encoded("libvpx", *size)) == size
+
+
+@pytest.mark.parametrize("size", [(64, 48), (644, 364), (1920, 1080), (3840, 2160)])
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        ("yuv420p", {"profile": "baseline"}),
+        ("yuv420p", {"profile": "high", "preset": "ultrafast"}),
+        ("yuv444p", {"preset": "ultrafast"}),
+        ("yuv420p10le", {"preset": "ultrafast"}),
+        ("yuv420p", {"preset": "ultrafast", "x264-params": "interlaced=1"}),
+        ("yuv420p", {"preset": "ultrafast", "x264-params": "cqm=jvt"}),
+    ],
+)
+def test_the_size_of_h264_is_read(size: tuple[int, int], pixels: str, options: dict[str, str]):
+    width, height = size
+    rows = 32 if "interlaced" in str(options) else 16
+    found = coded_size("H264", encoded("libx264", width, height, pixels, **options))
+    assert found == (-(-width // 16) * 16, -(-height // rows) * rows)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["VP8", "H264"]))
+def test_any_bytes_have_a_size_or_none(data: bytes, codec: str):
+    for start in (b"", b"\0\0\x01\x67", b"\x10\0\0\x9d\x01\x2a"):
+        found = coded_size(codec, start + data)
+        assert found is None or min(found) >= 0
+
+
+async def test_a_frame_that_claims_to_be_huge_never_reaches_a_decoder():
+    """38 bytes that say 16383×16383 cost libvpx a gigabyte, and no picture comes of them that could be measured."""
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    receiver, reasons = peer.addTransceiver("video").receiver, list[str]()
+    Reception(receiver, Limits(), reasons.append)
+    decoder = receiver._RTCRtpReceiver__decoder_queue
+    good = encoded("libvpx", 640, 480)
+    huge = good[:6] + b"\xff\x3f\xff\x3f" + good[10:38]
+    for i, data in enumerate((good, huge, good[:0])):
+        decoder.put((SimpleNamespace(name="VP8"), SimpleNamespace(timestamp=3000 * i, data=data)))
+    assert reasons == ["pictures of 16383x16383 are too large"]
+    taken = [decoder.get()[1].data for _ in range(decoder.qsize())]
+    assert huge not in taken
+    assert good in taken
+    await peer.close()
+
+
+async def test_a_message_without_end_ends_that_session():
+    async with serving() as served, RtcClient(served.url, Pictures(grey())) as client:
+        await client.until(lambda: client.said)
+        sctp = client.pc.sctp
+        for i in range(600):
+            chunk = DataChunk(flags=0 if i else SCTP_DATA_FIRST_FRAG)
+            chunk.tsn, sctp._local_tsn = sctp._local_tsn, sctp._local_tsn + 1
+            chunk.stream_id, chunk.stream_seq, chunk.protocol, chunk.user_data = 99, 0, 51, b"x" * 8
+            await sctp._send_chunk(chunk)
+        await client.until(lambda: client.said[-1]["type"] == "bye")
+        assert client.said[-1]["reason"] == "a message without end"
+        await gone(served)
+
+
+async def test_without_memory_nobody_new_is_let_in():
+    async with serving(limits=Limits(memory_mb=1)) as served, aiohttp.ClientSession() as http:
+        offer = {"Content-Type": "application/sdp"}
+        answers = [
+            http.post(f"{served.url}/whip", data="v=0\r\n", headers=offer),
+            http.post(f"{served.url}/api/streams", json={"id": "a", "source": "synthetic:"}),
+        ]
+        for coming in answers:
+            async with coming as answer:
+                assert (answer.status, "nobody new" in await answer.text()) == (503, True)
+        assert not served.pipeline.reports

@@ -104,7 +104,7 @@ def document(version: str) -> dict[str, Any]:
             "post": {
                 "summary": "Add a stream of the network, or a drawn one",
                 "requestBody": _takes(new),
-                "responses": _answers(*body_errors, 409, 422, ok201=_says("it joins", stream)),
+                "responses": _answers(*body_errors, 409, 422, 503, ok201=_says("it joins", stream)),
             },
         },
         "/api/streams/{id}": {

@@ -77,12 +77,15 @@ class _Bars:
 def frames_of(recordings: Sequence[Recording]) -> tuple[int, int | None]:
     """Frames that were gone through, in all passes, and of how many; `None` = a length is not known."""
     if any(recording.total is None for recording in recordings):
-        return sum(recording.frames for recording in recordings if recording.stage is Stage.MODELS), None
+        through = {Stage.FINISHING, Stage.DONE, Stage.SKIPPED}
+        return sum(
+            r.frames if r.stage is Stage.MODELS else r.total or 0 if r.stage in through else 0 for r in recordings
+        ), None
     done = total = 0
     for r in recordings:
         whole = (r.total or 0) * r.passes
         if r.stage in _BUSY:
-            done += min(whole, (r.total or 0) * r.passed + r.frames)
+            done += min(whole, (r.total or 0) * r.passed + r.frames * r.passing)
         elif r.stage is not Stage.WAITING:
             done += whole
         total += whole

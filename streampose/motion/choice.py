@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -71,7 +72,7 @@ def pick(found: Mapping[int, Sighting], choice: Choice, moments: Iterable[Moment
         moments: of the same clip; read for a clicked box alone, and only as far as needed.
 
     Raises:
-        ConfigError: nobody has this id, or is in this box.
+        ConfigError: nobody has this id, or is in this box; or nobody knows where the centre is.
     """
     if choice.by == "id":
         if choice.id is None or choice.id not in found:
@@ -83,6 +84,8 @@ def pick(found: Mapping[int, Sighting], choice: Choice, moments: Iterable[Moment
         best = [found[_clicked(choice, moments)]]
     elif choice.by == "largest":
         best = sorted(found.values(), key=lambda seen: (-seen.area, seen.id))
+    elif any(math.isnan(seen.off_centre) for seen in found.values()):
+        raise ConfigError("these poses do not say how large their picture is, so nobody is in its centre: name an id")
     else:  # nearest to the middle for most of the time: far at the edge counts for nothing
         best = sorted(found.values(), key=lambda seen: (seen.off_centre - seen.frames, seen.id))
     spans: list[Span] = []

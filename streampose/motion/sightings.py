@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,9 +33,10 @@ class Sighting:
     last_box: Floats
     frames: int = 0
     area: float = 0.0
-    """Sum over the frames of the box's share of the picture."""
+    """Sum over the frames of the box's share of the picture; square pixels, if that is of unknown size."""
     off_centre: float = 0.0
-    """Sum over the frames of the distance of the box's middle from the picture's, in half diagonals."""
+    """Sum over the frames of the distance of the box's middle from the picture's, in half diagonals; NaN, if
+    that is of unknown size."""
     breaks: list[tuple[float, float]] = field(default_factory=list)
     """Media times (last seen, seen again) of each span in between in which frames went by without them."""
 
@@ -49,7 +51,9 @@ def survey(moments: Iterable[Moment]) -> dict[int, Sighting]:
     before_s: float | None = None
     for moment in moments:
         poses = moment.poses
-        size = np.array(moment.size_px, float)
+        # Poses that do not know their picture (OpenPose's) are compared in pixels; nobody knows where its middle is.
+        known = min(moment.size_px) > 0
+        size = np.array(moment.size_px if known else (1, 1), float)
         for person, box in zip(poses.ids.tolist(), poses.boxes, strict=True) if poses.ids is not None else ():
             seen = found.get(person)
             if seen is None:
@@ -62,7 +66,8 @@ def survey(moments: Iterable[Moment]) -> dict[int, Sighting]:
             seen.last_s, seen.last_box = moment.time_s, box.copy()
             seen.frames += 1
             seen.area += float(np.prod(np.maximum(box[2:] - box[:2], 0) / size))
-            seen.off_centre += float(np.linalg.norm((box[:2] + box[2:]) / 2 - size / 2) / (np.linalg.norm(size) / 2))
+            away = float(np.linalg.norm((box[:2] + box[2:]) / 2 - size / 2) / (np.linalg.norm(size) / 2))
+            seen.off_centre += away if known else math.nan
         before_s = moment.time_s
     return found
 

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from streampose.clip import Moment
 from streampose.formats import FORMATS
@@ -62,6 +63,8 @@ class Finishing:
             drawing = next((d for d in self.plan.drawings if self.job.name + d.suffix == name), None)
             if drawing is not None:
                 self._draw(drawing, name, wanted)
+            elif path == self._report:
+                pass  # the second pass has made it
             elif name == f"{self.job.name}.prompts.json":
                 put(path, json.dumps(prompts(self._again), indent=1).encode())
             else:
@@ -80,7 +83,8 @@ class Finishing:
 
     def _refine(self) -> Report | None:
         wanted = self.plan.poses(self.state)
-        if self.state.poses == wanted and self.job.poses.exists():
+        told = self._report.exists() or not self.plan.refinement.looks_ahead
+        if self.state.poses == wanted and self.job.poses.exists() and told:
             return None
         self.state.poses = None
         self.job.save(self.state)
@@ -89,7 +93,7 @@ class Finishing:
         found = self._ticking(read_spool(self.job.found, name, skeleton), "ids")
         report = refine(found, self.job.poses, options, stream=name, skeleton=skeleton, check=self._check)
         if options.looks_ahead:
-            put(self.job.folder / f"{self.job.name}.report.json", json.dumps(report.as_json(), indent=1).encode())
+            put(self._report, json.dumps(report.as_json(), indent=1).encode())
         self.state.poses = wanted
         self.job.save(self.state)
         return report
@@ -116,6 +120,10 @@ class Finishing:
             rate=rate,
             tick=lambda done: self._told(name, done),
         )
+
+    @property
+    def _report(self) -> Path:
+        return self.job.folder / f"{self.job.name}.report.json"
 
     @property
     def _skeleton(self) -> Skeleton:

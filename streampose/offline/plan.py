@@ -56,7 +56,7 @@ class Plan:
         """The fingerprint of what the models find in a recording."""
         choice, engine = self.choice, self.engine
         read_as = (choice.family, choice.detector_family, choice.skeleton, choice.detector_size_px, choice.limits)
-        arithmetic = (engine.device, engine.half, engine.tf32, engine.in_graph)
+        arithmetic = (engine.device, engine.half, engine.tf32, engine.in_graph, self.hwaccel)
         return fingerprint_of(
             _VERSION, job.input.fingerprint(), list(self.models.values()), read_as, arithmetic, self.cut
         )
@@ -78,4 +78,6 @@ class Plan:
             wanted[f"{job.name}{drawing.suffix}"] = fingerprint_of(state.poses, drawing.suffix, drawing.painter)
         if self.prompts:
             wanted[f"{job.name}.prompts.json"] = fingerprint_of(state.poses, "prompts")
+        if self.refinement.looks_ahead:
+            wanted[f"{job.name}.report.json"] = fingerprint_of(state.poses, "report")
         return wanted

@@ -65,6 +65,8 @@ class Progress:
     """How often its frames are gone through: by the models, and for each video that is drawn."""
     passed: int = 0
     """Passes before this one."""
+    passing: bool = True
+    """Whether what is being made is a pass of its own; files and ids are not, beside models and videos."""
     reused: int = 0
     """Frames that an earlier run had brought through the models."""
     people: int = 0
@@ -242,14 +244,13 @@ class _Run:
         if wanted and wanted.items() <= state.outputs.items() and all((job.folder / name).exists() for name in wanted):
             progress.stage = Stage.SKIPPED if progress.reused == state.frames else Stage.DONE
             return
-        progress.stage, progress.total = Stage.FINISHING, state.frames
-
         drawn = {f"{job.name}{drawing.suffix}" for drawing in self._plan.drawings}
+        progress.stage, progress.total, progress.passed, progress.passing = Stage.FINISHING, state.frames, 1, False
 
         def tick(what: str, done: int) -> None:
             if what != progress.what:
-                progress.passed += what in drawn
-                progress.what = what
+                progress.passed += progress.what in drawn
+                progress.what, progress.passing = what, what in drawn
             progress.frames = done
 
         finishing = Finishing(job=job, state=state, plan=self._plan, tick=tick, stopped=self._stopped)
@@ -264,6 +265,6 @@ class _Run:
 def _total(job: Job, plan: Plan) -> int | None:
     try:
         info = job.input.info()
-    except SourceError:
+    except (SourceError, OSError):  # which is this recording's own, when its turn comes
         return None
     return None if info is None else plan.cut.frames(info)

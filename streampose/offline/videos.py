@@ -52,10 +52,12 @@ def face_video(size_px: int = 512, *, padding: float = 0.0) -> Drawing:
     """
 
     def prepare(again: Callable[[], Iterator[Moment]]) -> Iterable[Moment]:
-        spans = pick(survey(again()), Choice(by="largest"))
+        found = survey(again())
+        spans = pick(found, Choice(by="largest"))
 
         def squares() -> Iterator[Moment]:
-            return face_squares(only(again(), spans), padding=padding)
+            # Without ids nobody can be followed: of each frame, whoever is found first.
+            return face_squares(only(again(), spans) if found else again(), padding=padding)
 
         first = next((moment.poses for moment in squares() if len(moment.poses)), None)
         return held(squares(), first)

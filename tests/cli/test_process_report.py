@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
+from fakes import FakeEstimator
+
 from streampose.cli.process_report import frames_of, summary
+from streampose.inference.engine import EngineOptions
+from streampose.inference.loading import ModelChoice
 from streampose.motion.choice import Span
-from streampose.offline.process import Progress, Stage
-from streampose.offline.refinement import Report
+from streampose.offline.inputs import find_inputs
+from streampose.offline.plan import Plan
+from streampose.offline.process import Progress, Stage, process
+from streampose.offline.refinement import Refinement, Report
+from streampose.offline.videos import figure_video
+from streampose.render import Parts
 
 
 def one(stage: Stage, frames: int = 0, *, total: int | None = 100, passed: int = 0, passes: int = 2, reused: int = 0):
@@ -20,6 +30,38 @@ def test_all_frames_of_all_passes_are_counted():
     assert frames_of([one(Stage.WAITING), one(Stage.MODELS, 30), one(Stage.FINISHING, 20, passed=1)]) == (150, 600)
     assert frames_of([one(Stage.DONE, 100), one(Stage.SKIPPED), one(Stage.FAILED)]) == (600, 600)
     assert frames_of([one(Stage.MODELS, 30, total=None), one(Stage.MODELS, 5)]) == (35, None)
+
+
+async def test_the_bar_for_all_never_goes_back(tmp_path: Path):
+    """Through models, ids, files and a video."""
+    source = find_inputs(["synthetic:?size=128x96&seconds=1"])
+    drawn = figure_video("coco", background="black", images=False, size_px=None, parts=Parts())
+    clean = Refinement(link_s=1, fill_s=0.2, sigma_s=0.02)
+    plan = Plan(
+        choice=ModelChoice(),
+        engine=EngineOptions(device="cpu"),
+        refinement=clean,
+        formats=("jsonl", "csv", "npz"),
+        drawings=[drawn],
+    )
+    seen: list[tuple[int, int | None]] = []
+    watched: list[Progress] = []
+
+    def watch(progress: Sequence[Progress]) -> None:
+        watched.extend(progress)
+
+    async def look() -> None:
+        while True:
+            seen.append(frames_of(watched))
+            await asyncio.sleep(0.001)
+
+    looking = asyncio.create_task(look())
+    await process(source, tmp_path, plan, lambda: [FakeEstimator()], stop=asyncio.Event(), watch=watch)
+    looking.cancel()
+    done = [frames for frames, _ in seen]
+    assert done == sorted(done)
+    assert watched[0].error is None
+    assert frames_of(watched) == (60, 60)
 
 
 def test_the_summary_says_what_was_done_and_what_not():

@@ -244,3 +244,11 @@ def test_people_without_ids_are_passed_on():
     assert survey(clip) == {}
     for done in (list(fill(clip)), list(calm(clip)), list(renamed(clip, {}))):
         assert [m.poses for m in done] == [m.poses for m in clip]
+
+
+def test_poses_of_an_unknown_picture_are_chosen_by_size_but_not_by_place():
+    moments = [moment(10 * i, {1: person(100, size=50), 2: person(300, size=90)}) for i in range(5)]
+    found = survey(replace(m, size_px=(0, 0)) for m in moments)
+    assert [span.id for span in pick(found, Choice(by="largest"))] == [2]
+    with pytest.raises(ConfigError, match="nobody is in its centre"):
+        pick(found, Choice(by="centre"))

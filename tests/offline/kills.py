@@ -14,7 +14,11 @@ import sys
 import time
 from collections.abc import Sequence
 
+import streampose.offline.drawing
 from streampose.cli.main import main
+
+# So that also short clips have pieces that are whole when a kill comes.
+streampose.offline.drawing._PIECE = 16
 
 
 def child(arguments: Sequence[str]) -> int:

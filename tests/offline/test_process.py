@@ -11,11 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from streampose.cli.main import main
 from streampose.formats import load
+from streampose.sources import Cut, Excerpt, ImagesSource
 
 Command = Callable[..., tuple[int, str]]
 FAST = ["--device", "cpu", "--sessions", "2", "--threads", "1"]
@@ -76,7 +78,19 @@ def assert_same(one: Path, other: Path) -> None:
 def test_killed_at_random_moments_it_gives_what_one_run_gives(assets: Path, tmp_path: Path):
     videos = [assets / "videos" / f"{name}.mp4" for name in ("intel_one_by_one_person", "pose2sim_multi_cam02")]
     options = [*FAST, "--start", "0.5", "--end", "8", "--resize", "640", "--quiet", "--format", "jsonl,npz"]
-    options += ["--clean", "--person", "largest", "--draw", "animate,coco", "--size", "160x120"]
+    options += [
+        "--clean",
+        "--person",
+        "largest",
+        "--draw",
+        "animate,coco",
+        "--background",
+        "video",
+        "--size",
+        "160x120",
+        "--face-video",
+        "96",
+    ]
     script = Path(__file__).with_name("kills.py")
 
     def run(kills: int, seconds: float, out: Path, seed: int = 1) -> tuple[int, int]:
@@ -252,3 +266,50 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path):
     assert again.returncode == 0
     assert "of them before" in again.stderr
     assert indices(tmp_path / "out" / "synthetic.jsonl") == list(range(360))
+
+
+@pytest.mark.assets
+def test_face_video_prompts_and_report_are_made_and_made_again(command: Command, assets: Path, tmp_path: Path):
+    out, video = tmp_path / "out", assets / "videos" / "pose2sim_single_cam03.mp4"
+    arguments = ["process", video, "-o", out, *FAST, "--end", "0.5", "--face-video", "96", "--prompts", "--quiet"]
+    name = "pose2sim_single_cam03"
+    assert command(*arguments, "--clean")[0] == 0
+    frames = len(indices(out / f"{name}.jsonl"))
+    face = pictures(out / f"{name}.face.mp4")
+    assert {picture.shape for picture in face} == {(96, 96, 3)}
+    assert times(out / f"{name}.face.mp4") == times(video)[:frames]
+    assert np.std([picture.mean() for picture in face]) < 25  # calm: one person's head, not the room
+    assert len(json.loads((out / f"{name}.prompts.json").read_text())) > 0
+    report = (out / f"{name}.report.json").read_bytes()
+    for made in (f"{name}.report.json", f"{name}.prompts.json"):
+        (out / made).unlink()
+    assert command(*arguments, "--clean")[0] == 0
+    assert (out / f"{name}.report.json").read_bytes() == report
+    assert (out / f"{name}.prompts.json").exists()
+    # Also without ids there is a face.
+    assert command(*arguments, "--no-track")[0] == 0
+    untracked = pictures(out / f"{name}.face.mp4")
+    assert np.mean([np.abs(a.astype(int) - b).mean() for a, b in zip(face, untracked, strict=True)]) < 30
+
+
+def pictures(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+
+
+def test_contrast_is_for_the_models_alone(command: Command, tmp_path: Path):
+    dark = np.tile(np.linspace(10, 30, 64).astype(np.uint8)[None, :, None], (48, 1, 3))
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / "in" / f"{i}.png"), dark)
+    looked = Excerpt(ImagesSource(tmp_path / "in"), Cut(contrast=4.0))
+    looked.open("in")
+    frame = looked.read()
+    assert frame is not None
+    assert frame.image.mean() > 1.3 * dark.mean()
+    looked.close()
+    arguments = ["--contrast", "4", "--draw", "coco", "--background", "video", "--quiet"]
+    assert command("process", tmp_path / "in", "-o", tmp_path / "out", *FAST, *arguments)[0] == 0
+    (drawn, *_) = pictures(tmp_path / "out" / "in.coco.mp4")
+    assert np.abs(drawn.astype(int) - dark).max() < 12
+    assert command("process", tmp_path / "in", "-o", tmp_path / "out", *FAST, "--contrast", "90")[0] == 1

@@ -70,11 +70,11 @@ def rtmlib(python: Path, videos: list[Path], arguments: argparse.Namespace, out:
     return measure
 
 
-def one_by_one(video: Path, arguments: argparse.Namespace) -> Way:
+def one_by_one(video: Path, arguments: argparse.Namespace, *options: str) -> Way:
     """The loop that the seed had: a frame is decoded, looked at, and written, then the next."""
 
     def measure() -> tuple[float, float]:
-        command = [sys.executable, HERE / "process_streampose.py", "-", *arguments.pair, "--", video]
+        command = [sys.executable, HERE / "process_streampose.py", "-", *arguments.pair, *options, "--", video]
         frames, seconds, _, cpu = figure(command)
         return int(frames) / float(seconds), 1000 * float(cpu) / int(frames)
 
@@ -135,7 +135,9 @@ def seeds_table(video: Path, folder: Path, arguments: argparse.Namespace, device
     table = {}
     for frames in (30, 60, 100, 240):
         clip = cut(video, frames, folder)
-        fps = rounds({"one": one_by_one(clip, arguments), "all": ours([clip], arguments, *device)}, arguments.rounds)
+        fps = rounds(
+            {"one": one_by_one(clip, arguments, *device), "all": ours([clip], arguments, *device)}, arguments.rounds
+        )
         one_s, all_s = (frames / median(fps[way]) for way in ("one", "all"))
         print(f"  {frames:4} frames   {one_s:6.2f} s   {all_s:6.2f} s   {one_s / all_s:5.2f} ×", flush=True)
         table[frames] = [one_s, all_s]

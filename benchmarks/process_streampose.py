@@ -34,8 +34,8 @@ from streampose.sources import FileSource
 NO_TIME = Timing(captured_at=0, taken_at=0, inferred_at=0, delivered_at=0, batch_size=1)
 
 
-def one_by_one(videos: list[str], choice: ModelChoice) -> tuple[int, float, float]:
-    estimator = load_estimator(choice, EngineOptions(device="cpu", threads=os.cpu_count() or 1))
+def one_by_one(videos: list[str], choice: ModelChoice, device: str) -> tuple[int, float, float]:
+    estimator = load_estimator(choice, EngineOptions(device=device, threads=os.cpu_count() or 1))
     estimator.warm_up([1])
     frames, began, cpu = 0, time.perf_counter(), time.process_time()
     with tempfile.TemporaryFile() as out:
@@ -95,7 +95,7 @@ def main() -> None:
     if arguments.detector != "-":
         choice = ModelChoice(detector=arguments.detector, pose=arguments.pose, limits=Limits(min_score=0.4))
     if arguments.out == "-":
-        frames, seconds, cpu = one_by_one(arguments.videos, choice)
+        frames, seconds, cpu = one_by_one(arguments.videos, choice, arguments.device)
     else:
         frames, seconds, cpu = asyncio.run(at_once(arguments, choice))
     print(frames, seconds, peak_mib(), cpu)

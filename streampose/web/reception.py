@@ -1,8 +1,9 @@
 """What arrives by WebRTC, on its way from aiortc's receiver to a source: prompt, bounded, and with its time of arrival.
 
 aiortc 1.x waits with a frame until the next one begins (33 ms), keeps any number of encoded frames for a decoder that
-is behind, and does not say when a frame arrived. The three are put right here, on the receiver's own parts; this and
-`ice.py` are the files that know parts of aiortc which are not its public face. A test fails when they change.
+is behind, and does not say when a frame arrived. The three are put right here, on the receiver's own parts; this,
+`ice.py` and `messages.py` are the files that know parts of aiortc which are not its public face. Tests fail when they
+change.
 """
 
 from __future__ import annotations

@@ -12,7 +12,19 @@ from streampose.offline.drawing import Drawing
 from streampose.offline.videos import STYLES, face_video, figure_video
 from streampose.render import Background, Parts, Show
 
-__all__ = ["Backdrop", "FaceSize", "Faces", "HandWidth", "Heads", "Images", "LineWidth", "Points", "Size", "drawings"]
+__all__ = [
+    "Backdrop",
+    "FacePadding",
+    "FaceSize",
+    "Faces",
+    "HandWidth",
+    "Heads",
+    "Images",
+    "LineWidth",
+    "Points",
+    "Size",
+    "drawings",
+]
 
 _DRAWN = "Drawing"
 
@@ -41,6 +53,10 @@ FaceSize = Annotated[
         "--face-video", min=16, help="Also a close-up of the face, so many pixels square.", rich_help_panel=_DRAWN
     ),
 ]
+FacePadding = Annotated[
+    float,
+    typer.Option(min=0, max=4, help="Around the face, as a share of its square.", rich_help_panel=_DRAWN),
+]
 
 
 def drawings(
@@ -55,6 +71,7 @@ def drawings(
     face_dots: Show,
     point_score: float | None,
     face_video_px: int | None,
+    face_padding: float = 0.0,
 ) -> list[Drawing]:
     """What was asked for.
 
@@ -78,4 +95,4 @@ def drawings(
         )
         for name in names
     ]
-    return found if face_video_px is None else [*found, face_video(face_video_px)]
+    return found if face_video_px is None else [*found, face_video(face_video_px, padding=face_padding)]

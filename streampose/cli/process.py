@@ -138,6 +138,7 @@ def process_command(
     face_dots: pictures.Faces = "full",
     point_score: pictures.Points = None,
     face_video: pictures.FaceSize = None,
+    face_padding: pictures.FacePadding = 0.0,
     prompts: Annotated[
         bool,
         typer.Option(
@@ -213,6 +214,7 @@ def process_command(
             face_dots=face_dots,
             point_score=point_score,
             face_video_px=face_video,
+            face_padding=face_padding,
         ),
         prompts=prompts,
         hwaccel=hwaccel,

@@ -286,6 +286,9 @@ def test_face_video_prompts_and_report_are_made_and_made_again(command: Command,
     assert command(*arguments, "--clean")[0] == 0
     assert (out / f"{name}.report.json").read_bytes() == report
     assert (out / f"{name}.prompts.json").exists()
+    # With room around it, it is smaller: other pictures, as many.
+    assert command(*arguments, "--clean", "--face-padding", "0.5")[0] == 0
+    assert np.mean(np.abs(np.subtract(face[5], pictures(out / f"{name}.face.mp4")[5], dtype=int))) > 3
     # Also without ids there is a face.
     assert command(*arguments, "--no-track")[0] == 0
     untracked = pictures(out / f"{name}.face.mp4")

@@ -38,6 +38,14 @@ Images = Annotated[
 LineWidth = Annotated[
     float, typer.Option(min=0, help="Of bodies, times what the size suggests; 0 = none.", rich_help_panel=_DRAWN)
 ]
+LinePx = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of bodies, in pixels, in the place of --line-width.", rich_help_panel=_DRAWN),
+]
+HandPx = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of hands, in pixels, in the place of --hand-width.", rich_help_panel=_DRAWN),
+]
 HandWidth = Annotated[
     float, typer.Option(min=0, help="Of hands, times what the size suggests; 0 = none.", rich_help_panel=_DRAWN)
 ]
@@ -67,6 +75,8 @@ def drawings(
     images: bool,
     line_width: float,
     hand_width: float,
+    line_px: int | None = None,
+    hand_px: int | None = None,
     head: Show,
     face_dots: Show,
     point_score: float | None,
@@ -81,7 +91,15 @@ def drawings(
     Raises:
         ConfigError: a value makes no sense.
     """
-    parts = Parts(head=head, face=face_dots, width=line_width, hand_width=hand_width, min_score=point_score)
+    parts = Parts(
+        head=head,
+        face=face_dots,
+        width=line_width,
+        hand_width=hand_width,
+        width_px=line_px,
+        hand_width_px=hand_px,
+        min_score=point_score,
+    )
     names = [name.strip() for name in (styles or "").split(",") if name.strip()]
     if len(set(names)) < len(names):
         raise ConfigError(f"{styles} names a style twice; there are: {', '.join(STYLES)}")

@@ -44,6 +44,10 @@ class Parts:
     """Of the body's lines, as a multiple of what the picture's size suggests; 0 = no body."""
     hand_width: float = 1.0
     """… of the hands' lines, which are half as wide; 0 = no hands."""
+    width_px: int | None = None
+    """Of the body's lines, exactly; `None` = by `width`."""
+    hand_width_px: int | None = None
+    """… of the hands' lines."""
     min_score: float | None = None
     """Points below are not drawn; `None` = the palette's."""
 
@@ -64,8 +68,9 @@ def draw_figures(image: Image, poses: Poses, palette: Palette, parts: Parts | No
     poses = replace(poses, points=np.where(near[..., None], poses.points, 0), scores=np.where(near, poses.scores, -1))
     body = poses.to(palette.body)
     whole = poses.skeleton == COCO_WHOLEBODY_133
-    width = max(1, round(palette.width.px(min(image.shape[:2])) * parts.width))
-    hand_width = max(1, round(palette.width.px(min(image.shape[:2])) * parts.hand_width / 2))
+    usual = palette.width.px(min(image.shape[:2]))
+    width = parts.width_px or max(1, round(usual * parts.width))
+    hand_width = parts.hand_width_px or max(1, round(usual * parts.hand_width / 2))
     for row in np.argsort((poses.boxes[:, 2:] - poses.boxes[:, :2]).clip(0).prod(axis=1), kind="stable").tolist():
         if parts.width > 0:
             _draw_body(image, body.points[row], body.scores[row] >= limit, palette, head=parts.head, width=width)

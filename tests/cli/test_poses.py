@@ -69,7 +69,7 @@ def test_poses_are_drawn_on_black_over_the_video_and_see_through(command, walk: 
     assert times(tmp_path / "black.mp4") == times(clip)
     assert frames(tmp_path / "black.mp4")[9].shape == (96, 128, 3)
     assert 0.005 < (frames(tmp_path / "black.mp4")[9] > 60).any(axis=2).mean() < 0.5
-    assert command("render", walk, clip, "-o", tmp_path / "over.mp4", "--draw", "openpose-18")[0] == 0
+    assert command("render", walk, clip, "-o", tmp_path / "over.mp4", "--draw", "openpose-18", "--line-px", "2")[0] == 0
     assert times(tmp_path / "over.mp4") == times(clip)
     over, own = ([float(f[2, 2].mean()) for f in frames(path)] for path in (tmp_path / "over.mp4", clip))
     assert np.allclose(over, own, atol=7)  # each frame upon its own picture: the next is 8 brighter

@@ -143,6 +143,20 @@ def test_head_and_body_can_be_left_out():
     assert FigurePainter(look=PALETTES["openpose-18"], parts=Parts(width=0))(moment).max() == 0
 
 
+def test_widths_can_be_said_in_pixels():
+    moment, look = standing((640, 480)), PALETTES["openpose-18"]
+    usual = look.width.px(480)
+    assert np.array_equal(
+        FigurePainter(look=look)(moment), FigurePainter(look=look, parts=Parts(width_px=max(1, round(usual))))(moment)
+    )
+    covered = [(FigurePainter(look=look, parts=Parts(width_px=px))(moment) > 0).mean() for px in (1, 3, 9)]
+    assert covered[0] < covered[1] < covered[2]
+    hands = [
+        (FigurePainter(look=PALETTES["whole-body"], parts=Parts(hand_width_px=px))(moment) > 0).mean() for px in (1, 9)
+    ]
+    assert hands[0] < hands[1]
+
+
 def test_nobody_is_an_empty_picture():
     moment = standing()
     nobody = moment.having(Poses.empty(COCO_WHOLEBODY_133))

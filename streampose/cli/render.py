@@ -144,7 +144,8 @@ def draw_file(
     folder = out.parent / ".streampose"
     # Pieces of another clip, drawing or video are of no use.
     recordings = [_known(path) for path in (poses, video) if path is not None]
-    work = folder / fingerprint_of("render", *recordings, stream, drawing.suffix, repr(drawing.painter), out.name)
+    looks = (drawing.suffix, repr(drawing.painter), size_px, out.name)
+    work = folder / fingerprint_of("render", *recordings, stream, *looks)
     folder.mkdir(exist_ok=True)
     lock = FileLock(folder / f"{fingerprint_of(out.name)}.lock")
     try:

@@ -187,6 +187,17 @@ def test_openpose_folders_are_drawn_too(command, walk: Path, clip: Path, tmp_pat
     assert (code, "has 30 frames, and none for frame 99 of the poses" in err) == (1, True)
 
 
+def test_pieces_of_poses_of_another_size_are_not_gone_on_with(walk: Path, tmp_path: Path):
+    write(tmp_path / "walk.openpose", load(walk))
+    folders = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streampose.cli.render.draw", lambda *given, **_: folders.append(given[4]))
+        drawing = figure_video("coco", background="black", images=False, size_px=(64, 48), parts=Parts())
+        for size_px in ((64, 48), (128, 96), (64, 48)):
+            draw_file(drawing, tmp_path / "walk.openpose", None, tmp_path / "o.mp4", size_px=size_px)
+    assert folders[0] == folders[2] != folders[1]
+
+
 @pytest.mark.parametrize("images", [False, True])
 def test_openpose_files_that_are_counted_from_one_are_of_the_first_frame(
     command,  # noqa: F811

@@ -361,7 +361,7 @@ async def test_a_camera_of_the_server_is_watched_and_comes_back(browser: Any):
     assert [fault for fault in page.faults if "Failed to load resource" not in fault] == []
 
 
-async def test_every_control_does_what_it_says(browser: Any, serve: Serve):
+async def test_controls_are_taken_mirror_is_seen_and_each_figure_has_its_line(browser: Any, serve: Serve):
     page = await open_page(browser, serve.url)
     await page.click("#start")
     await live(page)

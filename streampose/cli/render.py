@@ -187,6 +187,8 @@ def _frames_of(video: Path) -> tuple[tuple[int, int], list[tuple[int, Fraction]]
         info = source.open(video.name)
         if table is not None:
             times = [(pts, table.time_base) for pts in table.pts.tolist()]
+        elif video.is_dir() and info.frames is not None:
+            times = [(i, info.time_base) for i in range(info.frames)]
         else:
             times = [(frame.pts, frame.time_base) for frame in iter(source.read, None)]
     finally:

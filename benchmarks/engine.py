@@ -1,6 +1,6 @@
 """The engine's options against each other: where pictures are prepared, and 16 bits.
 
-    python benchmarks/engine.py [--assets DIR] [--device cuda] [--rounds 5] [--json FILE]
+    python benchmarks/engine.py [--assets DIR] [--device cuda] [--models …] [--rounds 5] [--json FILE]
 
 For each pair of models, side by side on the shared photos:
 
@@ -88,6 +88,7 @@ def main() -> int:
     default = Path(__file__).parents[2] / "shared" / "assets"
     parser.add_argument("--assets", type=Path, default=default, help="folder with models/ and photos/")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--models", default="", help="only those whose names have this in them")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
@@ -96,6 +97,8 @@ def main() -> int:
     images = [image for _, image in photos]
     report: dict[str, Any] = {}
     for name, choice in choices(arguments.assets / "models").items():
+        if arguments.models not in name:
+            continue
         options = EngineOptions(device=arguments.device, threads=1, in_graph=False)
         ways = [load_estimator(choice, replace(options, in_graph=in_graph)) for in_graph in (False, True)]
         row: dict[str, Any] = {"apart": apart(*ways, images)}

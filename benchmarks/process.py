@@ -160,25 +160,9 @@ def memory(video: Path, folder: Path, device: list[str]) -> dict[int, list[float
     return peaks
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--assets", type=Path, default=HERE.parents[1] / "shared" / "assets")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rtmlib-venv", type=Path, default=Path(tempfile.gettempdir()) / "streampose-rtmlib-venv")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--skip-rtmlib", action="store_true")
-    parser.add_argument("--skip-memory", action="store_true")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    models = arguments.assets / "models"
-    arguments.pair = [models / "rtmdet_nano_person.onnx", models / "pp_tinypose_256x192.onnx"]
-    videos = [arguments.assets / "videos" / f"{name}.mp4" for name in CLIPS]
-    report = machine()
-    result: dict[str, object] = {"machine": report}
-    device = ["--device", arguments.device]
-
+def rates(videos: list[Path], arguments: argparse.Namespace, device: list[str]) -> dict[str, object]:
     work = Work(pictures(videos), *arguments.pair)
-    print(f"{report['cpu']}, {report['cores']} cores; all six clips, {work.frames} frames, {sum(work.people)} people")
+    print(f"all six clips, {work.frames} frames, {sum(work.people)} people")
     ways: dict[str, Way] = {
         "ONNX Runtime alone, batch 4, 1 session × 2 threads": alone(
             bound(work, sessions=1, threads=2, batch=4), work.frames
@@ -210,8 +194,29 @@ def main() -> int:
         ratios["drawn: process / rtmlib (asked: 2.0)"] = compared(names[4], names[5])
     for name, (rate, cpu) in ratios.items():
         print(f"  {name:<54} {rate:6.2f}, by CPU time {cpu:.2f}")
-    result |= {"fps": fps, "ratios": ratios}
+    return {"fps": fps, "ratios": ratios}
 
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--assets", type=Path, default=HERE.parents[1] / "shared" / "assets")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rtmlib-venv", type=Path, default=Path(tempfile.gettempdir()) / "streampose-rtmlib-venv")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--skip-rates", action="store_true", help="neither of the first two tables")
+    parser.add_argument("--skip-rtmlib", action="store_true")
+    parser.add_argument("--skip-memory", action="store_true")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    models = arguments.assets / "models"
+    arguments.pair = [models / "rtmdet_nano_person.onnx", models / "pp_tinypose_256x192.onnx"]
+    videos = [arguments.assets / "videos" / f"{name}.mp4" for name in CLIPS]
+    report = machine()
+    result: dict[str, object] = {"machine": report}
+    device = ["--device", arguments.device]
+    print(f"{report['cpu']}, {report['cores']} cores")
+    if not arguments.skip_rates:
+        result |= rates(videos, arguments, device)
     with tempfile.TemporaryDirectory() as name:
         result["table"] = seeds_table(videos[0], Path(name), arguments, device)
         if not arguments.skip_memory:

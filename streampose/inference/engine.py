@@ -70,7 +70,7 @@ class Engine:
         self.input_dtype = np.dtype(TENSOR_TYPES.get(self._items[0].dtype, np.float32))
         self._static_batch = self._items[0].shape[0]
         self._limit = BatchLimit(self._static_batch or self.options.max_batch)
-        self._warned = self._shrink = False
+        self._warned = self._shrink = self._tried_again = False
         self._prepared: list[int] = []
 
     def _open(self, options: EngineOptions) -> None:
@@ -222,8 +222,10 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - tried again, or `_failed` raises; the runtime's share no useful base class
             if is_out_of_memory(error) and not self._static_batch and self._makes_do(size, error):
                 return None
+            if self._tries_again(size, error):
+                return None
             return self._failed(piece, shared, size, error)
-        self._shrink = False
+        self._shrink = self._tried_again = False
         self._limit.passed(n)
         for tensor, array in zip(self.signature.outputs, outputs, strict=True):
             if not _finite(array):
@@ -259,13 +261,23 @@ class Engine:
         log.log(level, message, self.path.name, self.provider, size, self._limit.now, gist(error))
         self._warned = True
 
+    def _tries_again(self, size: int, error: Exception) -> bool:
+        """Whether a run that failed on a GPU for no known reason is run once more, in a new session."""
+        if not self.on_gpu or self._tried_again or is_lost(error) or is_out_of_memory(error):
+            return False
+        self._tried_again = True
+        self._sessions.forget(size)
+        message = "%s failed on %s at batch %d, and is run once more in a new session: %s"
+        log.warning(message, self.path.name, self.provider, size, gist(error))
+        return True
+
     def _failed(
         self, piece: list[NDArray[Any]], shared: Pixels | None, size: int, error: Exception
     ) -> list[NDArray[Any]] | None:
+        self._tried_again = False
         message = f"{self.path.name} failed on {self.provider} at batch {size}: {gist(error)}"
-        lost = is_lost(error)
-        if not (self.on_gpu and self.options.fallback_to_cpu and (lost or is_out_of_memory(error))):
-            raise (DeviceLost if lost else EngineFailed)(message) from error
+        if not (self.on_gpu and self.options.fallback_to_cpu):
+            raise (DeviceLost if is_lost(error) else EngineFailed)(message) from error
         log.warning("%s. The CPU goes on, slower", message)
         self._lost = gist(error)
         self._open(replace(self.options, device="cpu"))

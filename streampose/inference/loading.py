@@ -82,10 +82,16 @@ def load_estimator(choice: ModelChoice, options: EngineOptions | None = None) ->
             return WholeFrame(_keypoints(engine, card), choice.limits.min_score)
         return OneStage(_frames(engine, card, choice.limits))
     detector, pose = files
-    detect, estimate = Engine(detector.path, options), Engine(pose.path, options)
+    options = options or EngineOptions()
+    people = replace(options, max_batch=_PEOPLE * options.max_batch)
+    detect, estimate = Engine(detector.path, options), Engine(pose.path, people)
     detector_card = _card(detect, detector, choice.detector_family, None, choice.detector_size_px)
     pose_card = _card(estimate, pose, choice.family, choice.skeleton, None)
     return TopDown(_frames(detect, detector_card, choice.limits), _keypoints(estimate, pose_card))
+
+
+# Crops in a run for each picture in one: a GPU is done with 64 at once in 0.7 of the time of two times 32.
+_PEOPLE = 2
 
 
 def _frames(engine: Engine, card: Card, limits: Limits) -> FrameModel:
@@ -210,7 +216,7 @@ def _on_gpus(choice: ModelChoice, options: EngineOptions, throughput: bool) -> l
 
 def _ready(estimator: PoseEstimator) -> PoseEstimator:
     """For batches of all sizes: a GPU prepares every shape."""
-    estimator.warm_up(range(1, estimator.max_batch + 1))
+    estimator.warm_up()
     return estimator
 
 

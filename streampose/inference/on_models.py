@@ -57,10 +57,10 @@ class OnModels:
         """How often the device had no memory for a batch."""
         return sum(model.engine.memory_refusals for model in self._models)
 
-    def warm_up(self, sizes: Sequence[int]) -> None:
-        """Run once for each batch size, so that no real frame pays for a first time."""
+    def warm_up(self, sizes: Sequence[int] | None = None) -> None:
+        """Run once for each batch size (`None` = all), so that no real frame pays for a first time."""
         for model in self._models:
-            model.warm_up(sizes)
+            model.warm_up(range(1, model.engine.options.max_batch + 1) if sizes is None else sizes)
 
     @property
     def ahead(self) -> Callable[[Sequence[Image]], Pixels] | None:

@@ -34,7 +34,7 @@ class EngineOptions:
     recalibrate: bool = False
     """Measure sessions and threads of a CPU again, whatever is remembered."""
     max_batch: int = 32
-    """No run holds more; larger batches are cut."""
+    """No run holds more pictures, or crops of people than twice as many; larger batches are cut."""
     half: bool = False
     """16-bit weights and arithmetic, for GPUs."""
     tf32: bool = True

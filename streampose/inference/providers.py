@@ -8,6 +8,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import sys
 from dataclasses import replace
 from functools import lru_cache
@@ -178,11 +179,15 @@ def open_session(
     raise ProviderUnavailable(f"{options.device} was asked for and cannot be used: {passed_over[options.device]}")
 
 
+_LIBRARY_SAYS = re.compile(r"\b[A-Z]+ failure -?\d+: .*?(?= ; |$)")
+
+
 def gist(error: Exception) -> str:
     """The gist of a runtime's message, which may be a page."""
     text = " ".join(str(error).split()) or type(error).__name__
-    _, cuda, why = text.partition("CUDA failure")
-    return cuda + why.partition(" ; ")[0] if cuda else text[:300]
+    # CUDA's, cuBLAS's and cuDNN's own words come after a signature in C++.
+    said = _LIBRARY_SAYS.search(text)
+    return said[0] if said else text[:300]
 
 
 def provider_options(device: str, options: EngineOptions, mark: str = "") -> dict[str, str]:

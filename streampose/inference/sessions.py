@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from streampose.inference.graphs import wider
 from streampose.inference.options import EngineOptions
 from streampose.inference.providers import DEVICE_OF, PROVIDERS, open_session
 from streampose.inference.runner import BoundRunner, Runner, Uploads
@@ -64,8 +66,15 @@ class Sessions:
         key = size if self.apart else 0
         if key not in self._runners:
             session, self._unused = self._unused, None
-            self._runners[key] = self._runner(session or open_session(self._model, self._options, self._graph)[0])
+            if session is None or self._wider:
+                session, _ = open_session(self._model, self._options, self._wider or self._graph)
+            self._runners[key] = self._runner(session)
         return self._runners[key]
+
+    @cached_property
+    def _wider(self) -> bytes | None:
+        """What runs in the graph's place, if CUDA is sooner ready with it."""
+        return wider(self._graph or self._model.read_bytes()) if self.apart else None
 
     def _runner(self, session: Any) -> Runner | BoundRunner:
         if self.provider == PROVIDERS["cpu"]:

@@ -12,7 +12,8 @@ import pytest
 from dots import build
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from test_engine import small
 
 from streampose.errors import ProviderUnavailable
@@ -111,6 +112,35 @@ def test_a_model_that_takes_long_is_ready_for_fewer_sizes(opened, tmp_path, monk
     for n in (1, 2, 5, 17, 32, 40):
         run(engine, n)
     assert sorted(engine._sessions._runners) == sizes
+
+
+def test_a_run_that_failed_is_run_again_in_a_new_session(opened, tmp_path: Path):
+    engine = Engine(small(tmp_path / "m.onnx"))
+    run(engine, 1)
+    run(engine, 4)
+
+    def fails(*_, **__):
+        raise RuntimeError("CUBLAS failure 14: CUBLAS_STATUS_INTERNAL_ERROR ; GPU=0")
+
+    engine._sessions._runners[1].run = fails
+    run(engine, 1)
+    assert sorted(engine._sessions._runners) == [1, 4]
+    assert len(opened) == 3
+
+
+def test_cuda_runs_wider_convolutions(opened, tmp_path: Path):
+    node = helper.make_node("Conv", ["x0", "w"], ["y"], group=2, pads=[1] * 4)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", 2, 5, 5]) for name in ("x0", "y")]
+    weights = numpy_helper.from_array(np.random.default_rng(0).random((2, 1, 3, 3), np.float32), "w")
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:], [weights])
+    model, path = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m"
+    onnx.save(model, path)
+    blob = np.random.default_rng(1).random((3, 2, 5, 5), np.float32)
+    (expected,) = ReferenceEvaluator(model).run(None, {"x0": blob})
+    engine = Engine(path)
+    np.testing.assert_allclose(engine.run(blob)[0], expected, rtol=1e-5)
+    assert engine._sessions._wider is not None
+    assert len(opened) == 2  # the first only said what the model is
 
 
 @pytest.fixture

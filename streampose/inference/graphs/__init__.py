@@ -5,6 +5,7 @@ to coordinates), all written with `builder.py`. The same work in NumPy and OpenC
 `preprocess.py`, `boxes.py` and `heatmap.py`.
 """
 
+from streampose.inference.graphs.depthwise import wider
 from streampose.inference.graphs.fused import fuse_crops, fuse_pictures
 
-__all__ = ["fuse_crops", "fuse_pictures"]
+__all__ = ["fuse_crops", "fuse_pictures", "wider"]

@@ -150,8 +150,10 @@ class Flow:
         read = Typed(SourceError)(source.thing.read)
         try:
             while (frame := await source.call(read)) is not None:
+                now = self._clock.now()
                 if self._trace is not None:
-                    self._trace.captured(frame, self._clock.now())
+                    self._trace.captured(frame, now)
+                lane.came(frame, now)
                 await lane.ingress.put(frame)
                 lane.metrics.capture(frame.captured_at)
         except ChannelClosed:

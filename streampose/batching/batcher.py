@@ -168,6 +168,7 @@ class Batcher:
             deadline=frame.captured_at + budget_s - min(lane.finishing_s, _FINISHING * budget_s),
             people=lane.people,
             period_s=lane.period_s,
+            lag_s=lane.lag_s,
         )
 
     def _more(self, offer: dict[Waiting, tuple[Lane, Frame]]) -> bool:

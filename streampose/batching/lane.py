@@ -58,6 +58,8 @@ class Lane:
         """Running mean of people per frame: what the next frame is expected to cost."""
         self.period_s = 0.0
         """Running mean of the interval between its frames, dropped ones included; 0 = not known yet."""
+        self.lag_s = 0.0
+        """Running mean of how old its frames are when they come in."""
         self.served = 0.0
         """Frames taken, divided by the weight: whoever has least has the best claim."""
         self.finishing_s = 0.0
@@ -83,6 +85,10 @@ class Lane:
         self.finishing_s += (0.3 if finishing_s > self.finishing_s else 0.02) * (finishing_s - self.finishing_s)
         self.credits += 1
         self.changed()
+
+    def came(self, frame: Frame, now: float) -> None:
+        """A frame is about to be put in."""
+        self.lag_s += 0.1 * (now - frame.captured_at - self.lag_s)
 
     def saw(self, frame: Frame) -> None:
         """A frame is offered, for the first time or again."""

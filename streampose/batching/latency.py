@@ -15,8 +15,8 @@ __all__ = ["LatencyBatch"]
 _GONE_S = 1.0
 # A stream of which nothing could be in time for so long, and for so many fair rounds of all streams, gets a late frame.
 _STARVED_S, _STARVED_ROUNDS = 1.0, 2
-# Where a frame alone takes longer than its budget, it may be late, but not later than so many times what it takes: the
-# batch that runs when it comes, and its own.
+# Where even a frame alone is late, it may be, but not later after it comes than so many times what it takes: the batch
+# that runs then, and its own.
 _LATE = 2
 # Share of the engines' capacity from which on engine time has a price, and from which on it is all that counts.
 _BUSY, _FULL = 0.85, 1.1
@@ -47,9 +47,11 @@ class LatencyBatch:
       can be done in time, of each stream the freshest frame goes first.
 
     Frames that cannot make their deadline any more are dropped before they cost anything. When even a fresh frame alone
-    cannot make it (the model is slower than the budget), its deadline is twice what it takes: a late skeleton is better
-    than none. The stream that has waited longest gets a late frame if nothing of it could be in time for a second and
-    two fair rounds: its frames always come when a batch has begun.
+    cannot make it (the model is slower than the budget), it has twice what it takes, from when it comes: a late
+    skeleton is better than none. Where a crowded machine decodes a stream late, its frames have as long after they come
+    as they were late, or as one takes, whichever is less: else it would get nothing beside streams that come sooner.
+    The stream that has waited longest gets a late frame if nothing of it could be in time for a second and two fair
+    rounds: its frames always come when a batch has begun.
     Offline frames fill what is left: a batch grows by them as long as it keeps the live frames' deadlines and takes no
     more than a quarter of the budget.
 
@@ -127,7 +129,11 @@ class LatencyBatch:
         if frame is self._starving:
             return math.inf
         alone_s = self._alone_s(frame)
-        return frame.deadline if alone_s <= frame.deadline - frame.captured_at else frame.captured_at + _LATE * alone_s
+        comes_at = frame.captured_at + frame.lag_s
+        if alone_s > frame.deadline - frame.captured_at:
+            return comes_at + _LATE * alone_s
+        # A stream that is decoded late would have an instant, or none, to be taken in.
+        return max(frame.deadline, comes_at + alone_s + min(alone_s, frame.lag_s))
 
     def _longest_waiting(self, now: float, live: Sequence[Waiting]) -> Waiting | None:
         """The newest frame of the stream that has not been served for longest, if that is too long."""

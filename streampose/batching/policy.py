@@ -24,6 +24,8 @@ class Waiting:
     """How many people are expected in it: its stream's recent mean."""
     period_s: float = 0.0
     """Mean interval between its stream's frames, dropped ones included; 0 = not known yet."""
+    lag_s: float = 0.0
+    """How old its stream's frames are, on average, when they come: a crowded machine decodes them late."""
 
     @property
     def live(self) -> bool:

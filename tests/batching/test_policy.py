@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -172,6 +173,48 @@ def test_a_model_slower_than_the_budget_is_late_by_no_more_than_it_must():
     oldest = min(frame.captured_at for frame in decision.frames)
     assert 2 <= len(decision.frames) < len(fresh)
     assert 1.0 + 0.15 + 0.05 * len(decision.frames) <= oldest + 0.4 * policy.cost.margin
+
+
+def shares(lags_s: Sequence[float], told: bool = True) -> list[int]:
+    """Frames that each stream of 30 fps gets of one engine in ten seconds, decoded so long after their capture."""
+    policy, served, seen = latency_batch(0.02, 0.0, max_frames=1), [0] * len(lags_s), [0] * len(lags_s)
+    now, held = 0.0, dict[Waiting, int]()
+    while now < 10:
+        for i, lag_s in enumerate(lags_s):
+            while (captured_at := (seen[i] + i / len(lags_s)) / 30) + lag_s <= now:
+                frame = Waiting(
+                    stream=str(i),
+                    captured_at=captured_at,
+                    deadline=captured_at + 0.07,
+                    people=1,
+                    period_s=1 / 30,
+                    lag_s=lag_s if told else 0.0,
+                )
+                held[frame] = i
+                seen[i] += 1
+        order = sorted(held, key=lambda w: (served[held[w]], held[w], w.captured_at))
+        decision = policy.decide(now, order, more=True)
+        assert isinstance(decision, Take | Wait)
+        now += 0.001
+        if isinstance(decision, Take):
+            for frame in decision.drop:
+                del held[frame]
+            for frame in decision.frames:
+                served[held.pop(frame)] += 1
+                policy.observe(Load(frames=1, people=1), 0.02)
+                now += 0.02
+    return served
+
+
+@pytest.mark.parametrize("late_s", [0.03, 0.045, 0.048, 0.055, 0.09])
+def test_a_stream_that_is_decoded_late_gets_its_share(late_s: float):
+    """Just in time for an instant, or never, beside streams that are decoded soon."""
+    lags_s = [0.005] * 5 + [late_s] * 3
+    got = shares(lags_s)
+    assert min(got) > 0.8 * max(got), got
+    assert sum(got) > 0.9 * sum(shares([0.005] * 8)), got
+    if late_s > 0.047:  # what happens else
+        assert min(shares(lags_s, told=False)) < 0.6 * max(got)
 
 
 def test_offline_frames_are_never_dropped():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from weakref import WeakKeyDictionary
 
 from aiohttp import WSMsgType, web
 
@@ -14,7 +15,7 @@ from streampose.result import Result
 from streampose.web.catalogue import Catalogue, Entry
 from streampose.web.finishing import draw
 from streampose.web.guard import Guard
-from streampose.web.hub import Item, Wish, jpeg
+from streampose.web.hub import Hub, Item, Wish, jpeg
 from streampose.web.limits import Full, Limits, check_memory
 from streampose.web.tasks import Tasks
 
@@ -39,6 +40,8 @@ class Feeds:
         self._viewers = 0
         self._sockets: set[web.WebSocketResponse] = set()
         self._tasks = Tasks()
+        self._drawings: WeakKeyDictionary[Hub, tuple[Result, asyncio.Task[bytes]]] = WeakKeyDictionary()
+        """Of each stream the last picture that was asked for: whoever asks for it again gets the same."""
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Set up the routes."""
@@ -94,7 +97,13 @@ class Feeds:
         if (result := entry.hub.latest) is None:
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "1"}, text="there is no picture yet")
         with self._room():
-            data = await asyncio.to_thread(_drawn, result, entry)
+            of, drawing = self._drawings.get(entry.hub, (None, None))
+            if of is not result or drawing is None:
+                work = asyncio.to_thread(_drawn, result, entry)
+                drawing = self._tasks.start(work, "picture", awaited=True)
+                self._drawings[entry.hub] = result, drawing
+            # Others may wait for it, too: it goes on when one of them leaves.
+            data = await asyncio.shield(drawing)
         return web.Response(body=data, content_type="image/jpeg")
 
     async def _mjpeg(self, request: web.Request) -> web.StreamResponse:

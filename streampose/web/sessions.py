@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 
 from streampose.errors import ConfigError
 from streampose.web.limits import Full, Limits, check_memory
@@ -17,6 +20,8 @@ log = logging.getLogger("streampose")
 
 # A session that is not connected so long after its answer has to go when somebody else comes and there is no room.
 _PATIENCE_S = 1.0
+# So many offers of one address wait, for so long, while half of all places are unfinished sessions of that address.
+_MOST_WAITING, _WAIT_S = 16, 2.0
 
 
 class Sessions:
@@ -29,6 +34,8 @@ class Sessions:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._peers: dict[str, Peer] = {}
+        self._origins: dict[str, str] = {}
+        self._waiting, self._opening = Counter[str](), Counter[str]()
         self._stopping = False
 
     def __len__(self) -> int:
@@ -38,12 +45,16 @@ class Sessions:
         """The session of this id."""
         return self._peers.get(session)
 
-    async def open(self, make: Callable[[Callable[[Peer], None]], Peer], offer: str) -> tuple[Peer, str]:
+    async def open(
+        self, make: Callable[[Callable[[Peer], None]], Peer], offer: str, address: str = ""
+    ) -> tuple[Peer, str]:
         """Let somebody in, and answer the offer.
 
         Args:
             make: makes the session; it is given what to call at its end.
             offer: SDP.
+            address: where it comes from. Sessions of one address that are not connected hold half of the places at
+                most: whoever floods the server with offers leaves room for others, and costs little.
 
         Raises:
             Full: there is no room.
@@ -52,34 +63,80 @@ class Sessions:
         if self._stopping:
             raise Full("the server is stopping")
         check_memory(self._limits)
-        if len(self._peers) >= self._limits.peers:
-            await self._make_room()
-        peer = make(self._forget)
-        self._peers[peer.id] = peer
-        try:
-            async with asyncio.timeout(self._limits.connect_s):
-                return peer, await peer.answer(offer)
-        except TimeoutError:
-            await peer.ended("no answer was made in time")
-            raise ConfigError("the offer took too long to answer") from None
-        except BaseException:
-            await peer.ended("the offer was refused")
-            raise
+        origin = _network(address)
+        async with self._turn(origin):
+            if len(self._peers) >= self._limits.peers:
+                # As in a SYN queue, the oldest of those that never finish goes first; those that work never do.
+                await self._end_oldest(self._peers)
+            if len(self._peers) >= self._limits.peers:
+                raise Full(f"the server is full: it takes {self._limits.peers} sessions at a time")
+            peer = make(self._forget)
+            self._peers[peer.id], self._origins[peer.id] = peer, origin
+            try:
+                async with asyncio.timeout(self._limits.connect_s):
+                    return peer, await peer.answer(offer)
+            except TimeoutError:
+                await peer.ended("no answer was made in time")
+                raise ConfigError("the offer took too long to answer") from None
+            except BaseException:
+                await peer.ended("the offer was refused")
+                raise
 
     async def aclose(self) -> None:
         """End all of them."""
         self._stopping = True
         await asyncio.gather(*(peer.ended("the server is stopping") for peer in tuple(self._peers.values())))
 
-    async def _make_room(self) -> None:
-        """As in a SYN queue, the oldest of those that never finish goes first; those that work never do."""
+    @asynccontextmanager
+    async def _turn(self, origin: str) -> AsyncIterator[None]:
+        """Hold a place among the unfinished sessions of an address.
+
+        Raises:
+            Full: there is none.
+        """
+        if self._waiting[origin] >= _MOST_WAITING:
+            raise Full("too many offers of your address wait to be answered")
+        self._waiting[origin] += 1
+        try:
+            async with asyncio.timeout(_WAIT_S):
+                while self._unfinished(origin) >= max(1, self._limits.peers // 2):
+                    if not await self._end_oldest(self._of(origin)):
+                        await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise Full("too many sessions of your address are not connected yet") from None
+        finally:
+            self._waiting -= Counter([origin])
+        self._opening[origin] += 1
+        try:
+            yield
+        finally:
+            self._opening -= Counter([origin])
+
+    def _of(self, origin: str) -> list[str]:
+        return [name for name, other in self._origins.items() if other == origin]
+
+    def _unfinished(self, origin: str) -> int:
+        answered = [peer for name in self._of(origin) if (peer := self._peers[name]).answered_at is not None]
+        return self._opening[origin] + sum(not peer.connected for peer in answered)
+
+    async def _end_oldest(self, names: Iterable[str]) -> bool:
+        """End the oldest of these sessions that should have been connected by now; whether there was one."""
         now = time.monotonic()
-        half_open = [p for p in self._peers.values() if not p.connected and now - (p.answered_at or now) > _PATIENCE_S]
-        if not half_open:
-            raise Full(f"the server is full: it takes {self._limits.peers} sessions at a time")
-        await min(half_open, key=lambda peer: peer.created_at).ended("somebody else waited for its place")
-        if len(self._peers) >= self._limits.peers:
-            raise Full("the server is full")
+        peers = [self._peers[name] for name in names]
+        late = [p for p in peers if not p.connected and now - (p.answered_at or now) > _PATIENCE_S]
+        if late:
+            await min(late, key=lambda peer: peer.created_at).ended("somebody else waited for its place")
+        return bool(late)
 
     def _forget(self, peer: Peer) -> None:
         self._peers.pop(peer.id, None)
+        self._origins.pop(peer.id, None)
+
+
+def _network(address: str) -> str:
+    """What one party has: an IPv4 address, or the /64 of an IPv6 one."""
+    try:
+        known = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((known, 64), strict=False)) if known.version == 6 else address

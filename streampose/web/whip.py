@@ -69,7 +69,7 @@ class Whip:
     async def _open(
         self, request: web.Request, make: Callable[[Callable[[Peer], None]], Peer], offer: str
     ) -> web.Response:
-        peer, answer = await self._sessions.open(make, offer)
+        peer, answer = await self._sessions.open(make, offer, request.remote or "")
         response = web.Response(status=201, text=answer, content_type=_SDP, charset=None)
         response.headers["Location"] = f"/session/{peer.id}"
         response.headers["ETag"] = peer.etag

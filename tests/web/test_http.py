@@ -27,6 +27,7 @@ from streampose.errors import ConfigError
 from streampose.observe.access import Address
 from streampose.sources import SyntheticSource
 from streampose.streams import Stream
+from streampose.web import feeds
 from streampose.web.ice import parse_ice_server
 from streampose.web.limits import Limits
 from streampose.web.offer import checked
@@ -192,6 +193,25 @@ async def test_pictures(served: Served, http: aiohttp.ClientSession):
             assert part is not None
             data = await part.read()
             assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (240, 320, 3)
+
+
+async def test_a_picture_that_many_ask_for_is_drawn_once(
+    served: Served, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+):
+    await playing(served)
+    drawn, made = feeds._drawn, []
+    monkeypatch.setattr(feeds, "_drawn", lambda result, entry: made.append(result) or drawn(result, entry))
+
+    async def get() -> bytes:
+        async with http.get(f"{served.url}/api/streams/cam/picture.jpg") as answer:
+            assert answer.status == 200
+            return await answer.read()
+
+    hasty = asyncio.ensure_future(get())
+    pictures = await asyncio.gather(*(get() for _ in range(30)))
+    hasty.cancel()  # who leaves takes the picture from nobody
+    assert len({id(result) for result in made}) == len(made) < 15
+    assert len(set(pictures)) <= len(made)
 
 
 async def test_a_viewer_who_does_not_read_loses_frames_and_nobody_else_does(http: aiohttp.ClientSession):
@@ -381,27 +401,38 @@ async def test_a_session_is_changed_and_ended_by_its_owner_alone(served: Served,
     assert "me" not in served.server.catalogue
 
 
-async def test_a_thousand_half_open_sessions(http: aiohttp.ClientSession):
-    """They hold places for a moment only, and who is there goes on."""
-    offer = await Never("http://x/").offer()
-    async with serving(limits=Limits(peers=4, connect_s=2.0)) as served:
-        await playing(served)
-        started = time.monotonic()
+def elsewhere() -> aiohttp.ClientSession:
+    """A client of another address."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(local_addr=("127.0.0.2", 0)))
 
-        async def half_open() -> int:
-            async with http.post(f"{served.url}/whip", data=offer, headers=SDP) as answer:
+
+async def test_a_thousand_half_open_sessions(http: aiohttp.ClientSession):
+    """They hold half of the places, for a moment; who is there goes on, who comes from elsewhere gets in."""
+    offer = await Never("http://x/").offer()
+    async with serving(limits=Limits(peers=4, connect_s=2.0)) as served, elsewhere() as other:
+        await playing(served)
+
+        async def half_open(client: aiohttp.ClientSession = http) -> int:
+            async with client.post(f"{served.url}/whip", data=offer, headers=SDP) as answer:
                 return answer.status
 
-        before = served.pipeline.snapshot().streams["cam"].delivered
         statuses: list[int] = []
-        for _ in range(20):
-            statuses += await asyncio.gather(*(half_open() for _ in range(50)))
-            assert served.server.sessions <= 4
-        assert set(statuses) <= {201, 503}
+        before, started = served.pipeline.snapshot().streams["cam"].delivered, time.monotonic()
+        for _ in range(5):
+            flood = asyncio.gather(*(half_open() for _ in range(200)))
+            for _ in range(3):
+                await asyncio.sleep(0.2)
+                assert served.server.sessions <= 4
+                came = time.monotonic()
+                assert await half_open(other) == 201
+                assert time.monotonic() - came < 1.5
+            statuses += await flood
         took = time.monotonic() - started
+        assert set(statuses) <= {201, 503}
+        assert len(statuses) == 1000
+        assert statuses.count(201) < 40
         delivered = served.pipeline.snapshot().streams["cam"].delivered - before
-        # In half a second of 1 000 requests, on a machine with other work: it goes on, that is all.
-        assert delivered > 0.1 * 30 * took, (delivered, took)
+        assert delivered > 0.8 * 30 * took, (delivered, took)
         async with asyncio.timeout(10):
             while served.server.sessions:
                 await asyncio.sleep(0.1)
@@ -441,16 +472,17 @@ async def test_headers_and_bodies_that_never_end():
 async def test_a_name_that_two_want_at_once(http: aiohttp.ClientSession):
     """Both come while there is no room yet: one of them gets it, the other is told whose fault that is."""
     offer = await Never("http://x/").offer()
-    async with serving(limits=Limits(peers=2)) as served:
+    async with serving(limits=Limits(peers=2)) as served, elsewhere() as far:
 
-        async def post(name: str) -> int:
-            async with http.post(f"{served.url}/whip/{name}", data=offer, headers=SDP) as answer:
+        async def post(name: str, client: aiohttp.ClientSession) -> int:
+            async with client.post(f"{served.url}/whip/{name}", data=offer, headers=SDP) as answer:
                 return answer.status
 
-        assert await asyncio.gather(post("a"), post("b")) == [201, 201]
+        assert await asyncio.gather(post("a", http), post("b", far)) == [201, 201]
         await asyncio.sleep(1.1)  # now they have to make room
         _, last = served.server._sessions._peers.values()
-        one, other, _ = await asyncio.gather(post("x"), post("x"), last.ended("so there is room for both"))
+        room = last.ended("so there is room for both")
+        one, other, _ = await asyncio.gather(post("x", http), post("x", far), room)
         assert sorted([one, other]) == [201, 409]
 
 
@@ -480,17 +512,17 @@ async def test_a_stun_server_that_does_not_answer(http: aiohttp.ClientSession):
         hole.bind(("127.0.0.1", 0))
         stun = [parse_ice_server(f"stun:127.0.0.1:{hole.getsockname()[1]}")]
 
-        async def post(served: Served, name: str, after_s: float) -> int:
+        async def post(served: Served, name: str, client: aiohttp.ClientSession = http, after_s: float = 0) -> int:
             await asyncio.sleep(after_s)
-            async with http.post(f"{served.url}/whip/{name}", data=offer, headers=SDP) as answer:
+            async with client.post(f"{served.url}/whip/{name}", data=offer, headers=SDP) as answer:
                 return answer.status
 
-        async with serving(limits=Limits(peers=1, connect_s=10.0), ice_servers=stun) as served:
-            assert await asyncio.gather(post(served, "a", 0), post(served, "b", 1.3)) == [201, 503]
+        async with serving(limits=Limits(peers=1, connect_s=10.0), ice_servers=stun) as served, elsewhere() as far:
+            assert await asyncio.gather(post(served, "a"), post(served, "b", far, 1.3)) == [201, 503]
         async with serving(limits=Limits(peers=1, connect_s=1.0), ice_servers=stun) as served:
             before = await open_files(served, http)
-            assert await post(served, "a", 0) == 400
-            (done, _) = await asyncio.wait([asyncio.ensure_future(post(served, "b", 0))], timeout=0.3)
+            assert await post(served, "a") == 400
+            (done, _) = await asyncio.wait([asyncio.ensure_future(post(served, "b"))], timeout=0.3)
             assert not done
             (peer,) = served.server._sessions._peers.values()
             await peer.ended("somebody pulled the plug")

@@ -170,6 +170,8 @@ class Peer(ABC):
 
     def _state_changed(self) -> None:
         state = self._pc.connectionState
+        if self._closing is not None:
+            return  # what begins now would never end
         if state == "connected" and not self.connected:
             self.connected = True
             self._tasks.start(self._began(), f"begin-{self.id[:6]}")

@@ -113,6 +113,8 @@ class Publisher(Peer):
             self._camera.put(Arrived(picture=picture, pts=picture.pts, captured_at=arrived_at))
 
     def _opened(self, channel: RTCDataChannel) -> None:
+        if self._closing is not None:
+            return  # what begins now would never end
         channel.on("message", partial(self._said, channel))
         if channel.label == "poses" and not self._posing:
             self._posing = True

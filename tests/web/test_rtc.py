@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import aiohttp
+import av
 import numpy as np
 import pytest
+from aiortc.mediastreams import MediaStreamTrack
 from fakes import FakeEstimator
 from servers.rtc_client import Pictures, RtcClient, grey, matched
 from servers.serving import Served, gone, serving
@@ -188,16 +192,48 @@ def resources() -> int:
     return len(list(Path("/proc/self/fd").iterdir())) + threading.active_count() - pool
 
 
+class Encoded(MediaStreamTrack):
+    """The same VP8 picture again and again, encoded once: as many and as large as nobody could encode here."""
+
+    kind = "video"
+
+    def __init__(self, size: tuple[int, int], fps: int) -> None:
+        super().__init__()
+        encoder = av.CodecContext.create("libvpx", "w")
+        encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = *size, "yuv420p", Fraction(1, fps)
+        picture = av.VideoFrame.from_ndarray(next(grey(*size)), format="bgr24").reformat(format="yuv420p")
+        picture.pts = 0
+        (self._data, *_) = [bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)]]
+        self._fps, self._sent, self._began_at = fps, 0, 0.0
+
+    async def recv(self) -> av.Packet:
+        now = time.monotonic()
+        self._began_at = self._began_at or now
+        await asyncio.sleep(max(0.0, self._began_at + self._sent / self._fps - now))
+        packet = av.Packet(self._data)
+        packet.pts, packet.time_base = self._sent, Fraction(1, self._fps)
+        self._sent += 1
+        return packet
+
+
 @pytest.mark.parametrize(
-    ("pictures", "fps", "words"),
-    [(lambda: grey(2048, 1200), 5, "too large"), (grey, 100, "pictures a second")],
-    ids=["4K", "120 fps"],
+    ("size", "fps", "words"),
+    [((3840, 2160), 120, "too large"), ((1920, 1080), 120, "pictures a second"), ((2048, 1200), 5, "too large")],
+    ids=["4K at 120 fps", "1080p at 120 fps", "a little too large"],
 )
-async def test_who_sends_too_much_has_to_go(pictures, fps: int, words: str):
-    async with serving(limits=QUICK) as served, RtcClient(served.url, Pictures(pictures(), fps=fps)) as client:
-        await client.until(lambda: client.said)
-        await gone(served, within_s=15)
-        assert words in client.said[-1]["reason"]
+async def test_who_sends_too_much_has_to_go(
+    size: tuple[int, int], fps: int, words: str, caplog: pytest.LogCaptureFixture
+):
+    """And costs nobody else anything; also where that is before the data channels are open."""
+    caplog.set_level(logging.INFO, "streampose")
+    async with serving(limits=QUICK) as served, RtcClient(served.url, Pictures(grey())) as other:
+        await other.until(lambda: len(other.poses) > 10)
+        before, began_at = len(other.poses), time.monotonic()
+        async with RtcClient(served.url, Encoded(size, fps)) as client:
+            await client.until(lambda: served.server.sessions == 1)
+            got, took = len(other.poses) - before, time.monotonic() - began_at
+        assert got > 15 * took
+        assert any(words in record.message for record in caplog.records)
 
 
 async def test_who_sends_nothing_has_to_go():

@@ -254,13 +254,13 @@ async def test_pictures_that_come_before_the_connection_counts_as_made_are_drain
 
         opened = hold.open
 
-        async def never_connected(make, offer):
+        async def never_connected(make, *rest):
             def made(on_closed):
                 peer = make(on_closed)
                 peer._pc.remove_all_listeners("connectionstatechange")
                 return peer
 
-            return await opened(made, offer)
+            return await opened(made, *rest)
 
         hold.open = never_connected
         async with client:

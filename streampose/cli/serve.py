@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from streampose.cli.service import parse_secret
 from streampose.cli.session import interrupts
 from streampose.cli.values import named_sources, parse_seconds, parse_size
 from streampose.errors import StreamposeError
+from streampose.gauges import rss_mb
 from streampose.inference.loading import ModelChoice, describe_all
 from streampose.observe.access import Address, is_loopback
 from streampose.pipeline import Pipeline
@@ -76,6 +77,14 @@ def serve(
         ),
     ] = None,
     max_peers: Annotated[int, typer.Option(min=1, help="WebRTC sessions at a time.", rich_help_panel=_WEB)] = 8,
+    memory_mb: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Memory of this process beyond which nobody new is let in; by default 4096 more than with the models.",
+            rich_help_panel=_WEB,
+        ),
+    ] = None,
     model: engine.Model = None,
     detector: engine.Detector = None,
     pose: engine.Pose = None,
@@ -140,7 +149,7 @@ def serve(
     )
     named = {name: open_source(resolve(text), live=True) for name, text in named_sources(sources or []).items()}
     policy = LatencyBatch(parse_seconds(budget), max_frames=batch or 16)
-    raise typer.Exit(asyncio.run(_serve(options, models, named, policy)))
+    raise typer.Exit(asyncio.run(_serve(options, memory_mb, models, named, policy)))
 
 
 @dataclass(slots=True)
@@ -174,7 +183,13 @@ class _Desk:
         log.warning("%s", self.error, extra={"event": "model-failed"})
 
 
-async def _serve(options: WebOptions, models: Models, named: dict[str, Source], policy: LatencyBatch) -> int:
+# Beside what the models have.
+_FOR_VISITORS_MB = 4096
+
+
+async def _serve(
+    options: WebOptions, memory_mb: int | None, models: Models, named: dict[str, Source], policy: LatencyBatch
+) -> int:
     # OpenCV's own threads only get into the way of the engines': every stage here has its thread already.
     cv2.setNumThreads(1)
     # At the level of a warning a visitor could fill the log with packets that cannot be decoded.
@@ -183,6 +198,9 @@ async def _serve(options: WebOptions, models: Models, named: dict[str, Source], 
     desk = _Desk(models)
     desk.listen()
     await asyncio.to_thread(models.load)
+    # CUDA alone has gigabytes: what counts is what comes after it.
+    limits = replace(options.limits, memory_mb=memory_mb or (rss_mb() or 0) + _FOR_VISITORS_MB)
+    options = replace(options, limits=limits)
     try:
         async with Pipeline([], models.engines, policy=policy, keep_running=True) as pipeline:
             running = asyncio.create_task(pipeline.run())

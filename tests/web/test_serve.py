@@ -1,0 +1,119 @@
+"""`streampose serve` with the options of a server that others reach, on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+from aiortc.rtcdtlstransport import RTCCertificate
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from servers.rtc_client import RtcClient
+
+
+@contextmanager
+def program(*options: object, **variables: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Its address, as it says it, and itself."""
+    command = [sys.executable, "-m", "streampose", "serve", "--port", "0", *map(str, options)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | variables) as one:
+        try:
+            assert one.stderr is not None
+            for line in one.stderr:
+                if found := re.search(r"open (https?://\S+:\d+)", line):
+                    yield found[1], one
+                    return
+            raise AssertionError("it ended before it listened")
+        finally:
+            one.kill()
+
+
+def ask(url: str, method: str = "GET", token: str | None = None, **headers: str) -> tuple[int, dict[str, str], str]:
+    context = ssl._create_unverified_context()
+    known = {} if token is None else {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(url, method=method, headers=known | headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+            return answer.status, dict(answer.headers), answer.read().decode()
+    except HTTPError as error:
+        return error.code, dict(error.headers), error.read().decode()
+
+
+async def offer() -> str:
+    client = RtcClient("http://x/")
+    client.pc.addTransceiver("video", direction="sendrecv")
+    text = await client.offer()
+    await client.pc.close()
+    return text
+
+
+async def test_a_server_for_others(tmp_path: Path):
+    made = RTCCertificate.generateCertificate()
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert.write_bytes(made._cert.public_bytes(Encoding.PEM))
+    key.write_bytes(made._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    options = ["--token", "env:OURS", "--tls-cert", cert, "--tls-key", key, "--max-peers", 1]
+    ice = ["--ice-address", "127.0.0.1", "--ice-server", "turn:me:{env:TURNS}@127.0.0.1:9"]
+    with program(*options, *ice, OURS="sesame-sesame", TURNS="hush-hush") as (url, one):
+        assert url.startswith("https://")
+        assert ask(f"{url}/api/streams")[0] == 401
+        status, _, text = ask(f"{url}/api/streams", token="sesame-sesame")
+        assert (status, json.loads(text)["streams"]) == (200, [])
+        assert "Link" not in ask(f"{url}/whip", "OPTIONS")[1]
+        link = ask(f"{url}/whip", "OPTIONS", token="sesame-sesame")[1]["Link"]
+        assert "turn:127.0.0.1:9" in link
+        assert 'credential="hush-hush"' in link
+        one.send_signal(signal.SIGINT)
+        rest = one.communicate(timeout=30)[1]
+        assert one.returncode == 0
+        assert not re.search(r"sesame|hush", rest)
+
+
+async def test_addresses_places_and_memory_as_asked():
+    sdp, kind = (await offer()).encode(), {"Content-Type": "application/sdp"}
+
+    def publish(url: str) -> tuple[int, str]:
+        request = urllib.request.Request(f"{url}/whip", data=sdp, headers=kind)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            return error.code, error.read().decode()
+
+    with program("--ice-address", "127.0.0.1", "--max-peers", 1) as (url, _):
+        status, answer = publish(url)
+        candidates = [line for line in answer.splitlines() if line.startswith("a=candidate")]
+        assert status == 201
+        assert candidates
+        assert all(" 127.0.0.1 " in line for line in candidates)
+    with program("--memory-mb", 1) as (url, _):
+        status, answer = publish(url)
+        assert status == 503
+        assert "more than 1 MB" in answer
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--host", "0.0.0.0"], "--token"),
+        (["--ice-address", "here"], "--ice-address here"),
+        (["--ice-server", "stun.example.org"], "stun:"),
+        (["--tls-cert", "cert.pem"], "both"),
+        (["--memory-mb", "0"], "memory-mb"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(options: list[str], words: str):
+    command = [sys.executable, "-m", "streampose", "serve", *options]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode in {1, 2}
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import av
 import pytest
 from servers.serving import Served, serving
 
+from streampose.sources import SyntheticSource
 from streampose.web.ice import Offered
 
 SERVERS = Path(__file__).parents[1] / "servers"
@@ -48,9 +50,30 @@ def has_webrtcbin() -> bool:
         return False
 
 
-async def test_gstreamer_publishes():
+@pytest.fixture
+async def near() -> AsyncIterator[Served]:
+    """libnice leaves loopback out: they meet at this machine's own address, which packets do not leave."""
     if not has_webrtcbin():
         pytest.skip("GStreamer's webrtcbin is absent: apt-get install gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0")
-    # libnice leaves loopback out: they meet at this machine's own address, which packets do not leave.
     async with serving(ice_addresses=[*Offered.for_host("0.0.0.0"), *Offered.for_host("127.0.0.1")]) as served:
-        await publishes(served, "gst", SYSTEM_PYTHON, "gst_whip.py")
+        yield served
+
+
+async def test_gstreamer_publishes(near: Served):
+    await publishes(near, "gst", SYSTEM_PYTHON, "gst_webrtc.py")
+
+
+async def test_gstreamer_plays(near: Served):
+    await near.server.show("cam", SyntheticSource(width_px=320, height_px=240))
+    script = SERVERS / "gst_webrtc.py"
+    process = await asyncio.create_subprocess_exec(
+        SYSTEM_PYTHON, script, f"{near.url}/whep/cam", "4", stdout=subprocess.PIPE
+    )
+    async with asyncio.timeout(30):
+        (text, _) = await process.communicate()
+        while near.server.sessions:
+            await asyncio.sleep(0.02)
+    assert process.returncode == 0
+    count, _, caps = text.decode().partition(" ")
+    assert int(count) > 20
+    assert "width=(int)320, height=(int)240" in caps

@@ -1,4 +1,9 @@
-"""Publishes a test picture by GStreamer's webrtcbin and WHIP. Run by the system's Python, which has GStreamer."""
+"""GStreamer's webrtcbin publishes a test picture by WHIP, or plays by WHEP. Run by the system's Python, which has it.
+
+    gst_webrtc.py URL SECONDS
+
+At the end a player prints how many pictures came, and the caps of the last one.
+"""
 
 import sys
 import urllib.request
@@ -10,18 +15,22 @@ gi.require_version("GstSdp", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402 - their versions come first
 
-PIPELINE = (
-    "webrtcbin name=peer bundle-policy=max-bundle videotestsrc is-live=true pattern=ball"
+PEER = "webrtcbin name=peer bundle-policy=max-bundle"
+PUBLISHES = (
+    PEER + " videotestsrc is-live=true pattern=ball"
     " ! video/x-raw,width=320,height=240,framerate=30/1 ! vp8enc deadline=1 keyframe-max-dist=30"
     " ! rtpvp8pay ! application/x-rtp,media=video,encoding-name=VP8,payload=96 ! peer."
 )
+VP8 = "application/x-rtp,media=video,encoding-name=VP8,clock-rate=90000,payload=96"
+SHOWS = "rtpvp8depay ! vp8dec ! fakesink name=screen signal-handoffs=true sync=false"
 
 
 def main(url: str, seconds: float) -> None:
     Gst.init(None)
-    loop, pipeline = GLib.MainLoop(), Gst.parse_launch(PIPELINE)
-    peer = pipeline.get_by_name("peer")
-    session = []
+    plays = "/whep/" in url
+    loop, pipeline = GLib.MainLoop(), Gst.parse_launch(PEER if plays else PUBLISHES)
+    peer = pipeline.get_by_name("peer") or pipeline
+    session, shown = [], []
 
     def offered(promise, *_):
         reply = promise.get_reply()  # has to live as long as what is taken out of it
@@ -45,17 +54,33 @@ def main(url: str, seconds: float) -> None:
             peer.emit("set-remote-description", described, Gst.Promise.new())
         return False
 
+    def comes(_, stream):
+        screen = Gst.parse_bin_from_description(SHOWS, True)
+        screen.get_by_name("screen").connect(
+            "handoff", lambda _, __, pad: shown.append(pad.get_current_caps().to_string())
+        )
+        top.add(screen)
+        screen.sync_state_with_parent()
+        stream.link(screen.get_static_pad("sink"))
+
+    top = Gst.Pipeline() if plays else pipeline
+    if plays:
+        top.add(peer)
+        peer.connect("pad-added", comes)
+        peer.emit("add-transceiver", GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY, Gst.Caps.from_string(VP8))
     peer.connect(
         "on-negotiation-needed", lambda p: p.emit("create-offer", None, Gst.Promise.new_with_change_func(offered))
     )
     peer.connect("notify::ice-gathering-state", gathered)
-    pipeline.set_state(Gst.State.PLAYING)
+    top.set_state(Gst.State.PLAYING)
     GLib.timeout_add(int(1000 * seconds), loop.quit)
     loop.run()
-    base = url.partition("/whip")[0]
+    base = url.rpartition("/whep/" if plays else "/whip/")[0]
     with urllib.request.urlopen(urllib.request.Request(base + session[0], method="DELETE"), timeout=10):
         pass
-    pipeline.set_state(Gst.State.NULL)
+    top.set_state(Gst.State.NULL)
+    if plays:
+        print(len(shown), shown[-1] if shown else "")
 
 
 main(sys.argv[1], float(sys.argv[2]))

@@ -88,7 +88,9 @@ class Lane:
 
     def came(self, frame: Frame, now: float) -> None:
         """A frame is about to be put in."""
-        self.lag_s += 0.1 * (now - frame.captured_at - self.lag_s)
+        # One that a stall held up counts for no more than one that is twice as late as the others.
+        lag_s = min(now - frame.captured_at, 2 * self.lag_s + 0.01)
+        self.lag_s += 0.1 * (lag_s - self.lag_s)
 
     def saw(self, frame: Frame) -> None:
         """A frame is offered, for the first time or again."""

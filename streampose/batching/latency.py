@@ -48,8 +48,9 @@ class LatencyBatch:
 
     Frames that cannot make their deadline any more are dropped before they cost anything. When even a fresh frame alone
     cannot make it (the model is slower than the budget), it has twice what it takes, from when it comes: a late
-    skeleton is better than none. Where a crowded machine decodes a stream late, its frames have as long after they come
-    as they were late, or as one takes, whichever is less: else it would get nothing beside streams that come sooner.
+    skeleton is better than none. Where a crowded machine decodes a stream late, its frames have, from when they come,
+    what one takes and as much again as they were late, but no more than twice what one takes: else it would get nothing
+    beside streams that come sooner.
     The stream that has waited longest gets a late frame if nothing of it could be in time for a second and two fair
     rounds: its frames always come when a batch has begun.
     Offline frames fill what is left: a batch grows by them as long as it keeps the live frames' deadlines and takes no
@@ -216,14 +217,14 @@ class LatencyBatch:
         alone_s, company_s, together_s = (self.cost.upper(Load(frames=m, people=m * each)) for m in (n, k, n + k))
         until = max(at for at, _ in coming) + _LATENESS_S
         lost_behind = now + alone_s + company_s > min(due for _, due in coming)
-        return until if lost_behind and until + together_s <= min(w.deadline for w in taken) else None
+        return until if lost_behind and until + together_s <= min(self._deadline(w) for w in taken) else None
 
     def _filling(self, now: float, taken: Sequence[Waiting], offline: Sequence[Waiting]) -> list[Waiting]:
         """Offline frames for the room that is left."""
         room = self.max_frames - len(taken)
         if not self._streams:
             return list(offline[:room])
-        limit = min([w.deadline - now for w in taken] + [_OFFLINE_SHARE * self.budget_s])
+        limit = min([self._deadline(w) - now for w in taken] + [_OFFLINE_SHARE * self.budget_s])
         people, filling = sum(w.people for w in taken), list[Waiting]()
         for frame in offline[:room]:
             people += frame.people

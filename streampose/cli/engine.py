@@ -88,7 +88,7 @@ InGraph = Annotated[
     ),
 ]
 Fallback = Annotated[
-    bool, typer.Option("--fallback", help="Go on with the CPU if a GPU is lost.", rich_help_panel=_ENGINE)
+    bool, typer.Option("--fallback", help="Go on with the CPU if a GPU fails.", rich_help_panel=_ENGINE)
 ]
 Budget = Annotated[str, typer.Option(help="Latency that live streams aim at: 100ms, 0.2s.", rich_help_panel=_FLOW)]
 Batch = Annotated[

@@ -81,7 +81,7 @@ def serve(
         int | None,
         typer.Option(
             min=1,
-            help="Memory of this process beyond which nobody new is let in; by default 4096 more than with the models.",
+            help="MB of this process beyond which nobody new is let in; by default 4096 more than with the model.",
             rich_help_panel=_WEB,
         ),
     ] = None,

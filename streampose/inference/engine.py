@@ -32,8 +32,8 @@ __all__ = ["Engine", "EngineOptions", "available_cores", "provider_report"]
 
 log = logging.getLogger("streampose")
 
-# So long a model may take to get ready for batches of more sizes than the largest and one. With cuDNN 9 a model of many
-# depthwise convolutions takes 4 s for each on an H100.
+# So long a model may take to get ready for batches of more sizes than the largest and one. With cuDNN 9 some take
+# seconds for each, as 16-bit models of many depthwise convolutions do on an H100.
 _PATIENCE_S = 10.0
 
 
@@ -64,7 +64,7 @@ class Engine:
         self.fused = fused is not None
         """Whether it takes pictures as they are (`graphs`)."""
         self._graph = fused or (half_graph(model, self.options.cache_dir) if self.options.half else None)
-        self._lost = ""
+        self._gave_up = ""
         self._open(self.options)
         self._items = self.signature.inputs[self.fused :]
         self.input_dtype = np.dtype(TENSOR_TYPES.get(self._items[0].dtype, np.float32))
@@ -113,8 +113,8 @@ class Engine:
     @property
     def note(self) -> str:
         """Why a GPU that this machine has is not used, to end `describe()` with; else empty."""
-        if self._lost:
-            return f"; the GPU was lost, the CPU goes on: {self._lost}"
+        if self._gave_up:
+            return f"; the GPU failed, the CPU goes on: {self._gave_up}"
         why = self.passed_over.get("cuda")
         return "" if self.on_gpu or no_gpu_here(why) else f"; the GPU is not used: {why}"
 
@@ -279,7 +279,7 @@ class Engine:
         if not (self.on_gpu and self.options.fallback_to_cpu):
             raise (DeviceLost if is_lost(error) else EngineFailed)(message) from error
         log.warning("%s. The CPU goes on, slower", message)
-        self._lost = gist(error)
+        self._gave_up = gist(error)
         self._open(replace(self.options, device="cpu"))
         return self._attempt(piece, shared)
 

@@ -83,8 +83,9 @@ def load_estimator(choice: ModelChoice, options: EngineOptions | None = None) ->
         return OneStage(_frames(engine, card, choice.limits))
     detector, pose = files
     options = options or EngineOptions()
-    people = replace(options, max_batch=_PEOPLE * options.max_batch)
-    detect, estimate = Engine(detector.path, options), Engine(pose.path, people)
+    detect = Engine(detector.path, options)
+    people = _PEOPLE if detect.on_gpu else 1
+    estimate = Engine(pose.path, replace(options, max_batch=people * options.max_batch))
     detector_card = _card(detect, detector, choice.detector_family, None, choice.detector_size_px)
     pose_card = _card(estimate, pose, choice.family, choice.skeleton, None)
     return TopDown(_frames(detect, detector_card, choice.limits), _keypoints(estimate, pose_card))

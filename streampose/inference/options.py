@@ -34,7 +34,7 @@ class EngineOptions:
     recalibrate: bool = False
     """Measure sessions and threads of a CPU again, whatever is remembered."""
     max_batch: int = 32
-    """No run holds more pictures, or crops of people than twice as many; larger batches are cut."""
+    """No run holds more, on a GPU twice as many crops of people; larger batches are cut."""
     half: bool = False
     """16-bit weights and arithmetic, for GPUs."""
     tf32: bool = True
@@ -47,7 +47,7 @@ class EngineOptions:
     memory_limit_bytes: int | None = None
     """Of GPU memory for the arena of one session: on CUDA each batch size has one."""
     fallback_to_cpu: bool = False
-    """Go on with the CPU, and say so, if a GPU is lost in the middle of a run."""
+    """Go on with the CPU, and say so, if a GPU fails in the middle of a run."""
     cache_dir: Path | None = None
     """Where TensorRT's engines, 16-bit models and what was measured of a CPU are kept; `None` = they are made anew at
     each start, which takes TensorRT minutes."""

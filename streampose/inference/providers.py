@@ -179,7 +179,7 @@ def open_session(
     raise ProviderUnavailable(f"{options.device} was asked for and cannot be used: {passed_over[options.device]}")
 
 
-_LIBRARY_SAYS = re.compile(r"\b[A-Z]+ failure -?\d+: .*?(?= ; |$)")
+_LIBRARY_SAYS = re.compile(r"\b[A-Z_]+ failure -?\d+: .*?(?= ; |$)")
 
 
 def gist(error: Exception) -> str:

@@ -65,8 +65,9 @@ class Sessions:
         """
         key = size if self.apart else 0
         if key not in self._runners:
-            session, self._unused = self._unused, None
-            if session is None or self._wider:
+            session = None if self._wider else self._unused
+            self._unused = None  # its memory may be what the other needs
+            if session is None:
                 session, _ = open_session(self._model, self._options, self._wider or self._graph)
             self._runners[key] = self._runner(session)
         return self._runners[key]
@@ -88,5 +89,5 @@ class Sessions:
 
     def forget(self, size: int) -> None:
         """Give back what the device's memory holds for this batch size alone."""
-        if self._runners.pop(size, None) is not None:
+        if self._runners.pop(size if self.apart else 0, None) is not None:
             self._uploads = Uploads("cuda", self._options.device_id)

@@ -17,6 +17,7 @@ from streampose.web.finishing import draw
 from streampose.web.guard import Guard
 from streampose.web.hub import Hub, Item, Wish, jpeg
 from streampose.web.limits import Full, Limits, check_memory
+from streampose.web.settings import Settings
 from streampose.web.tasks import Tasks
 
 __all__ = ["Feeds"]
@@ -40,7 +41,7 @@ class Feeds:
         self._viewers = 0
         self._sockets: set[web.WebSocketResponse] = set()
         self._tasks = Tasks()
-        self._drawings: WeakKeyDictionary[Hub, tuple[Result, asyncio.Task[bytes]]] = WeakKeyDictionary()
+        self._drawings: WeakKeyDictionary[Hub, tuple[Result, Settings, asyncio.Task[bytes]]] = WeakKeyDictionary()
         """Of each stream the last picture that was asked for: whoever asks for it again gets the same."""
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -97,11 +98,11 @@ class Feeds:
         if (result := entry.hub.latest) is None:
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "1"}, text="there is no picture yet")
         with self._room():
-            of, drawing = self._drawings.get(entry.hub, (None, None))
-            if of is not result or drawing is None:
-                work = asyncio.to_thread(_drawn, result, entry)
+            of, settings, drawing = self._drawings.get(entry.hub, (None, None, None))
+            if drawing is None or of is not result or settings is not entry.settings or _failed(drawing):
+                work = asyncio.to_thread(_drawn, result, entry.settings)
                 drawing = self._tasks.start(work, "picture", awaited=True)
-                self._drawings[entry.hub] = result, drawing
+                self._drawings[entry.hub] = result, entry.settings, drawing
             # Others may wait for it, too: it goes on when one of them leaves.
             data = await asyncio.shield(drawing)
         return web.Response(body=data, content_type="image/jpeg")
@@ -163,5 +164,9 @@ async def _listen(socket: web.WebSocketResponse, items: Channel[Item]) -> None:
     items.close()
 
 
-def _drawn(result: Result, entry: Entry) -> bytes:
-    return jpeg(draw(result.frame.image, result.poses, entry.settings))
+def _drawn(result: Result, settings: Settings) -> bytes:
+    return jpeg(draw(result.frame.image, result.poses, settings))
+
+
+def _failed(drawing: asyncio.Task[bytes]) -> bool:
+    return drawing.done() and (drawing.cancelled() or drawing.exception() is not None)

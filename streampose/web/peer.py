@@ -131,6 +131,11 @@ class Peer(ABC):
                 candidate.sdpMid = mid or "0"
                 await self._pc.addIceCandidate(candidate)
 
+    @property
+    def ending(self) -> bool:
+        """Whether its end has begun."""
+        return self._closing is not None
+
     def end(self, reason: str) -> asyncio.Task[None]:
         """Begin to end it; `ended` is for who wants to see it done. May be called again."""
         if self._closing is None:

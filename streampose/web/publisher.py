@@ -113,8 +113,11 @@ class Publisher(Peer):
             self._camera.put(Arrived(picture=picture, pts=picture.pts, captured_at=arrived_at))
 
     def _opened(self, channel: RTCDataChannel) -> None:
-        if self._closing is not None:
-            return  # what begins now would never end
+        if self.ending:  # what begins now would never end
+            if channel.label == "control":
+                self._control = channel
+                self._say("bye", reason=self.reason)
+            return
         channel.on("message", partial(self._said, channel))
         if channel.label == "poses" and not self._posing:
             self._posing = True

@@ -20,7 +20,7 @@ log = logging.getLogger("streampose")
 
 # A session that is not connected so long after its answer has to go when somebody else comes and there is no room.
 _PATIENCE_S = 1.0
-# So many offers of one address wait, for so long, while half of all places are unfinished sessions of that address.
+# While unfinished sessions of one address hold half of all places, so many more of its offers wait, for so long.
 _MOST_WAITING, _WAIT_S = 16, 2.0
 
 
@@ -65,11 +65,12 @@ class Sessions:
         check_memory(self._limits)
         origin = _network(address)
         async with self._turn(origin):
-            if len(self._peers) >= self._limits.peers:
+            while len(self._peers) >= self._limits.peers:
                 # As in a SYN queue, the oldest of those that never finish goes first; those that work never do.
-                await self._end_oldest(self._peers)
-            if len(self._peers) >= self._limits.peers:
-                raise Full(f"the server is full: it takes {self._limits.peers} sessions at a time")
+                if not await self._end_oldest(self._peers):
+                    raise Full(f"the server is full: it takes {self._limits.peers} sessions at a time")
+            if self._stopping:
+                raise Full("the server is stopping")
             peer = make(self._forget)
             self._peers[peer.id], self._origins[peer.id] = peer, origin
             try:
@@ -89,7 +90,7 @@ class Sessions:
 
     @asynccontextmanager
     async def _turn(self, origin: str) -> AsyncIterator[None]:
-        """Hold a place among the unfinished sessions of an address.
+        """Wait for a place among the unfinished sessions of an address, and hold it until the answer is made.
 
         Raises:
             Full: there is none.
@@ -120,12 +121,15 @@ class Sessions:
         return self._opening[origin] + sum(not peer.connected for peer in answered)
 
     async def _end_oldest(self, names: Iterable[str]) -> bool:
-        """End the oldest of these sessions that should have been connected by now; whether there was one."""
+        """End the oldest of these sessions that should have been connected by now; whether there was one.
+
+        One that somebody has ended already is waited for only if there is no other.
+        """
         now = time.monotonic()
         peers = [self._peers[name] for name in names]
         late = [p for p in peers if not p.connected and now - (p.answered_at or now) > _PATIENCE_S]
         if late:
-            await min(late, key=lambda peer: peer.created_at).ended("somebody else waited for its place")
+            await min(late, key=lambda peer: (peer.ending, peer.created_at)).ended("somebody else waited for its place")
         return bool(late)
 
     def _forget(self, peer: Peer) -> None:

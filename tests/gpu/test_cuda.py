@@ -285,7 +285,7 @@ def test_a_lost_device_is_told(yolo: Path):
 
 def test_the_cpu_goes_on_where_the_device_was_lost(yolo: Path):
     done = ran("-c", LOSES_IT, str(yolo), "cpu")
-    assert done.stdout.startswith("WENT ON CPUExecutionProvider ; the GPU was lost, the CPU goes on: ")
+    assert done.stdout.startswith("WENT ON CPUExecutionProvider ; the GPU failed, the CPU goes on: ")
     assert "The CPU goes on, slower" in done.stderr
 
 

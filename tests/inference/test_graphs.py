@@ -417,7 +417,7 @@ def test_the_cpu_goes_on_from_the_pictures_that_it_has(tmp_path: Path, caplog, f
         for pixels in (sent, None):
             assert_same(sound(pictures), estimator(pictures, pixels), atol=1e-4)
     assert caplog.text.count("The CPU goes on") == 2
-    assert "the GPU was lost" in estimator.describe()
+    assert "the GPU failed" in estimator.describe()
 
 
 def test_no_room_for_the_pictures_is_said(tmp_path: Path):

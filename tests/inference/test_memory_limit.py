@@ -17,7 +17,7 @@ from streampose.errors import ConfigError, DeviceLost, EngineFailed, ModelUnread
 from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.half import half_graph
 from streampose.inference.limit import BatchLimit, is_lost, is_out_of_memory
-from streampose.inference.providers import provider_options
+from streampose.inference.providers import gist, provider_options
 from streampose.inference.runner import BoundRunner
 from streampose.inference.zoo import find
 
@@ -104,6 +104,8 @@ def test_what_fails_for_no_known_reason_is_run_once_more(model: Path, caplog: py
     """Seen on an H100: a thread's first run failed in cuBLAS, and none after it."""
     engine = with_room(model, 99)
     engine.provider = "CUDAExecutionProvider"
+    forgotten: list[int] = []
+    engine._sessions.forget = forgotten.append
     (runner, left) = engine._sessions.runner(1), [times]
     plain = runner.run
 
@@ -124,6 +126,7 @@ def test_what_fails_for_no_known_reason_is_run_once_more(model: Path, caplog: py
                 engine.run(blob)
     (told,) = caplog.records
     assert told.message.endswith("is run once more in a new session: CUBLAS failure 14: CUBLAS_STATUS_INTERNAL_ERROR")
+    assert forgotten == [4]
     left[0] = 1  # each run has its second chance
     np.testing.assert_array_equal(engine.run(blob)[0], np.maximum(blob, 0))
 
@@ -137,8 +140,15 @@ def test_the_cpu_goes_on_if_asked_and_says_so(model: Path, monkeypatch, caplog, 
         (out,) = engine.run(blob)
     np.testing.assert_array_equal(out, np.maximum(blob, 0))
     assert not engine.on_gpu
-    assert engine.note.startswith("; the GPU was lost, the CPU goes on: ")
+    assert engine.note.startswith("; the GPU failed, the CPU goes on: ")
     assert any("The CPU goes on" in r.message for r in caplog.records)
+
+
+def test_of_a_page_the_library_s_own_words_are_told():
+    for words in ("CUDNN_FE failure 11: CUDNN_BACKEND_API_FAILED", "CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED"):
+        error = RuntimeError(f"x.cc:154 CudaCall(ERRTYPE) [with ERRTYPE = int]\n {words} ; GPU=0 ; hostname=h")
+        assert gist(error) == words
+    assert gist(RuntimeError("no  such\nthing")) == "no such thing"
 
 
 def test_words_of_the_runtime():

@@ -75,7 +75,9 @@ def main(url: str, seconds: float) -> None:
     top.set_state(Gst.State.PLAYING)
     GLib.timeout_add(int(1000 * seconds), loop.quit)
     loop.run()
-    base = url.rpartition("/whep/" if plays else "/whip/")[0]
+    if not session:
+        raise SystemExit("the offer was not answered")
+    base = url.partition("/whep" if plays else "/whip")[0]
     with urllib.request.urlopen(urllib.request.Request(base + session[0], method="DELETE"), timeout=10):
         pass
     top.set_state(Gst.State.NULL)

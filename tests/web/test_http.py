@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -199,19 +200,37 @@ async def test_a_picture_that_many_ask_for_is_drawn_once(
     served: Served, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ):
     await playing(served)
-    drawn, made = feeds._drawn, []
-    monkeypatch.setattr(feeds, "_drawn", lambda result, entry: made.append(result) or drawn(result, entry))
+    hub = served.server.catalogue["cam"].hub
+    latest = hub.latest
+    monkeypatch.setattr(type(hub), "latest", property(lambda _: latest, lambda *_: None), raising=False)
+    drawn, made, go_on = feeds._drawn, [], threading.Event()
+
+    def slowly(*args):
+        made.append(args)
+        go_on.wait(10)
+        return drawn(*args)
+
+    monkeypatch.setattr(feeds, "_drawn", slowly)
+    url = f"{served.url}/api/streams/cam/picture.jpg"
 
     async def get() -> bytes:
-        async with http.get(f"{served.url}/api/streams/cam/picture.jpg") as answer:
+        async with http.get(url) as answer:
             assert answer.status == 200
             return await answer.read()
 
     hasty = asyncio.ensure_future(get())
-    pictures = await asyncio.gather(*(get() for _ in range(30)))
+    others = [asyncio.ensure_future(get()) for _ in range(10)]
+    async with asyncio.timeout(10):
+        while served.server._feeds._viewers < 11:
+            await asyncio.sleep(0.01)
     hasty.cancel()  # who leaves takes the picture from nobody
-    assert len({id(result) for result in made}) == len(made) < 15
-    assert len(set(pictures)) <= len(made)
+    await asyncio.sleep(0.1)
+    go_on.set()
+    assert len(set(await asyncio.gather(*others))) == len(made) == 1
+    change = {"confidence": 0.9}
+    served.server.catalogue.change(served.server.catalogue["cam"], change)
+    await get()
+    assert len(made) == 2  # the same picture with other settings is another one
 
 
 async def test_a_viewer_who_does_not_read_loses_frames_and_nobody_else_does(http: aiohttp.ClientSession):
@@ -418,6 +437,9 @@ async def test_a_thousand_half_open_sessions(http: aiohttp.ClientSession):
 
         statuses: list[int] = []
         before, started = served.pipeline.snapshot().streams["cam"].delivered, time.monotonic()
+        await asyncio.sleep(1.0)
+        alone = served.pipeline.snapshot().streams["cam"].delivered - before
+        before, started = before + alone, time.monotonic()
         for _ in range(5):
             flood = asyncio.gather(*(half_open() for _ in range(200)))
             for _ in range(3):
@@ -425,14 +447,14 @@ async def test_a_thousand_half_open_sessions(http: aiohttp.ClientSession):
                 assert served.server.sessions <= 4
                 came = time.monotonic()
                 assert await half_open(other) == 201
-                assert time.monotonic() - came < 1.5
+                assert time.monotonic() - came < 4  # their own have to be a second old to go
             statuses += await flood
         took = time.monotonic() - started
         assert set(statuses) <= {201, 503}
         assert len(statuses) == 1000
         assert statuses.count(201) < 40
         delivered = served.pipeline.snapshot().streams["cam"].delivered - before
-        assert delivered > 0.8 * 30 * took, (delivered, took)
+        assert delivered > 0.5 * alone * took, (alone, delivered, took)
         async with asyncio.timeout(10):
             while served.server.sessions:
                 await asyncio.sleep(0.1)

@@ -69,10 +69,14 @@ async def test_gstreamer_plays(near: Served):
     process = await asyncio.create_subprocess_exec(
         SYSTEM_PYTHON, script, f"{near.url}/whep/cam", "4", stdout=subprocess.PIPE
     )
-    async with asyncio.timeout(30):
-        (text, _) = await process.communicate()
-        while near.server.sessions:
-            await asyncio.sleep(0.02)
+    try:
+        async with asyncio.timeout(30):
+            (text, _) = await process.communicate()
+            while near.server.sessions:
+                await asyncio.sleep(0.02)
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode == 0
     count, _, caps = text.decode().partition(" ")
     assert int(count) > 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,9 +10,12 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -22,17 +26,20 @@ from servers.rtc_client import RtcClient
 
 
 @contextmanager
-def program(*options: object, **variables: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Its address, as it says it, and itself."""
+def program(*options: object, **variables: str) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
+    """Its address, as it says it, itself, and all that it says."""
     command = [sys.executable, "-m", "streampose", "serve", "--port", "0", *map(str, options)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | variables) as one:
+    with (
+        tempfile.NamedTemporaryFile("w+") as said,
+        subprocess.Popen(command, stderr=said, env=os.environ | variables) as one,
+    ):
         try:
-            assert one.stderr is not None
-            for line in one.stderr:
-                if found := re.search(r"open (https?://\S+:\d+)", line):
-                    yield found[1], one
-                    return
-            raise AssertionError("it ended before it listened")
+            until_s = time.monotonic() + 60
+            while (found := re.search(r"open (https?://\S+:\d+)", Path(said.name).read_text())) is None:
+                assert one.poll() is None, "it ended before it listened"
+                assert time.monotonic() < until_s
+                time.sleep(0.05)
+            yield found[1], one, Path(said.name)
         finally:
             one.kill()
 
@@ -63,7 +70,7 @@ async def test_a_server_for_others(tmp_path: Path):
     key.write_bytes(made._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     options = ["--token", "env:OURS", "--tls-cert", cert, "--tls-key", key, "--max-peers", 1]
     ice = ["--ice-address", "127.0.0.1", "--ice-server", "turn:me:{env:TURNS}@127.0.0.1:9"]
-    with program(*options, *ice, OURS="sesame-sesame", TURNS="hush-hush") as (url, one):
+    with program(*options, *ice, OURS="sesame-sesame", TURNS="hush-hush") as (url, one, said):
         assert url.startswith("https://")
         assert ask(f"{url}/api/streams")[0] == 401
         status, _, text = ask(f"{url}/api/streams", token="sesame-sesame")
@@ -73,29 +80,30 @@ async def test_a_server_for_others(tmp_path: Path):
         assert "turn:127.0.0.1:9" in link
         assert 'credential="hush-hush"' in link
         one.send_signal(signal.SIGINT)
-        rest = one.communicate(timeout=30)[1]
-        assert one.returncode == 0
-        assert not re.search(r"sesame|hush", rest)
+        assert one.wait(30) == 0
+        assert "open https://" in said.read_text()
+        assert not re.search(r"sesame|hush", said.read_text())
 
 
 async def test_addresses_places_and_memory_as_asked():
     sdp, kind = (await offer()).encode(), {"Content-Type": "application/sdp"}
 
-    def publish(url: str) -> tuple[int, str]:
-        request = urllib.request.Request(f"{url}/whip", data=sdp, headers=kind)
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, answer.read().decode()
-        except HTTPError as error:
-            return error.code, error.read().decode()
+    def publish(url: str, address: str = "127.0.0.1") -> tuple[int, str]:
+        where = url.removeprefix("http://")
+        with contextlib.closing(HTTPConnection(where, timeout=20, source_address=(address, 0))) as connection:
+            connection.request("POST", "/whip", sdp, kind)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
 
-    with program("--ice-address", "127.0.0.1", "--max-peers", 1) as (url, _):
+    with program("--ice-address", "127.0.0.1", "--max-peers", 1) as (url, _, _):
         status, answer = publish(url)
+        full, why = publish(url, "127.0.0.2")
+        assert (full, "takes 1 sessions" in why) == (503, True)
         candidates = [line for line in answer.splitlines() if line.startswith("a=candidate")]
         assert status == 201
         assert candidates
         assert all(" 127.0.0.1 " in line for line in candidates)
-    with program("--memory-mb", 1) as (url, _):
+    with program("--memory-mb", 1) as (url, _, _):
         status, answer = publish(url)
         assert status == 503
         assert "more than 1 MB" in answer

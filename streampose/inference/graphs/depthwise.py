@@ -14,9 +14,9 @@ __all__ = ["wider"]
 def wider(model: bytes) -> bytes | None:
     """The same model with its 3×3 depthwise convolutions of stride 1 as 5×5 ones that have a border of zeros.
 
-    For the small ones cuDNN 9 compiles a kernel at their first run on an H100, 0.15 to 0.2 s for each layer and batch
-    size, 3 and 6 s for RTMDet-nano and PP-TinyPose; for 5×5 it has kernels. They take 12 to 50 µs longer for 32
-    pictures (ONNX Runtime 1.31.1, `benchmarks/gpu.py`).
+    For the small ones that look at 20×20 places or more (18 of RTMDet-nano's, 35 of PP-TinyPose's) cuDNN 9 compiles a
+    kernel at their first run on an H100, 0.15 to 0.2 s for each layer and batch size; for 5×5 it has kernels. They take
+    12 to 50 µs longer for 32 pictures (ONNX Runtime 1.31.1).
 
     Args:
         model: an ONNX model.

@@ -33,6 +33,7 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "Server": "streampose",
 }
+_PICTURES = ("/picture.jpg", "/video.mjpeg")
 _OPEN = ("/", "/page/")
 """What is for everybody: the page itself, which knows nothing."""
 
@@ -94,9 +95,10 @@ class Guard:
             raise web.HTTPForbidden(text="requests of other sites' pages are refused")
         open_to_all = request.path in _OPEN or request.path.startswith("/page/") or request.method == "OPTIONS"
         if not open_to_all and not self.knows(request):
-            raise web.HTTPUnauthorized(
-                headers={"WWW-Authenticate": 'Bearer realm="streampose"'}, text="a token is needed"
-            )
+            # Of pictures an address bar and a plain `<img>` can ask for the token themselves, as a password.
+            scheme = "Basic" if request.path.endswith(_PICTURES) else "Bearer"
+            headers = {"WWW-Authenticate": f'{scheme} realm="streampose"'}
+            raise web.HTTPUnauthorized(headers=headers, text="a token is needed")
 
 
 def _problem(status: int, text: str, headers: object = None) -> web.Response:

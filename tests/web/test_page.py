@@ -343,6 +343,23 @@ async def test_a_plain_picture_element_and_the_address_bar_show_a_camera(browser
     assert await page.evaluate("document.images[0].naturalWidth") == 320
 
 
+async def test_with_a_token_the_browser_asks_for_a_password_for_pictures(browser: Any, tmp_path: Path):
+    (tmp_path / "token").write_text("sesame")
+    cam = "cam=synthetic:?size=320x240&fps=10"
+    with Serve(cam, "--token", f"file:{tmp_path / 'token'}", port=free_port()) as serve:
+        stranger = await browser.new_context()
+        page = await stranger.new_page()
+        with pytest.raises(Exception, match="INVALID_AUTH_CREDENTIALS"):  # it asked, and nobody answered
+            await page.goto(f"{serve.url}api/streams/cam/picture.jpg")
+        # What somebody writes into the browser's own question.
+        known = await browser.new_context(http_credentials={"username": "me", "password": "sesame"})
+        page = await known.new_page()
+        answer = await page.goto(f"{serve.url}api/streams/cam/picture.jpg")
+        assert answer.status == 200
+        await page.evaluate("document.body.append(Object.assign(new Image(), { id: 'live', src: 'video.mjpeg' }))")
+        await until(page, "document.getElementById('live').naturalWidth === 320")
+
+
 async def test_a_camera_of_the_server_is_watched_and_comes_back(browser: Any):
     plays = "(v => v.videoWidth === 320 && v.currentTime > 0.5)(document.getElementById('watch-video'))"
     status = "document.getElementById('watch-status').textContent"

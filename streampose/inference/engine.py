@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streampose.errors import ConfigError, DeviceLost, EngineFailed, ModelNotFound, ModelOutputError
+from streampose.inference.arrays import finite, joined
 from streampose.inference.half import half_graph
 from streampose.inference.limit import BatchLimit, is_lost, is_out_of_memory
 from streampose.inference.options import EngineOptions
@@ -156,7 +157,7 @@ class Engine:
                 start += n
         if len(pieces) == 1:
             return pieces[0]
-        return [_join(arrays) for arrays in zip(*pieces, strict=True)]
+        return [joined(arrays) for arrays in zip(*pieces, strict=True)]
 
     def send(self, shared: Pixels) -> None:
         """Send pictures to the GPU before they are run; from any one other thread. Nothing, if a CPU runs the model."""
@@ -228,7 +229,7 @@ class Engine:
         self._shrink = self._tried_again = False
         self._limit.passed(n)
         for tensor, array in zip(self.signature.outputs, outputs, strict=True):
-            if not _finite(array):
+            if not finite(array):
                 raise ModelOutputError(f"{self.path.name} returned NaN or infinity in {tensor.name!r}: broken weights?")
         return [array[:n] for array in outputs] if size != n else list(outputs)
 
@@ -289,19 +290,3 @@ def _outside_in(sizes: list[int]) -> list[int]:
     between = sizes[1:-1]
     middle_out = sorted(range(len(between)), key=lambda i: abs(i - len(between) / 2))
     return [*sizes[:-2:-1], *sizes[:1][: len(sizes) - 1], *(between[i] for i in middle_out)]
-
-
-def _finite(array: NDArray[Any]) -> bool:
-    if not np.issubdtype(array.dtype, np.floating) or not array.size:
-        return True
-    # One NaN or infinity shows in the sum; the sum of huge finite values may overflow, so look again.
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
-
-
-def _join(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Concatenate pieces; where the number of boxes differs between them, fill with zeros (score 0: nobody)."""
-    if arrays[0].ndim > 1 and len({a.shape[1] for a in arrays}) > 1:
-        most = max(a.shape[1] for a in arrays)
-        arrays = [np.pad(a, [(0, 0), (0, most - a.shape[1])] + [(0, 0)] * (a.ndim - 2)) for a in arrays]
-    return np.concatenate(arrays)

@@ -91,8 +91,8 @@ def load_estimator(choice: ModelChoice, options: EngineOptions | None = None) ->
     return TopDown(_frames(detect, detector_card, choice.limits), _keypoints(estimate, pose_card))
 
 
-# Crops in a run for each picture in one: with 64 instead of 32 an H100 does 1126 instead of 857 pictures of two people
-# a second (RTMDet-nano and PP-TinyPose, alone).
+# Crops in a run for each picture in one: with 64 instead of 32 an H100 does 1179 instead of 840 pictures of two people
+# a second (RTMDet-nano and PP-TinyPose, alone; benchmarks/gpu.py).
 _PEOPLE = 2
 
 

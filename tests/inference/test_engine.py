@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from streampose.errors import EngineFailed, ModelUnknown, ModelUnreadable, ProviderUnavailable
-from streampose.inference import engine as engine_module
 from streampose.inference import providers
+from streampose.inference.arrays import finite, joined
 from streampose.inference.engine import Engine, EngineOptions
 
 
@@ -137,15 +137,15 @@ def test_threads_are_those_asked_for_or_those_allowed(tmp_path: Path):
 
 
 def test_pieces_with_different_numbers_of_boxes_are_joined():
-    joined = engine_module._join([np.ones((1, 2, 5)), np.ones((2, 4, 5)), np.ones((1, 0, 5))])
-    assert joined.shape == (4, 4, 5)
-    assert joined.sum() == (2 + 8) * 5
+    together = joined([np.ones((1, 2, 5)), np.ones((2, 4, 5)), np.ones((1, 0, 5))])
+    assert together.shape == (4, 4, 5)
+    assert together.sum() == (2 + 8) * 5
 
 
 def test_infinite_outputs_are_found_and_big_ones_pass():
     big = np.full(10, 3e38, np.float32)
-    assert engine_module._finite(big)
+    assert finite(big)
     for bad in (np.nan, np.inf, -np.inf):
-        assert not engine_module._finite(np.array([1, bad], np.float32))
-    assert engine_module._finite(np.array([], np.float32))
-    assert engine_module._finite(np.array([1, 2]))
+        assert not finite(np.array([1, bad], np.float32))
+    assert finite(np.array([], np.float32))
+    assert finite(np.array([1, 2]))

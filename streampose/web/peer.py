@@ -66,6 +66,8 @@ class Peer(ABC):
         self.etag = f'"{secrets.token_urlsafe(8)}"'
         self.created_at = time.monotonic()
         self.answered_at: float | None = None
+        self.origin = ""
+        """Whose it is: an address, or what one party has of them."""
         """Since when it is the peer's turn."""
         self.connected = False
         self.reason: str | None = None
@@ -108,7 +110,7 @@ class Peer(ABC):
                 offer_only(pc.sctp.transport.transport.iceGatherer, around.offered)
             await pc.setLocalDescription(await pc.createAnswer())
             self._check(video)
-        if self._closing is not None:
+        if self.ending:
             raise ConfigError(f"the session ended before its answer was made: {self.reason}")
         self.answered_at = time.monotonic()
         self._tasks.start(self._watch(), f"watch-{self.id[:6]}")
@@ -175,7 +177,7 @@ class Peer(ABC):
 
     def _state_changed(self) -> None:
         state = self._pc.connectionState
-        if self._closing is not None:
+        if self.ending:
             return  # what begins now would never end
         if state == "connected" and not self.connected:
             self.connected = True

@@ -34,7 +34,6 @@ class Sessions:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._peers: dict[str, Peer] = {}
-        self._origins: dict[str, str] = {}
         self._waiting, self._opening = Counter[str](), Counter[str]()
         self._stopping = False
 
@@ -67,12 +66,13 @@ class Sessions:
         async with self._turn(origin):
             while len(self._peers) >= self._limits.peers:
                 # As in a SYN queue, the oldest of those that never finish goes first; those that work never do.
-                if not await self._end_oldest(self._peers):
+                if not await self._end_oldest(self._peers.values()):
                     raise Full(f"the server is full: it takes {self._limits.peers} sessions at a time")
             if self._stopping:
                 raise Full("the server is stopping")
             peer = make(self._forget)
-            self._peers[peer.id], self._origins[peer.id] = peer, origin
+            peer.origin = origin
+            self._peers[peer.id] = peer
             try:
                 async with asyncio.timeout(self._limits.connect_s):
                     return peer, await peer.answer(offer)
@@ -113,20 +113,20 @@ class Sessions:
         finally:
             self._opening -= Counter([origin])
 
-    def _of(self, origin: str) -> list[str]:
-        return [name for name, other in self._origins.items() if other == origin]
+    def _of(self, origin: str) -> list[Peer]:
+        return [peer for peer in self._peers.values() if peer.origin == origin]
 
     def _unfinished(self, origin: str) -> int:
-        answered = [peer for name in self._of(origin) if (peer := self._peers[name]).answered_at is not None]
+        """Sessions of an address that are being answered, or are and have not connected yet."""
+        answered = [peer for peer in self._of(origin) if peer.answered_at is not None]
         return self._opening[origin] + sum(not peer.connected for peer in answered)
 
-    async def _end_oldest(self, names: Iterable[str]) -> bool:
+    async def _end_oldest(self, peers: Iterable[Peer]) -> bool:
         """End the oldest of these sessions that should have been connected by now; whether there was one.
 
         One that somebody has ended already is waited for only if there is no other.
         """
         now = time.monotonic()
-        peers = [self._peers[name] for name in names]
         late = [p for p in peers if not p.connected and now - (p.answered_at or now) > _PATIENCE_S]
         if late:
             await min(late, key=lambda peer: (peer.ending, peer.created_at)).ended("somebody else waited for its place")
@@ -134,7 +134,6 @@ class Sessions:
 
     def _forget(self, peer: Peer) -> None:
         self._peers.pop(peer.id, None)
-        self._origins.pop(peer.id, None)
 
 
 def _network(address: str) -> str:

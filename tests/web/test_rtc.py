@@ -226,10 +226,11 @@ async def test_who_sends_too_much_has_to_go(
 ):
     """And costs nobody else anything; also where that is before the data channels are open."""
     caplog.set_level(logging.INFO, "streampose")
-    async with serving(limits=QUICK) as served, RtcClient(served.url, Pictures(grey())) as other:
+    much = Encoded(size, fps)  # before anybody waits: it takes this thread a second on a crowded machine
+    async with serving(limits=Limits(connect_s=3.0)) as served, RtcClient(served.url, Pictures(grey())) as other:
         await other.until(lambda: len(other.poses) > 10)
         before = len(other.poses)
-        async with RtcClient(served.url, Encoded(size, fps)) as client:
+        async with RtcClient(served.url, much) as client:
             await client.until(lambda: served.server.sessions == 1)
         times = [at for at, _ in other.poses[before - 1 :]] + [time.monotonic()]
         assert max(np.diff(times)) < 1.0

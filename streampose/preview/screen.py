@@ -16,6 +16,7 @@ import cv2
 from streampose.errors import SinkUnavailable
 from streampose.preview.keys import ESCAPE, Action, action_of
 from streampose.preview.view import View
+from streampose.preview.x11 import let_qt_have_its_events
 
 __all__ = ["Screen", "check_screen", "run_with_windows"]
 
@@ -95,6 +96,7 @@ class Screen:
         except SinkUnavailable:
             work.close()
             raise
+        let_qt_have_its_events()
         Screen.current = self
         run = _Run(work, self._wake)
         self._run = run

@@ -79,9 +79,9 @@ x.XCloseDisplay(display)
 class Desk:
     """A screen, and a program on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, managed: bool = True) -> None:
         self._folder = folder
-        self._screen = XServer(1000, 600)
+        self._screen = XServer(1000, 600, managed=managed)
         self._environment = os.environ | {
             "DISPLAY": self._screen.display,
             "PYTHONPATH": os.pathsep.join(sys.path),
@@ -155,11 +155,11 @@ class Desk:
         self._screen.close()
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+@pytest.fixture(params=[True])
+def desk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
     if not all(map(shutil.which, (*PROGRAMS, "xdotool", "import"))):
         pytest.skip("Xvfb, openbox, xdotool or imagemagick is absent")
-    desk = Desk(tmp_path)
+    desk = Desk(tmp_path, managed=request.param)
     yield desk
     desk.close()
 
@@ -208,6 +208,41 @@ def test_two_windows_and_a_key(desk: Desk):
     assert "Width: 320" not in desk.do("getwindowgeometry", windows[0])
     desk.do("windowfocus", windows[0], "key", "q")
     assert desk.end() == (0, "quit\nclosed\n", "")
+
+
+_MANY = """
+    import asyncio
+    from fractions import Fraction
+    from dataclasses import replace
+    import numpy as np
+    import streampose as sp
+    from fakes import frame
+
+    async def main():
+        info = sp.StreamInfo(width_px=180, height_px=100, time_base=Fraction(1, 1000))
+        timing = sp.Timing(captured_at=0, taken_at=0, inferred_at=0, delivered_at=0, batch_size=1)
+        one = replace(frame(0), image=np.full((100, 180, 3), (40, 200, 40), np.uint8))
+        for i in range(12):
+            sink = sp.WindowSink(hud=False)
+            sink.open(f"w{i}", info)
+            sink.write(sp.Result(frame=one, poses=sp.Poses.empty(sp.COCO_17), timing=timing))
+        await asyncio.sleep(60)
+
+    sp.run_with_windows(main())
+"""
+
+
+@pytest.mark.parametrize("desk", [False], indirect=True)
+def test_no_window_stays_black(desk: Desk):
+    """Without a window manager it was one in four: Xlib had taken the event that says that a window is there."""
+    desk.start(_MANY)
+    until = time.monotonic() + 20
+    while len(windows := desk.do("search", "--name", "^streampose: ", must=False).split()) < 12:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    for i, window in enumerate(windows):
+        desk.do("windowmove", window, 200 * (i % 4), 120 * (i // 4))
+    desk.see(has((40, 200, 40), 12 * 17_000))
 
 
 # The camera opens and the model loads when a test says so: what is shown meanwhile is seen however slow the machine is.

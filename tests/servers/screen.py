@@ -1,4 +1,4 @@
-"""A screen of one's own: Xvfb with a window manager. Without one OpenCV's Qt leaves a third of all windows black."""
+"""A screen of one's own: Xvfb, with a window manager, as desktops have one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _CONFIG = """<openbox_config xmlns="http://openbox.org/3.4/rc"><theme><keepBorde
 
 
 class XServer:
-    """Both programs; `display` is the name of the screen."""
+    """Both programs, or without the manager; `display` is the name of the screen."""
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, *, managed: bool = True) -> None:
         self._folder = Path(tempfile.mkdtemp())
         self._server = subprocess.Popen(
             # A number of its own: servers that look for a free one at the same time take the same. And no reset when
@@ -35,9 +35,12 @@ class XServer:
         )  # fmt: skip
         assert self._server.stdout is not None
         self.display = f":{self._server.stdout.readline().strip()}"
+        self._manager = self._manage() if managed else None
+
+    def _manage(self) -> subprocess.Popen[bytes]:
         (config := self._folder / "rc.xml").write_text(_CONFIG)
         ready = self._folder / "ready"
-        self._manager = subprocess.Popen(
+        manager = subprocess.Popen(
             ["openbox", "--sm-disable", "--config-file", config, "--startup", f"touch {ready}"],
             env=os.environ | {"DISPLAY": self.display},
             stdout=subprocess.DEVNULL,
@@ -47,9 +50,10 @@ class XServer:
         while not ready.exists():
             assert time.monotonic() < until, "openbox does not start"
             time.sleep(0.01)
+        return manager
 
     def close(self) -> None:
-        for process in (self._manager, self._server):
+        for process in filter(None, (self._manager, self._server)):
             process.terminate()
             process.wait()
         assert self._server.stdout is not None

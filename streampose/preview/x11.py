@@ -1,0 +1,22 @@
+"""Linux's screens, and what OpenCV's wheel does to them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+
+__all__ = ["let_qt_have_its_events"]
+
+
+def let_qt_have_its_events() -> None:
+    """Keep Xlib from taking events that are Qt's; to be called before the first window.
+
+    OpenCV's wheel has a libX11-xcb of its own, beside the system's libX11. It knows another layout of what they share,
+    so its word that events are Qt's is not found, and Xlib takes some that nobody handles then. A window that never
+    hears that it is on the screen stays black for good: 9 of 36 without a window manager. The system's libX11-xcb,
+    when it is loaded globally, goes before the wheel's.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # it has no X11
+            ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)

@@ -51,13 +51,14 @@ def _relay(incoming: BinaryIO, outgoing: BinaryIO) -> None:
             packet.stream, packet.time_base = stream, time_base
             packet.pts = packet.dts = pts
             packet.is_keyframe = is_key
-            # A native thread that needs no lock ends this process, should nobody be there to kill it.
-            faulthandler.dump_traceback_later(asked["timeout_s"], file=nowhere, exit=True)
+            # A native thread that needs no lock ends this process, should nobody be there to kill it: after the parent
+            # has given it up, who says why.
+            faulthandler.dump_traceback_later(2 * asked["timeout_s"], file=nowhere, exit=True)
             container.mux(packet)
             faulthandler.cancel_dump_traceback_later()
             outgoing.write(b"+\n")
             outgoing.flush()
-        faulthandler.dump_traceback_later(asked["timeout_s"], file=nowhere, exit=True)
+        faulthandler.dump_traceback_later(2 * asked["timeout_s"], file=nowhere, exit=True)
         container.close()
         faulthandler.cancel_dump_traceback_later()
 

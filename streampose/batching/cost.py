@@ -6,8 +6,6 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from statistics import fmean, median
 
-import numpy as np
-
 __all__ = ["BatchCost", "Load"]
 
 # From so many batches on, what was learned counts for more than a single surprise.
@@ -68,7 +66,7 @@ class BatchCost:
         # on some machine; three batches outweigh it. As long as only one size was run, nobody can tell what
         # belongs to the batch and what to the frame: then it is the batch's, for then larger ones are tried.
         self._theta = (0.010, 0.001)
-        self._cov = np.diag([30.0, 1.0])
+        self._cov = 30.0, 0.0, 1.0  # of the batch's part, of both, of a frame's
         self._person_s = 0.0
         self._slopes: deque[float] = deque(maxlen=_PEOPLE)
         self._speeds: deque[float] = deque(maxlen=_RECENT)
@@ -203,13 +201,14 @@ class BatchCost:
         plain = [took - self._person_s * (people - usual_people) for took, people in samples]
         usual = median(plain) if self._is_sure(load.frames) else min(plain)
         self._known[load.frames] = max(usual, 1e-5), usual_people
-        x = np.array([1.0, load.frames])
-        theta = np.array(self._theta)
-        gain = self._cov @ x / (self._forget + x @ self._cov @ x)
+        # Plain numbers: what NumPy would do here is done before it is called.
+        (a, b), (aa, ab, bb), n = self._theta, self._cov, load.frames
+        to_a, to_b = aa + ab * n, ab + bb * n
+        total = self._forget + to_a + to_b * n
+        error = (seconds - self._person_s * load.people - (a + b * n)) / total
         # No part of a batch takes less than no time: keeps predictions sane outside the sizes seen so far.
-        error = seconds - self._person_s * load.people - theta @ x
-        a, b = np.maximum(theta + gain * error, 0.0).tolist()
-        self._theta = (a, b)
-        cov = (self._cov - np.outer(gain, x @ self._cov)) / self._forget
+        self._theta = max(a + to_a * error, 0.0), max(b + to_b * error, 0.0)
+        cov = aa - to_a * to_a / total, ab - to_a * to_b / total, bb - to_b * to_b / total
         # Without a bound, what is never excited (always the same size) grows for ever by forgetting.
-        self._cov = cov if np.trace(cov) < 1e3 else self._cov
+        if (cov[0] + cov[2]) / self._forget < 1e3:
+            self._cov = cov[0] / self._forget, cov[1] / self._forget, cov[2] / self._forget

@@ -36,6 +36,9 @@ log = logging.getLogger("streampose")
 # So long a model may take to get ready for batches of more sizes than the largest and one. With cuDNN 9 some take
 # seconds for each, as 16-bit models of many depthwise convolutions do on an H100.
 _PATIENCE_S = 10.0
+# Items of a run on one thread of a CPU: what is between layers stays in its caches (`benchmarks/pieces.py`). Several
+# threads share out a batch, and do best with large ones.
+_PIECE = 2
 
 
 class Engine:
@@ -70,9 +73,14 @@ class Engine:
         self._items = self.signature.inputs[self.fused :]
         self.input_dtype = np.dtype(TENSOR_TYPES.get(self._items[0].dtype, np.float32))
         self._static_batch = self._items[0].shape[0]
-        self._limit = BatchLimit(self._static_batch or self.options.max_batch)
+        self._limit = BatchLimit(self._static_batch or self._most())
         self._warned = self._shrink = self._tried_again = False
         self._prepared: list[int] = []
+
+    def _most(self) -> int:
+        """Of a run, while memory is no question."""
+        alone = not self.on_gpu and self.threads == 1
+        return min(self.options.max_batch, _PIECE) if alone else self.options.max_batch
 
     def _open(self, options: EngineOptions) -> None:
         self._sessions = Sessions(self.path, options, self._graph, several=self.fused)
@@ -121,7 +129,7 @@ class Engine:
 
     @property
     def batch_limit(self) -> int:
-        """The largest batch of one run: as asked for, or as far as the device's memory goes."""
+        """The largest batch of one run: as asked for, as is fastest, or as far as the device's memory goes."""
         return self._limit.now
 
     @property
@@ -132,9 +140,9 @@ class Engine:
     def run(self, *items: NDArray[Any], shared: Pixels | None = None) -> list[NDArray[Any]]:
         """Run the model on a batch of any size.
 
-        A model of a fixed batch is run in pieces of that size; on a GPU, batches are padded to a power of two, so that
-        few shapes are ever seen; where the device's memory does not do, a batch is cut in two. None of it shows in what
-        comes back.
+        A model of a fixed batch is run in pieces of that size, others in pieces of 2 on one thread of a CPU; on a GPU,
+        batches are padded to a power of two, so that few shapes are ever seen; where the device's memory does not do, a
+        batch is cut in two. None of it shows in what comes back.
 
         Args:
             items: (n, …) for each input, C-contiguous, of its dtype; n ≥ 1.
@@ -195,7 +203,7 @@ class Engine:
 
     def buckets(self, sizes: Sequence[int]) -> list[int]:
         """The batch sizes that are really run for these, unless `prepare` has chosen fewer."""
-        return sorted({self._power(min(n, self.options.max_batch)) for n in sizes})
+        return sorted({self._power(min(n, self._limit.most)) for n in sizes})
 
     def close(self) -> None:
         """Let go of the session and its memory."""

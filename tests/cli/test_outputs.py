@@ -9,12 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import av
 import cv2
 import pytest
 from redis import Redis
 from servers.daemons import free_port, no_daemon_is_left, redis_server, webhook_server  # noqa: F401
-from servers.rtsp import MediaServer, has_gstreamer
+from servers.rtsp import MediaServer, has_gstreamer, recorded
 from test_run import clip, command, lines, models, start, wait_for_lines  # noqa: F401
 
 from streampose.cli.outputs import Outputs
@@ -203,7 +202,6 @@ def test_several_streams_are_pushed_and_one_file_is_written(models, tmp_path: Pa
     for name, size in (("a", "160×120"), ("b", "320×240")):
         # A device's encoder where there is one.
         assert err.count(f"{name}: output to {server.url().rpartition('/')[0]}: {size} by ") == 1
-        with av.open(str(tmp_path / f"{name}.0.ts")) as container:
-            pictures = list(container.decode(video=0))
+        pictures = list(recorded(tmp_path / f"{name}.0.ts"))
         assert len(pictures) > 50
         assert f"{pictures[0].width}×{pictures[0].height}" == size

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import av
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 
@@ -16,6 +19,12 @@ def has_gstreamer() -> bool:
         return False
     check = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
     return subprocess.run([SYSTEM_PYTHON, "-c", check], capture_output=True, check=False).returncode == 0
+
+
+def recorded(file: Path) -> Iterator[av.VideoFrame]:
+    """The pictures that a server has written, which may have been killed in the middle of one."""
+    with contextlib.suppress(av.error.FFmpegError), av.open(str(file)) as container:
+        yield from container.decode(video=0)
 
 
 class RtspServer:

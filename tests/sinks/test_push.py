@@ -22,7 +22,7 @@ import psutil
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource
 from servers.daemons import free_port
-from servers.rtsp import MediaServer, has_gstreamer
+from servers.rtsp import MediaServer, has_gstreamer, recorded
 from test_sinks import INFO, conforms, result
 
 from streampose.backoff import Backoff
@@ -69,9 +69,7 @@ def pushed(sink: PushSink, until: Callable[[int], bool], *, first: int = 0, with
 
 def played(file: Path) -> list[tuple[Fraction, float]]:
     """Time and mean brightness of each picture."""
-    with contextlib.suppress(av.error.FFmpegError), av.open(str(file)) as container:
-        return [(f.pts * f.time_base, float(f.to_ndarray(format="gray").mean())) for f in container.decode(video=0)]
-    return []
+    return [(f.pts * f.time_base, float(f.to_ndarray(format="gray").mean())) for f in recorded(file)]
 
 
 def numbers(pictures: list[tuple[Fraction, float]]) -> list[int]:

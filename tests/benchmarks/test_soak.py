@@ -29,7 +29,9 @@ def test_eight_streams_with_random_faults(tmp_path: Path):
     assert sum(row["faults"].values()) >= 6
     assert sum(row["lost"].values()) >= 3
     frames = row["frames"]
-    assert frames["captured"] == frames["delivered"] + sum(frames["dropped"].values())
+    # What a sink was too slow for had been delivered.
+    before = sum(n for cause, n in frames["dropped"].items() if not cause.startswith("sink"))
+    assert frames["captured"] == frames["delivered"] + before
     assert 0 <= frames["given"] - frames["captured"] <= 8
     assert frames["healthy"] > 300
     assert row["rss MB: first, after warm-up, last, most"][-1] < 600

@@ -136,7 +136,7 @@ def main() -> int:
         work = Work(loop.pictures, detector, pose)
         ways = {
             f"batch {batch}, {sessions} × {threads} threads": (sessions, threads, batch)
-            for sessions, threads, batch in ((1, cores, 4), (cores, 1, 1), (cores, 1, 4), (cores, 1, 8))
+            for sessions, threads, batch in ((1, cores, 4), (cores, 1, 1), (cores, 1, 2), (cores, 1, 4), (cores, 1, 8))
         }
         measures: dict[str, Callable[[], Rate]] = {}
         for way, (sessions, threads, batch) in ways.items():

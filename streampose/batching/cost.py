@@ -201,14 +201,16 @@ class BatchCost:
         plain = [took - self._person_s * (people - usual_people) for took, people in samples]
         usual = median(plain) if self._is_sure(load.frames) else min(plain)
         self._known[load.frames] = max(usual, 1e-5), usual_people
-        # Plain numbers: what NumPy would do here is done before it is called.
+        # Plain numbers: for two by two, calling NumPy takes longer than the work.
         (a, b), (aa, ab, bb), n = self._theta, self._cov, load.frames
         to_a, to_b = aa + ab * n, ab + bb * n
         total = self._forget + to_a + to_b * n
-        error = (seconds - self._person_s * load.people - (a + b * n)) / total
+        step = (seconds - self._person_s * load.people - (a + b * n)) / total
         # No part of a batch takes less than no time: keeps predictions sane outside the sizes seen so far.
-        self._theta = max(a + to_a * error, 0.0), max(b + to_b * error, 0.0)
-        cov = aa - to_a * to_a / total, ab - to_a * to_b / total, bb - to_b * to_b / total
+        self._theta = max(a + to_a * step, 0.0), max(b + to_b * step, 0.0)
+        aa, ab, bb = (
+            (p - q) / self._forget for p, q in ((aa, to_a**2 / total), (ab, to_a * to_b / total), (bb, to_b**2 / total))
+        )
         # Without a bound, what is never excited (always the same size) grows for ever by forgetting.
-        if (cov[0] + cov[2]) / self._forget < 1e3:
-            self._cov = cov[0] / self._forget, cov[1] / self._forget, cov[2] / self._forget
+        if aa + bb < 1e3:
+            self._cov = aa, ab, bb

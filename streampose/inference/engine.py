@@ -29,16 +29,16 @@ from streampose.inference.providers import (
 from streampose.inference.runner import TENSOR_TYPES
 from streampose.inference.sessions import Sessions
 
-__all__ = ["Engine", "EngineOptions", "available_cores", "provider_report"]
+__all__ = ["PIECE", "Engine", "EngineOptions", "available_cores", "provider_report"]
 
 log = logging.getLogger("streampose")
 
 # So long a model may take to get ready for batches of more sizes than the largest and one. With cuDNN 9 some take
 # seconds for each, as 16-bit models of many depthwise convolutions do on an H100.
 _PATIENCE_S = 10.0
-# Items of a run on one thread of a CPU: what is between layers stays in its caches (`benchmarks/pieces.py`). Several
-# threads share out a batch, and do best with large ones.
-_PIECE = 2
+PIECE = 2
+"""Items of a run on one thread of a CPU: what is between layers stays in its caches (`benchmarks/pieces.py`). Several
+threads share out a batch, and mostly do best with 3 to 8."""
 
 
 class Engine:
@@ -73,14 +73,9 @@ class Engine:
         self._items = self.signature.inputs[self.fused :]
         self.input_dtype = np.dtype(TENSOR_TYPES.get(self._items[0].dtype, np.float32))
         self._static_batch = self._items[0].shape[0]
-        self._limit = BatchLimit(self._static_batch or self._most())
+        self._limit = BatchLimit(self._static_batch or self.options.max_batch)
         self._warned = self._shrink = self._tried_again = False
         self._prepared: list[int] = []
-
-    def _most(self) -> int:
-        """Of a run, while memory is no question."""
-        alone = not self.on_gpu and self.threads == 1
-        return min(self.options.max_batch, _PIECE) if alone else self.options.max_batch
 
     def _open(self, options: EngineOptions) -> None:
         self._sessions = Sessions(self.path, options, self._graph, several=self.fused)
@@ -129,7 +124,7 @@ class Engine:
 
     @property
     def batch_limit(self) -> int:
-        """The largest batch of one run: as asked for, as is fastest, or as far as the device's memory goes."""
+        """The largest batch of one run: as asked for, or as far as the device's memory goes."""
         return self._limit.now
 
     @property
@@ -158,7 +153,7 @@ class Engine:
         """
         pieces, start, total = [], 0, len(items[0])
         while start < total:
-            n = min(self._limit.now, total - start)
+            n = min(self._piece, total - start)
             outputs = self._attempt([item[start : start + n] for item in items], shared)
             if outputs is not None:
                 pieces.append(outputs)
@@ -203,12 +198,18 @@ class Engine:
 
     def buckets(self, sizes: Sequence[int]) -> list[int]:
         """The batch sizes that are really run for these, unless `prepare` has chosen fewer."""
-        return sorted({self._power(min(n, self._limit.most)) for n in sizes})
+        return sorted({self._power(min(n, self.options.max_batch)) for n in sizes})
 
     def close(self) -> None:
         """Let go of the session and its memory."""
         with contextlib.suppress(AttributeError):
             del self._sessions
+
+    @property
+    def _piece(self) -> int:
+        """Items of a run: as many as there is room for, but few on one thread of a CPU."""
+        alone = not (self._static_batch or self.on_gpu) and self.threads == 1
+        return min(self._limit.now, PIECE) if alone else self._limit.now
 
     def _bucket(self, n: int) -> int:
         """The batch that is run for n items."""
@@ -233,7 +234,8 @@ class Engine:
                 return None
             if self._tries_again(size, error):
                 return None
-            return self._failed(piece, shared, size, error)
+            self._failed(size, error)
+            return None
         self._shrink = self._tried_again = False
         self._limit.passed(n)
         for tensor, array in zip(self.signature.outputs, outputs, strict=True):
@@ -280,9 +282,8 @@ class Engine:
         log.warning(message, self.path.name, self.provider, size, gist(error))
         return True
 
-    def _failed(
-        self, piece: list[NDArray[Any]], shared: Pixels | None, size: int, error: Exception
-    ) -> list[NDArray[Any]] | None:
+    def _failed(self, size: int, error: Exception) -> None:
+        """Raise, or let the CPU take over."""
         self._tried_again = False
         message = f"{self.path.name} failed on {self.provider} at batch {size}: {gist(error)}"
         if not (self.on_gpu and self.options.fallback_to_cpu):
@@ -290,7 +291,6 @@ class Engine:
         log.warning("%s. The CPU goes on, slower", message)
         self._gave_up = gist(error)
         self._open(replace(self.options, device="cpu"))
-        return self._attempt(piece, shared)
 
 
 def _outside_in(sizes: list[int]) -> list[int]:

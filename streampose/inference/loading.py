@@ -12,7 +12,7 @@ from streampose.errors import ConfigError, EngineFailed, ModelUnreadable, Provid
 from streampose.inference.boxes import Limits
 from streampose.inference.calibration import Calibration, Split, calibrate
 from streampose.inference.card import Card, Kind
-from streampose.inference.engine import Engine, EngineOptions, available_cores
+from streampose.inference.engine import PIECE, Engine, EngineOptions, available_cores
 from streampose.inference.estimator import Estimator
 from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel, OneStage
@@ -262,7 +262,7 @@ def calibration_of(choice: ModelChoice, options: EngineOptions) -> Calibration:
         model_files(choice),
         available_cores(),
         None if options.cache_dir is None else options.cache_dir / "calibration",
-        variant=f"size {choice.detector_size_px}, half {options.half}, in graph {options.in_graph}",
+        variant=f"size {choice.detector_size_px}, half {options.half}, in graph {options.in_graph}, pieces of {PIECE}",
         again=options.recalibrate,
     )
 

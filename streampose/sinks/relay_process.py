@@ -39,6 +39,9 @@ def main() -> None:
 
 def _relay(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     asked = json.loads(incoming.readline())
+    # A native thread that needs no lock ends this process, should nobody be there to kill it: later than the parent,
+    # which says why, gives it up.
+    patience_s = 2 * asked["timeout_s"]
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - kept open for faulthandler
         container = av.open(asked["url"], "w", format=asked["format"], container_options=asked["options"])
         time_base = Fraction(*asked["time_base"])
@@ -51,14 +54,12 @@ def _relay(incoming: BinaryIO, outgoing: BinaryIO) -> None:
             packet.stream, packet.time_base = stream, time_base
             packet.pts = packet.dts = pts
             packet.is_keyframe = is_key
-            # A native thread that needs no lock ends this process, should nobody be there to kill it: after the parent
-            # has given it up, who says why.
-            faulthandler.dump_traceback_later(2 * asked["timeout_s"], file=nowhere, exit=True)
+            faulthandler.dump_traceback_later(patience_s, file=nowhere, exit=True)
             container.mux(packet)
             faulthandler.cancel_dump_traceback_later()
             outgoing.write(b"+\n")
             outgoing.flush()
-        faulthandler.dump_traceback_later(2 * asked["timeout_s"], file=nowhere, exit=True)
+        faulthandler.dump_traceback_later(patience_s, file=nowhere, exit=True)
         container.close()
         faulthandler.cancel_dump_traceback_later()
 

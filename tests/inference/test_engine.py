@@ -33,10 +33,11 @@ def small(
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> list[Engine]:
-    """The same function at a free batch, a batch of one, of four, and cut at five."""
+    """The same function at a free batch, a batch of one, of four, cut at five, and on one thread."""
     folder = tmp_path_factory.mktemp("engines")
     paths = [small(folder / f"{batch}.onnx", batch=batch) for batch in ("b", 1, 4)]
-    return [*map(Engine, paths), Engine(paths[0], EngineOptions(max_batch=5))]
+    more = EngineOptions(max_batch=5), EngineOptions(threads=1)
+    return [*map(Engine, paths), *(Engine(paths[0], options) for options in more)]
 
 
 @given(n=st.integers(1, 17), gpu=st.booleans())

@@ -48,7 +48,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_room(model: Path, room: int, message: str = NO_ROOM, **options) -> Engine:
-    engine = Engine(model, EngineOptions(device="cpu", **options))
+    engine = Engine(model, EngineOptions(device="cpu", **{"threads": 2, **options}))
     runner = Small(engine._sessions.runner(1), room, message)
     engine._sessions.runner = lambda _: runner
     return engine
@@ -68,6 +68,17 @@ def test_nothing_is_lost_and_order_is_kept(model: Path, n: int, room: int):
         -min(n, room) // engine.batch_limit
     )  # remembered: no second refusal
     assert engine.memory_refusals == sum(size > room for size in engine._sessions.runner(1).sizes)
+
+
+@pytest.mark.parametrize(("threads", "sizes"), [(1, [2, 2, 1]), (2, [5])])
+def test_one_thread_of_a_cpu_takes_two_at_a_time(model: Path, threads: int, sizes: list[int]):
+    engine = with_room(model, 99, threads=threads)
+    blob = np.arange(15, dtype=np.float32).reshape(5, 3) - 7
+    np.testing.assert_array_equal(engine.run(blob)[0], np.maximum(blob, 0))
+    seen = engine._sessions.runner(1).sizes
+    assert seen == sizes
+    engine.warm_up((3,), [4])
+    assert sum(seen[len(sizes) :]) == 4, "calibration counts so many"
 
 
 def test_it_is_said_once_and_one_item_without_room_is_an_error(model: Path, caplog: pytest.LogCaptureFixture):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -137,10 +138,11 @@ async def test_a_lost_camera_shows_with_its_cause_and_comes_back():
             server.start("--rate", "30", "--gop", "5")
             scrape = await until("streampose_reconnects_total", stream="door")
             assert total(scrape, "streampose_stream_state", stream="door", state="running") == 1
-            before = adds_up(scrape, "door")
+            before, began = adds_up(scrape, "door"), time.monotonic()
             await asyncio.sleep(1)
             scrape = await client.scrape()
-            assert adds_up(scrape, "door") - before == pytest.approx(30, abs=12)
+            # 30 a second, and what the server had ready.
+            assert 10 < adds_up(scrape, "door") - before < 30 * (time.monotonic() - began + 1)
             assert 10 < total(scrape, "streampose_capture_frames_per_second", stream="door") < 40
             assert 0 < total(scrape, "streampose_frame_age_seconds", stream="door") < 1
             text = (await client.get("/metrics")).text

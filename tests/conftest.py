@@ -38,7 +38,7 @@ def no_leaked_threads() -> Iterator[None]:
     """Fail a test that leaves one of our threads running."""
     before = set(threading.enumerate())
     yield
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 15
     while leaked := [t for t in threading.enumerate() if t not in before and t.name.startswith("streampose")]:
         if time.monotonic() > deadline:
             pytest.fail(f"leaked threads: {[t.name for t in leaked]}")

@@ -366,17 +366,17 @@ async def test_a_live_stream_drops_before_inference_and_stays_fresh():
 
 
 async def test_a_slow_viewer_of_one_stream_does_not_touch_another():
-    slow, fast = MemorySink(delay_s=0.05), MemorySink()
+    slow, fast = MemorySink(delay_s=0.15), MemorySink()
     streams = [
-        stream("slow", range(150), slow, live=True, period_s=0.01),
-        stream("fast", range(150), fast, live=True, period_s=0.01),
+        stream("slow", range(100), slow, live=True, period_s=0.03),
+        stream("fast", range(100), fast, live=True, period_s=0.03),
     ]
-    async with Pipeline(streams, FakeEstimator(base_s=0.001)) as pipeline:
+    async with Pipeline(streams, FakeEstimator(base_s=0.001), policy=LatencyBatch(2.0)) as pipeline:
         await pipeline.run()
     figures = pipeline.snapshot().streams
-    assert len(fast.results) > 140
-    assert figures["slow"].dropped[Place.SINK, Cause.OVERFLOW] > 50
-    assert figures["slow"].delivered > 140
+    assert len(fast.results) > 70
+    assert figures["slow"].dropped[Place.SINK, Cause.OVERFLOW] > 40
+    assert figures["slow"].delivered > 70
     assert adds_up(pipeline)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -221,16 +222,24 @@ async def test_openmetrics_and_compression_where_they_are_asked_for():
 async def test_a_stuck_engine_is_not_healthy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("streampose.observe.health._STUCK_S", 0.2)
     streams = [Stream(name="a", source=ScriptedSource(range(5)))]
-    async with observatory() as door, Pipeline(streams, FakeEstimator(base_s=0.5)) as pipeline:
+    goes_on = threading.Event()
+
+    class Stuck(FakeEstimator):
+        def __call__(self, images):
+            goes_on.wait(30)
+            return super().__call__(images)
+
+    async with observatory() as door, Pipeline(streams, Stuck()) as pipeline:
         client = Client(door)
         door.watch(pipeline)
         assert (await client.get("/healthz")).json() == {"ok": True, "reason": "alive", "held_up_s": 0.0}
         running = asyncio.create_task(pipeline.run())
-        await asyncio.sleep(0.35)
-        answer = await client.get("/healthz")
-        assert answer.status_code == 503
+        async with asyncio.timeout(15):
+            while (answer := await client.get("/healthz")).status_code != 503:
+                await asyncio.sleep(0.05)
         assert answer.json()["reason"] == "the batcher is stuck"
         assert answer.json()["held_up_s"] > 0.2
+        goes_on.set()
         pipeline.stop()
         await running
         assert (await client.get("/healthz")).status_code == 200

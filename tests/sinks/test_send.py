@@ -153,7 +153,7 @@ def test_what_arrives_is_what_a_file_would_have(far: Far):
 
 
 def test_a_killed_server_comes_back(far: Far, caplog: pytest.LogCaptureFixture):
-    sink = far.sink(timeout_s=1.0)
+    sink = far.sink(timeout_s=3.0, depth=5000)
     sink.open("s", INFO)
     writing = Writing(sink)
     writing.write(50)
@@ -231,7 +231,7 @@ async def test_a_silent_server_does_not_stall_its_stream(far: Far):
 
 
 def test_a_paused_server_goes_on(far: Far, caplog: pytest.LogCaptureFixture):
-    sink = far.sink(timeout_s=0.5)
+    sink = far.sink(timeout_s=2.0, depth=5000)
     sink.open("s", INFO)
     writing = Writing(sink)
     writing.write(10)

@@ -223,11 +223,11 @@ def test_a_mirrored_picture_has_everybody_in_it():
 
 
 def test_time_is_not_lost_in_a_slot():
-    camera = PeerCamera(wait_s=1)
+    camera = PeerCamera(wait_s=30)
     camera.put(arrived(0))
     camera.open("me")
     camera.read()
     threading.Timer(0.05, camera.put, [arrived(1)]).start()
     began_at = time.monotonic()
     assert camera.read() is not None
-    assert time.monotonic() - began_at < 0.5
+    assert time.monotonic() - began_at < 10

@@ -22,11 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from accuracy import LOW, Photos, end_to_end
 from machine import machine
 
+from streampose.cores import share_cores
 from streampose.frame import Image
 from streampose.inference.boxes import Limits
 from streampose.inference.engine import EngineOptions
@@ -92,7 +92,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
-    cv2.setNumThreads(1)  # as the commands do
+    share_cores()  # as the commands do
     photos = Photos(arguments.assets / "photos" / "coco_mini_val")
     images = [image for _, image in photos]
     report: dict[str, Any] = {}

@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 from machine import machine
 
 from streampose.batching import FixedBatch, LatencyBatch
+from streampose.cores import share_cores
 from streampose.errors import StreamposeError
 from streampose.frame import Image
 from streampose.inference.bound import engine_rate
@@ -256,7 +256,7 @@ def main() -> int:
     if (why := provider_report()[arguments.device]) is not None:
         print(f"no GPU to measure: {why}", file=sys.stderr)
         return 2
-    cv2.setNumThreads(1)  # as the commands do
+    share_cores()
     drawn = SyntheticSource(people=2, live=False)
     plan = Plan(
         seconds=0.4 if arguments.quick else arguments.seconds,

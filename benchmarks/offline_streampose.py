@@ -6,9 +6,8 @@ import argparse
 import asyncio
 import time
 
-import cv2
-
 from streampose.batching import FixedBatch
+from streampose.cores import share_cores
 from streampose.inference.boxes import Limits
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.pipeline import Pipeline
@@ -25,7 +24,7 @@ async def main() -> None:
     parser.add_argument("--json")
     parser.add_argument("--out")
     arguments = parser.parse_args()
-    cv2.setNumThreads(1)  # as the command does
+    share_cores()
     choice = ModelChoice(detector=arguments.detector, pose=arguments.pose, limits=Limits(min_score=0.4))
     estimators = load_estimators(choice, throughput=True)
     sinks = [JsonlSink(arguments.json)] + ([VideoSink(arguments.out)] if arguments.out else [])

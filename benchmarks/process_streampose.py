@@ -15,8 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import cv2
-
+from streampose.cores import share_cores
 from streampose.formats.jsonl import dump, record_of
 from streampose.frame import Frame
 from streampose.inference.boxes import Limits
@@ -90,7 +89,7 @@ def main() -> None:
     parser.add_argument("--draw", action="store_true")
     parser.add_argument("videos", nargs="+")
     arguments = parser.parse_args()
-    cv2.setNumThreads(1)
+    share_cores()
     choice = ModelChoice()
     if arguments.detector != "-":
         choice = ModelChoice(detector=arguments.detector, pose=arguments.pose, limits=Limits(min_score=0.4))

@@ -14,11 +14,11 @@ import threading
 import time
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streampose.batching import FixedBatch
+from streampose.cores import share_cores
 from streampose.frame import Image
 from streampose.inference.pixels import Pixels, Staging
 from streampose.measure import Measurement
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--upload-ms", type=float, default=1.6)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each figure")
     options = parser.parse_args()
-    cv2.setNumThreads(1)  # as the commands do
+    share_cores()
     loop = Looped.drawn(SyntheticSource(people=2, live=False), 64)
     for sessions in (1, 2):
         device = threading.Lock()

@@ -26,11 +26,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import cv2
 from bound import Work, bound
 from machine import machine
 
 from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
+from streampose.cores import share_cores
 from streampose.diagnosis import diagnose
 from streampose.figures import Figures, jain
 from streampose.inference.boxes import Limits
@@ -120,7 +120,7 @@ def main() -> int:
     parser.add_argument("--only", help="run only the pair whose name has this in it")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
-    cv2.setNumThreads(1)  # as the commands do
+    share_cores()
     models, cores = arguments.assets / "models", available_cores()
     pairs = {
         "rtmdet@320 + pp_tinypose_256x192": (models / "rtmdet_nano_person.onnx", models / "pp_tinypose_256x192.onnx"),

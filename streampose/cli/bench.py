@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
 import typer
 from rich.live import Live
 from rich.text import Text
@@ -21,6 +20,7 @@ from streampose.cli.bench_report import as_json, draw
 from streampose.cli.say import console, fail, say
 from streampose.cli.session import interrupts
 from streampose.cli.values import named_sources, parse_seconds, parse_size
+from streampose.cores import share_cores
 from streampose.errors import ConfigError
 from streampose.figures import Figures
 from streampose.inference.bound import EngineRate, engine_rate
@@ -96,7 +96,7 @@ def bench(
         raise ConfigError("give --frames or --seconds, not both")
     if json not in {None, "-"} and not Path(str(json)).parent.is_dir():
         raise ConfigError(f"no folder {Path(str(json)).parent} for {json}: create it first")
-    cv2.setNumThreads(1)  # as the pipeline's commands do
+    share_cores()
     sources = _sources(source, streams, live=live, hwaccel=hwaccel)
     live = live or any(s.live for s in sources.values())
     choice = ModelChoice(

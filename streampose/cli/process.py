@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import typer
 
 from streampose.cli import engine, pictures
@@ -17,6 +16,7 @@ from streampose.cli.process_report import show, summary
 from streampose.cli.say import fail, say
 from streampose.cli.session import interrupts
 from streampose.cli.values import parse_seconds, parse_size, parse_time
+from streampose.cores import share_cores
 from streampose.errors import ConfigError
 from streampose.inference.boxes import Limits
 from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators
@@ -230,7 +230,7 @@ def process_command(
 
 def start_process(texts: Sequence[str], folder: Path, plan: Plan, *, quiet: bool) -> int:
     """Do it, and return the exit code."""
-    cv2.setNumThreads(1)  # as in `run`: every stage has its thread
+    share_cores()
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"-o {folder} is a file: name a folder")
     return asyncio.run(_run(find_inputs(texts), folder, plan, quiet=quiet))

@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import typer
 from filelock import FileLock, Timeout
 from rich.progress import Progress
@@ -19,6 +18,7 @@ from streampose.cli.convert import moments_in, writable
 from streampose.cli.say import console, say
 from streampose.cli.values import parse_size
 from streampose.clip import Moment
+from streampose.cores import share_cores
 from streampose.errors import ConfigError, SinkUnavailable
 from streampose.offline.drawing import Drawing, draw
 from streampose.offline.job import fingerprint_of
@@ -103,7 +103,7 @@ def render(
         raise ConfigError(
             f"-o {out}: video is written as {', '.join(VIDEO_SUFFIXES)}; or take --png for a folder of images"
         )
-    cv2.setNumThreads(1)
+    share_cores()
     drawing = replace(found[0], suffix=".png" if png else out.suffix.lower())
     draw_file(drawing, poses, video, out, stream, size_px=None if poses_size is None else parse_size(poses_size))
     say(f"written: {out}")

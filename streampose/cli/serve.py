@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
 import typer
 
 from streampose.arenas import few_arenas
@@ -20,6 +19,7 @@ from streampose.cli.say import say
 from streampose.cli.service import parse_secret
 from streampose.cli.session import interrupts
 from streampose.cli.values import named_sources, parse_seconds, parse_size
+from streampose.cores import share_cores
 from streampose.errors import StreamposeError
 from streampose.gauges import rss_mb
 from streampose.inference.loading import ModelChoice, describe_all
@@ -190,8 +190,7 @@ _FOR_VISITORS_MB = 4096
 async def _serve(
     options: WebOptions, memory_mb: int | None, models: Models, named: dict[str, Source], policy: LatencyBatch
 ) -> int:
-    # OpenCV's own threads only get into the way of the engines': every stage here has its thread already.
-    cv2.setNumThreads(1)
+    share_cores()
     # At the level of a warning a visitor could fill the log with packets that cannot be decoded.
     if not log.isEnabledFor(logging.DEBUG):
         logging.getLogger("aiortc").setLevel(logging.ERROR)

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-import cv2
-
 import streampose
 from streampose.batching import BatchPolicy, FixedBatch, Gated, LatencyBatch
 from streampose.cli.progress import show_progress, summary
 from streampose.cli.roster import Roster
 from streampose.cli.say import fail, say
+from streampose.cores import share_cores
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators, usual_batch
 from streampose.observe.watch import Watch, WatchOptions
@@ -87,8 +86,7 @@ async def run_session(session: Session) -> int:
 
 
 async def _run(session: Session, watch: Watch) -> int:
-    # OpenCV's own threads only get into the way of the engines': every stage here has its thread already.
-    cv2.setNumThreads(1)
+    share_cores()
     if session.preview is not None:
         return await _run_with_windows(session, watch, session.preview)
     # On a thread: whoever asks meanwhile is answered.

@@ -19,6 +19,7 @@ LEVELS = [
     {
         "channel",
         "worker",
+        "cores",
         "metrics",
         "backoff",
         "resolver",

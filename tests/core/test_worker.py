@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 
+import cv2
 import pytest
 
+from streampose.cores import share_cores
 from streampose.errors import WorkerClosed, WorkerStuck
 from streampose.worker import Worker
 
@@ -87,3 +90,14 @@ async def test_an_error_of_close_is_raised():
 
     with pytest.raises(OSError, match="disk full"):
         await Worker(Bad(), "t").aclose()
+
+
+def test_a_program_that_is_all_pipeline_shares_its_cores():
+    lock_s, threads = sys.getswitchinterval(), cv2.getNumThreads()
+    try:
+        share_cores()
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+        assert cv2.getNumThreads() == 1
+    finally:
+        sys.setswitchinterval(lock_s)
+        cv2.setNumThreads(threads)

@@ -20,7 +20,7 @@ import aiohttp
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from servers.rtc_client import RtcClient
+from servers.rtc_client import bare_offer
 from servers.serving import serving
 
 from streampose.sources import SyntheticSource
@@ -30,16 +30,8 @@ SDP = {"Content-Type": "application/sdp"}
 PATIENCE_S = 5.0
 
 
-async def offer() -> str:
-    client = RtcClient("http://x/")
-    client.pc.addTransceiver("video", direction="sendrecv")
-    text = await client.offer()
-    await client.pc.close()
-    return text
-
-
 async def main(attackers: int, newcomers: int) -> None:
-    sdp = await offer()
+    sdp = await bare_offer()
     elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
     async with (
         aiohttp.ClientSession() as near,

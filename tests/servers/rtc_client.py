@@ -81,6 +81,16 @@ def grey(width: int = 320, height: int = 240) -> Iterator[Image]:
         yield np.full((height, width, 3), 40 + 5 * (i % 40), np.uint8)
 
 
+async def bare_offer() -> str:
+    """The offer of a client that never comes."""
+    client = RtcClient("http://x/")
+    client.pc.addTransceiver("video", direction="sendrecv")
+    client.pc.createDataChannel("poses")
+    text = await client.offer()
+    await client.pc.close()
+    return text
+
+
 class RtcClient:
     """One session with a server.
 

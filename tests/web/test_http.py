@@ -21,7 +21,7 @@ from aiortc import RTCCertificate
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers.rtc_client import RtcClient
+from servers.rtc_client import bare_offer
 from servers.serving import Served, serving
 
 from streampose.errors import ConfigError
@@ -355,23 +355,9 @@ async def open_files(served: Served, http: aiohttp.ClientSession) -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-class Never:
-    """A client that only makes an offer."""
-
-    def __init__(self, url: str) -> None:
-        self._client = RtcClient(url)
-
-    async def offer(self) -> str:
-        self._client.pc.addTransceiver("video", direction="sendrecv")
-        self._client.pc.createDataChannel("poses")
-        text = await self._client.offer()
-        await self._client.pc.close()
-        return text
-
-
 async def test_ice_servers_are_told_to_those_who_may_come_in(http: aiohttp.ClientSession):
     turn = parse_ice_server("turn:me:secret@127.0.0.1:9")
-    offer, known = await Never("").offer(), {"Authorization": "Bearer sesame-sesame"}
+    offer, known = await bare_offer(), {"Authorization": "Bearer sesame-sesame"}
     async with serving(token="sesame-sesame", ice_servers=[turn]) as served:
         url = f"{served.url}/whip/me"
         async with http.options(url) as answer:
@@ -384,7 +370,7 @@ async def test_ice_servers_are_told_to_those_who_may_come_in(http: aiohttp.Clien
 
 
 async def test_a_session_is_changed_and_ended_by_its_owner_alone(served: Served, http: aiohttp.ClientSession):
-    whole = await Never(served.url).offer()
+    whole = await bare_offer()
     assert "a=end-of-candidates" in whole
     # As of a client that goes on naming candidates.
     offer = "".join(line for line in whole.splitlines(keepends=True) if not line.startswith(("a=cand", "a=end-of")))
@@ -433,7 +419,7 @@ def elsewhere() -> aiohttp.ClientSession:
 
 async def test_a_thousand_half_open_sessions(http: aiohttp.ClientSession):
     """They hold half of the places, for a moment; who is there goes on, who comes from elsewhere gets in."""
-    offer = await Never("http://x/").offer()
+    offer = await bare_offer()
     async with serving(limits=Limits(peers=4, connect_s=2.0)) as served, elsewhere() as other:
         await playing(served)
 
@@ -500,7 +486,7 @@ async def test_headers_and_bodies_that_never_end():
 
 async def test_a_name_that_two_want_at_once(http: aiohttp.ClientSession):
     """Both come while there is no room yet: one of them gets it, the other is told whose fault that is."""
-    offer = await Never("http://x/").offer()
+    offer = await bare_offer()
     async with serving(limits=Limits(peers=2)) as served, elsewhere() as far:
 
         async def post(name: str, client: aiohttp.ClientSession) -> int:
@@ -516,7 +502,7 @@ async def test_a_name_that_two_want_at_once(http: aiohttp.ClientSession):
 
 
 async def test_who_hangs_up_while_a_session_ends_leaves_nothing_behind(served: Served, http: aiohttp.ClientSession):
-    offer, port = await Never("http://x/").offer(), int(served.url.rpartition(":")[2])
+    offer, port = await bare_offer(), int(served.url.rpartition(":")[2])
     before = await open_files(served, http)
     for i in range(6):
         async with http.post(f"{served.url}/whip/n{i}", data=offer, headers=SDP) as answer:
@@ -537,7 +523,7 @@ async def test_who_hangs_up_while_a_session_ends_leaves_nothing_behind(served: S
 
 async def test_a_stun_server_that_does_not_answer(http: aiohttp.ClientSession):
     """While candidates are gathered nobody takes a session's place, and after its time nothing of it goes on."""
-    offer = await Never("http://x/").offer()
+    offer = await bare_offer()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole:
         hole.bind(("127.0.0.1", 0))
         stun = [parse_ice_server(f"stun:127.0.0.1:{hole.getsockname()[1]}")]
@@ -594,7 +580,7 @@ def test_what_is_no_offer_is_refused_in_words(text: str):
     [(["0 1"], True), ([], False), (["0"], False), (["0", "1"], False), (["0 0"], False), (["0 7"], False)],
 )
 async def test_all_sections_of_an_offer_are_one_transport(groups: list[str], taken: bool):
-    offer = await Never("http://x/").offer()
+    offer = await bare_offer()
     assert "a=group:BUNDLE 0 1\r\n" in offer
     bundles = "".join(f"a=group:BUNDLE {group}\r\n" for group in groups)
     text = offer.replace("a=group:BUNDLE 0 1\r\n", bundles)
@@ -608,7 +594,7 @@ async def test_all_sections_of_an_offer_are_one_transport(groups: list[str], tak
 async def test_mutilated_offers_do_no_harm(http: aiohttp.ClientSession, caplog):
     """Lines left out, doubled, cut and changed: an answer or a refusal, and nothing is left behind."""
     caplog.set_level(logging.WARNING)
-    offer = await Never("http://x/").offer()
+    offer = await bare_offer()
     lines, chance = offer.split("\r\n"), np.random.default_rng(0)
     async with serving(limits=Limits(peers=2)) as served:
         for _ in range(120):

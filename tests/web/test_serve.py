@@ -22,7 +22,7 @@ from urllib.error import HTTPError
 import pytest
 from aiortc.rtcdtlstransport import RTCCertificate
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from servers.rtc_client import RtcClient
+from servers.rtc_client import bare_offer
 
 
 @contextmanager
@@ -55,14 +55,6 @@ def ask(url: str, method: str = "GET", token: str | None = None, **headers: str)
         return error.code, dict(error.headers), error.read().decode()
 
 
-async def offer() -> str:
-    client = RtcClient("http://x/")
-    client.pc.addTransceiver("video", direction="sendrecv")
-    text = await client.offer()
-    await client.pc.close()
-    return text
-
-
 async def test_a_server_for_others(tmp_path: Path):
     made = RTCCertificate.generateCertificate()
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
@@ -86,7 +78,7 @@ async def test_a_server_for_others(tmp_path: Path):
 
 
 async def test_addresses_places_and_memory_as_asked():
-    sdp, kind = (await offer()).encode(), {"Content-Type": "application/sdp"}
+    sdp, kind = (await bare_offer()).encode(), {"Content-Type": "application/sdp"}
 
     def publish(url: str, address: str = "127.0.0.1") -> tuple[int, str]:
         where = url.removeprefix("http://")

@@ -9,7 +9,7 @@ import cv2
 __all__ = ["share_cores"]
 
 # Python's default is 5 ms: so long an engine that has its batch, or its result, may wait for the event loop to let go
-# of the lock. Eight live streams on two cores do 3 % more with 1 ms (eight pairs of runs, 0.97 to 1.05 times as many).
+# of the lock. Tried by hand: eight live streams on two cores do 3 % more with 1 ms (eight pairs, 0.97 to 1.05 times).
 _LOCK_S = 0.001
 
 

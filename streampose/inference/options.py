@@ -34,8 +34,8 @@ class EngineOptions:
     recalibrate: bool = False
     """Measure sessions and threads of a CPU again, whatever is remembered."""
     max_batch: int = 32
-    """No run holds more, on a GPU twice as many crops of people; larger batches are cut. One thread of a CPU runs two
-    items at a time, whatever this says."""
+    """No run holds more, on a GPU twice as many crops of people; larger batches are cut. One thread of a CPU never runs
+    more than two items at a time."""
     half: bool = False
     """16-bit weights and arithmetic, for GPUs."""
     tf32: bool = True

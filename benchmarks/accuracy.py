@@ -31,7 +31,7 @@ from pycocotools.cocoeval import COCOeval
 
 from streampose.inference.boxes import Limits
 from streampose.inference.card import Card, Refine
-from streampose.inference.engine import Engine
+from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel, OneStage
 from streampose.inference.heatmap import decode_heatmaps
@@ -97,8 +97,10 @@ def instance(image_id: int, points: np.ndarray, scores: np.ndarray, box_score: f
     return {"image_id": image_id, "category_id": 1, "keypoints": keypoints.tolist(), "score": score}
 
 
-def detector(path: Path, size: int | None, limits: Limits, *, reference: bool) -> FrameModel:
-    engine = Engine(path)
+def detector(
+    path: Path, size: int | None, limits: Limits, *, reference: bool = False, rect: bool | None = None
+) -> FrameModel:
+    engine = Engine(path, EngineOptions(rect=rect))
     card = read_card(engine.signature, path.name, size_px=None if size is None else (size, size))
     if reference:
         limits = replace(limits, max_overlap=REFERENCE_OVERLAP.get(card.family, 0.45))

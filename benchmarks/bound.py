@@ -23,13 +23,14 @@ class Work:
 
         self.detector, self.pose = detector, pose
         estimator = load_estimator(ModelChoice(detector=detector, pose=pose, limits=Limits(min_score=min_score)))
-        det_card, kpt_card = estimator._detector.card, estimator._keypoints.card
+        detect, kpt_card = estimator._detector, estimator._keypoints.card
         self.people, blobs, crops = [], [], []
         for image in pictures:
             (poses,) = estimator([image])
             self.people.append(len(poses))
             if len(blobs) < 64:  # 64 different pictures are enough to be real, and fit into memory
-                blobs.append(to_blob(frame_batch([image], det_card)[0], det_card, np.dtype(np.float32))[0])
+                batch = frame_batch([image], [detect.place(image)], detect.card.fill)
+                blobs.append(to_blob(batch, detect.card, np.dtype(np.float32))[0])
             if len(poses) and len(crops) < 64:
                 boxes = crop_frames(poses.boxes, kpt_card)
                 batch = crop_batch([image] * len(boxes), list(boxes), kpt_card)

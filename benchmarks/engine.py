@@ -99,7 +99,7 @@ def main() -> int:
     for name, choice in choices(arguments.assets / "models").items():
         if arguments.models not in name:
             continue
-        options = EngineOptions(device=arguments.device, threads=1, in_graph=False)
+        options = EngineOptions(device=arguments.device, threads=1, in_graph=False, rect=False)
         ways = [load_estimator(choice, replace(options, in_graph=in_graph)) for in_graph in (False, True)]
         row: dict[str, Any] = {"apart": apart(*ways, images)}
         for batch in (1, 8):

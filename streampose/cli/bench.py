@@ -67,6 +67,7 @@ def bench(
     tf32: engine.Tf32 = True,
     cuda_graphs: engine.CudaGraphs = False,
     in_graph: engine.InGraph = None,
+    rect: engine.Rect = None,
     fallback: engine.Fallback = False,
     live: Annotated[
         bool,
@@ -114,6 +115,7 @@ def bench(
         tf32=tf32,
         cuda_graphs=cuda_graphs,
         in_graph=in_graph,
+        rect=rect,
         fallback=fallback,
         batch=batch,
     )

@@ -87,6 +87,14 @@ InGraph = Annotated[
         rich_help_panel=_ENGINE,
     ),
 ]
+Rect = Annotated[
+    bool | None,
+    typer.Option(
+        help="Give a detector of open size no more than the picture; by default ours and Ultralytics', on a CPU.",
+        show_default=False,
+        rich_help_panel=_ENGINE,
+    ),
+]
 Fallback = Annotated[
     bool, typer.Option("--fallback", help="Go on with the CPU if a GPU fails.", rich_help_panel=_ENGINE)
 ]
@@ -110,6 +118,7 @@ def options(
     tf32: bool,
     cuda_graphs: bool,
     in_graph: bool | None,
+    rect: bool | None,
     fallback: bool,
     batch: int | None,
 ) -> EngineOptions:
@@ -127,6 +136,7 @@ def options(
         tf32=tf32,
         cuda_graphs=cuda_graphs,
         in_graph=in_graph,
+        rect=rect,
         fallback_to_cpu=fallback,
         # Key points of several people are a batch, too.
         max_batch=EngineOptions().max_batch if batch is None else max(_FEWEST, batch),

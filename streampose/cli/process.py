@@ -89,6 +89,7 @@ def process_command(
     tf32: engine.Tf32 = True,
     cuda_graphs: engine.CudaGraphs = False,
     in_graph: engine.InGraph = None,
+    rect: engine.Rect = None,
     fallback: engine.Fallback = False,
     batch: Annotated[
         int | None, typer.Option(min=1, help="Frames in a batch; 4, on a GPU 32.", rich_help_panel="Engine")
@@ -187,6 +188,7 @@ def process_command(
             tf32=tf32,
             cuda_graphs=cuda_graphs,
             in_graph=in_graph,
+            rect=rect,
             fallback=fallback,
             batch=batch,
         ),

@@ -64,6 +64,8 @@ class Card:
     """For models that take whole pictures."""
     fill: int = 114
     """Grey value around the picture."""
+    rect: bool = False
+    """Whether it does as well without what is only filled, where its graph allows that."""
     person: int = 0
     """The class of people, for detectors of several."""
     points: int | None = None

@@ -28,6 +28,7 @@ def _yolo_card(s: Signature, family: str) -> Card:
         size_px=(width, height),
         std=(255,) * 3,
         fit=Fit.CENTER,
+        rect=True,
         person=person or 0,
     )
 
@@ -180,6 +181,7 @@ _READERS: Mapping[str, Callable[[Any], object]] = {
     "std": tuple,
     "fit": Fit,
     "fill": int,
+    "rect": bool,
     "padding": float,
     "udp": bool,
     "refine": Refine,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streampose.errors import ModelMismatch
+from streampose.errors import EngineFailed, ModelMismatch
 from streampose.frame import Image
 from streampose.inference.boxes import DECODERS, Found, Limits
-from streampose.inference.card import Card, Kind
+from streampose.inference.card import Card, Fit, Kind
 from streampose.inference.engine import Engine
 from streampose.inference.on_models import OnModels
 from streampose.inference.pixels import Pixels, Staging
@@ -20,6 +22,11 @@ from streampose.inference.stopwatch import Stopwatch
 from streampose.pose import Poses
 
 __all__ = ["FrameModel", "OneStage"]
+
+log = logging.getLogger("streampose")
+
+# Of the coarsest features of nearly all detectors; Ultralytics' say so where theirs is another.
+_STRIDE = 32
 
 
 class FrameModel:
@@ -54,7 +61,19 @@ class FrameModel:
         self.timings.start()
         if self.engine.fused:
             return self._in_graph(images, pixels or Pixels(images, self._staging))
-        batch, placements = frame_batch(images, self.card)
+        placements = [self.place(image) for image in images]
+        found: dict[int, Found] = {}
+        for size in dict.fromkeys(placement.input_px for placement in placements):
+            alike = [i for i, placement in enumerate(placements) if placement.input_px == size]
+            found |= zip(alike, self._alike([images[i] for i in alike], [placements[i] for i in alike]), strict=True)
+        return [found[i] for i in range(len(images))]
+
+    def place(self, image: Image) -> Placement:
+        """Where a picture lies in the input."""
+        return Placement.of(image, self.card, stride=self._stride)
+
+    def _alike(self, images: Sequence[Image], placements: Sequence[Placement]) -> list[Found]:
+        batch = frame_batch(images, placements, self.card.fill)
         blob = to_blob(batch, self.card, self.engine.input_dtype)
         self.timings.lap("preprocess")
         outputs = self.engine.run(blob)
@@ -66,6 +85,29 @@ class FrameModel:
         ]
         self.timings.lap("decode")
         return found
+
+    @property
+    def _stride(self) -> int | None:
+        """What the sides of a rectangular input are multiples of; `None` = it is as its card says."""
+        asked = self.engine.options.rect
+        return self._open_to if asked or (asked is None and self.card.rect and not self.engine.on_gpu) else None
+
+    @cached_property
+    def _open_to(self) -> int | None:
+        """`_stride`, if half the height can be run: a graph may say that its size is open, and hold numbers of one."""
+        card, signature = self.card, self.engine.signature
+        if signature.size_px is not None or card.channels_last or card.fit is Fit.STRETCH:
+            return None
+        said = signature.ultralytics("stride")
+        stride = max(_STRIDE, said) if isinstance(said, int) else _STRIDE
+        width, height = card.size_px
+        half = Placement.of(np.zeros((height // 2, width, 3), np.uint8), card, stride=stride).input_px
+        try:
+            self.engine.run(np.zeros((1, 3, half[1], half[0]), self.engine.input_dtype))
+        except EngineFailed as error:
+            log.info("%s runs at %d×%d only: %s", self.engine.path.name, width, height, error)
+            return None
+        return stride
 
     def _in_graph(self, images: Sequence[Image], pixels: Pixels) -> list[Found]:
         places = [Placement.of(image, self.card) for image in images]

@@ -45,6 +45,10 @@ class EngineOptions:
     in_graph: bool | None = None
     """Resize, crop, normalise and decode in the model's graph: pictures go to the device as they are, people and points
     come back. `None` = on CUDA, where a model allows it; on a CPU OpenCV is faster (`benchmarks/engine.py`)."""
+    rect: bool | None = None
+    """Where a detector's graph leaves its size open, leave out of its input what would only be filled: of 1280×720 at
+    320 it gets 320×192. `None` = on a CPU, of models that say so: ours and Ultralytics'. RTMDet-nano finds a little
+    less by it (`docs/engine.md`). Graphs with `in_graph` always have one shape."""
     memory_limit_bytes: int | None = None
     """Of GPU memory for the arena of one session: on CUDA each batch size has one."""
     fallback_to_cpu: bool = False

@@ -28,18 +28,26 @@ class Placement:
     """Width and height there."""
     size_px: tuple[int, int]
     """Width and height of the picture."""
+    input_px: tuple[int, int]
+    """Width and height of the input."""
 
     @classmethod
-    def of(cls, image: Image, card: Card) -> Placement:
-        """As the card wants it."""
+    def of(cls, image: Image, card: Card, *, stride: int | None = None) -> Placement:
+        """As the card wants it.
+
+        Args:
+            stride: the input ends at the next multiple of it from where the picture does; `None` = it is the card's.
+        """
         width, height = card.size_px
         h, w = image.shape[:2]
         new_w, new_h = width, height
         if card.fit is not Fit.STRETCH:
             # Rounded down, as YOLOX does; the exact scale is kept for each direction, so nothing is lost by it.
             new_w, new_h = min(width, max(1, w * height // h)), min(height, max(1, h * width // w))
+            if stride is not None:
+                width, height = (min(n, -(-m // stride) * stride) for n, m in ((width, new_w), (height, new_h)))
         x, y = ((width - new_w) // 2, (height - new_h) // 2) if card.fit is Fit.CENTER else (0, 0)
-        return cls(offset=(x, y), fitted_px=(new_w, new_h), size_px=(w, h))
+        return cls(offset=(x, y), fitted_px=(new_w, new_h), size_px=(w, h), input_px=(width, height))
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -58,23 +66,25 @@ class Placement:
         return np.clip(corners, 0, np.array(self.size_px, np.float32)).reshape(-1, 4)
 
 
-def frame_batch(images: Sequence[Image], card: Card) -> tuple[NDArray[np.uint8], list[Placement]]:
+def frame_batch(images: Sequence[Image], placements: Sequence[Placement], fill: int) -> NDArray[np.uint8]:
     """Whole pictures at the model's size.
 
+    Args:
+        images: one or more.
+        placements: where each lies; of one `input_px`.
+        fill: grey value around them.
+
     Returns:
-        (n, H, W, 3) uint8 BGR, and where each picture lies in it.
+        (n, H, W, 3) uint8 BGR.
     """
-    width, height = card.size_px
+    width, height = placements[0].input_px
     batch = np.empty((len(images), height, width, 3), np.uint8)
-    placements = []
-    for canvas, image in zip(batch, images, strict=True):
-        placement = Placement.of(image, card)
+    for canvas, image, placement in zip(batch, images, placements, strict=True):
         (x, y), (w, h) = placement.offset, placement.fitted_px
         if (w, h) != (width, height):
-            canvas[:] = card.fill
+            canvas[:] = fill
         cv2.resize(image, (w, h), dst=canvas[y : y + h, x : x + w], interpolation=cv2.INTER_LINEAR)
-        placements.append(placement)
-    return batch, placements
+    return batch
 
 
 def crop_frames(boxes: Floats, card: Card) -> Floats:

@@ -56,7 +56,7 @@ class Plan:
         """The fingerprint of what the models find in a recording."""
         choice, engine = self.choice, self.engine
         read_as = (choice.family, choice.detector_family, choice.skeleton, choice.detector_size_px, choice.limits)
-        arithmetic = (engine.device, engine.half, engine.tf32, engine.in_graph, self.hwaccel)
+        arithmetic = (engine.device, engine.half, engine.tf32, engine.in_graph, engine.rect, self.hwaccel)
         return fingerprint_of(
             _VERSION, job.input.fingerprint(), list(self.models.values()), read_as, arithmetic, self.cut
         )

@@ -180,7 +180,7 @@ def test_bad_models(command, models, clip: Path, tmp_path: Path):
         (["--detector", pose, "--pose", pose], "cannot find people"),
         (["--model", detector], "gives boxes but no key points"),
         (["--model", "streampose-nano", "--pose", pose], "not both"),
-        (["--detector-size", "416"], "takes 320×320 only"),
+        (["--detector-size", "300"], "a multiple of 32"),
         (["--model", "rtmo-s", "--pose", pose], "not both"),
         (["--model", "rtmo"], "did you mean"),
         (["--model", nan, "--family", "heatmap"], "returned NaN"),

@@ -79,14 +79,19 @@ def _response(g: Graph, image: str, k: int, pixels: tuple, *, rgb: bool) -> str:
     return g("Relu", g("Conv", apart, g.const(gather), g.const(np.ones(k))))
 
 
-def _centroids(g: Graph, response: str, height: int, width: int) -> tuple[str, str]:
-    """(b, k, 2) x y of each dot, and (b, k, 1) whether it is there."""
+def _centroids(g: Graph, response: str, size: tuple[int, int] | None) -> tuple[str, str]:
+    """(b, k, 2) x y of each dot, and (b, k, 1) whether it is there; of pictures of one size, or of any."""
     total = g("ReduceSum", response, g.const([2, 3], np.int64), keepdims=0)
     safe = g("Max", total, g.const(1e-6))
-    y, x = np.mgrid[:height, :width]
+    if size is None:
+        ones = g("Add", g("Mul", response, g.const(0.0)), g.const(1.0))
+        grids = [g("Sub", g("CumSum", ones, g.const(axis, np.int64)), g.const(1.0)) for axis in (3, 2)]
+    else:
+        y, x = np.mgrid[: size[1], : size[0]]
+        grids = [g.const(x), g.const(y)]
     both = [
-        g("Div", g("ReduceSum", g("Mul", response, g.const(grid)), g.const([2, 3], np.int64), keepdims=0), safe)
-        for grid in (x, y)
+        g("Div", g("ReduceSum", g("Mul", response, grid), g.const([2, 3], np.int64), keepdims=0), safe)
+        for grid in grids
     ]
     last = g.const([2], np.int64)
     points = g("Concat", *[g("Unsqueeze", v, last) for v in both], axis=2)
@@ -94,9 +99,9 @@ def _centroids(g: Graph, response: str, height: int, width: int) -> tuple[str, s
     return points, there
 
 
-def _person(g: Graph, response: str, k: int, height: int, width: int) -> tuple[str, str, str]:
+def _person(g: Graph, response: str, k: int, size: tuple[int, int] | None) -> tuple[str, str, str]:
     """(b, 1, 4) corners around all dots, (b, 1, 1) score, (b, 1, 3k) points."""
-    points, there = _centroids(g, response, height, width)
+    points, there = _centroids(g, response, size)
     axis = g.const([1], np.int64)
     corners = g("Concat", g("ReduceMin", points, axis), g("ReduceMax", points, axis), axis=2)
     score = g("ReduceMin", there, axis)
@@ -120,7 +125,7 @@ def build(  # noqa: PLR0915 - one signature after the other
         k: points.
         size: width and height of the input.
         batch: a number, or a symbol.
-        options: metadata=dict, free_size=True.
+        options: metadata=dict, free_size=True: the graph says that its size is open; any_size=True: and so it is.
     """
     g = Graph()
     width, height = size
@@ -167,7 +172,7 @@ def build(  # noqa: PLR0915 - one signature after the other
             row = np.exp(-(np.arange(-18, 19) ** 2) / (2 * 6.0**2)) / 200
             out(name, g("Conv", line, g.const(np.broadcast_to(row, (k, 1, 37))), group=k, pads=[18, 18]), [k, 2 * n])
     else:
-        corners, score, rows = _person(g, response, k, height, width)
+        corners, score, rows = _person(g, response, k, None if options.get("any_size") else size)
         if kind in {"rtmo", "rtmdet"}:
             out("dets", g("Concat", corners, score, axis=2), [1, 5])
             if kind == "rtmo":
@@ -186,7 +191,7 @@ def build(  # noqa: PLR0915 - one signature after the other
         else:
             parts = [corners, score, g("Mul", score, g.const(0.0))] + ([rows] if "pose" in kind else [])
             out("output0", _padded(g, g("Concat", *parts, axis=2), 300), [300, 6 + (3 * k if "pose" in kind else 0)])
-    shape = [batch, 3, *(("h", "w") if options.get("free_size") else (height, width))]
+    shape = [batch, 3, *(("h", "w") if options.get("free_size") or options.get("any_size") else (height, width))]
     image = helper.make_tensor_value_info("image", f, shape)
     graph = helper.make_graph(g.nodes, kind, [image], list(outputs.values()), g.constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

@@ -32,6 +32,7 @@ from training.nano.box_task import BoxTask
 from training.nano.export import Exported, export_boxes, export_pose, interleaved_ms, quantise
 from training.nano.figures import draw_figures
 from training.nano.label import label
+from training.nano.opening import open_size
 from training.nano.pose_task import PoseTask, normal
 from training.nano.restore import restore
 from training.nano.trainer import Plan, Task, load_network, train
@@ -190,6 +191,8 @@ def _export(work: Path) -> None:
         if not task.checked:
             print(f"nano-{name}: nothing was held out: int8 not judged", flush=True)
         shutil.copyfile(small if wins else plain, work / f"nano-{name}.onnx")
+        if not stage.pose:
+            open_size(work / f"nano-{name}.onnx")
         print(f"nano-{name}.onnx is the {'int8' if wins else 'float'} one", flush=True)
         if isinstance(task, BoxTask) and (best := task.threshold(models[wins])) is not None:
             print(f"nano-{name}.onnx: on what was held out the best F1, {best[1]:.2f}, is at a score of {best[0]:.2f}")

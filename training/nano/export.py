@@ -26,7 +26,7 @@ from training.nano.pose_task import normal
 __all__ = ["Exported", "export_boxes", "export_pose", "interleaved_ms", "quantise"]
 
 POSE_CARD = {"family": "heatmap", "skeleton": "coco-17", "padding": 1.25, "refine": "dark", "blur_px": 5}
-BOX_CARD = {"family": "picodet", "fit": "top-left", "fill": 114}
+BOX_CARD = {"family": "picodet", "fit": "top-left", "fill": 114, "rect": True}
 
 
 class _Heatmaps(nn.Module):

@@ -26,6 +26,8 @@ class EngineThread:
     An estimator may have an ``ahead``, which sends pictures to the device while another batch computes there; what it
     gives goes with these pictures into its call. Ours have on a GPU.
 
+    Latent pictures are made on these threads.
+
     Args:
         estimator: is closed with this.
         name: of its threads.
@@ -52,17 +54,17 @@ class EngineThread:
         """
         estimator: Callable[..., list[Poses]] = self._runs.thing
         if self._ahead is None or self._sends is None:
-            return self._runs.start(estimator, images)
+            return self._runs.start(lambda: estimator(list(images)))
         sent: Future[Any] = Future()
         self._sends.start(self._send, images, sent)
         # Its thread waits for the other one: on the way through the event loop the device would be idle.
-        return self._runs.start(lambda: estimator(images, sent.result()))
+        return self._runs.start(lambda: estimator(list(images), sent.result()))
 
     def _send(self, images: Sequence[Image], sent: Future[Any]) -> None:
         assert self._ahead is not None
         began_at = time.monotonic()
         try:
-            pixels = self._ahead(images)
+            pixels = self._ahead(list(images))
         except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
             sent.set_exception(error)
             return

@@ -15,6 +15,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from streampose.batching import Batcher, Lane
@@ -22,6 +23,7 @@ from streampose.channel import Channel, Overflow
 from streampose.clock import Clock
 from streampose.errors import ChannelClosed, SinkFailed, SourceError, StreamposeError, Typed, WorkerStuck, cause_of
 from streampose.finisher import Finisher
+from streampose.frame import Frame
 from streampose.metrics import Cause, Place
 from streampose.redaction import redact
 from streampose.render import Hud
@@ -52,6 +54,7 @@ class Flow:
         clock: of the pipeline.
         engine_name: for displays.
         trace: is told of each frame's way.
+        latent: pictures that its source leaves latent are made when a batch takes them; else on the source's thread.
         alone: whether no stream is running any more.
         stop_all: called when somebody who watches asks the whole run to stop.
     """
@@ -64,6 +67,7 @@ class Flow:
         *,
         engine_name: str | None,
         trace: Trace | None,
+        latent: bool,
         alone: Callable[[], bool],
         stop_all: Callable[[], None],
     ) -> None:
@@ -71,7 +75,7 @@ class Flow:
         self.lane = lane
         self.report = StreamReport()
         self._clock, self._engine_name, self._trace = clock, engine_name, trace
-        self._alone, self._stop_all = alone, stop_all
+        self._latent, self._alone, self._stop_all = latent, alone, stop_all
         self._sinks: list[tuple[Worker[Sink], Channel[Result]]] = []
         self._unsent: Counter[Worker[Sink]] = Counter()
         # What waits for the source, first for its opening: `stop` cancels it.
@@ -147,7 +151,7 @@ class Flow:
     async def _ingest(self, source: Worker[Source]) -> None:
         """Source → ingress."""
         lane = self.lane
-        read = Typed(SourceError)(source.thing.read)
+        read = Typed(SourceError)(source.thing.read if self._latent else partial(_developed, source.thing))
         try:
             while (frame := await source.call(read)) is not None:
                 now = self._clock.now()
@@ -283,3 +287,8 @@ class Flow:
                 await sink.aclose(timeout_s=30.0)
         finally:
             self._count_unsent(sink)
+
+
+def _developed(source: Source) -> Frame | None:
+    frame = source.read()
+    return None if frame is None else frame.develop()

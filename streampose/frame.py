@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, Self, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Frame", "Image", "StreamInfo"]
+__all__ = ["Frame", "Image", "Images", "Latent", "StreamInfo"]
 
 Image: TypeAlias = NDArray[np.uint8]
 """A picture: (H, W, 3) uint8, BGR, C-contiguous."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Latent:
+    """A picture that is made when somebody first looks at it: once, on that one's thread.
+
+    What is dropped before has not been converted at all (`benchmarks/latent.py`).
+
+    Args:
+        develop: makes it. An error of it is the engine's that asks, and ends every stream.
+        size_px: width and height that it will have.
+    """
+
+    def __init__(self, develop: Callable[[], Image], size_px: tuple[int, int]) -> None:
+        self.size_px = size_px
+        self._develop: Callable[[], Image] | None = develop
+        self._image: Image | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Image:
+        """The picture."""
+        with self._lock:
+            if self._develop is not None:
+                self._image, self._develop = self._develop(), None
+            assert self._image is not None
+            return self._image
+
+
+class _Picture:
+    """The attribute `Frame.image`: given as a picture or a latent one, seen as a picture."""
+
+    def __get__(self, frame: Frame | None, owner: type | None = None) -> Image:
+        if frame is None:
+            raise AttributeError("a frame's image has no default")
+        image: Image | Latent = vars(frame)["image"]
+        return image() if isinstance(image, Latent) else image
+
+    def __set__(self, frame: Frame, image: Image | Latent) -> None:
+        vars(frame)["image"] = image
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """One picture of one stream, with its exact media time and the moment it was captured."""
+    """One picture of one stream, with its exact media time and the moment it was captured. Equal to itself only."""
 
     stream: str
     """The stream's name, set by the pipeline's caller; unique in a run."""
@@ -31,8 +71,8 @@ class Frame:
     """Seconds per unit of `pts`."""
     captured_at: float
     """`time.monotonic()` when the picture reached this machine."""
-    image: Image
-    """(H, W, 3) uint8 BGR, read-only: other streams' threads may be looking at it."""
+    image: _Picture = _Picture()
+    """(H, W, 3) uint8 BGR, read-only: other streams' threads may be looking at it. May be given as a `Latent`."""
     wall_time_s: float | None = None
     """Unix seconds at which the camera took it, by the camera's own clock (RTCP sender reports); `None` = not told."""
 
@@ -40,6 +80,38 @@ class Frame:
     def time_s(self) -> float:
         """Media time in seconds."""
         return float(self.pts * self.time_base)
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height, also of a picture that is still latent."""
+        image: Image | Latent = vars(self)["image"]
+        return image.size_px if isinstance(image, Latent) else (image.shape[1], image.shape[0])
+
+    def develop(self) -> Self:
+        """Make its picture now, if it is latent."""
+        _ = self.image
+        return self
+
+    def but(self, **changes: Any) -> Frame:
+        """`dataclasses.replace`, but a picture that is latent stays so."""
+        return Frame(**{**vars(self), **changes})
+
+
+class Images(Sequence[Image]):
+    """The pictures of frames, each made when it is looked at, if it is latent."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Image]: ...
+    def __getitem__(self, index: int | slice) -> Image | Sequence[Image]:
+        return self._frames[index].image if isinstance(index, int) else Images(self._frames[index])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,8 @@ class Pipeline:
             self._clock,
             engine_name=self._engine_name,
             trace=self._trace,
+            # Engines of several threads, or a GPU, would wait for pictures that other cores can make meanwhile.
+            latent=lane.live and all(getattr(engine, "single_threaded", False) for engine in self._engines),
             stop_all=self.stop,
             alone=self._alone,
         )

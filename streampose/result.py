@@ -45,14 +45,13 @@ class Result:
     def moment(self) -> Moment:
         """What it says without its picture."""
         frame = self.frame
-        height, width = frame.image.shape[:2]
         return Moment(
             stream=frame.stream,
             index=frame.index,
             epoch=frame.epoch,
             pts=frame.pts,
             time_base=frame.time_base,
-            size_px=(width, height),
+            size_px=frame.size_px,
             poses=self.poses,
             wall_time_s=frame.wall_time_s,
         )

@@ -13,7 +13,7 @@ from streampose.batching.policy import BatchPolicy, Load, Take, Wait, Waiting, e
 from streampose.batching.station import Infer, Station
 from streampose.clock import Clock
 from streampose.errors import EngineFailed, PolicyError, StreamposeError, Typed
-from streampose.frame import Frame
+from streampose.frame import Frame, Images
 from streampose.metrics import Cause, EngineMetrics, Place
 from streampose.pose import Poses
 
@@ -217,7 +217,7 @@ class Batcher:
         try:
             # Here, not in the task: an engine that begins at once gains a turn of the loop.
             with _ENGINE:
-                running = station.infer([frame.image for _, frame in batch])
+                running = station.infer(Images([frame for _, frame in batch]))
         except StreamposeError as error:
             self._fail(error, futures)
             return

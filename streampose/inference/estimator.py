@@ -15,7 +15,8 @@ class Estimator(Protocol):
     """Pictures in, people out. Blocking: each instance lives on a thread of its own, one call at a time.
 
     One may also have ``ahead(images)``: it is called on another thread, while the batch before computes, and what it
-    gives is the second argument of the call with these images. Ours on a GPU send the pictures there so.
+    gives is the second argument of the call with these images. Ours on a GPU send the pictures there so. One that is
+    ``single_threaded`` computes on the thread that calls it alone: pictures of live streams are then made on it, too.
     """
 
     @property

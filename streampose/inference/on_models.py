@@ -43,6 +43,11 @@ class OnModels:
         return self._models[0].engine.threads
 
     @property
+    def single_threaded(self) -> bool:
+        """Whether it computes on the thread that calls it alone."""
+        return not any(model.engine.on_gpu or model.engine.threads > 1 for model in self._models)
+
+    @property
     def device(self) -> str:
         """What the first runs on: ``tensorrt``, ``cuda`` or ``cpu``."""
         return DEVICE_OF[self._models[0].engine.provider]

@@ -47,6 +47,11 @@ class Switch:
         return _there(self._last()).skeleton
 
     @property
+    def single_threaded(self) -> bool:
+        """Whether the one that takes the next batch is, as far as it says so."""
+        return bool(getattr(self._last(), "single_threaded", False))
+
+    @property
     def memory_refusals(self) -> int:
         """Of all that have run so far, where they say so."""
         with self._lock:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
@@ -18,6 +17,7 @@ from av.video.stream import VideoStream
 from streampose.errors import SourceCorrupt, SourceEnded, SourceError, SourceUnsupported
 from streampose.frame import Frame, StreamInfo
 from streampose.redaction import redact
+from streampose.sources.conversion import Conversion
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
 from streampose.sources.seeking import Beginning
 
@@ -59,6 +59,7 @@ class MediaSource:
         self._format = container_format
         self._timeouts_s = timeouts_s
         self._threads = threads
+        self._convert = Conversion()
         self._devices = candidates(hwaccel)
         self._decodes_on: str | None = None
         self._container: InputContainer | None = None
@@ -116,7 +117,7 @@ class MediaSource:
         self._frames = self._decode(container, video, stream)
         # Rotation is known only with the first picture, and so is whether anything can be decoded at all.
         self._first = next(self._frames, None)
-        height, width = (video.height, video.width) if self._first is None else self._first.image.shape[:2]
+        height, width = (video.height, video.width) if self._first is None else self._first.size_px[::-1]
         codec = video.codec_context
         # Only the first picture shows it: a device may take the codec and then not this profile of it. The decoder's
         # format is then a software one; the pictures' own always is, since they were brought to memory.
@@ -193,10 +194,6 @@ class MediaSource:
             ):
                 self._index += 1
                 continue
-            image = picture.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
-            if turns := (picture.rotation // 90) % 4:
-                image = np.ascontiguousarray(np.rot90(image, turns))
-            image.setflags(write=False)
             yield Frame(
                 stream=stream,
                 index=self._index,
@@ -205,7 +202,7 @@ class MediaSource:
                 time_base=time_base,
                 captured_at=captured_at,
                 wall_time_s=wall_time_s,
-                image=image,
+                image=self._convert(picture),
             )
             self._index += 1
         if self._index == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from streampose.frame import Frame, StreamInfo
 from streampose.sources.source import Source
@@ -47,7 +46,7 @@ class Paced:
             wait_s = _LONGEST_WAIT_S
         if wait_s > 0:
             time.sleep(wait_s)
-        return replace(frame, captured_at=time.monotonic())
+        return frame.but(captured_at=time.monotonic())
 
     def close(self) -> None:
         """Close the recording."""

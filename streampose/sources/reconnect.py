@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from streampose.backoff import Backoff
@@ -216,14 +216,14 @@ class Reconnecting:
             raise error
 
     def _placed(self, frame: Frame) -> Frame:
-        shape = frame.image.shape
+        shape = frame.size_px
         if self._shape is not None and shape != self._shape and self._epoch == self._shape_epoch:
             self._epoch += 1
         self._shape, self._shape_epoch = shape, self._epoch
         index = self._first_index + frame.index
         self._next_index = index + 1
         pts = self._timeline.place(frame.pts, frame.time_base, frame.captured_at)
-        return replace(frame, index=index, epoch=self._epoch, pts=pts, time_base=self._timeline.time_base)
+        return frame.but(index=index, epoch=self._epoch, pts=pts, time_base=self._timeline.time_base)
 
     def _count(self) -> None:
         # Ours count them, over all connections; sources of others need not.

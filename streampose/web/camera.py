@@ -8,11 +8,11 @@ from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
 from av import VideoFrame
 
 from streampose.errors import Disconnected, SourceTimeout
 from streampose.frame import Frame, StreamInfo
+from streampose.sources.conversion import Conversion
 
 __all__ = ["Arrived", "PeerCamera"]
 
@@ -47,6 +47,7 @@ class PeerCamera:
         self._epoch = 0
         self._size: tuple[int, int] | None = None
         self._first: Frame | None = None
+        self._convert = Conversion()
         self.dropped = 0
         """Pictures for which a fresher one came before they were taken."""
 
@@ -75,7 +76,7 @@ class PeerCamera:
         self._first = self._next()
         if self._first is None:
             raise Disconnected("the peer went away before its first picture")
-        height, width = self._first.image.shape[:2]
+        width, height = self._first.size_px
         return StreamInfo(width_px=width, height_px=height, time_base=_CLOCK, codec="webrtc")
 
     def read(self) -> Frame | None:
@@ -113,8 +114,6 @@ class PeerCamera:
         if self._size not in {None, size}:  # WebRTC changes sizes on the way: what was tracked is elsewhere now
             self._epoch += 1
         self._size = size
-        image = arrived.picture.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
-        image.setflags(write=False)
         return Frame(
             stream=self._stream,
             index=index,
@@ -122,5 +121,5 @@ class PeerCamera:
             pts=arrived.pts,
             time_base=_CLOCK,
             captured_at=arrived.captured_at,
-            image=image,
+            image=self._convert(arrived.picture),
         )

@@ -18,7 +18,7 @@ from streampose.errors import (
     SourceNotFound,
     SourceUnsupported,
 )
-from streampose.frame import Frame, StreamInfo
+from streampose.frame import Frame, Latent, StreamInfo
 from streampose.sources import (
     CameraSource,
     FileSource,
@@ -150,6 +150,23 @@ def test_rotation_is_applied(tmp_path: Path, rotation: int, red: str):
     # Display matrices turn counter-clockwise: red, on the left before, goes down at 90°.
     x, y = {"bottom": (width // 2, height - 12), "top": (width // 2, 12), "right": (width - 12, height // 2)}[red]
     assert image[y, x, 2] > 200
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_pictures_are_converted_when_somebody_looks_also_after_the_end(tmp_path: Path, rotation: int):
+    """The first one at once, which shows that it can be done."""
+    path = video(tmp_path / "v.mp4", rotation=rotation)
+    _, looked = read_all(FileSource(path))
+    expected = [frame.image for frame in looked]
+    source = FileSource(path)
+    info = source.open("s")
+    frames = [source.read() for _ in range(len(expected))]
+    source.close()
+    assert [isinstance(vars(frame)["image"], Latent) for frame in frames] == [False] + [True] * (len(frames) - 1)
+    for frame, image in zip(frames, expected, strict=True):
+        assert frame.size_px == (info.width_px, info.height_px) == image.shape[1::-1]
+        assert not frame.image.flags.writeable
+        np.testing.assert_array_equal(frame.image, image)
 
 
 def test_a_file_that_breaks_off_gives_what_it_has_and_then_an_error(tmp_path: Path):

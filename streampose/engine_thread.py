@@ -26,7 +26,7 @@ class EngineThread:
     An estimator may have an ``ahead``, which sends pictures to the device while another batch computes there; what it
     gives goes with these pictures into its call. Ours have on a GPU.
 
-    Latent pictures are made on these threads.
+    Latent pictures are made on its threads.
 
     Args:
         estimator: is closed with this.
@@ -64,7 +64,7 @@ class EngineThread:
         assert self._ahead is not None
         began_at = time.monotonic()
         try:
-            pixels = self._ahead(list(images))
+            pixels = self._ahead(images)
         except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
             sent.set_exception(error)
             return

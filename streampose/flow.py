@@ -23,12 +23,12 @@ from streampose.channel import Channel, Overflow
 from streampose.clock import Clock
 from streampose.errors import ChannelClosed, SinkFailed, SourceError, StreamposeError, Typed, WorkerStuck, cause_of
 from streampose.finisher import Finisher
-from streampose.frame import Frame
 from streampose.metrics import Cause, Place
 from streampose.redaction import redact
 from streampose.render import Hud
 from streampose.result import Result, Timing
 from streampose.sinks.sink import Sink, StopRequested
+from streampose.sources.conversion import read_latent
 from streampose.sources.reconnect import Reconnecting
 from streampose.sources.source import Source
 from streampose.streams import Outcome, Stream, StreamReport, Trace
@@ -54,7 +54,7 @@ class Flow:
         clock: of the pipeline.
         engine_name: for displays.
         trace: is told of each frame's way.
-        latent: pictures that its source leaves latent are made when a batch takes them; else on the source's thread.
+        latent: whether its pictures are converted when a batch takes them; else on the source's thread.
         alone: whether no stream is running any more.
         stop_all: called when somebody who watches asks the whole run to stop.
     """
@@ -67,7 +67,7 @@ class Flow:
         *,
         engine_name: str | None,
         trace: Trace | None,
-        latent: bool,
+        latent: Callable[[], bool],
         alone: Callable[[], bool],
         stop_all: Callable[[], None],
     ) -> None:
@@ -151,7 +151,7 @@ class Flow:
     async def _ingest(self, source: Worker[Source]) -> None:
         """Source → ingress."""
         lane = self.lane
-        read = Typed(SourceError)(source.thing.read if self._latent else partial(_developed, source.thing))
+        read = Typed(SourceError)(partial(read_latent, source.thing.read, self._latent))
         try:
             while (frame := await source.call(read)) is not None:
                 now = self._clock.now()
@@ -287,8 +287,3 @@ class Flow:
                 await sink.aclose(timeout_s=30.0)
         finally:
             self._count_unsent(sink)
-
-
-def _developed(source: Source) -> Frame | None:
-    frame = source.read()
-    return None if frame is None else frame.develop()

@@ -20,10 +20,10 @@ Image: TypeAlias = NDArray[np.uint8]
 class Latent:
     """A picture that is made when somebody first looks at it: once, on that one's thread.
 
-    What is dropped before has not been converted at all (`benchmarks/latent.py`).
+    Of a frame that is dropped before, it is never made (`benchmarks/latent.py`).
 
     Args:
-        develop: makes it. An error of it is the engine's that asks, and ends every stream.
+        develop: makes it. If an engine is the first to look, an error of it ends every stream.
         size_px: width and height that it will have.
     """
 
@@ -55,7 +55,7 @@ class _Picture:
         vars(frame)["image"] = image
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Frame:
     """One picture of one stream, with its exact media time and the moment it was captured. Equal to itself only."""
 
@@ -92,9 +92,19 @@ class Frame:
         _ = self.image
         return self
 
-    def but(self, **changes: Any) -> Frame:
+    def but(self, **changes: Any) -> Self:
         """`dataclasses.replace`, but a picture that is latent stays so."""
-        return Frame(**{**vars(self), **changes})
+        return type(self)(**{**vars(self), **changes})
+
+    def __repr__(self) -> str:
+        width, height = self.size_px
+        return (
+            f"<frame {self.index} of {self.stream!r}, epoch {self.epoch}, {float(self.time_s):.3f} s, {width}×{height}>"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: the picture, not how to make it."""
+        return {**vars(self), "image": self.image}
 
 
 class Images(Sequence[Image]):
@@ -111,7 +121,7 @@ class Images(Sequence[Image]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Image]: ...
     def __getitem__(self, index: int | slice) -> Image | Sequence[Image]:
-        return self._frames[index].image if isinstance(index, int) else Images(self._frames[index])
+        return Images(self._frames[index]) if isinstance(index, slice) else self._frames[index].image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

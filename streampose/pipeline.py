@@ -22,6 +22,7 @@ from streampose.clock import Clock, SystemClock
 from streampose.engine_thread import EngineThread
 from streampose.errors import ConfigError, StreamposeError
 from streampose.flow import Flow
+from streampose.inference.engine import available_cores
 from streampose.inference.estimator import Estimator
 from streampose.metrics import EngineMetrics, Snapshot, StreamMetrics
 from streampose.streams import Stream, StreamReport, Trace
@@ -69,6 +70,7 @@ class Pipeline:
         live = [stream.source.live for stream in streams]
         self._policy: BatchPolicy = policy or (LatencyBatch() if keep_running or any(live) else FixedBatch())
         self._clock = clock or SystemClock()
+        self._cores = available_cores()
         self._engine_name = engine_name
         self._trace = trace
         self._engine_metrics = EngineMetrics()
@@ -106,11 +108,14 @@ class Pipeline:
             self._clock,
             engine_name=self._engine_name,
             trace=self._trace,
-            # Engines of several threads, or a GPU, would wait for pictures that other cores can make meanwhile.
-            latent=lane.live and all(getattr(engine, "single_threaded", False) for engine in self._engines),
+            latent=lambda: lane.live and self._cores_have_engines(),
             stop_all=self.stop,
             alone=self._alone,
         )
+
+    def _cores_have_engines(self) -> bool:
+        """Whether each core has an engine, so that no other could convert pictures while one computes."""
+        return len(self._engines) >= self._cores and all(getattr(e, "single_threaded", False) for e in self._engines)
 
     def _alone(self) -> bool:
         """Whether no stream is running any more."""

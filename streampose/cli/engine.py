@@ -90,7 +90,7 @@ InGraph = Annotated[
 Rect = Annotated[
     bool | None,
     typer.Option(
-        help="Give a detector of open size no more than the picture; by default ours and Ultralytics', on a CPU.",
+        help="Give a detector of open size no more than the picture, on a CPU; by default ours and Ultralytics'.",
         show_default=False,
         rich_help_panel=_ENGINE,
     ),

@@ -16,7 +16,8 @@ class Estimator(Protocol):
 
     One may also have ``ahead(images)``: it is called on another thread, while the batch before computes, and what it
     gives is the second argument of the call with these images. Ours on a GPU send the pictures there so. One that is
-    ``single_threaded`` computes on the thread that calls it alone: pictures of live streams are then made on it, too.
+    ``single_threaded`` computes on the thread that calls it alone: where each core has one of these, the pictures of
+    live streams are made on it, too.
     """
 
     @property

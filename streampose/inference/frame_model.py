@@ -78,9 +78,9 @@ class FrameModel:
         self.timings.lap("preprocess")
         outputs = self.engine.run(blob)
         self.timings.lap("detect")
-        decode = DECODERS[self.card.family]
+        decode, card = DECODERS[self.card.family], replace(self.card, size_px=placements[0].input_px)
         found = [
-            _placed(decode([output[i] for output in outputs], self.card, self.limits), placement)
+            _placed(decode([output[i] for output in outputs], card, self.limits), placement)
             for i, placement in enumerate(placements)
         ]
         self.timings.lap("decode")
@@ -90,13 +90,14 @@ class FrameModel:
     def _stride(self) -> int | None:
         """What the sides of a rectangular input are multiples of; `None` = it is as its card says."""
         asked = self.engine.options.rect
-        return self._open_to if asked or (asked is None and self.card.rect and not self.engine.on_gpu) else None
+        wanted = self.card.rect if asked is None else asked
+        return self._open_to if wanted and not self.engine.on_gpu else None
 
     @cached_property
     def _open_to(self) -> int | None:
         """`_stride`, if half the height can be run: a graph may say that its size is open, and hold numbers of one."""
         card, signature = self.card, self.engine.signature
-        if signature.size_px is not None or card.channels_last or card.fit is Fit.STRETCH:
+        if signature.inputs[0].shape[2:] != (None, None) or card.channels_last or card.fit is Fit.STRETCH:
             return None
         said = signature.ultralytics("stride")
         stride = max(_STRIDE, said) if isinstance(said, int) else _STRIDE
@@ -127,6 +128,7 @@ class FrameModel:
             self.engine.prepare(sizes, lambda size: self([black] * size))
         else:
             self.engine.warm_up((3, height, width), sizes)
+            _ = self._stride  # tried now, not with the first picture
 
     def describe(self) -> str:
         """One line: what runs where."""

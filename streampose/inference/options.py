@@ -47,8 +47,8 @@ class EngineOptions:
     come back. `None` = on CUDA, where a model allows it; on a CPU OpenCV is faster (`benchmarks/engine.py`)."""
     rect: bool | None = None
     """Where a detector's graph leaves its size open, leave out of its input what would only be filled: of 1280×720 at
-    320 it gets 320×192. `None` = on a CPU, of models that say so: ours and Ultralytics'. RTMDet-nano finds a little
-    less by it (`docs/engine.md`). Graphs with `in_graph` always have one shape."""
+    320 it gets 320×192. `None` = of models that say so: ours and Ultralytics'. RTMDet-nano finds a little less by it
+    (`docs/engine.md`). On a CPU only; graphs with `in_graph` always have one shape."""
     memory_limit_bytes: int | None = None
     """Of GPU memory for the arena of one session: on CUDA each batch size has one."""
     fallback_to_cpu: bool = False

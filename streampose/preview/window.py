@@ -101,7 +101,7 @@ class Watched:
         """The next frame."""
         frame = self._source.read()
         if frame is not None:
-            self._view.show_frame(frame)
+            self._view.show_frame(frame.develop())
         return frame
 
     def interrupt(self) -> None:

@@ -69,7 +69,7 @@ class MediaSource:
         self.skipped_packets = 0
         """Damaged packets that were left out; decoding went on after them."""
         self.wanted: Callable[[int, float], bool] | None = None
-        """Which frames are converted to pictures and given out; see `Selecting`."""
+        """Which frames are given out; the others are not converted. See `Selecting`."""
         self.begin: Beginning | None = None
         """Where to begin; see `Seeking`. Not for live sources."""
 

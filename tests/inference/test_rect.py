@@ -62,6 +62,17 @@ def test_people_are_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert 0 <= width - shape[1] * scale < 32
 
 
+def test_a_graph_whose_height_alone_is_open_gets_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = build(tmp_path / "m.onnx", "yolo-pose", size=(640, 640), any_size=True)
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 640
+    onnx.save(model, path)
+    estimator = one_stage(path)
+    seen = inputs_of(estimator._model, monkeypatch)
+    estimator([np.zeros((640, 360, 3), np.uint8)])
+    assert seen == [(1, 3, 640, 640)]
+
+
 def test_each_of_a_mixed_batch_is_what_it_is_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     estimator = one_stage(build(tmp_path / "m.onnx", "yolo-pose", size=(640, 640), any_size=True))
     pictures = [paint(dots(17, *shape, seed=i), *shape) for i, shape in enumerate([*SHAPES[:3], *SHAPES[:3]])]

@@ -30,6 +30,7 @@ from streampose.sources import (
     SyntheticSource,
     open_source,
 )
+from streampose.sources.conversion import read_latent
 
 WIDTH, HEIGHT = 96, 64
 
@@ -160,7 +161,7 @@ def test_pictures_are_converted_when_somebody_looks_also_after_the_end(tmp_path:
     expected = [frame.image for frame in looked]
     source = FileSource(path)
     info = source.open("s")
-    frames = [source.read() for _ in range(len(expected))]
+    frames = [read_latent(source.read, lambda: True) for _ in range(len(expected))]
     source.close()
     assert [isinstance(vars(frame)["image"], Latent) for frame in frames] == [False] + [True] * (len(frames) - 1)
     for frame, image in zip(frames, expected, strict=True):

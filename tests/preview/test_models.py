@@ -72,7 +72,8 @@ async def test_an_exchange_loses_nothing_and_mixes_nothing():
     assert [r.frame.index for r in sink.results] == list(range(200))
     kinds = [r.poses.skeleton for r in sink.results]
     first = kinds.index(HALPE_26)
-    assert 90 <= first <= 100, "it takes the next batch"
+    # Behind the source are 12 frames in its lane, a batch that waits at the engine, and one that runs.
+    assert 80 <= first <= 100, "it takes the next batch"
     assert set(kinds[:first]) == {COCO_17}
     assert set(kinds[first:]) == {HALPE_26}
     assert old.closed

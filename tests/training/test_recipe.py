@@ -17,6 +17,7 @@ from streampose.inference.loading import ModelChoice, load_estimator  # noqa: E4
 from streampose.sources import SyntheticSource  # noqa: E402
 from training.nano import __main__ as nano  # noqa: E402
 from training.nano.album import Album  # noqa: E402
+from training.nano.opening import open_size  # noqa: E402
 from training.nano.pose_task import PoseTask  # noqa: E402
 from training.nano.trainer import Plan, load_network, train  # noqa: E402
 
@@ -75,7 +76,7 @@ def test_the_nano_that_ships_is_a_beginning(
 
 
 def test_from_labels_to_models_that_load(
-    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     small = tuple(
         nano.Stage(s.name, s.pose, (48, 64) if s.pose else (64, 64), 2, 8, 1e-3, start=s.start) for s in nano.RECIPE
@@ -89,9 +90,13 @@ def test_from_labels_to_models_that_load(
         int8 = file.with_stem(f"{file.stem}-int8")
         assert int8.stat().st_size < 4_000_000
         assert any(node.op_type == "QuantizeLinear" for node in onnx.load(int8).graph.node)
-        # What ships is the one that the export says has won.
+        # What ships is the one that the export says has won, the detector with its size left open.
         winner = "int8" if f"{file.name} is the int8 one" in out else "float32"
-        assert file.read_bytes() == file.with_stem(f"{file.stem}-{winner}").read_bytes()
+        expected = tmp_path / file.name
+        expected.write_bytes(file.with_stem(f"{file.stem}-{winner}").read_bytes())
+        if "detector" in file.name:
+            open_size(expected)
+        assert file.read_bytes() == expected.read_bytes()
         measured = [line.rpartition("held out ")[2] for line in out.splitlines() if f"{file.stem}-" in line]
         assert len(measured) == 2
     picture = SyntheticSource(live=False, width_px=320, height_px=240).render(0)

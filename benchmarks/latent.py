@@ -3,9 +3,9 @@
     python benchmarks/latent.py [--streams 3,6,10] [--seconds 8] [--rounds 3] [--json latent.json]
 
 H.264 of 1920×1080 at 30 fps, drawn figures encoded at first, is played live so many times through streampose-nano with
-a budget of 200 ms, sessions as for the most frames. Where engines compute on one thread each, the pipeline leaves
-pictures as the decoder gave them until a batch takes them (`frame.Latent`); beside it the same with engines that do not
-say so, whose pictures are all converted by the source. The two take turns; medians.
+a budget of 200 ms, sessions as for the most frames. Where every core has an engine of one thread, the pipeline
+leaves pictures as the decoder gave them until a batch takes them (`frame.Latent`); beside it the same with engines that
+do not say that they are of one thread, so that the sources convert all. The two take turns; medians.
 """
 
 from __future__ import annotations

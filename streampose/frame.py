@@ -98,9 +98,7 @@ class Frame:
 
     def __repr__(self) -> str:
         width, height = self.size_px
-        return (
-            f"<frame {self.index} of {self.stream!r}, epoch {self.epoch}, {float(self.time_s):.3f} s, {width}×{height}>"
-        )
+        return f"<frame {self.index} of {self.stream!r}, epoch {self.epoch}, {self.time_s:.3f} s, {width}×{height}>"
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle: the picture, not how to make it."""

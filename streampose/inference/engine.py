@@ -47,8 +47,8 @@ class Engine:
     Args:
         model: path of an ONNX file.
         options: how to run it.
-        fused: run this graph, made of `source`, instead of what the file holds. Its first input is shared by the whole
-            batch, the others have one row for each item.
+        graph: run this, made of `source`, instead of what the file holds.
+        fused: its first input is shared by the whole batch, the others have one row for each item.
 
     Raises:
         ModelNotFound: no such file.
@@ -58,16 +58,18 @@ class Engine:
         ConfigError: no such device, or several.
     """
 
-    def __init__(self, model: Path, options: EngineOptions | None = None, fused: bytes | None = None) -> None:
+    def __init__(
+        self, model: Path, options: EngineOptions | None = None, graph: bytes | None = None, *, fused: bool = False
+    ) -> None:
         self.path = model
         self.options, *more = (options or EngineOptions()).each()
         if more:
             raise ConfigError("one engine runs on one device: `load_estimators` makes one for each")
         if not model.is_file():
             raise ModelNotFound(f"no model file at {model}")
-        self.fused = fused is not None
+        self.fused = fused
         """Whether it takes pictures as they are (`graphs`)."""
-        self._graph = fused or (half_graph(model, self.options.cache_dir) if self.options.half else None)
+        self._graph = graph or (half_graph(model, self.options.cache_dir) if self.options.half else None)
         self._gave_up = ""
         self._open(self.options)
         self._items = self.signature.inputs[self.fused :]
@@ -93,11 +95,17 @@ class Engine:
             return self.options.in_graph and self.provider != PROVIDERS["tensorrt"]
         return self.provider == PROVIDERS["cuda"] and not self.options.cuda_graphs
 
-    def with_fused(self, graph: bytes) -> Engine:
-        """The same model with more in its graph; this engine is closed, unless that one cannot be opened."""
-        fused = Engine(self.path, self.options, graph)
+    @property
+    def wants_closing(self) -> bool:
+        """Whether the size of its pictures is open, and kernels are recorded or built for one."""
+        built = self.provider == PROVIDERS["tensorrt"] or (self.on_gpu and self.options.cuda_graphs)
+        return built and not self.fused and None in self.signature.inputs[0].shape[1:]
+
+    def with_graph(self, graph: bytes, *, fused: bool) -> Engine:
+        """The same model by another graph; this engine is closed, unless that one cannot be opened."""
+        engine = Engine(self.path, self.options, graph, fused=fused)
         self.close()
-        return fused
+        return engine
 
     @property
     def on_gpu(self) -> bool:

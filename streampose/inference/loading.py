@@ -16,7 +16,7 @@ from streampose.inference.engine import PIECE, Engine, EngineOptions, available_
 from streampose.inference.estimator import Estimator
 from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel, OneStage
-from streampose.inference.graphs import fuse_crops, fuse_pictures
+from streampose.inference.graphs import closed, fuse_crops, fuse_pictures
 from streampose.inference.providers import gpu_usable
 from streampose.inference.top_down import KeypointModel, TopDown, WholeFrame
 from streampose.inference.zoo import NANO, Found, default_folder, find
@@ -98,26 +98,28 @@ _PEOPLE = 2
 
 def _frames(engine: Engine, card: Card, limits: Limits) -> FrameModel:
     model = FrameModel(engine, card, limits)
-    model.engine = _fused(engine, lambda: fuse_pictures(engine.source(), card, limits))
+    model.engine = _fitted(engine, card, lambda: fuse_pictures(engine.source(), card, limits))
     return model
 
 
 def _keypoints(engine: Engine, card: Card) -> KeypointModel:
     model = KeypointModel(engine, card)
-    model.engine = _fused(engine, lambda: fuse_crops(engine.source(), card))
+    model.engine = _fitted(engine, card, lambda: fuse_crops(engine.source(), card))
     return model
 
 
-def _fused(engine: Engine, fuse: Callable[[], bytes]) -> Engine:
-    """The engine, or in its place one that does the work around it, too.
+def _fitted(engine: Engine, card: Card, fuse: Callable[[], bytes]) -> Engine:
+    """The engine, or in its place one that does the work around it, too, or whose shapes are known.
 
     Raises:
-        ModelUnreadable: it was asked for, and cannot be.
+        ModelUnreadable: the first was asked for, and cannot be.
     """
+    if engine.wants_closing and (graph := closed(engine.source(), card)) is not None:
+        return engine.with_graph(graph, fused=False)
     if not engine.wants_fusing:
         return engine
     try:
-        return engine.with_fused(fuse())
+        return engine.with_graph(fuse(), fused=True)
     except ModelUnreadable as error:
         message = f"{engine.path.name} cannot have its pre- and post-processing in the graph: {error}"
         if engine.options.in_graph:

@@ -167,7 +167,6 @@ def open_session(
             session = ort.InferenceSession(graph or str(model), _session_options(options), providers, enable_fallback=0)
         except Exception as error:  # the runtime's exceptions share no useful base class
             if options.cuda_graphs and _NOT_RECORDED in str(error):
-                log.warning("%s: parts of it do not run on the GPU, so its kernels cannot be recorded", model.name)
                 return open_session(model, replace(options, cuda_graphs=False), graph)
             if device == "cpu" or type(error).__name__ in _FILE_ERRORS:
                 raise ModelUnreadable(f"{model.name} is not an ONNX model that can be loaded: {gist(error)}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ from streampose.inference.runner import BoundRunner, Runner, Uploads
 from streampose.inference.signature import Signature
 
 __all__ = ["Sessions"]
+
+log = logging.getLogger("streampose")
 
 
 class Sessions:
@@ -47,6 +50,7 @@ class Sessions:
         # Later ones go where the first one went, and are recorded if it is.
         chosen = first.get_provider_options().get(self.provider, {})
         recorded = chosen.get("enable_cuda_graph") == "1"
+        self._refused = self.apart and options.cuda_graphs and not recorded
         self._options = replace(options, device=DEVICE_OF[self.provider], cuda_graphs=recorded)
         self._unused: Any = first
         self._runners: dict[int, Runner | BoundRunner] = {}
@@ -67,6 +71,10 @@ class Sessions:
         if key not in self._runners:
             session = None if self._wider else self._unused
             self._unused = None  # its memory may be what the other needs
+            if self._refused:
+                message = "%s: parts of it do not run on the GPU, so its kernels cannot be recorded"
+                log.warning(message, self._model.name)
+                self._refused = False
             if session is None:
                 session, _ = open_session(self._model, self._options, self._wider or self._graph)
             self._runners[key] = self._runner(session)

@@ -153,6 +153,21 @@ def test_cuda_graphs_are_recorded_and_replayed(yolo: Path):
         np.testing.assert_allclose(plain, replayed, rtol=1e-3, atol=0.05)
 
 
+def test_a_size_left_open_is_settled_for_recording(photos: list[Image]):
+    found = []
+    for cuda_graphs in (False, True):
+        options = EngineOptions(device=DEVICE, tf32=False, cuda_graphs=cuda_graphs, in_graph=False)
+        estimator = load_estimator(ModelChoice(), options)
+        found.append(estimator(photos[:5]))
+        taken, *given = (*estimator._detector.engine.signature.inputs, *estimator._detector.engine.signature.outputs)
+        assert (None in taken.shape[1:], None in given[0].shape[1:]) == (not cuda_graphs, not cuda_graphs)
+        estimator.close()
+    distances, different = apart(*found)
+    assert len(distances) > 20
+    assert different == 0
+    assert distances.max() <= 0.5
+
+
 class Neighbour:
     """Somebody else's memory on the same GPU."""
 

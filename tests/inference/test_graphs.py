@@ -98,7 +98,7 @@ def test_our_own_pair_from_the_same_pixels():
         if isinstance(a, FrameModel):
             low = Limits(min_score=0.01, max_people=5)
             a.limits = low
-            b.engine = b.engine.with_fused(fuse_pictures(a.engine.source(), b.card, low))
+            b.engine = b.engine.with_graph(fuse_pictures(a.engine.source(), b.card, low), fused=True)
             (x,), (y,) = a([picture]), b([picture])
             assert len(x.boxes) == len(y.boxes) == 5
             np.testing.assert_allclose(x.boxes, y.boxes, atol=1e-3)
@@ -186,7 +186,9 @@ def test_the_same_people_are_chosen(tmp_path_factory, seed: int, family: str, ov
     engine = Engine(path, EngineOptions(device="cpu", threads=1))
     card = read_card(engine.signature, "m.onnx", family=family)
     plain = FrameModel(engine, card, limits)
-    fused = FrameModel(Engine(path, engine.options, fuse_pictures(engine.source(), card, limits)), card, limits)
+    fused = FrameModel(
+        Engine(path, engine.options, fuse_pictures(engine.source(), card, limits), fused=True), card, limits
+    )
     pictures = [np.zeros((100, 200, 3), np.uint8), np.zeros((64, 64, 3), np.uint8)]
     for a, b in zip(plain(pictures), fused(pictures), strict=True):
         assert a.boxes.shape == b.boxes.shape
@@ -213,7 +215,7 @@ def test_peaks_are_refined_alike(tmp_path_factory, seed: int, refine: Refine, ud
     card = read_card(engine.signature, "m.onnx", family=family)
     card = replace(card, refine=refine)
     plain = KeypointModel(engine, card)
-    fused = KeypointModel(Engine(path, engine.options, fuse_crops(engine.source(), card)), card)
+    fused = KeypointModel(Engine(path, engine.options, fuse_crops(engine.source(), card), fused=True), card)
     pictures, boxes = [np.zeros((90, 80, 3), np.uint8)], np.array([[3, 5, 60, 77], [0, 0, 9, 9]], np.float32)
     (a, a_scores), (b, b_scores) = (model(pictures, boxes, [0, 0]) for model in (plain, fused))
     np.testing.assert_allclose(a_scores, b_scores, atol=1e-6)
@@ -239,7 +241,7 @@ def seen(card: Card, place: np.ndarray, picture: np.ndarray, path: Path) -> np.n
     write = letterboxed if card.kind is Kind.DETECTOR else crops
     whole = g.around(echo, write(g, card, inputs, TensorProto.FLOAT), {"seen": ("out", shape)})
     path.write_bytes(b"")
-    engine = Engine(path, EngineOptions(device="cpu", threads=1), whole.SerializeToString())
+    engine = Engine(path, EngineOptions(device="cpu", threads=1), whole.SerializeToString(), fused=True)
     pixels = Pixels([np.zeros((5, 7, 3), np.uint8), picture], Staging())
     (result,) = engine.run(pixels.rows[[1] * len(place)], place.astype(np.float32), shared=pixels)
     return result
@@ -289,7 +291,7 @@ def test_nan_does_not_get_lost_behind_a_maximum(tmp_path: Path):
     path = build(tmp_path / "m.onnx", "nan")
     engine = Engine(path, EngineOptions(device="cpu"))
     card = read_card(engine.signature, "m.onnx")
-    model = KeypointModel(engine.with_fused(fuse_crops(engine.source(), card)), card)
+    model = KeypointModel(engine.with_graph(fuse_crops(engine.source(), card), fused=True), card)
     with pytest.raises(ModelOutputError, match=r"m\.onnx returned NaN or infinity in 'streampose:points'"):
         model([np.zeros((50, 50, 3), np.uint8)], np.array([[0, 0, 50, 50]], np.float32))
 

@@ -3,9 +3,12 @@
 `fused.py` puts it together, of `sampler.py` (pixels to the model's input), `people.py` and `keypoints.py` (its outputs
 to coordinates), all written with `builder.py`. The same work in NumPy and OpenCV, which these are measured against, is
 `preprocess.py`, `boxes.py` and `heatmap.py`.
+
+`closing.py` and `depthwise.py` write a model itself anew, for what a GPU does better with.
 """
 
+from streampose.inference.graphs.closing import closed
 from streampose.inference.graphs.depthwise import wider
 from streampose.inference.graphs.fused import fuse_crops, fuse_pictures
 
-__all__ = ["fuse_crops", "fuse_pictures", "wider"]
+__all__ = ["closed", "fuse_crops", "fuse_pictures", "wider"]

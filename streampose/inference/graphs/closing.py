@@ -1,0 +1,61 @@
+"""A size that a graph leaves open, settled."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from streampose.inference.card import Card
+
+__all__ = ["closed"]
+
+
+def closed(model: bytes, card: Card) -> bytes | None:
+    """The same model for pictures of one size, with shapes that are known but for the batch.
+
+    CUDA graphs replay fixed shapes, and TensorRT builds for those it is told of. What the graph computes of its size
+    becomes numbers, so that nothing of it is left on a CPU.
+
+    Args:
+        model: an ONNX model of one input.
+        card: its size, and where in the input's shape that is.
+
+    Returns:
+        `None` if its weights are in a file of their own.
+    """
+    loaded = onnx.load_from_string(model)
+    graph = loaded.graph
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.initializer):
+        return None
+    weights = {tensor.name for tensor in graph.initializer}
+    (picture,) = (value for value in graph.input if value.name not in weights)
+    sides = slice(1, 3) if card.channels_last else slice(2, 4)
+    for dim, number in zip(picture.type.tensor_type.shape.dim[sides], card.size_px[::-1], strict=True):
+        dim.dim_value = number
+    # What is said of the outputs is of any size.
+    for output in graph.output:
+        for dim in output.type.tensor_type.shape.dim[1:]:
+            dim.Clear()
+    loaded = onnx.shape_inference.infer_shapes(loaded, data_prop=True)
+    graph = loaded.graph
+    known = {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        shape = _shape(node, known)
+        if shape is None:
+            graph.node.append(node)
+        else:
+            graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), node.output[0]))
+    data: bytes = loaded.SerializeToString()
+    return data
+
+
+def _shape(node: NodeProto, known: dict[str, ValueInfoProto]) -> list[int] | None:
+    """What a node gives, if it gives a shape that is known."""
+    if node.op_type != "Shape" or node.input[0] not in known:
+        return None
+    said = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    dims = known[node.input[0]].type.tensor_type.shape.dim[said.get("start", 0) : said.get("end")]
+    return [dim.dim_value for dim in dims] if all(dim.HasField("dim_value") for dim in dims) else None

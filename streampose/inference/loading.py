@@ -114,8 +114,8 @@ def _fitted(engine: Engine, card: Card, fuse: Callable[[], bytes]) -> Engine:
     Raises:
         ModelUnreadable: the first was asked for, and cannot be.
     """
-    if engine.wants_closing and (graph := closed(engine.source(), card)) is not None:
-        return engine.with_graph(graph, fused=False)
+    if engine.wants_closing:
+        return _settled(engine, card)
     if not engine.wants_fusing:
         return engine
     try:
@@ -125,6 +125,16 @@ def _fitted(engine: Engine, card: Card, fuse: Callable[[], bytes]) -> Engine:
         if engine.options.in_graph:
             raise ModelUnreadable(message) from error
         log.warning("%s; the CPU prepares them", message)
+        return engine
+
+
+def _settled(engine: Engine, card: Card) -> Engine:
+    """The engine, or in its place one whose shapes are known but for the batch."""
+    try:
+        graph = closed(engine.source(), card)
+        return engine if graph is None else engine.with_graph(graph, fused=False)
+    except ModelUnreadable as error:
+        log.info("%s keeps its open size: %s", engine.path.name, error)
         return engine
 
 

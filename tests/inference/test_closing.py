@@ -13,6 +13,7 @@ from dots import build
 from onnx import TensorProto
 from test_sessions import opened  # noqa: F401 - a fixture
 
+from streampose.inference import loading
 from streampose.inference.card import Card
 from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.family import read_card
@@ -73,6 +74,27 @@ def test_weights_in_a_file_of_their_own_are_left_there(tmp_path: Path):
     model = onnx.load(path)
     model.graph.initializer[0].data_location = TensorProto.EXTERNAL
     assert closed(model.SerializeToString(), card_of(path)) is None
+
+
+@pytest.mark.assets
+def test_one_that_computes_with_its_size_all_through_gives_the_same(assets: Path, tmp_path: Path):
+    path = assets / "models" / "rtmdet_nano_person.onnx"
+    graph = closed(path.read_bytes(), card_of(path))
+    assert graph is not None
+    session = session_of(graph, tmp_path / "optimised.onnx")
+    assert session.get_inputs()[0].shape[1:] == [3, 320, 320]
+    picture = np.random.default_rng(0).normal(size=(2, 3, 320, 320)).astype(np.float32)
+    before = session_of(path.read_bytes(), tmp_path / "before.onnx").run(None, {"input": picture})
+    for old, new in zip(before, session.run(None, {"input": picture}), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.usefixtures("opened")
+def test_one_that_cannot_be_settled_stays_as_it_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loading, "closed", lambda *_: b"no model")
+    estimator = load_estimator(ModelChoice(), EngineOptions(cuda_graphs=True))
+    assert isinstance(estimator, TopDown)
+    assert estimator._detector.engine.signature.outputs[0].shape == (None, 1, None)
 
 
 @pytest.fixture

@@ -33,13 +33,15 @@ def closed(model: bytes, card: Card) -> bytes | None:
     sides = slice(1, 3) if card.channels_last else slice(2, 4)
     for dim, number in zip(picture.type.tensor_type.shape.dim[sides], card.size_px[::-1], strict=True):
         dim.dim_value = number
-    # What is said of the outputs is of any size.
+    # What the file says of others is of any size.
+    del graph.value_info[:]
     for output in graph.output:
         for dim in output.type.tensor_type.shape.dim[1:]:
             dim.Clear()
     loaded = onnx.shape_inference.infer_shapes(loaded, data_prop=True)
     graph = loaded.graph
     known = {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
+    del graph.value_info[:]
     nodes = list(graph.node)
     del graph.node[:]
     for node in nodes:
@@ -56,6 +58,9 @@ def _shape(node: NodeProto, known: dict[str, ValueInfoProto]) -> list[int] | Non
     """What a node gives, if it gives a shape that is known."""
     if node.op_type != "Shape" or node.input[0] not in known:
         return None
+    tensor = known[node.input[0]].type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
     said = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    dims = known[node.input[0]].type.tensor_type.shape.dim[said.get("start", 0) : said.get("end")]
+    dims = tensor.shape.dim[said.get("start", 0) : said.get("end")]
     return [dim.dim_value for dim in dims] if all(dim.HasField("dim_value") for dim in dims) else None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 
 import cv2
 
-__all__ = ["share_cores"]
+__all__ = ["share_cores", "stay_on_core"]
+
+_shared = False
 
 # Python's default is 5 ms: so long an engine that has its batch, or its result, may wait for the event loop to let go
 # of the lock. Tried by hand: eight live streams on two cores do 3 % more with 1 ms (eight pairs, 0.97 to 1.05 times).
@@ -19,5 +23,22 @@ def share_cores() -> None:
     Every stage has its thread, so OpenCV gets none of its own, which would only get into the way of the engines'; and
     Python's lock changes hands sooner.
     """
+    global _shared  # noqa: PLW0603 - of the whole process, as the other two are
+    _shared = True
     cv2.setNumThreads(1)
     sys.setswitchinterval(_LOCK_S)
+
+
+def stay_on_core(n: int) -> None:
+    """Let the calling thread run on one core only; where `share_cores` was called, on Linux.
+
+    For engines of one thread, one on each core. Each waits many times a second, for a batch or for Python's lock, and
+    Linux may wake it on the other's core, where it stays for some milliseconds while its own is idle.
+
+    Args:
+        n: of the cores that the process may use, counted round.
+    """
+    if _shared and sys.platform == "linux":
+        cores = sorted(os.sched_getaffinity(0))
+        with contextlib.suppress(OSError):  # a container's rules may forbid it
+            os.sched_setaffinity(0, {cores[n % len(cores)]})

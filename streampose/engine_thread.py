@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from typing import Any
 
+from streampose.cores import stay_on_core
 from streampose.frame import Image
 from streampose.inference.estimator import Estimator
 from streampose.pose import Poses
@@ -31,10 +32,13 @@ class EngineThread:
     Args:
         estimator: is closed with this.
         name: of its threads.
+        core: the one that it stays on (`stay_on_core`); `None` = it runs where there is room.
     """
 
-    def __init__(self, estimator: Estimator, name: str) -> None:
+    def __init__(self, estimator: Estimator, name: str, core: int | None = None) -> None:
         self._runs = Worker(estimator, name)
+        if core is not None:
+            self._runs.start(stay_on_core, core)
         self._ahead: Callable[[Sequence[Image]], Any] | None = getattr(estimator, "ahead", None)
         self._sending_s = 0.0
         self._sends = None if self._ahead is None else Worker(_Nothing(), f"{name}-ahead")

@@ -122,7 +122,13 @@ class Pipeline:
         return all(report.outcome is not None for report in self.reports.values())
 
     async def __aenter__(self) -> Self:
-        engines = [EngineThread(estimator, f"engine-{i}") for i, estimator in enumerate(self._engines)]
+        # Recordings are decoded ahead as fast as they can be: they do as well, or better, where everything may move.
+        live = self._keep_running or any(flow.lane.live for flow in self._flows.values())
+        stay = live and self._cores_have_engines()
+        engines = [
+            EngineThread(estimator, f"engine-{i}", core=i if stay else None)
+            for i, estimator in enumerate(self._engines)
+        ]
         for engine in engines:
             self._stack.push_async_callback(engine.aclose)
         self._batcher = Batcher(

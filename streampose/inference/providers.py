@@ -54,7 +54,7 @@ def runtime_version() -> str:
 def available_cores() -> int:
     """How many cores this process may use: its affinity, which containers and `taskset` narrow."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
+        return len(os.sched_getaffinity(os.getpid()))  # the main thread's: engines' may be kept to a core
     return os.cpu_count() or 1
 
 

@@ -11,7 +11,6 @@ do not say that they are of one thread, so that the sources convert all. The two
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import sys
@@ -30,6 +29,7 @@ from streampose.frame import Image
 from streampose.inference.engine import EngineOptions, available_cores
 from streampose.inference.estimator import Estimator
 from streampose.inference.loading import ModelChoice, load_estimators
+from streampose.loop import run_async
 from streampose.measure import Measurement
 from streampose.pose import Poses
 from streampose.sources import FileSource, SyntheticSource
@@ -72,7 +72,7 @@ def play(path: Path, streams: int, seconds: float, *, latent: bool) -> Figures:
         estimators = [Silent(estimator) for estimator in estimators]
     sources = {f"s{i}": FileSource(path) for i in range(streams)}
     measurement = Measurement(sources, estimators, LatencyBatch(BUDGET_S), live=True, warm_up_s=1.5)
-    asyncio.run(measurement.run(seconds=seconds))
+    run_async(measurement.run(seconds=seconds))
     return measurement.figures()
 
 

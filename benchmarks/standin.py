@@ -9,7 +9,6 @@ whoever asks. The defaults are YOLOv8n-pose's on an H100 (`gpu.py`). Ids are giv
 from __future__ import annotations
 
 import argparse
-import asyncio
 import threading
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from streampose.batching import FixedBatch
 from streampose.cores import share_cores
 from streampose.frame import Image
 from streampose.inference.pixels import Pixels, Staging
+from streampose.loop import run_async
 from streampose.measure import Measurement
 from streampose.pose import Poses
 from streampose.skeletons import COCO_17
@@ -87,7 +87,7 @@ def alone(estimators: list[StandIn], seconds: float) -> float:
 def pipeline(estimators: list[StandIn], loop: Looped, seconds: float) -> float:
     sources = {f"s{i}": loop.again(i * 7) for i in range(STREAMS)}
     measurement = Measurement(sources, estimators, FixedBatch(BATCH), warm_up_s=seconds / 3)
-    asyncio.run(measurement.run(seconds=seconds))
+    run_async(measurement.run(seconds=seconds))
     return measurement.figures().fps
 
 

@@ -15,7 +15,6 @@ flat. `FixedBatch(8)` is there for contrast.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import sys
@@ -37,6 +36,7 @@ from streampose.inference.boxes import Limits
 from streampose.inference.engine import EngineOptions, available_cores
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.inference.zoo import built_in
+from streampose.loop import run_async
 from streampose.measure import Measurement
 from streampose.sources import Looped, SyntheticSource
 
@@ -60,7 +60,7 @@ def play(choice: ModelChoice, loop: Looped, policy: BatchPolicy, streams: int, s
         live=True,
         warm_up_s=min(2.0, seconds / 2),
     )
-    asyncio.run(measurement.run(seconds=seconds))
+    run_async(measurement.run(seconds=seconds))
     figures = measurement.figures()
     if figures.budget_s is None:  # a policy without deadlines is held to the same one
         figures = replace(figures, budget_s=BUDGET_S)

@@ -26,6 +26,7 @@ from streampose.figures import Figures
 from streampose.inference.bound import EngineRate, engine_rate
 from streampose.inference.engine import EngineOptions, provider_report
 from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators, usual_batch
+from streampose.loop import run_async
 from streampose.measure import Measurement
 from streampose.redaction import redact
 from streampose.sources import Looped, Source, SyntheticSource, open_source
@@ -135,7 +136,7 @@ def bench(
         warm_up_s=1.0 if warm_up else 0.0,
         track=track,
     )
-    code = asyncio.run(_run(measurement, None if frames else seconds or _DEFAULT_S))
+    code = run_async(_run(measurement, None if frames else seconds or _DEFAULT_S))
     rate = _alone(choice, options, measurement) if bound and code != 130 and measurement.pictures else None
     figures = measurement.figures(bound_fps=None if rate is None else rate.fps, on_gpu=on_gpu, gpu_unused=gpu_unused)
     gpu_unknown = measurement.gauges.gpu_unknown if on_gpu else gpu_unused or provider_report()["cuda"] or "not used"

@@ -20,6 +20,7 @@ from streampose.cores import share_cores
 from streampose.errors import ConfigError
 from streampose.inference.boxes import Limits
 from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators
+from streampose.loop import run_async
 from streampose.motion import parse_choice
 from streampose.offline.inputs import Input, find_inputs
 from streampose.offline.plan import Plan
@@ -235,7 +236,7 @@ def start_process(texts: Sequence[str], folder: Path, plan: Plan, *, quiet: bool
     share_cores()
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"-o {folder} is a file: name a folder")
-    return asyncio.run(_run(find_inputs(texts), folder, plan, quiet=quiet))
+    return run_async(_run(find_inputs(texts), folder, plan, quiet=quiet))
 
 
 async def _run(inputs: Sequence[Input], folder: Path, plan: Plan, *, quiet: bool) -> int:

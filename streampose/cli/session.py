@@ -17,6 +17,7 @@ from streampose.cli.say import fail, say
 from streampose.cores import share_cores
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators, usual_batch
+from streampose.loop import run_async
 from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
 from streampose.preview import Models, Preview, Screen, choices_of
@@ -65,7 +66,7 @@ def start_session(session: Session) -> int:
     """
     work = run_session(session)
     if session.preview is None:
-        return asyncio.run(work)
+        return run_async(work)
     try:
         return session.preview.run(work)
     except asyncio.CancelledError:  # by Ctrl-C, before there was anything to drain

@@ -20,7 +20,7 @@ Image: TypeAlias = NDArray[np.uint8]
 class Latent:
     """A picture that is made when somebody first looks at it: once, on that one's thread.
 
-    Of a frame that is dropped before, it is never made (`benchmarks/latent.py`).
+    Of a frame that is dropped before, it is never made (`benchmarks/decoded.py`).
 
     Args:
         develop: makes it. If an engine is the first to look, an error of it ends every stream.

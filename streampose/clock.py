@@ -32,7 +32,8 @@ class SystemClock:
             await event.wait()
             return
         try:
-            async with asyncio.timeout(max(0.0, until - self.now())):
+            # uvloop counts in milliseconds: for less than one it would come too early, again and again.
+            async with asyncio.timeout(max(0.001, until - self.now())):
                 await event.wait()
         except TimeoutError:
             pass

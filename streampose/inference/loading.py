@@ -17,7 +17,7 @@ from streampose.inference.estimator import Estimator
 from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel, OneStage
 from streampose.inference.graphs import closed, fuse_crops, fuse_pictures
-from streampose.inference.providers import gpu_usable
+from streampose.inference.providers import DEVICE_OF, gpu_usable
 from streampose.inference.top_down import KeypointModel, TopDown, WholeFrame
 from streampose.inference.zoo import NANO, Found, default_folder, find
 from streampose.pose import Skeleton
@@ -131,11 +131,16 @@ def _fitted(engine: Engine, card: Card, fuse: Callable[[], bytes]) -> Engine:
 def _settled(engine: Engine, card: Card) -> Engine:
     """The engine, or in its place one whose shapes are known but for the batch."""
     try:
-        graph = closed(engine.source(), card)
-        return engine if graph is None else engine.with_graph(graph, fused=False)
-    except ModelUnreadable as error:
-        log.info("%s keeps its open size: %s", engine.path.name, error)
+        if (graph := closed(engine.source(), card)) is None:
+            return engine
+        # Where the first one went: `auto` would take the CPU for one that finds no room.
+        options = replace(engine.options, device=DEVICE_OF[engine.provider])
+        settled = Engine(engine.path, options, graph)
+    except (ModelUnreadable, ProviderUnavailable) as error:
+        log.warning("%s keeps its open size: %s", engine.path.name, error)
         return engine
+    engine.close()
+    return settled
 
 
 def _files(choice: ModelChoice) -> tuple[Found] | tuple[Found, Found]:

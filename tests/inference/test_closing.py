@@ -13,7 +13,8 @@ from dots import build
 from onnx import TensorProto
 from test_sessions import opened  # noqa: F401 - a fixture
 
-from streampose.inference import loading
+from streampose.errors import ModelUnreadable
+from streampose.inference import loading, providers
 from streampose.inference.card import Card
 from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.family import read_card
@@ -87,6 +88,29 @@ def test_one_that_computes_with_its_size_all_through_gives_the_same(assets: Path
     before = session_of(path.read_bytes(), tmp_path / "before.onnx").run(None, {"input": picture})
     for old, new in zip(before, session.run(None, {"input": picture}), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_what_is_no_model_is_told():
+    with pytest.raises(ModelUnreadable, match="cannot be settled"):
+        closed(b"no model", card_of(built_in("detector")))
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_one_that_the_runtime_refuses_stays_as_it_is(monkeypatch: pytest.MonkeyPatch, device: str):
+    whole = providers.ort.InferenceSession
+
+    def refuses(model: object, *args: object, **more: object) -> object:
+        if type(model) is bytes:
+            raise RuntimeError("[ONNXRuntimeError] : 1 : FAIL : shapes that do not fit")
+        return whole(model, *args, **more)
+
+    monkeypatch.setattr(loading, "closed", lambda model, _: model)
+    monkeypatch.setattr(providers.ort, "InferenceSession", refuses)
+    estimator = load_estimator(ModelChoice(), EngineOptions(device=device, cuda_graphs=True))
+    assert isinstance(estimator, TopDown)
+    assert estimator.on_gpu
+    assert estimator._detector.engine.signature.outputs[0].shape == (None, 1, None)
 
 
 @pytest.mark.usefixtures("opened")

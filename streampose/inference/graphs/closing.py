@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from streampose.errors import ModelUnreadable
 from streampose.inference.card import Card
 
 __all__ = ["closed"]
@@ -14,8 +15,8 @@ __all__ = ["closed"]
 def closed(model: bytes, card: Card) -> bytes | None:
     """The same model for pictures of one size, with shapes that are known but for the batch.
 
-    CUDA graphs replay fixed shapes, and TensorRT builds for those it is told of. What the graph computes of its size
-    becomes numbers, so that nothing of it is left on a CPU.
+    CUDA graphs replay fixed shapes, and TensorRT builds for those it is told of. Shapes that are then known become
+    numbers; of a shape with the batch in it nothing does.
 
     Args:
         model: an ONNX model of one input.
@@ -23,8 +24,17 @@ def closed(model: bytes, card: Card) -> bytes | None:
 
     Returns:
         `None` if its weights are in a file of their own.
+
+    Raises:
+        ModelUnreadable: it is not such a model.
     """
-    loaded = onnx.load_from_string(model)
+    try:
+        return _closed(onnx.load_from_string(model), card)
+    except Exception as error:  # protobuf's and onnx's share no base class
+        raise ModelUnreadable(f"its size cannot be settled: {error}") from error
+
+
+def _closed(loaded: onnx.ModelProto, card: Card) -> bytes | None:
     graph = loaded.graph
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.initializer):
         return None

@@ -89,25 +89,6 @@ class Engine:
         return self._graph or self.path.read_bytes()
 
     @property
-    def wants_fusing(self) -> bool:
-        """Whether more belongs into its graph: as asked for, or on CUDA."""
-        if self.options.in_graph is not None:
-            return self.options.in_graph and self.provider != PROVIDERS["tensorrt"]
-        return self.provider == PROVIDERS["cuda"] and not self.options.cuda_graphs
-
-    @property
-    def wants_closing(self) -> bool:
-        """Whether the size of its pictures is open, and kernels are recorded or built for one."""
-        built = self.provider == PROVIDERS["tensorrt"] or (self.on_gpu and self.options.cuda_graphs)
-        return built and not self.fused and None in self.signature.inputs[0].shape[1:]
-
-    def with_graph(self, graph: bytes, *, fused: bool) -> Engine:
-        """The same model by another graph; this engine is closed, unless that one cannot be opened."""
-        engine = Engine(self.path, self.options, graph, fused=fused)
-        self.close()
-        return engine
-
-    @property
     def on_gpu(self) -> bool:
         """Whether it runs on a GPU."""
         return self.provider != PROVIDERS["cpu"]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from streampose.errors import ConfigError, EngineFailed, ModelUnreadable, ProviderUnavailable
+from streampose.errors import ConfigError, EngineFailed, ProviderUnavailable
 from streampose.inference.boxes import Limits
 from streampose.inference.calibration import Calibration, Split, calibrate
 from streampose.inference.card import Card, Kind
 from streampose.inference.engine import PIECE, Engine, EngineOptions, available_cores
 from streampose.inference.estimator import Estimator
 from streampose.inference.family import read_card
+from streampose.inference.fitting import fitted
 from streampose.inference.frame_model import FrameModel, OneStage
-from streampose.inference.graphs import closed, fuse_crops, fuse_pictures
-from streampose.inference.providers import DEVICE_OF, gpu_usable
+from streampose.inference.graphs import fuse_crops, fuse_pictures
+from streampose.inference.providers import gpu_usable
 from streampose.inference.top_down import KeypointModel, TopDown, WholeFrame
 from streampose.inference.zoo import NANO, Found, default_folder, find
 from streampose.pose import Skeleton
@@ -98,49 +99,14 @@ _PEOPLE = 2
 
 def _frames(engine: Engine, card: Card, limits: Limits) -> FrameModel:
     model = FrameModel(engine, card, limits)
-    model.engine = _fitted(engine, card, lambda: fuse_pictures(engine.source(), card, limits))
+    model.engine = fitted(engine, card, lambda: fuse_pictures(engine.source(), card, limits))
     return model
 
 
 def _keypoints(engine: Engine, card: Card) -> KeypointModel:
     model = KeypointModel(engine, card)
-    model.engine = _fitted(engine, card, lambda: fuse_crops(engine.source(), card))
+    model.engine = fitted(engine, card, lambda: fuse_crops(engine.source(), card))
     return model
-
-
-def _fitted(engine: Engine, card: Card, fuse: Callable[[], bytes]) -> Engine:
-    """The engine, or in its place one that does the work around it, too, or whose shapes are known.
-
-    Raises:
-        ModelUnreadable: the first was asked for, and cannot be.
-    """
-    if engine.wants_closing:
-        return _settled(engine, card)
-    if not engine.wants_fusing:
-        return engine
-    try:
-        return engine.with_graph(fuse(), fused=True)
-    except ModelUnreadable as error:
-        message = f"{engine.path.name} cannot have its pre- and post-processing in the graph: {error}"
-        if engine.options.in_graph:
-            raise ModelUnreadable(message) from error
-        log.warning("%s; the CPU prepares them", message)
-        return engine
-
-
-def _settled(engine: Engine, card: Card) -> Engine:
-    """The engine, or in its place one whose shapes are known but for the batch."""
-    try:
-        if (graph := closed(engine.source(), card)) is None:
-            return engine
-        # Where the first one went: `auto` would take the CPU for one that finds no room.
-        options = replace(engine.options, device=DEVICE_OF[engine.provider])
-        settled = Engine(engine.path, options, graph)
-    except (ModelUnreadable, ProviderUnavailable) as error:
-        log.warning("%s keeps its open size: %s", engine.path.name, error)
-        return engine
-    engine.close()
-    return settled
 
 
 def _files(choice: ModelChoice) -> tuple[Found] | tuple[Found, Found]:

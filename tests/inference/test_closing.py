@@ -14,7 +14,7 @@ from onnx import TensorProto
 from test_sessions import opened  # noqa: F401 - a fixture
 
 from streampose.errors import ModelUnreadable
-from streampose.inference import loading, providers
+from streampose.inference import fitting, providers
 from streampose.inference.card import Card
 from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.family import read_card
@@ -105,7 +105,7 @@ def test_one_that_the_runtime_refuses_stays_as_it_is(monkeypatch: pytest.MonkeyP
             raise RuntimeError("[ONNXRuntimeError] : 1 : FAIL : shapes that do not fit")
         return whole(model, *args, **more)
 
-    monkeypatch.setattr(loading, "closed", lambda model, _: model)
+    monkeypatch.setattr(fitting, "closed", lambda model, _: model)
     monkeypatch.setattr(providers.ort, "InferenceSession", refuses)
     estimator = load_estimator(ModelChoice(), EngineOptions(device=device, cuda_graphs=True))
     assert isinstance(estimator, TopDown)
@@ -115,7 +115,7 @@ def test_one_that_the_runtime_refuses_stays_as_it_is(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("opened")
 def test_one_that_cannot_be_settled_stays_as_it_is(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(loading, "closed", lambda *_: b"no model")
+    monkeypatch.setattr(fitting, "closed", lambda *_: b"no model")
     estimator = load_estimator(ModelChoice(), EngineOptions(cuda_graphs=True))
     assert isinstance(estimator, TopDown)
     assert estimator._detector.engine.signature.outputs[0].shape == (None, 1, None)

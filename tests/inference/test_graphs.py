@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from streampose.errors import ConfigError, EngineFailed, ModelOutputError, ModelUnreadable
+from streampose.inference import fitting
 from streampose.inference.boxes import Limits
 from streampose.inference.card import Card, Fit, Kind, Refine
 from streampose.inference.engine import Engine, EngineOptions
@@ -98,7 +99,9 @@ def test_our_own_pair_from_the_same_pixels():
         if isinstance(a, FrameModel):
             low = Limits(min_score=0.01, max_people=5)
             a.limits = low
-            b.engine = b.engine.with_graph(fuse_pictures(a.engine.source(), b.card, low), fused=True)
+            b.engine = Engine(
+                b.engine.path, b.engine.options, fuse_pictures(a.engine.source(), b.card, low), fused=True
+            )
             (x,), (y,) = a([picture]), b([picture])
             assert len(x.boxes) == len(y.boxes) == 5
             np.testing.assert_allclose(x.boxes, y.boxes, atol=1e-3)
@@ -291,7 +294,7 @@ def test_nan_does_not_get_lost_behind_a_maximum(tmp_path: Path):
     path = build(tmp_path / "m.onnx", "nan")
     engine = Engine(path, EngineOptions(device="cpu"))
     card = read_card(engine.signature, "m.onnx")
-    model = KeypointModel(engine.with_graph(fuse_crops(engine.source(), card), fused=True), card)
+    model = KeypointModel(Engine(path, engine.options, fuse_crops(engine.source(), card), fused=True), card)
     with pytest.raises(ModelOutputError, match=r"m\.onnx returned NaN or infinity in 'streampose:points'"):
         model([np.zeros((50, 50, 3), np.uint8)], np.array([[0, 0, 50, 50]], np.float32))
 
@@ -333,7 +336,7 @@ class TestWhatCannotBeDone:
             ModelUnreadable, match=r"m\.onnx cannot have its pre- and post-processing in the graph: its weights"
         ):
             load_estimator(ModelChoice(model=path), EngineOptions(device="cpu", in_graph=True))
-        monkeypatch.setattr(Engine, "wants_fusing", True)
+        monkeypatch.setattr(fitting, "_wants_fusing", lambda _: True)
         for fuse in (refuse, lambda *_: b"what the runtime does not take"):
             monkeypatch.setattr("streampose.inference.loading.fuse_pictures", fuse)
             with caplog.at_level(logging.WARNING, "streampose"):

@@ -44,8 +44,8 @@ class OnModels:
 
     @property
     def single_threaded(self) -> bool:
-        """Whether it computes on the thread that calls it alone."""
-        return not any(model.engine.on_gpu or model.engine.threads > 1 for model in self._models)
+        """Whether it computes on the thread that calls it alone; fused ones have their pictures joined by others."""
+        return not any(model.engine.on_gpu or model.engine.fused or model.engine.threads > 1 for model in self._models)
 
     @property
     def device(self) -> str:

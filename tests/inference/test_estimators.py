@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from test_heatmap import textbook_dark
 
 from streampose.errors import ConfigError, ModelMismatch
 from streampose.inference.boxes import Limits
+from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator
 from streampose.inference.stopwatch import STAGES
 from streampose.inference.top_down import TopDown, WholeFrame
@@ -254,3 +256,13 @@ class TestLoading:
         for min_score, people in ((0.3, 1), (1.1, 0)):
             one = load_estimator(ModelChoice(model=model, limits=Limits(min_score=min_score)))
             assert len(one([picture])[0]) == people
+
+
+@pytest.mark.parametrize(
+    ("options", "single_threaded"),
+    [({"threads": 1}, True), ({"threads": 2}, False), ({"threads": 1, "in_graph": True}, False)],
+)
+def test_what_computes_on_one_thread_says_so(options: dict[str, Any], single_threaded: bool):
+    """Fused ones do not: their pictures are joined by threads of ONNX Runtime."""
+    estimator = load_estimator(ModelChoice(), EngineOptions(device="cpu", **options))
+    assert estimator.single_threaded is single_threaded

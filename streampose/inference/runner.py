@@ -167,7 +167,7 @@ class BoundRunner:
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
         outputs = None
-        if all(None not in tensor.shape[1:] and tensor.shape for tensor in self._signature.outputs):
+        if self._signature.outputs_known:
             outputs = []
             for tensor in self._signature.outputs:
                 dtype, shape = TENSOR_TYPES[tensor.dtype], [size, *tensor.shape[1:]]

@@ -50,7 +50,12 @@ class Sessions:
         # Later ones go where the first one went, and are recorded if it is.
         chosen = first.get_provider_options().get(self.provider, {})
         recorded = chosen.get("enable_cuda_graph") == "1"
-        self._refused = self.apart and options.cuda_graphs and not recorded
+        self._plain = ""
+        """Why kernels that were to be recorded are not, until that is said."""
+        if self.apart and options.cuda_graphs and not recorded:
+            self._plain = "parts of it do not run on the GPU"
+        elif recorded and not self.signature.outputs_known:
+            self._plain = "how much comes out of it is open"
         self._options = replace(options, device=DEVICE_OF[self.provider], cuda_graphs=recorded)
         self._unused: Any = first
         self._runners: dict[int, Runner | BoundRunner] = {}
@@ -71,10 +76,9 @@ class Sessions:
         if key not in self._runners:
             session = None if self._wider else self._unused
             self._unused = None  # its memory may be what the other needs
-            if self._refused:
-                message = "%s: parts of it do not run on the GPU, so its kernels cannot be recorded"
-                log.warning(message, self._model.name)
-                self._refused = False
+            if self._plain:
+                log.warning("%s: %s, so its kernels cannot be recorded", self._model.name, self._plain)
+                self._plain = ""
             if session is None:
                 session, _ = open_session(self._model, self._options, self._wider or self._graph)
             self._runners[key] = self._runner(session)

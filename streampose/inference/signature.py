@@ -98,6 +98,11 @@ class Signature:
         except (ValueError, SyntaxError) as error:
             raise ModelUnknown(f"{self.path.name}: its metadata {key!r} cannot be read: {text}") from error
 
+    @property
+    def outputs_known(self) -> bool:
+        """Whether the shape of every output is known, but for the batch."""
+        return all(tensor.shape and None not in tensor.shape[1:] for tensor in self.outputs)
+
     def mentions(self, mark: bytes) -> bool:
         """Whether these bytes, say of a weight's name, are in the file."""
         return mark in self.path.read_bytes()

@@ -239,14 +239,30 @@ def test_a_second_session_where_the_first_is_soon_ready(
     assert "in-graph" in estimators[0].describe()
 
 
-def test_outputs_of_open_sizes_may_change(tmp_path: Path):
-    """A detector gives another number of boxes each time."""
+def growing(path: Path) -> Path:
+    """A model that gives another number of things each time, as detectors do."""
     given_ = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["b", 3])
     out = helper.make_tensor_value_info("y", TensorProto.INT64, [2, "found"])
     graph = helper.make_graph([helper.make_node("NonZero", ["x"], ["y"])], "g", [given_], [out])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.save(model, tmp_path / "m.onnx")
-    engine = Engine(tmp_path / "m.onnx", EngineOptions(device="cpu"))
+    onnx.save(model, path)
+    return path
+
+
+def test_of_open_outputs_it_is_said_that_they_are_not_recorded(
+    opened, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.WARNING, "streampose"):
+        engine = Engine(growing(tmp_path / "m.onnx"), EngineOptions(cuda_graphs=True))
+        for size in (1, 2):
+            engine._sessions.runner(size)
+    assert [record.message for record in caplog.records] == [
+        "m.onnx: how much comes out of it is open, so its kernels cannot be recorded"
+    ]
+
+
+def test_outputs_of_open_sizes_may_change(tmp_path: Path):
+    engine = Engine(growing(tmp_path / "m.onnx"), EngineOptions(device="cpu"))
     runner = BoundRunner(engine._sessions.runner(1)._session, engine.signature, "cpu")
     for row in ([1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1]):
         (found,) = runner.run({"x": np.array([row], np.float32)}, 1)

@@ -40,8 +40,9 @@ def _closed(loaded: onnx.ModelProto, card: Card) -> bytes | None:
         return None
     weights = {tensor.name for tensor in graph.initializer}
     (picture,) = (value for value in graph.input if value.name not in weights)
-    sides = slice(1, 3) if card.channels_last else slice(2, 4)
-    for dim, number in zip(picture.type.tensor_type.shape.dim[sides], card.size_px[::-1], strict=True):
+    width, height = card.size_px
+    size = (height, width, 3) if card.channels_last else (3, height, width)
+    for dim, number in zip(picture.type.tensor_type.shape.dim[1:], size, strict=True):
         dim.dim_value = number
     # What the file says of others is of any size.
     del graph.value_info[:]

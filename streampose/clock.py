@@ -33,7 +33,8 @@ class SystemClock:
             return
         try:
             # uvloop counts in milliseconds: for less than one it would come too early, again and again.
-            async with asyncio.timeout(max(0.001, until - self.now())):
+            left_s = until - self.now()
+            async with asyncio.timeout(max(left_s, 0.001) if left_s > 0 else 0):
                 await event.wait()
         except TimeoutError:
             pass

@@ -20,8 +20,8 @@ _LOCK_S = 0.001
 def share_cores() -> None:
     """For a program that is all pipeline, as the commands are; of the whole process, so a library does not do it.
 
-    Every stage has its thread, so OpenCV gets none of its own, which would only get into the way of the engines'; and
-    Python's lock changes hands sooner.
+    Every stage has its thread, so OpenCV gets none of its own, which would only get into the way of the engines';
+    Python's lock changes hands sooner; and a pipeline may keep its engines to a core each (`stay_on_core`).
     """
     global _shared  # noqa: PLW0603 - of the whole process, as the other two are
     _shared = True
@@ -39,6 +39,6 @@ def stay_on_core(n: int) -> None:
         n: of the cores that the process may use, counted round.
     """
     if _shared and sys.platform == "linux":
-        cores = sorted(os.sched_getaffinity(0))
         with contextlib.suppress(OSError):  # a container's rules may forbid it
+            cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, {cores[n % len(cores)]})

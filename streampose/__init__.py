@@ -8,6 +8,12 @@ Three lines to begin with:
 and `Pipeline` underneath, for many streams, sinks of your own, and control.
 """
 
+import os as _os
+
+# ONNX Runtime (from 1.29 on, not only on Windows) tells Microsoft what it runs and on what; no camera network asked for
+# that. It reads this once, when it is loaded.
+_os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 # OpenCV first: PyAV bundles a libxcb of its own, and when that one is loaded first, cv2.imshow on Linux hangs
 # for ever (opencv/opencv#21952, PyAV-Org/PyAV#978).
 import cv2 as _cv2  # noqa: F401

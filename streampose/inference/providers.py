@@ -43,6 +43,7 @@ PROVIDERS = {
 }
 DEVICE_OF = {provider: device for device, provider in PROVIDERS.items()}
 
+ort.disable_telemetry_events()  # Windows, where the package's variable is not looked at
 ort.set_default_logger_severity(4)  # fatal only: what matters reaches the user as our own errors
 
 

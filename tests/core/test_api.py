@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,19 @@ async def test_what_is_missing_is_said_at_once():
         await anext(streampose.stream("synthetic:", model="none.onnx"))
     with pytest.raises(SourceNotFound):
         await anext(streampose.stream("none.mp4", model="none.onnx"))
+
+
+def test_nothing_is_told_about_the_machine(model: Path, tmp_path: Path):
+    home = tmp_path / "home"
+    home.mkdir()
+    # The runtime keeps still in what looks like CI, so next to nothing of this environment goes on.
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PYTHONPATH": str(Path(streampose.__file__).parents[1]),
+    }
+    code = (
+        f"import streampose as s, pathlib; s.load_estimator(s.ModelChoice(model=pathlib.Path({str(model)!r}))).close()"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    assert not list(home.rglob("*onnxruntime*"))  # where it notes what it is going to send

@@ -103,6 +103,7 @@ class Flow:
             self._tell(report.error)
         finally:
             report.outcome = report.outcome or Outcome.CANCELLED
+            lane.clear()  # whoever is cut off leaves frames, and the batcher would wait for their credits for ever
             lane.metrics.drop(Place.BATCH, Cause.FAILED, lane.metrics.in_flight)
 
     def _tell(self, error: Exception) -> None:
@@ -113,6 +114,8 @@ class Flow:
 
     async def _open(self, closing: AsyncExitStack) -> Worker[Source] | None:
         """Open the source, then the sinks; the stack closes all sinks, then the source. `None` = stopped meanwhile."""
+        if self._stopping:
+            return None
         stream = self.stream
         source = Worker(stream.source, f"source-{stream.name}")
         if isinstance(stream.source, Reconnecting):
@@ -144,6 +147,8 @@ class Flow:
         batcher.add(self.lane)
         async with asyncio.TaskGroup() as group:
             self._ingest_task = group.create_task(self._ingest(source))
+            # Not at its own end: one that is cancelled before its first step has none.
+            self._ingest_task.add_done_callback(lambda _: self.lane.ingress.close())
             group.create_task(self._deliver(finisher))
             for worker, channel in self._sinks:
                 group.create_task(self._drain(worker, channel))
@@ -165,8 +170,6 @@ class Flow:
         except StreamposeError as error:
             # What was read before is still worth delivering: the failure comes at its place, after the last frame.
             lane.failure = lane.failure or error
-        finally:
-            lane.ingress.close()
 
     async def _deliver(self, finisher: Worker[Finisher]) -> None:
         """Outbox → finish → sinks, in capture order; a credit goes back for every frame."""

@@ -84,7 +84,7 @@ class Pipeline:
         self._replacing = 0
         self._stack = AsyncExitStack()
         self._batcher: Batcher | None = None
-        self._stopping = False
+        self._stopping = self._over = False
 
     def _lane(self, stream: Stream, streams: int) -> Lane:
         live = stream.source.live
@@ -125,19 +125,10 @@ class Pipeline:
         # Recordings are decoded ahead as fast as they can be: they do as well, or better, where everything may move.
         live = self._keep_running or any(flow.lane.live for flow in self._flows.values())
         stay = live and self._cores_have_engines()
-        engines = [
-            EngineThread(estimator, f"engine-{i}", core=i if stay else None)
-            for i, estimator in enumerate(self._engines)
-        ]
+        engines = [EngineThread(e, f"engine-{i}", core=i if stay else None) for i, e in enumerate(self._engines)]
         for engine in engines:
             self._stack.push_async_callback(engine.aclose)
-        self._batcher = Batcher(
-            engines,
-            self._policy,
-            self._clock,
-            metrics=self._engine_metrics,
-            on_failure=self.stop,
-        )
+        self._batcher = Batcher(engines, self._policy, self._clock, metrics=self._engine_metrics, on_failure=self.stop)
         return self
 
     async def __aexit__(
@@ -177,13 +168,13 @@ class Pipeline:
         """Let a stream join; it is opened beside the others, and nobody waits for it.
 
         Raises:
-            ConfigError: its name is taken, it makes no sense, or the pipeline is stopping.
+            ConfigError: its name is taken, it makes no sense, or the pipeline is stopping or has run.
         """
         _check(stream)
         if stream.name in self._flows:
             raise ConfigError(f"a stream named {stream.name!r} is there already")
-        if self._stopping:
-            raise ConfigError(f"stream {stream.name!r} comes too late: the pipeline is stopping")
+        if self._stopping or self._over:
+            raise ConfigError(f"stream {stream.name!r} comes too late: the pipeline is stopping, or has run")
         flow = self._flows[stream.name] = self._flow(stream, len(self._flows) + 1)
         if self._group is not None:
             self._start(flow)
@@ -273,6 +264,8 @@ class Pipeline:
         """
         if self._batcher is None:
             raise RuntimeError("use the pipeline as a context: async with Pipeline(…) as pipeline")
+        if self._over:
+            raise RuntimeError("a pipeline runs once: make another one")
         self._started_at = self._clock.now()
         try:
             async with asyncio.TaskGroup() as group:
@@ -283,11 +276,13 @@ class Pipeline:
                 while self._tasks or self._replacing or (self._keep_running and not self._stopping):
                     self._changed.clear()
                     await self._changed.wait()
-                self._group = None
+                self._over = True
                 self._batcher.close()
                 await batcher
         except* StreamposeError as failures:
             raise failures.exceptions[0] from failures.exceptions[0].__cause__
+        finally:
+            self._group, self._over = None, True
         return self.reports
 
 

@@ -104,8 +104,12 @@ class Lane:
         self._newest = frame
 
     def abandon(self, failure: Exception) -> None:
-        """The stream is over, by a failure: what waits is dropped and counted, and nothing more is taken."""
+        """The stream is over, by a failure: see `clear`."""
         self.failure = self.failure or failure
+        self.clear()
+
+    def clear(self) -> None:
+        """The stream is over: what waits is dropped and counted, and nothing more is taken."""
         self.ingress.close()
         for frame in tuple(self.ingress):
             self.ingress.take(frame)

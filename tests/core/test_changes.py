@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource
 
-from streampose.batching import LatencyBatch
+from streampose.batching import Batcher, Lane, LatencyBatch
 from streampose.batching.policy import Decision, Waiting
-from streampose.errors import ConfigError, ModelOutputError, SourceUnauthorized
+from streampose.errors import ConfigError, Disconnected, ModelOutputError, SourceUnauthorized
 from streampose.pipeline import Pipeline
+from streampose.sources.reconnect import Reconnecting
 from streampose.streams import Outcome, Stream
 
 
@@ -129,3 +131,66 @@ async def test_a_budget_changes_while_the_stream_runs():
             pipeline.set_budget("t", 0.1)
         pipeline.stop()
         await running
+
+
+@pytest.mark.parametrize(("is_live", "batch_s"), [(True, 0.05), (False, 0.002)])
+async def test_a_stream_that_is_cut_off_holds_nobody_up(is_live: bool, batch_s: float):
+    source, sink, other = ScriptedSource(range(100_000), live=is_live), MemorySink(delay_s=1.0), MemorySink()
+    slow = Stream(name="slow", source=source, sinks=[sink])
+    async with Pipeline([slow, live("other", other)], FakeEstimator(base_s=batch_s)) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        await seen(other, 20)  # until then its credits are out
+        assert (await pipeline.remove("slow", drain_s=0)).outcome is Outcome.CANCELLED
+        await seen(other, len(other.results) + 3)
+        pipeline.stop()
+        async with asyncio.timeout(5):
+            await running
+    removed = pipeline.snapshot().removed
+    assert removed.captured == removed.delivered + removed.dropped_total
+
+
+class Away(ScriptedSource):
+    """A camera that is not there."""
+
+    def open(self, stream):
+        self.opened += 1
+        raise Disconnected("away")
+
+
+@pytest.mark.parametrize("soon", [False, True])
+async def test_a_stop_before_the_first_step_of_a_stream_is_obeyed(soon: bool):
+    camera = Away([], live=True)
+    async with Pipeline([Stream(name="away", source=Reconnecting(camera))], FakeEstimator()) as pipeline:
+        if soon:
+            asyncio.get_running_loop().call_soon(pipeline.stop)
+        else:
+            pipeline.stop()
+        async with asyncio.timeout(5):
+            reports = await pipeline.run()
+    assert (reports["away"].outcome, camera.opened) == (Outcome.STOPPED, 0)
+
+
+async def test_a_stop_in_the_turn_in_which_reading_begins_is_obeyed(monkeypatch: pytest.MonkeyPatch):
+    join = Batcher.add
+
+    def join_and_stop(batcher: Batcher, lane: Lane) -> None:
+        join(batcher, lane)
+        asyncio.get_running_loop().call_soon(pipeline.stop)  # comes before the first step of what reads
+
+    monkeypatch.setattr(Batcher, "add", join_and_stop)
+    async with Pipeline([live("a", MemorySink())], FakeEstimator()) as pipeline:
+        async with asyncio.timeout(5):
+            reports = await pipeline.run()
+    assert reports["a"].outcome is Outcome.STOPPED
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_comes_after_the_end_is_refused(fails: bool):
+    stream = Stream(name="a", source=ScriptedSource(range(8)), sinks=[MemorySink()])
+    async with Pipeline([stream], FakeEstimator(fail_at=5 if fails else None)) as pipeline:
+        with pytest.raises(ModelOutputError) if fails else nullcontext():
+            await pipeline.run()
+        with pytest.raises(ConfigError, match="too late"):
+            await pipeline.add(live("b", MemorySink()))
+        with pytest.raises(RuntimeError, match="runs once"):
+            await pipeline.run()

@@ -92,7 +92,7 @@ class Flow:
         report, lane = self.report, self.lane
         try:
             async with AsyncExitStack() as closing:
-                if (source := await self._open(closing)) is not None:
+                if not self._stopping and (source := await self._open(closing)) is not None:
                     await self._flow(source, batcher, closing)
             if lane.failure is not None:
                 raise lane.failure
@@ -114,8 +114,6 @@ class Flow:
 
     async def _open(self, closing: AsyncExitStack) -> Worker[Source] | None:
         """Open the source, then the sinks; the stack closes all sinks, then the source. `None` = stopped meanwhile."""
-        if self._stopping:
-            return None
         stream = self.stream
         source = Worker(stream.source, f"source-{stream.name}")
         if isinstance(stream.source, Reconnecting):

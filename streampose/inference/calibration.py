@@ -226,7 +226,7 @@ def _read(path: Path, about: Mapping[str, str]) -> Calibration | None:
         )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         log.warning("%s is damaged (%s): measuring anew", path, error)
         return None
     if not found or any(min(s.sessions, s.threads, s.fps, s.frame_s) <= 0 for s in found):

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from streampose.errors import ModelUnreadable
-from streampose.inference.kept import keep
+from streampose.inference.kept import keep, sealed, unsealed
 from streampose.inference.providers import gist
 
 __all__ = ["half_graph"]
@@ -33,9 +33,9 @@ def half_graph(model: Path, cache_dir: Path | None = None) -> bytes:
     original = model.read_bytes()
     kept = None
     if cache_dir is not None:
-        kept = cache_dir / "half" / f"{hashlib.sha256(original).hexdigest()}.onnx"
-        if kept.is_file():
-            return kept.read_bytes()
+        kept = cache_dir / "half" / f"{hashlib.sha256(original).hexdigest()}.half"
+        if (before := unsealed(kept)) is not None:
+            return before
     try:
         loaded = onnx.load_from_string(original)
         if any(node.op_type in _EIGHT_BIT for node in loaded.graph.node):
@@ -45,7 +45,7 @@ def half_graph(model: Path, cache_dir: Path | None = None) -> bytes:
     except Exception as error:  # protobuf's and the converter's exceptions share no base class
         raise ModelUnreadable(f"{model.name} cannot be made 16-bit: {gist(error)}") from error
     if kept is not None:
-        keep(kept, converted)
+        keep(kept, sealed(converted))
     return converted
 
 

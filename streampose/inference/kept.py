@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
 from pathlib import Path
 
-__all__ = ["keep"]
+__all__ = ["keep", "sealed", "unsealed"]
 
 log = logging.getLogger("streampose")
 
@@ -24,3 +25,24 @@ def keep(path: Path, data: bytes) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         log.warning("%s cannot be written, so the next start makes it again: %s", path, error)
+
+
+def sealed(data: bytes) -> bytes:
+    """With a digest behind it."""
+    return data + hashlib.sha256(data).digest()
+
+
+def unsealed(path: Path) -> bytes | None:
+    """What was sealed in a file; `None` = there is none, or, with a warning, it is damaged."""
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        log.warning("%s cannot be read, so it is made again: %s", path, error)
+        return None
+    data = content[: -hashlib.sha256().digest_size]
+    if sealed(data) == content:
+        return data
+    log.warning("%s is damaged, so it is made again", path)
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -105,7 +106,7 @@ def test_another_model_is_measured_for_itself(model: Path, tmp_path: Path):
     assert len(made) == 6
 
 
-@pytest.mark.parametrize("damage", ["not json", "[]", '{"about": {}}', "foreign", "zero"])
+@pytest.mark.parametrize("damage", ["not json", "[]", '{"about": {}}', "foreign", "zero", "no end"])
 def test_a_file_that_cannot_be_right_is_measured_again(model: Path, tmp_path: Path, caplog, damage: str):
     made: list[Sleeper] = []
     measure(model, tmp_path / "kept", made)
@@ -114,8 +115,8 @@ def test_a_file_that_cannot_be_right_is_measured_again(model: Path, tmp_path: Pa
     if damage == "foreign":
         value["about"]["cpu"] = "another"
         damage = json.dumps(value)
-    elif damage == "zero":
-        value["splits"][0]["threads"] = 0
+    elif damage in ("zero", "no end"):
+        value["splits"][0]["threads"] = 0 if damage == "zero" else math.inf
         damage = json.dumps(value)
     kept.write_text(damage)
     with caplog.at_level(logging.WARNING, "streampose"):

@@ -16,6 +16,7 @@ from test_engine import small
 from streampose.errors import ConfigError, DeviceLost, EngineFailed, ModelUnreadable
 from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.half import half_graph
+from streampose.inference.kept import unsealed
 from streampose.inference.limit import BatchLimit, is_lost, is_out_of_memory
 from streampose.inference.providers import gist, provider_options
 from streampose.inference.runner import BoundRunner
@@ -206,9 +207,23 @@ def test_half_models_are_kept_and_close(tmp_path: Path):
     (kept,) = (tmp_path / "kept" / "half").iterdir()
     # The CPU's optimiser may drop the rounding of so small a graph, so look at what the file says.
     casts = [
-        attribute.i for node in onnx.load(kept).graph.node for attribute in node.attribute if node.op_type == "Cast"
+        attribute.i
+        for node in onnx.load_from_string(unsealed(kept)).graph.node
+        for attribute in node.attribute
+        if node.op_type == "Cast"
     ]
     assert onnx.TensorProto.FLOAT16 in casts
+
+
+@pytest.mark.parametrize("left", [0, 10, -40, -1])
+def test_a_half_model_that_was_damaged_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture, left: int):
+    path = small(tmp_path / "m.onnx", "Sigmoid")
+    whole = half_graph(path, tmp_path)
+    (kept,) = (tmp_path / "half").iterdir()
+    kept.write_bytes(kept.read_bytes()[:left])
+    assert half_graph(path, tmp_path) == whole
+    assert "is damaged, so it is made again" in caplog.text
+    assert unsealed(kept) == whole
 
 
 def test_half_models_where_nothing_can_be_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture):

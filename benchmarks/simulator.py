@@ -103,6 +103,12 @@ class Scenario:
     """Frames captured before are run, but not counted: what was to be learned is learned."""
     first_times: float = 1.0
     """How many times as long the first batch of each size takes: memory is claimed, a shape is planned."""
+    budgets_s: tuple[float, ...] = ()
+    """For each stream, where they differ; the bounds do not know of that, nor of weights."""
+    weights: tuple[float, ...] = ()
+
+    def budget_of(self, stream: int) -> float:
+        return self.budgets_s[stream] if self.budgets_s else self.budget_s
 
 
 @dataclass(slots=True, kw_only=True)
@@ -227,7 +233,14 @@ class _Simulation:
         self.scenario = scenario
         self.loop = loop
         self.lanes = [
-            Lane(f"s{i}", live=True, credits=CREDITS, capacity=WAITING, budget_s=scenario.budget_s)
+            Lane(
+                f"s{i}",
+                live=True,
+                credits=CREDITS,
+                capacity=WAITING,
+                budget_s=scenario.budget_of(i),
+                weight=scenario.weights[i] if scenario.weights else 1.0,
+            )
             for i in range(len(scenario.arrivals_s))
         ]
         self.batcher = Batcher([self._infer] * scenario.engines, policy, VirtualClock(loop))
@@ -301,7 +314,7 @@ class _Simulation:
         return [POSES[n] for n in people]
 
     async def _deliver(self, i: int, lane: Lane) -> None:
-        budget_s = self.scenario.budget_s
+        budget_s = self.scenario.budget_of(i)
         async for frame, future in lane.outbox:
             # Here as soon as it was taken, not before: what stands in the outbox holds a credit, too.
             self.most_in_flight = max(self.most_in_flight, 1 + len(lane.outbox))

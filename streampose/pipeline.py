@@ -76,7 +76,7 @@ class Pipeline:
         self._engine_metrics = EngineMetrics()
         self._started_at = self._clock.now()
         self._removed = StreamMetrics()
-        self._flows = {stream.name: self._flow(stream, len(streams)) for stream in streams}
+        self._flows = {stream.name: self._flow(stream, sum(s.weight for s in streams)) for stream in streams}
         self._tasks: dict[Flow, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._changed = asyncio.Event()
@@ -86,10 +86,10 @@ class Pipeline:
         self._batcher: Batcher | None = None
         self._stopping = self._over = False
 
-    def _lane(self, stream: Stream, streams: int) -> Lane:
+    def _lane(self, stream: Stream, weights: float) -> Lane:
         live = stream.source.live
         # Offline: enough in the air that every engine has two batches and one more is gathering, whoever it comes from.
-        share = math.ceil(self._policy.max_frames * (2 * len(self._engines) + 1) / streams)
+        share = math.ceil(self._policy.max_frames * (2 * len(self._engines) + 1) * stream.weight / weights)
         return Lane(
             stream.name,
             live=live,
@@ -100,8 +100,8 @@ class Pipeline:
             metrics=StreamMetrics(),
         )
 
-    def _flow(self, stream: Stream, streams: int) -> Flow:
-        lane = self._lane(stream, streams)
+    def _flow(self, stream: Stream, weights: float) -> Flow:
+        lane = self._lane(stream, weights)
         return Flow(
             stream,
             lane,
@@ -175,7 +175,8 @@ class Pipeline:
             raise ConfigError(f"a stream named {stream.name!r} is there already")
         if self._stopping or self._over:
             raise ConfigError(f"stream {stream.name!r} comes too late: the pipeline is stopping, or has run")
-        flow = self._flows[stream.name] = self._flow(stream, len(self._flows) + 1)
+        weights = stream.weight + sum(flow.stream.weight for flow in self._flows.values())
+        flow = self._flows[stream.name] = self._flow(stream, weights)
         if self._group is not None:
             self._start(flow)
 
@@ -291,5 +292,5 @@ def _check(stream: Stream) -> None:
         raise ConfigError(
             f"stream {stream.name!r} smooths without tracking: smoothing follows a person, so it needs ids"
         )
-    if not stream.weight > 0:
-        raise ConfigError(f"stream {stream.name!r} has a weight that is not positive")
+    if not 0 < stream.weight < math.inf:
+        raise ConfigError(f"stream {stream.name!r} has a weight that is not a positive number")

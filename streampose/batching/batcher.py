@@ -19,8 +19,8 @@ from streampose.pose import Poses
 
 __all__ = ["Batcher"]
 
-# A stream that had nothing to offer for a while has no more claim than so many frames beside one that had.
-_MOST_CLAIM = 2.0
+# A stream of which nothing could be taken for a while has no more claim than so many frames beside those that were.
+_MOST_CLAIM = 1.0
 # A batch does not wait for a source that has given nothing for so long.
 _STALLED_S = 0.25
 # No more of a budget is kept for finishing: what was late by it does not make all that follows hopeless.
@@ -58,22 +58,27 @@ class Batcher:
         self._clock = clock
         self._per_stream = per_stream or policy.max_frames
         self._lanes: list[Lane] = []
+        self._turn = 0.0  # of the frames that were taken, the latest: virtual time
         self._wake = asyncio.Event()
         self._closed = False
         self._failure: Exception | None = None
 
     def held_up_s(self, now: float) -> float:
-        """For how long the oldest batch has been running, or a frame has waited that an idle engine could take."""
+        """For how long the oldest batch has been running, or an idle engine could have taken a frame that waits."""
         since = [station.began_at for station in self._stations if station.in_flight]
-        if len(since) < len(self._stations):
-            since += [next(iter(lane.ingress)).captured_at for lane in self._lanes if lane.ingress and lane.credits > 0]
+        if idle := [station.ended_at for station in self._stations if not station.in_flight]:
+            waiting = [
+                next(iter(lane.ingress)).captured_at for lane in self._lanes if lane.ingress and lane.credits > 0
+            ]
+            # One that cameras have left no room for has waited for long, but not for this engine.
+            since += [max(captured_at, min(idle)) for captured_at in waiting]
         return max(0.0, now - min(since, default=now))
 
     def add(self, lane: Lane) -> None:
         """Let a stream join; may be called at any time."""
         lane.changed = self._wake.set
         lane.arrived_at = self._clock.now()
-        lane.served = max((other.served for other in self._lanes), default=0.0)
+        lane.served = self._turn
         self._lanes.append(lane)
         if self._failure is not None:
             lane.abandon(self._failure)
@@ -147,14 +152,13 @@ class Batcher:
     def _offer(self) -> dict[Waiting, tuple[Lane, Frame]]:
         """What may be taken now, in fair order: live before offline, then whose turn comes first.
 
-        A lane's frames have their turns at `served` + 1, + 2, … divided by its weight, as in weighted fair queueing
-        (Demers, Keshav and Shenker, SIGCOMM 1989).
+        A lane's frames have their turns at `served`, and so on in steps of 1 divided by its weight, as in start-time
+        fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996).
         """
         rows = []
-        most = max((lane.served for lane in self._lanes), default=0.0)
         for order, lane in enumerate(self._lanes):
-            lane.served = max(lane.served, most - _MOST_CLAIM)
-            for turn, frame in enumerate(islice(lane.ingress, min(lane.credits, self._per_stream)), 1):
+            lane.served = max(lane.served, self._turn - _MOST_CLAIM / lane.weight)
+            for turn, frame in enumerate(islice(lane.ingress, min(lane.credits, self._per_stream))):
                 lane.saw(frame)
                 rows.append((not lane.live, lane.served + turn / lane.weight, order, lane, frame))
         rows.sort(key=lambda row: row[:3])
@@ -169,6 +173,7 @@ class Batcher:
             people=lane.people,
             period_s=lane.period_s,
             lag_s=lane.lag_s,
+            behind=max(self._turn - lane.served, 0.0) * lane.weight,
         )
 
     def _more(self, offer: dict[Waiting, tuple[Lane, Frame]]) -> bool:
@@ -208,6 +213,7 @@ class Batcher:
         for lane, frame in batch:
             lane.ingress.take(frame)
             lane.credits -= 1
+            self._turn = max(self._turn, lane.served)
             lane.served += 1 / lane.weight
             futures.append(loop.create_future())
             lane.outbox.put_nowait((frame, futures[-1]))

@@ -98,7 +98,7 @@ class Lane:
         if last is not None and frame.index <= last.index:
             return
         self.arrived_at = max(self.arrived_at, frame.captured_at)
-        if last is not None:
+        if last is not None and last.epoch == frame.epoch:  # else it was away, which is no interval between frames
             period_s = (frame.captured_at - last.captured_at) / (frame.index - last.index)
             self.period_s += (0.1 if self.period_s else 1.0) * (period_s - self.period_s)
         self._newest = frame

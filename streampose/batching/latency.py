@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
 
 from streampose.batching.cost import BatchCost, Load
 from streampose.batching.policy import Decision, Take, Wait, Waiting
@@ -51,8 +52,9 @@ class LatencyBatch:
     skeleton is better than none. Where a crowded machine decodes a stream late, its frames have, from when they come,
     what one takes and as much again as they were late, but no more than twice what one takes: else it would get nothing
     beside streams that come sooner.
-    The stream that has waited longest gets a late frame if nothing of it could be in time for a second and two fair
-    rounds: its frames always come when a batch has begun.
+    A stream whose whole budget is shorter than the batches that pay gets one that holds its deadline when it lacks a
+    frame of its share. The stream that has waited longest gets a late frame if nothing of it could be in time for a
+    second and two fair rounds: its frames always come when a batch has begun.
     Offline frames fill what is left: a batch grows by them as long as it keeps the live frames' deadlines and takes no
     more than a quarter of the budget.
 
@@ -179,7 +181,11 @@ class LatencyBatch:
             due = [self._deadline(w) - now for w in frames]
         ordered = sorted(due)
         sizes = [n for n in range(1, most + 1) if _in_time(ordered, costs[n]) >= n]
-        best = max(sizes, key=lambda n: self._value(n, costs, ordered, price), default=1)
+        value = partial(self._value, costs=costs, due=ordered, price=price)
+        best = max(sizes, key=value, default=1)
+        if frames[0].behind >= 1 and costs[best] > frames[0].deadline - frames[0].captured_at:
+            # A stream whose whole budget is shorter than the batches that pay is never in one: now it has its turn.
+            best = max((n for n in sizes if costs[n] <= due[0]), key=value, default=best)
         fits = [(w, left) for w, left in zip(frames, due, strict=True) if left >= costs[best]]
         if load < _FULL:
             # Whoever would be late in the next batch goes first.
@@ -261,9 +267,8 @@ def _then_the_rest(n: int, costs: Sequence[float], due: Sequence[float], price: 
 
 
 def _freshest_first(frames: Sequence[Waiting]) -> list[Waiting]:
-    """The newest frame of each stream, in the streams' order; then the second newest of each, and so on."""
+    """Each stream's turns as they are, its newest frame at the first of them."""
     streams: dict[str, list[Waiting]] = {}
     for frame in frames:
         streams.setdefault(frame.stream, []).append(frame)
-    rounds = max(map(len, streams.values()))
-    return [f[-1 - turn] for turn in range(rounds) for f in streams.values() if turn < len(f)]
+    return [streams[frame.stream].pop() for frame in frames]

@@ -190,6 +190,37 @@ async def test_streams_are_served_by_their_weights():
     assert served["heavy"] == pytest.approx(3 * served["light"], rel=0.2)
 
 
+async def test_what_cameras_leave_no_room_for_does_not_look_stuck():
+    class CamerasOnly(FixedBatch):
+        def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
+            live = tuple(w for w in waiting if w.stream == "camera")
+            return Take(frames=live) if live else Wait()
+
+    engine, camera, film = Engine(), lane("camera"), lane("film", live=False)
+    async with Running([engine], CamerasOnly(8), [camera, film]) as running:
+        film.ingress.put_nowait(frame(0))
+        await settle()
+        running.clock.advance(5)
+        assert running.batcher.held_up_s(running.clock.now()) == 5  # nobody takes it, and the engine is free
+        camera.ingress.put_nowait(frame(1, captured_at=5))
+        await settle()
+        assert engine.batches == [[1]]
+        running.clock.advance(2)
+        assert running.batcher.held_up_s(running.clock.now()) == 2
+        engine.let_go()
+        await settle()
+        assert running.batcher.held_up_s(running.clock.now()) == 0
+        running.clock.advance(3)
+        assert running.batcher.held_up_s(running.clock.now()) == 3
+
+
+async def test_an_outage_is_no_interval_between_frames():
+    one = lane("a")
+    for i, (at, epoch) in enumerate([(0.0, 0), (0.04, 0), (0.08, 0), (600.0, 1), (600.04, 1)]):
+        one.saw(frame(i, captured_at=at, epoch=epoch))
+    assert one.period_s == pytest.approx(0.04)
+
+
 async def test_a_late_frame_is_dropped_before_inference_and_counted():
     engine, one = Engine(), lane("a")
     policy = costly_batches(8, 0.1)

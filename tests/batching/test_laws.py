@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -303,6 +303,51 @@ def test_far_more_streams_than_can_be_done_do_not_take_each_other_down(
         warm_s=2.0,
     )
     assert simulate(scenario, LatencyBatch(0.1, max_frames=16)).goodput >= least
+
+
+def crowd(cost: Cost, budgets_s: Sequence[float], weights: Sequence[float] = ()) -> Scenario:
+    """Streams of 30 fps, each with a phase and a budget of its own."""
+    rng = np.random.default_rng(0)
+    phases = rng.uniform(0, 1 / 30, len(budgets_s))
+    arrivals = tuple(
+        np.sort(np.maximum(t + rng.normal(0, 0.002, len(t)), 0)) for t in np.arange(0, 15, 1 / 30) + phases[:, None]
+    )
+    return Scenario(
+        cost=cost,
+        budget_s=max(budgets_s),
+        arrivals_s=arrivals,
+        people=tuple(np.ones(len(a), int) for a in arrivals),
+        warm_s=3.0,
+        budgets_s=tuple(budgets_s),
+        weights=tuple(weights),
+    )
+
+
+# Of a CPU, where a batch costs what its frames do, and of a GPU; each can do less than half of what comes.
+COSTS = {"cpu": (Cost(per_frame_s=0.02), 1), "gpu": (Cost(base_s=0.03, per_frame_s=0.003), 4)}
+
+
+@pytest.mark.parametrize("kind", COSTS)
+@pytest.mark.parametrize("weights", [(1, 1, 1, 0.1), (2, 1, 1, 1), (3, 3, 1, 1)])
+def test_in_overload_streams_have_what_their_weights_say(kind: str, weights: tuple[float, ...]):
+    cost, times = COSTS[kind]
+    outcome = simulate(crowd(cost, [0.2] * 4 * times, weights * times), LatencyBatch(0.1))
+    each = [sum(outcome.fresh[i::4]) for i in range(4)]
+    shares = [n / weight for n, weight in zip(each, weights, strict=True)]
+    assert max(shares) < 1.35 * min(shares), each
+
+
+@pytest.mark.parametrize("kind", COSTS)
+@pytest.mark.parametrize("budgets_s", [(0.06, 0.3, 0.3, 0.3), (0.06, 0.06, 0.3, 0.3)])
+def test_in_overload_a_short_budget_does_not_cost_a_stream_its_share(kind: str, budgets_s: tuple[float, ...]):
+    # The batches that pay most are longer than this budget: for long, such streams got a frame a second.
+    cost, times = COSTS[kind]
+    outcome = simulate(crowd(cost, budgets_s * times), LatencyBatch(0.1))
+    each = [sum(outcome.fresh[i::4]) for i in range(4)]
+    assert min(each) > 0.3 * max(each), each
+    # What that costs has its limit, for small batches only take turns with those that pay.
+    alike = simulate(crowd(cost, [0.3] * 4 * times), LatencyBatch(0.1))
+    assert outcome.goodput > 0.5 * alike.goodput
 
 
 def test_the_oracle_is_never_late():

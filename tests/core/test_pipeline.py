@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource, poses_of
@@ -399,6 +401,22 @@ async def test_senseless_pipelines_are_refused():
         Pipeline([], FakeEstimator())
     with pytest.raises(ConfigError, match="two streams are named 'a'"):
         Pipeline([stream("a", []), stream("a", [])], FakeEstimator())
+    for weight in (0, -1, math.inf, math.nan):
+        with pytest.raises(ConfigError, match="weight that is not a positive number"):
+            Pipeline([replace(stream("a", []), weight=weight)], FakeEstimator())
+
+
+async def test_recordings_go_on_as_fast_as_their_weights_say():
+    heavy, light = MemorySink(), MemorySink()
+    streams = [replace(stream("heavy", range(400), heavy), weight=4.0), stream("light", range(400), light)]
+    async with Pipeline(streams, FakeEstimator(per_frame_s=0.002), policy=FixedBatch(4)) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        while len(heavy.results) < 200:
+            await asyncio.sleep(0.005)
+        done = len(light.results)
+        await running
+    assert 20 <= done <= 120
+    assert heavy.indices == light.indices == list(range(400))
 
 
 async def test_an_empty_source_ends_well():

@@ -1,4 +1,5 @@
-"""An engine whose graph suits where it runs: with the work around the model in it, or with shapes that are known."""
+"""An engine whose graph suits where it runs: with the work around the model in it, with shapes that are known, or with
+less to move."""
 
 from __future__ import annotations
 
@@ -9,12 +10,15 @@ from dataclasses import replace
 from streampose.errors import ModelUnreadable, ProviderUnavailable
 from streampose.inference.card import Card
 from streampose.inference.engine import Engine
-from streampose.inference.graphs import closed
+from streampose.inference.graphs import closed, gathered
 from streampose.inference.providers import DEVICE_OF, PROVIDERS
 
 __all__ = ["fitted"]
 
 log = logging.getLogger("streampose")
+
+# Models with channel shuffles are small: larger ones need not be looked through.
+_SMALL_BYTES = 64 << 20
 
 
 def fitted(engine: Engine, card: Card, fuse: Callable[[], bytes]) -> Engine:
@@ -30,7 +34,9 @@ def fitted(engine: Engine, card: Card, fuse: Callable[[], bytes]) -> Engine:
     """
     if _wants_closing(engine):
         return _closed(engine, card)
-    return _fused(engine, fuse) if _wants_fusing(engine) else engine
+    if _wants_fusing(engine):
+        return _fused(engine, fuse)
+    return engine if engine.on_gpu else _gathered(engine)
 
 
 def _wants_fusing(engine: Engine) -> bool:
@@ -67,6 +73,17 @@ def _closed(engine: Engine, card: Card) -> Engine:
         why = str(error)
     log.warning("%s keeps its open size: %s", engine.path.name, why)
     return engine
+
+
+def _gathered(engine: Engine) -> Engine:
+    if engine.path.stat().st_size > _SMALL_BYTES:
+        return engine
+    try:
+        graph = gathered(engine.source())
+        return engine if graph is None else _by(engine, graph, fused=False)
+    except (ModelUnreadable, ProviderUnavailable) as error:
+        log.info("%s runs as it is: %s", engine.path.name, error)
+        return engine
 
 
 def _by(engine: Engine, graph: bytes, *, fused: bool) -> Engine:

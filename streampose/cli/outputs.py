@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,7 +44,11 @@ class Outputs:
     send: Sequence[str] = ()
     snapshot: str | None = None
     snapshot_every_s: float = 10.0
-    _takes: Counter[str] = field(default_factory=Counter, init=False)
+    _taken: set[Path] = field(default_factory=set, init=False)
+    """What a stream writes or wrote to."""
+    _inputs: set[Path] = field(default_factory=set, init=False)
+    _named: dict[str, set[Path]] = field(default_factory=dict, init=False)
+    """What is called like each stream, by its name."""
 
     @property
     def _pushed(self) -> bool:
@@ -70,7 +75,7 @@ class Outputs:
         """
         self._check_options(len(sources))
         inputs = {Path(text).resolve() for text in sources.values() if Path(text).is_file()}
-        written: set[Path] = set()
+        named: dict[str, set[Path]] = {name: set() for name in sources}
         for option, text in self._files.items():
             if len(sources) > 1 and not _is_folder(text):
                 raise ConfigError(
@@ -82,9 +87,10 @@ class Outputs:
                     raise SinkUnavailable(f"no folder {path.parent} for {path}: create it first")
                 if path.resolve() in inputs:
                     raise ConfigError(f"{option} {path} would overwrite an input")
-                if path.resolve() in written:
+                if any(path.resolve() in paths for paths in named.values()):
                     raise ConfigError(f"two outputs would be written to {path}")
-                written.add(path.resolve())
+                named[name].add(path.resolve())
+        self._inputs, self._named = inputs, named
 
     def _check_options(self, streams: int) -> None:
         if self.rotation is not None and "--json" not in self._files:
@@ -98,17 +104,26 @@ class Outputs:
             if not self._pushed:
                 raise ConfigError("--encoder is for video that goes to a media server: --out rtsp://… or rtmp://…")
 
+    @contextlib.contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """An error within gives back the names of files that streams got within."""
+        before = set(self._taken)
+        try:
+            yield
+        except BaseException:
+            self._taken = before
+            raise
+
     def sinks(self, name: str, *, live: bool) -> list[Sink]:
         """The sinks of one stream.
 
-        Asked again for the same name, they write to files ``NAME.2.…``, then ``NAME.3.…``, but for those that rotate,
-        which lose nothing.
+        Where its files are, or were, another stream's or its own of before, they are ``NAME.2.…``, or the next number
+        that is free; but for those that rotate, which lose nothing.
 
         Raises:
             ConfigError: a URL makes no sense, its secret is not there, or a client library is missing.
         """
-        self._takes[name] += 1
-        take = self._takes[name]
+        take = next(number for number in count(1) if self._is_free(name, number))
         sinks: list[Sink] = []
         if self.json == "-":
             sinks.append(JsonlSink("-"))
@@ -127,7 +142,18 @@ class Outputs:
             sinks.append(PushSink(_url(str(self.out), name), encoder=self.encoder or "auto"))
         elif self.out is not None:
             sinks.append(VideoSink(_file(self.out, name, _SUFFIXES["--out"], take)))
+        self._taken |= self._numbered(name, take)
         return sinks
+
+    def _is_free(self, name: str, take: int) -> bool:
+        others = (paths for other, paths in self._named.items() if other != name)
+        return self._numbered(name, take).isdisjoint(self._taken.union(self._inputs, *others))
+
+    def _numbered(self, name: str, take: int) -> set[Path]:
+        """The files that a stream begins, by the number of its take."""
+        once = {"--snapshot"} if self.rotation is None else {"--snapshot", "--json"}
+        files = {option: text for option, text in self._files.items() if option not in once}
+        return {_file(text, name, _SUFFIXES[option], take).resolve() for option, text in files.items()}
 
 
 _SUFFIXES = {"--out": ".mp4", "--json": ".jsonl", "--coco": ".coco.json", "--snapshot": ".jpg"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from streampose.cli.config import Config, StreamEntry, load_config
@@ -24,18 +24,16 @@ class Roster:
     Args:
         file: see `load_config`.
         known: what it said at the start.
-        check: raises if streams cannot be together, all of them given.
-        build: makes one stream.
+        make: the streams of these names, of all that shall be; raises if they cannot be together.
     """
 
     def __init__(
         self,
         file: Path,
         known: Config,
-        check: Callable[[Mapping[str, StreamEntry]], object],
-        build: Callable[[str, StreamEntry], Stream],
+        make: Callable[[Mapping[str, StreamEntry], Sequence[str]], Sequence[Stream]],
     ) -> None:
-        self._file, self._check, self._build = file, check, build
+        self._file, self._make = file, make
         self._known = known
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,10 +74,10 @@ class Roster:
             StreamposeError: a stream cannot be; the same.
         """
         config = load_config(self._file)
-        self._check(config.streams)
         old, new = self._known.streams, config.streams
         # All are made before any is touched.
-        made = {name: self._build(name, entry) for name, entry in new.items() if entry != old.get(name)}
+        names = [name for name, entry in new.items() if entry != old.get(name)]
+        made = dict(zip(names, self._make(new, names), strict=True))
         gone = [name for name in old if name not in new]
         changed = [name for name in made if name in pipeline.reports]
         added = [name for name in made if name not in changed]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -208,9 +208,6 @@ def run(
     )
     style = Style(boxes=boxes)
 
-    def check(entries: Mapping[str, StreamEntry]) -> None:
-        outputs.check({name: entry.source for name, entry in entries.items()})
-
     def build(name: str, entry: StreamEntry) -> Stream:
         source = open_source(resolve(entry.source), live=live, reconnect=reconnect, hwaccel=hwaccel, camera=wish)
         return Stream(
@@ -224,8 +221,12 @@ def run(
             renderer=Renderer(style, hud=hud),
         )
 
-    check(entries)
-    streams = [build(name, entry) for name, entry in entries.items()]
+    def make(entries: Mapping[str, StreamEntry], names: Sequence[str]) -> list[Stream]:
+        outputs.check({name: entry.source for name, entry in entries.items()})
+        with outputs.all_or_none():
+            return [build(name, entries[name]) for name in names]
+
+    streams = make(entries, list(entries))
     if wish != CameraWish() and not any(is_camera(stream.source) for stream in streams):
         raise ConfigError(
             "--camera-size, --camera-fps and --camera-format are for cameras of this machine (0, /dev/video0)"
@@ -253,7 +254,7 @@ def run(
         quiet=quiet,
         watch=watch,
         preview=preview,
-        roster=Roster(config, wanted, check, build) if config and wanted and wanted.streams and not show else None,
+        roster=Roster(config, wanted, make) if config and wanted and wanted.streams and not show else None,
         other_models=next_model or (),
     )
     raise typer.Exit(start_session(session))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,20 @@ def until(what: Callable[[], bool], within_s: float = 30.0) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+hang_up = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+
+
+@contextlib.contextmanager
+def running(file: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "streampose", "run", "--config", str(file), *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+@hang_up
 def test_a_hang_up_changes_what_changed_and_nothing_else(write: Callable[[str], Path], tmp_path: Path):
     start = f"json = '{tmp_path}/'\n[streams.stays]\nsource = 'synthetic:'\n"
     file = write(start + "[streams.changes]\nsource = 'synthetic:'\n[streams.goes]\nsource = 'synthetic:'\n")
@@ -142,3 +156,32 @@ def test_a_hang_up_changes_what_changed_and_nothing_else(write: Callable[[str], 
     assert stayed == sorted(set(stayed))
     assert not (tmp_path / "stays.2.jsonl").exists()
     assert len(frames(tmp_path / "changes.jsonl")) > 5
+
+
+@hang_up
+def test_a_hang_up_overwrites_no_file_of_another_stream_and_a_refused_one_takes_no_name(
+    write: Callable[[str], Path], tmp_path: Path
+):
+    door, other = (tmp_path / f"{name}.jsonl" for name in ("door", "door.2"))
+    start = f"json = '{tmp_path}/'\nlive = true\n[streams.'door.2']\nsource = 'synthetic:?fps=20'\n[streams.door]\n"
+    file = write(start + "source = 'synthetic:?fps=20'\n")
+    with running(file) as program:
+        until(lambda: min(len(frames(door)), len(frames(other))) > 5)
+        write(start + "source = 'synthetic:?fps=10'\n")
+        program.send_signal(signal.SIGHUP)
+        until(lambda: len(frames(tmp_path / "door.3.jsonl")) > 5)
+        write(start + "source = 'synthetic:?fps=5'\n[streams.third]\nsource = '{env:NO_SUCH_VARIABLE}'\n")
+        program.send_signal(signal.SIGHUP)
+        seen = len(frames(other))
+        until(lambda: len(frames(other)) > seen + 10)
+        write(start + "source = 'synthetic:?fps=15'\n")
+        program.send_signal(signal.SIGHUP)
+        until(lambda: len(frames(tmp_path / "door.4.jsonl")) > 5)
+        program.send_signal(signal.SIGTERM)
+        _, said = program.communicate(timeout=30)
+    assert program.returncode == 0
+    assert "NO_SUCH_VARIABLE is not set" in said
+    written = [json.loads(line) for line in other.read_text().splitlines()]
+    assert {line["stream"] for line in written} == {"door.2"}
+    assert [line["frame"] for line in written] == sorted({line["frame"] for line in written})
+    assert sorted(file.name for file in tmp_path.glob("*.jsonl")) == [f"door{n}.jsonl" for n in (".2", ".3", ".4", "")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -79,6 +80,35 @@ def test_one_place_for_several_streams_is_told():
     with pytest.raises(ConfigError, match=r"\*\*\*@h/live is one place for 2 streams: put \{name\}"):
         outputs.check({"a": "0", "b": "1"})
     Outputs(out="rtsp://h/{name}").check({"a": "0", "b": "1"})
+
+
+def files(outputs: Outputs, name: str) -> list[str]:
+    return [Path(sink._path).name for sink in outputs.sinks(name, live=True)]
+
+
+def test_a_stream_that_comes_again_writes_to_the_next_files_that_are_nobodys(tmp_path: Path):
+    (tmp_path / "a.3.mp4").write_bytes(b"a recording")
+    outputs = Outputs(json=f"{tmp_path}/", out=f"{tmp_path}/")
+    sources = {"a": "0", "a.2": "1", "b": str(tmp_path / "a.3.mp4")}
+    outputs.check(sources)
+    assert [files(outputs, name) for name in sources] == [[f"{n}.jsonl", f"{n}.mp4"] for n in sources]
+    # 2 is another stream's, and 3 an input.
+    assert files(outputs, "a") == ["a.4.jsonl", "a.4.mp4"]
+    # Who comes late finds what is taken already.
+    outputs.check(sources | {"a.4": "2"})
+    assert files(outputs, "a.4") == ["a.4.2.jsonl", "a.4.2.mp4"]
+    with contextlib.suppress(ConfigError), outputs.all_or_none():
+        assert files(outputs, "a") == ["a.5.jsonl", "a.5.mp4"]
+        raise ConfigError("another stream cannot be")
+    assert files(outputs, "a") == ["a.5.jsonl", "a.5.mp4"]
+
+
+def test_one_file_is_not_begun_anew_by_a_stream_of_another_name(tmp_path: Path):
+    for rotation, again in ((None, "o.2.jsonl"), (Rotation(max_bytes=1000), "o.jsonl")):
+        outputs = Outputs(json=str(tmp_path / "o.jsonl"), rotation=rotation)
+        for name, file in (("a", "o.jsonl"), ("b", again)):
+            outputs.check({name: "0"})
+            assert files(outputs, name) == [file]
 
 
 def test_a_whole_url_may_be_kept_elsewhere(monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""The streams of a file, which is read again at SIGHUP: those that did not change are not touched."""
+"""The streams of a file, which is read again at SIGHUP: those that did not change and are well are not touched."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from streampose.cli.config import Config, StreamEntry, load_config
 from streampose.cli.say import fail, say
-from streampose.errors import StreamposeError
+from streampose.errors import ConfigError, StreamposeError
 from streampose.pipeline import Pipeline
 from streampose.redaction import redact
-from streampose.streams import Stream
+from streampose.streams import Outcome, Stream
 
 __all__ = ["Roster"]
 
@@ -70,13 +70,16 @@ class Roster:
         """Read the file and do what it says; in words, what that was.
 
         Raises:
-            ConfigError: it makes no sense: no stream has been touched.
+            ConfigError: it makes no sense, or names no stream: no stream has been touched.
             StreamposeError: a stream cannot be; the same.
         """
         config = load_config(self._file)
+        if not config.streams:  # a file that is being written, more often than a wish
+            raise ConfigError(f"{self._file} names no stream: to end all of them, stop the run")
         old, new = self._known.streams, config.streams
+        failed = {name for name, report in pipeline.reports.items() if report.outcome is Outcome.FAILED}
         # All are made before any is touched.
-        names = [name for name, entry in new.items() if entry != old.get(name)]
+        names = [name for name, entry in new.items() if entry != old.get(name) or name in failed]
         made = dict(zip(names, self._make(new, names), strict=True))
         gone = [name for name in old if name not in new]
         changed = [name for name in made if name in pipeline.reports]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from test_run import clip  # noqa: F401
 
 from streampose.cli.config import StreamEntry, load_config
 from streampose.errors import ConfigError
@@ -185,3 +186,30 @@ def test_a_hang_up_overwrites_no_file_of_another_stream_and_a_refused_one_takes_
     assert {line["stream"] for line in written} == {"door.2"}
     assert [line["frame"] for line in written] == sorted({line["frame"] for line in written})
     assert sorted(file.name for file in tmp_path.glob("*.jsonl")) == [f"door{n}.jsonl" for n in (".2", ".3", ".4", "")]
+
+
+@hang_up
+def test_a_hang_up_brings_back_a_stream_that_failed_and_an_empty_file_takes_none_away(
+    write: Callable[[str], Path],
+    clip: Path,  # noqa: F811
+    tmp_path: Path,
+):
+    source, bad, stays = (tmp_path / name for name in ("bad.mp4", "bad.jsonl", "stays.jsonl"))
+    source.write_bytes(b"no video")
+    text = f"json = '{tmp_path}/'\n[streams.bad]\nsource = '{source}'\n"
+    file = write(text + "[streams.stays]\nsource = 'synthetic:?fps=20'\n")
+    with running(file, "--live") as program:
+        until(lambda: len(frames(stays)) > 5)
+        source.write_bytes(clip.read_bytes())
+        program.send_signal(signal.SIGHUP)
+        until(lambda: len(frames(tmp_path / "bad.2.jsonl")) > 5)
+        write("")
+        program.send_signal(signal.SIGHUP)
+        seen = len(frames(stays))
+        until(lambda: len(frames(stays)) > seen + 10)
+        program.send_signal(signal.SIGTERM)
+        _, said = program.communicate(timeout=30)
+    assert program.returncode == 0
+    assert "0 added, 1 changed, 0 removed" in said
+    assert f"nothing was changed: {file} names no stream" in said
+    assert not bad.exists()

@@ -17,7 +17,7 @@ from streampose.cli import engine
 from streampose.cli.references import resolve
 from streampose.cli.say import say
 from streampose.cli.service import parse_secret
-from streampose.cli.session import interrupts
+from streampose.cli.session import before_anything, beside, interrupts
 from streampose.cli.values import named_sources, parse_seconds, parse_size
 from streampose.cores import share_cores
 from streampose.errors import StreamposeError
@@ -151,7 +151,9 @@ def serve(
     )
     named = {name: open_source(resolve(text), live=True) for name, text in named_sources(sources or []).items()}
     policy = LatencyBatch(parse_seconds(budget), max_frames=batch or 16)
-    raise typer.Exit(asyncio.run(_serve(options, memory_mb, models, named, policy)))
+    with before_anything():
+        code = asyncio.run(_serve(options, memory_mb, models, named, policy))
+    raise typer.Exit(code)
 
 
 @dataclass(slots=True)
@@ -198,7 +200,7 @@ async def _serve(
         logging.getLogger("aiortc").setLevel(logging.ERROR)
     desk = _Desk(models)
     desk.listen()
-    await asyncio.to_thread(models.load)
+    await beside(models.load)
     # CUDA alone has gigabytes: what counts is what comes after it.
     limits = replace(options.limits, memory_mb=memory_mb or (rss_mb() or 0) + _FOR_VISITORS_MB)
     options = replace(options, limits=limits)

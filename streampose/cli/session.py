@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import streampose
 from streampose.batching import BatchPolicy, FixedBatch, Gated, LatencyBatch
@@ -23,8 +26,11 @@ from streampose.pipeline import Pipeline
 from streampose.preview import Models, Preview, Screen, choices_of
 from streampose.redaction import redact
 from streampose.streams import Outcome, Stream
+from streampose.worker import Worker
 
-__all__ = ["Session", "interrupts", "run_session", "start_session"]
+__all__ = ["Session", "before_anything", "beside", "interrupts", "run_session", "start_session"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +71,20 @@ def start_session(session: Session) -> int:
         StreamposeError: the models cannot be loaded or run, or there is no screen.
     """
     work = run_session(session)
-    if session.preview is None:
-        return run_async(work)
+    with before_anything():
+        return run_async(work) if session.preview is None else session.preview.run(work)
+
+
+@contextlib.contextmanager
+def before_anything() -> Iterator[None]:
+    """Around a whole run: a Ctrl-C before there is anything to drain leaves at once, with 130."""
     try:
-        return session.preview.run(work)
-    except asyncio.CancelledError:  # by Ctrl-C, before there was anything to drain
+        yield
+    except (KeyboardInterrupt, asyncio.CancelledError):
         say("cut off")
-        return 130
+        logging.shutdown()
+        # A thread that loads a model may be inside of the runtime, where the interpreter's own end aborts the process.
+        os._exit(130)
 
 
 async def run_session(session: Session) -> int:
@@ -90,9 +103,8 @@ async def _run(session: Session, watch: Watch) -> int:
     share_cores()
     if session.preview is not None:
         return await _run_with_windows(session, watch, session.preview)
-    # On a thread: whoever asks meanwhile is answered.
     load = partial(load_estimators, throughput=not session.live, streams=len(session.streams))
-    estimators = await asyncio.to_thread(load, session.choice, session.options)
+    estimators = await beside(partial(load, session.choice, session.options))
     _describe(session, estimators)
     engine_name = "GPU" if estimators[0].on_gpu else "CPU"
     policy = session.policy(usual_batch(estimators, live=session.live))
@@ -115,11 +127,30 @@ async def _run_with_windows(session: Session, watch: Watch, preview: Preview) ->
             models.start()
             policy = Gated(policy, lambda: models.ready)
         else:
-            await asyncio.to_thread(models.load)
+            await beside(models.load)
         async with Pipeline(session.streams, models.engines, policy=policy, trace=watch.trace) as pipeline:
             return await _to_its_end(session, watch, pipeline, models)
     finally:
         await asyncio.to_thread(models.close)
+
+
+async def beside(load: Callable[[], T]) -> T:
+    """Load on a thread of its own: whoever asks meanwhile is answered, and who is cancelled does not wait for it.
+
+    Raises:
+        Exception: whatever it raised.
+    """
+    # Not `asyncio.to_thread`: the end of a loop waits for that.
+    worker = Worker(_Nothing(), "loading")
+    loading = worker.start(load)
+    await asyncio.wait([loading])  # whoever is cancelled here leaves it behind
+    await worker.aclose()
+    return loading.result()
+
+
+class _Nothing:
+    def close(self) -> None:
+        pass
 
 
 def _describe(session: Session, estimators: Sequence[PoseEstimator]) -> None:

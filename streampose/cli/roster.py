@@ -37,27 +37,50 @@ class Roster:
         self._known = known
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._begin: Callable[[], object] | None = None
+        self._missed = False
 
     @contextlib.contextmanager
-    def listening(self, pipeline: Pipeline) -> Iterator[None]:
-        """While it lasts, SIGHUP reads the file again; on systems that have none, nothing does."""
+    def listening(self) -> Iterator[None]:
+        """While it lasts, SIGHUP has the file read again, or remembered until there is a pipeline; on systems that have
+        none, nothing does.
+
+        Once it is over SIGHUP is ignored: the process ends, which such a signal would call a failure.
+        """
         if not hasattr(signal, "SIGHUP"):
             yield
             return
+        signal.signal(signal.SIGHUP, lambda *_: self._hung_up())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    @contextlib.contextmanager
+    def following(self, pipeline: Pipeline) -> Iterator[None]:
+        """While it lasts, this pipeline's streams change with the file."""
         loop = asyncio.get_running_loop()
 
-        def hung_up() -> None:
+        def begin() -> None:
             task = loop.create_task(self._again(pipeline))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        loop.add_signal_handler(signal.SIGHUP, hung_up)
+        self._begin = lambda: loop.call_soon_threadsafe(begin)
+        if self._missed:
+            begin()
         try:
             yield
         finally:
-            loop.remove_signal_handler(signal.SIGHUP)
+            self._begin = None
             for task in self._tasks:
                 task.cancel()
+
+    def _hung_up(self) -> None:
+        if self._begin is None:
+            self._missed = True
+        else:
+            self._begin()
 
     async def _again(self, pipeline: Pipeline) -> None:
         async with self._one_at_a_time:

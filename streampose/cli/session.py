@@ -71,7 +71,8 @@ def start_session(session: Session) -> int:
         StreamposeError: the models cannot be loaded or run, or there is no screen.
     """
     work = run_session(session)
-    with before_anything():
+    listening = contextlib.nullcontext() if session.roster is None else session.roster.listening()
+    with before_anything(), listening:
         return run_async(work) if session.preview is None else session.preview.run(work)
 
 
@@ -175,7 +176,7 @@ async def _to_its_end(session: Session, watch: Watch, pipeline: Pipeline, models
         preview.on_stop = lambda: loop.call_soon_threadsafe(stop)
         if preview.screen.quit or models.error is not None:
             stop()
-    changing = contextlib.nullcontext() if session.roster is None else session.roster.listening(pipeline)
+    changing = contextlib.nullcontext() if session.roster is None else session.roster.following(pipeline)
     with changing, interrupts(watch.stopping(stop), running.cancel, None if preview is None else preview.screen):
         if session.stop_after_s is not None:
             loop.call_later(session.stop_after_s, pipeline.stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -112,7 +113,7 @@ def until(what: Callable[[], bool], within_s: float = 30.0) -> None:
     end = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < end, "it did not come"
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 hang_up = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
@@ -213,3 +214,33 @@ def test_a_hang_up_brings_back_a_stream_that_failed_and_an_empty_file_takes_none
     assert "0 added, 1 changed, 0 removed" in said
     assert f"nothing was changed: {file} names no stream" in said
     assert not bad.exists()
+
+
+@hang_up
+def test_a_hang_up_before_there_is_anything_to_change_is_remembered_and_one_at_the_end_is_harmless(
+    write: Callable[[str], Path], tmp_path: Path
+):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    text = f"metrics = '{port}'\nlive = true\njson = '{tmp_path}/'\n[streams.a]\nsource = 'synthetic:'\n"
+    file = write(text)
+
+    def loads() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return True
+        return False
+
+    with running(file) as program:
+        until(loads)
+        write(text + "[streams.b]\nsource = 'synthetic:'\n")
+        program.send_signal(signal.SIGHUP)
+        assert not (tmp_path / "a.jsonl").exists(), "it came too late to say anything"
+        until(lambda: min(len(frames(tmp_path / f"{name}.jsonl")) for name in "ab") > 5)
+        program.send_signal(signal.SIGTERM)
+        while program.poll() is None:
+            program.send_signal(signal.SIGHUP)
+            time.sleep(0.001)
+        _, said = program.communicate(timeout=30)
+    assert (program.returncode, "Traceback" in said) == (0, False), said
+    assert "1 added, 0 changed, 0 removed" in said

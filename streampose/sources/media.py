@@ -67,7 +67,7 @@ class MediaSource:
         self._first: Frame | None = None
         self._index = 0
         self.skipped_packets = 0
-        """Damaged packets that were left out; decoding went on after them."""
+        """Damaged packets that were left out; decoding went on after them. Of a live source over all connections."""
         self.wanted: Callable[[int, float], bool] | None = None
         """Which frames are given out; the others are not converted. See `Selecting`."""
         self.begin: Beginning | None = None
@@ -97,7 +97,8 @@ class MediaSource:
         return self._open_on(None, stream, passed_over)
 
     def _open_on(self, device: str | None, stream: str, passed_over: list[str]) -> StreamInfo:
-        self.skipped_packets = 0
+        if not self.live:
+            self.skipped_packets = 0
         try:
             self._decodes_on = device
             container = self._connect()

@@ -45,17 +45,14 @@ class Link:
     """Why it is not up, in a word: `SourceError.cause`."""
     lost: Counter[str] = field(default_factory=Counter)
     """How often it was lost, by cause."""
+    reconnects: int = 0
+    """How often it came back."""
     tries: int = 0
     """How often it was tried in vain."""
     skipped_packets: int = 0
     """Damaged packets that were left out."""
     stale_frames: int = 0
     """Pictures that were decoded too late to be shown."""
-
-    @property
-    def reconnects(self) -> int:
-        """How often it came back."""
-        return sum(self.lost.values()) - (self.state is LinkState.LOST)
 
 
 class Reconnecting:
@@ -195,6 +192,7 @@ class Reconnecting:
                 error = failed
                 continue
             self._epoch += not first
+            link.reconnects += not first
             seconds, event = time.monotonic() - began, "there" if first else "back"
             tags = {"stream": self._stream, "event": event}
             log.warning("%s: %s after %.1f s (try %d)", self._stream, event, seconds, tries, extra=tags)

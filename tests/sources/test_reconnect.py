@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
+import av
 import pytest
 from fakes import FakeEstimator, frame, picture
 from hypothesis import given
@@ -30,6 +32,7 @@ from streampose.errors import (
 )
 from streampose.frame import Frame, StreamInfo
 from streampose.sources import Backoff, CameraSource, LinkState, Reconnecting, reconnect
+from streampose.sources.media import MediaSource
 from streampose.sources.timeline import Timeline
 from streampose.streams import Outcome
 
@@ -175,6 +178,48 @@ def test_what_no_waiting_helps_against_ends_it_at_any_time(error: SourceError):
             read_all(source)
         assert source.link.cause == error.cause
         source.close()
+
+
+def test_only_a_source_that_has_come_back_counts_as_a_return():
+    gone = Disconnected("x")
+    refused = Reconnecting(Script([0, gone], [0, gone], SourceUnauthorized("x")), backoff=AT_ONCE)
+    with pytest.raises(SourceUnauthorized):
+        read_all(refused)
+    stopped = Reconnecting(Script([0, gone]), backoff=Backoff(first_s=1e9, cap_s=1e9))
+    timer = threading.Timer(0.1, stopped.interrupt)
+    timer.start()
+    read_all(stopped)
+    timer.join()
+    for source, returns in ((refused, 1), (stopped, 0)):
+        assert (source.link.lost, source.link.reconnects) == ({"lost": returns + 1}, returns)
+        source.close()
+        assert source.link.reconnects == returns
+
+
+def test_damaged_packets_are_counted_over_all_connections(tmp_path: Path):
+    class Camera(MediaSource):
+        live = True
+
+    with av.open(str(tmp_path / "damaged.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10, width=64, height=48, pix_fmt="yuvj420p")
+        for i in range(4):
+            (packet,) = stream.encode(av.VideoFrame.from_ndarray(picture(i, 48, 64), format="bgr24"))
+            if i == 2:
+                damaged = av.Packet(bytes(packet)[:2])
+                damaged.stream, damaged.pts, damaged.dts, damaged.time_base = (
+                    stream,
+                    packet.pts,
+                    packet.dts,
+                    packet.time_base,
+                )
+                packet = damaged
+            container.mux(packet)
+    source = Reconnecting(Camera(str(tmp_path / "damaged.avi")), backoff=AT_ONCE)
+    source.open("cam")
+    while source.link.reconnects < 2:
+        assert source.read() is not None
+        assert source.link.skipped_packets >= source.link.reconnects
+    source.close()
 
 
 @pytest.mark.parametrize("error", [HostNotFound("x"), SourceNotFound("x"), SourceUnsupported("x"), SourceCorrupt("x")])

@@ -101,6 +101,7 @@ def test_the_command_line_goes_before_the_file(write: Callable[[str], Path], tmp
 def test_the_example_makes_sense():
     config = load_config(EXAMPLE)
     assert len(config.streams) >= 2
+    assert "json-rotate" in config.options, "as a service it is started again, and shall overwrite nothing"
     with pytest.raises(ConfigError, match="No such file"):
         load_config(EXAMPLE.with_name("none.toml"))
 

@@ -270,6 +270,7 @@ def test_the_container_is_not_root_and_its_options_are_there(command):
     _, probe = by_word["HEALTHCHECK"].split("CMD ")
     assert "/healthz" in json.loads(probe)[-1]
     entry = json.loads(by_word["ENTRYPOINT"])
+    assert "--json-rotate" in entry, "a restart would overwrite what is there"
     _, listed, _ = command("run", "--help")
     for option in (argument for argument in entry[entry.index("run") :] if argument.startswith("--")):
         assert option in listed

@@ -37,9 +37,12 @@ def parse_secret(reference: str | None) -> str | None:
         secret = os.environ.get(where, "")
     elif kind == "file":
         try:
-            secret = Path(where).read_text().strip()
+            secret = Path(where).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ConfigError(f"the token in {where} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            # Not chained: the bytes of the secret would be in the cause.
+            raise ConfigError(f"the token in {where} is no text (UTF-8)") from None
     else:
         raise ConfigError("a token is given by where it is: env:NAME or file:PATH")
     if not secret:

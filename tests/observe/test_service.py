@@ -235,6 +235,13 @@ def test_options_that_make_no_sense(options: list[str], words: str, command):
     assert "geheim" not in err
 
 
+def test_a_token_that_is_no_text_is_told_in_a_line(tmp_path: Path, command):
+    (tmp_path / "token").write_bytes(b"geheim\xff\xfe")
+    for words in (["run", "synthetic:", "--metrics", "9", "--metrics-token"], ["serve", "--token"]):
+        code, _, err = command(*words, f"file:{tmp_path}/token")
+        assert (code, err) == (1, f"error: the token in {tmp_path}/token is no text (UTF-8)\n")
+
+
 def unit() -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import streampose
 from streampose.batching import BatchPolicy, FixedBatch, Gated, LatencyBatch
+from streampose.cli.mixture import Mixture
 from streampose.cli.progress import show_progress, summary
 from streampose.cli.roster import Roster
 from streampose.cli.say import fail, say
@@ -61,7 +62,9 @@ class Session:
     def policy(self, usual_batch: int) -> BatchPolicy:
         """The one for these streams."""
         most = self.batch or usual_batch
-        return LatencyBatch(self.budget_s, max_frames=most) if self.live else FixedBatch(most)
+        if self.live:
+            return LatencyBatch(self.budget_s, max_frames=most)
+        return FixedBatch(most) if self.roster is None else Mixture(self.budget_s, most)
 
 
 def start_session(session: Session) -> int:

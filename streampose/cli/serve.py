@@ -28,6 +28,7 @@ from streampose.pipeline import Pipeline
 from streampose.preview import Models, choices_of
 from streampose.redaction import redact
 from streampose.sources import Source, open_source
+from streampose.web.catalogue import check_name
 from streampose.web.ice import Offered, parse_ice_server
 from streampose.web.limits import Limits
 from streampose.web.server import ModelDesk, WebOptions, WebServer
@@ -149,7 +150,10 @@ def serve(
             batch=batch,
         ),
     )
-    named = {name: open_source(resolve(text), live=True) for name, text in named_sources(sources or []).items()}
+    texts = named_sources(sources or [], for_urls=True)
+    for name in texts:
+        check_name(name)
+    named = {name: open_source(resolve(text), live=True) for name, text in texts.items()}
     policy = LatencyBatch(parse_seconds(budget), max_frames=batch or 16)
     with before_anything():
         code = asyncio.run(_serve(options, memory_mb, models, named, policy))

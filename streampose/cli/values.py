@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,8 +19,12 @@ _SECONDS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[kmg]?)(?P<binary>i?)b")
 
 
-def named_sources(texts: list[str]) -> dict[str, str]:
+def named_sources(texts: list[str], *, for_urls: bool = False) -> dict[str, str]:
     """``NAME=SOURCE`` or ``SOURCE`` each, to sources by name; a missing name is made from the source.
+
+    Args:
+        texts: as above.
+        for_urls: a name that is made is one of ASCII letters, and no longer than a server takes.
 
     Raises:
         ConfigError: a name is given twice.
@@ -32,7 +37,7 @@ def named_sources(texts: list[str]) -> dict[str, str]:
             if name in named:
                 raise ConfigError(f"two streams are named {name!r}: give each its own name")
         else:
-            source, wanted = text, _name(text)
+            source, wanted = text, _ascii(_name(text)) if for_urls else _name(text)
             name = next(
                 n for i in range(1, len(texts) + 2) if (n := wanted if i == 1 else f"{wanted}-{i}") not in named
             )
@@ -52,6 +57,12 @@ def _name(source: str) -> str:
         host = "stream"
     name = host or Path(source.rstrip("/*?")).stem or "stream"
     return re.sub(r"[^\w.-]+", "_", name).strip("_.") or "stream"
+
+
+def _ascii(name: str) -> str:
+    """Without accents; what cannot be written without is left out."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "", unicodedata.normalize("NFKD", name))
+    return plain.strip("_.-")[:56] or "stream"
 
 
 def parse_seconds(text: str, *, zero: bool = False) -> float:

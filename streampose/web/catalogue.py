@@ -20,7 +20,7 @@ from streampose.web.hub import Hub
 from streampose.web.limits import Limits, check_memory
 from streampose.web.settings import Settings
 
-__all__ = ["Catalogue", "Entry", "Taken", "new_name"]
+__all__ = ["Catalogue", "Entry", "Taken", "check_name", "new_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FROM_AFAR = re.compile(r"(rtsps?|rtmps?|https?|srt|synthetic):.*", re.DOTALL)
@@ -90,8 +90,7 @@ class Catalogue:
             Taken: the name is.
             ConfigError: it is none.
         """
-        if not _NAME.fullmatch(name):
-            raise ConfigError("a stream's name has letters, digits, dots, hyphens and underscores, at most 64 of them")
+        check_name(name)
         if name in self._entries:
             raise Taken(f"a stream named {name!r} is there already")
         entry = self._entries[name] = Entry(name, hidden=hidden, origin=origin, loop=asyncio.get_running_loop())
@@ -191,6 +190,19 @@ class Catalogue:
             "batch_ms": _ms(snapshot.engine.batch_p50_s),
             "streams": len(snapshot.streams),
         }
+
+
+def check_name(name: str) -> None:
+    """See whether a stream can be called so.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name[:70]!r} is no name here: a stream's name has letters (A to Z), digits, dots, hyphens and "
+            "underscores, at most 64, and begins with a letter or a digit"
+        )
 
 
 def new_name() -> str:

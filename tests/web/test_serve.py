@@ -19,6 +19,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.error import HTTPError
 
+import cv2
+import numpy as np
 import pytest
 from aiortc.rtcdtlstransport import RTCCertificate
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -109,6 +111,8 @@ async def test_addresses_places_and_memory_as_asked():
         (["--ice-server", "stun.example.org"], "stun:"),
         (["--tls-cert", "cert.pem"], "both"),
         (["--memory-mb", "0"], "memory-mb"),
+        # Said before the models, which are not there, are loaded.
+        (["Tänzerin=synthetic:", "--model", "none.onnx"], "'Tänzerin' is no name here"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(options: list[str], words: str):
@@ -117,3 +121,12 @@ def test_what_cannot_be_is_said_in_a_line(options: list[str], words: str):
     assert done.returncode in {1, 2}
     assert words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+async def test_what_has_no_name_gets_one_that_a_url_can_have(tmp_path: Path):
+    pictures = [tmp_path / name for name in ("Tänzerin.jpg", "舞.jpg", f"_{'x' * 90}.jpg")]
+    for path in pictures:
+        cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
+    with program(*pictures, *pictures[1:2]) as (url, _, _):
+        _, _, text = ask(f"{url}/api/streams")
+    assert [one["id"] for one in json.loads(text)["streams"]] == ["Tanzerin", "stream", "x" * 56, "stream-2"]

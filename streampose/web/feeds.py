@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
@@ -58,6 +59,9 @@ class Feeds:
         entry = self._entry(request)
         if web.WebSocketResponse().can_prepare(request):
             return await self._socket(request, entry)
+        if self._is_over(entry):
+            # An EventSource asks again after every end, and is told by this alone not to.
+            return web.Response(status=204)
         with self._room(), entry.hub.following(Wish.POSES) as items:
             response = await self._begin(request, "text/event-stream")
             while True:
@@ -94,7 +98,7 @@ class Feeds:
             return socket
 
     async def _picture(self, request: web.Request) -> web.Response:
-        entry = self._entry(request)
+        entry = self._going_on(request)
         if (result := entry.hub.latest) is None:
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "1"}, text="there is no picture yet")
         with self._room():
@@ -105,10 +109,12 @@ class Feeds:
                 self._drawings[entry.hub] = result, entry.settings, drawing
             # Others may wait for it, too: it goes on when one of them leaves.
             data = await asyncio.shield(drawing)
-        return web.Response(body=data, content_type="image/jpeg")
+        response = web.Response(body=data, content_type="image/jpeg")
+        response.last_modified = int(time.time() - (time.monotonic() - result.timing.captured_at))
+        return response
 
     async def _mjpeg(self, request: web.Request) -> web.StreamResponse:
-        entry = self._entry(request)
+        entry = self._going_on(request)
         with self._room(), entry.hub.following(Wish.JPEG) as items:
             response = await self._begin(request, f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
             while True:
@@ -127,6 +133,14 @@ class Feeds:
             return self._catalogue[request.match_info["id"]]
         except KeyError:
             raise web.HTTPNotFound(text="there is no such stream") from None
+
+    def _going_on(self, request: web.Request) -> Entry:
+        if self._is_over(entry := self._entry(request)):
+            raise web.HTTPGone(text="the stream has ended")
+        return entry
+
+    def _is_over(self, entry: Entry) -> bool:
+        return entry.hub.closed or self._catalogue.is_over(entry)
 
     @contextlib.contextmanager
     def _room(self) -> Iterator[None]:

@@ -65,6 +65,7 @@ def _answers(*errors: int, **good: dict[str, Any]) -> dict[str, Any]:
         405: "not with this method",
         408: "the body took too long",
         409: "not now, or taken",
+        410: "the stream has ended",
         412: "for another ICE session",
         413: "too large",
         415: "of another kind",
@@ -125,7 +126,10 @@ def document(version: str) -> dict[str, Any]:
             "get": {
                 "summary": "Its poses, as they come: Server-Sent Events, or a WebSocket where that is asked for",
                 "responses": _answers(
-                    404, 503, ok200=_says("one event a frame (docs/formats.md)", text, "text/event-stream")
+                    404,
+                    503,
+                    ok200=_says("one event a frame (docs/formats.md)", text, "text/event-stream"),
+                    ok204=_says("the stream has ended"),
                 )
                 | {"101": _says("a WebSocket: one text a frame")},
             },
@@ -134,14 +138,14 @@ def document(version: str) -> dict[str, Any]:
             "parameters": [_ID],
             "get": {
                 "summary": "Its newest picture, drawn",
-                "responses": _answers(404, 503, ok200=_says("it", binary, "image/jpeg")),
+                "responses": _answers(404, 410, 503, ok200=_says("it", binary, "image/jpeg")),
             },
         },
         "/api/streams/{id}/video.mjpeg": {
             "parameters": [_ID],
             "get": {
                 "summary": "Its drawn pictures, for programs and for an <img> of the same origin",
-                "responses": _answers(404, 503, ok200=_says("they", binary, "multipart/x-mixed-replace")),
+                "responses": _answers(404, 410, 503, ok200=_says("they", binary, "multipart/x-mixed-replace")),
             },
         },
         "/api/models": {"get": {"summary": "The models", "responses": _answers(ok200=_says("they", _ref("Models")))}},

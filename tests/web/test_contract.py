@@ -16,7 +16,7 @@ from streampose.sources import SyntheticSource
 # What is well formed can still be refused in words: an unknown host, an offer without video.
 CONFIG = """
 [checks]
-positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "409", "412", "422", "503"]
+positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "409", "410", "412", "422", "503"]
 """
 
 

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import aiohttp
@@ -26,7 +27,7 @@ from servers.serving import Served, serving
 
 from streampose.errors import ConfigError
 from streampose.observe.access import Address
-from streampose.sources import SyntheticSource
+from streampose.sources import FileSource, SyntheticSource
 from streampose.streams import Stream
 from streampose.web import feeds
 from streampose.web.ice import parse_ice_server
@@ -182,11 +183,38 @@ async def test_who_follows_is_told_of_the_end(served: Served, http: aiohttp.Clie
             assert "event: end" in (await events.content.read()).decode()
 
 
+async def test_a_stream_that_has_ended_is_over_for_who_comes_then(served: Served, http: aiohttp.ClientSession):
+    await served.server.show("short", SyntheticSource(width_px=64, height_px=64, seconds=0.3))
+    url = f"{served.url}/api/streams/short"
+    async with http.get(f"{url}/poses") as events:
+        async with asyncio.timeout(10):
+            assert "event: end" in (await events.content.read()).decode()
+    assert served.server.catalogue["short"].hub.latest is not None
+    async with http.get(f"{url}/poses") as events:  # an EventSource does, after each end
+        assert (events.status, await events.read()) == (204, b"")
+    for kind in ("picture.jpg", "video.mjpeg"):
+        async with http.get(f"{url}/{kind}") as answer:
+            assert (answer.status, await answer.json()) == (410, {"error": "the stream has ended"})
+    async with http.ws_connect(f"{url}/poses") as following:
+        assert (await following.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+
+
+async def test_a_stream_that_never_began_is_over_too(served: Served, http: aiohttp.ClientSession, tmp_path: Path):
+    await served.server.show("none", FileSource(tmp_path / "none.mp4"))
+    await served.pipeline.ended("none")
+    async with http.get(f"{served.url}/api/streams/none/picture.jpg") as answer:
+        assert answer.status == 410
+    async with http.get(f"{served.url}/api/streams/none/poses") as answer:
+        assert answer.status == 204
+
+
 async def test_pictures(served: Served, http: aiohttp.ClientSession):
     await playing(served)
     async with http.get(f"{served.url}/api/streams/cam/picture.jpg") as answer:
         picture = cv2.imdecode(np.frombuffer(await answer.read(), np.uint8), cv2.IMREAD_COLOR)
+        taken = parsedate_to_datetime(answer.headers["Last-Modified"]).timestamp()
     assert picture.shape == (240, 320, 3)
+    assert time.time() - 5 < taken <= time.time()
     async with http.get(f"{served.url}/api/streams/cam/video.mjpeg") as answer:
         reader = aiohttp.MultipartReader.from_response(answer)
         for _ in range(2):

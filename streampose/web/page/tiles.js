@@ -6,6 +6,7 @@ import { negotiate } from "./rtc.js";
 const LIST_MS = 3000;
 const PICTURE_MS = 500;
 const AGAIN_MS = 1000;
+const OVER = ["ended", "stopped", "failed", "cancelled"];
 
 export class Tiles {
   constructor(section, list, dialog) {
@@ -36,6 +37,7 @@ export class Tiles {
     }
     for (const stream of streams) {
       const tile = this.tiles.get(stream.id) ?? this.make(stream.id);
+      tile.over = OVER.includes(stream.state);
       const { people = 0, fps_out: fps } = stream.figures;
       const state = stream.state === "running" ? `${people} ${people === 1 ? "person" : "people"}, ${fps?.toFixed(0) ?? 0} fps` : stream.state;
       tile.text.textContent = `${stream.id}: ${state}`;
@@ -53,7 +55,7 @@ export class Tiles {
     button.onclick = () => this.watch(id);
     item.append(button);
     this.list.append(item);
-    const tile = { item, image, text, gone: false };
+    const tile = { item, image, text, gone: false, over: false };
     this.tiles.set(id, tile);
     this.pictures(id, tile);
     return tile;
@@ -61,7 +63,7 @@ export class Tiles {
 
   async pictures(id, tile) {
     while (!tile.gone) {
-      if (document.visibilityState === "visible" && !this.dialog.open) {
+      if (document.visibilityState === "visible" && !this.dialog.open && !tile.over) {
         try {
           const blob = await (await request(`/api/streams/${id}/picture.jpg`)).blob();
           URL.revokeObjectURL(tile.image.src);

@@ -26,6 +26,8 @@ VIDEO_SUFFIXES = frozenset(
 )
 _PRINTF = re.compile(r"%0?\d*d")
 _EDGE_BYTES = 1 << 20
+# Where recordings are put one behind the other by adding the files' bytes.
+_SPLICED = frozenset({".ts", ".mts", ".m2ts", ".mpg", ".mpeg"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,11 @@ class Input:
         if self.images:
             return ImagesSource(self.paths).open(self.name)
         return probe(self.paths[0])
+
+    @property
+    def read_anew(self) -> tuple[str, ...]:
+        """What is read in another way than by earlier versions, whose work is then not gone on with."""
+        return ("spliced",) if self.paths and self.paths[0].suffix.lower() in _SPLICED else ()
 
     def fingerprint(self) -> str:
         """Changes when the recording does: size, time and both ends of a video; names, sizes and times of images."""

@@ -57,8 +57,9 @@ class Plan:
         choice, engine = self.choice, self.engine
         read_as = (choice.family, choice.detector_family, choice.skeleton, choice.detector_size_px, choice.limits)
         arithmetic = (engine.device, engine.half, engine.tf32, engine.in_graph, engine.rect, self.hwaccel)
+        models = list(self.models.values())
         return fingerprint_of(
-            _VERSION, job.input.fingerprint(), list(self.models.values()), read_as, arithmetic, self.cut
+            _VERSION, job.input.fingerprint(), models, read_as, arithmetic, self.cut, *job.input.read_anew
         )
 
     def poses(self, state: State) -> str:

@@ -164,7 +164,5 @@ class LiveMedia(MediaSource):
         self.stale_frames += 1
         return True
 
-    def _next_pts(self, pts: int | None, last: int | None, step: int, unit: Fraction, captured_at: float) -> int:
-        if not self.live:
-            return super()._next_pts(pts, last, step, unit, captured_at)
-        return self._timeline.place(pts, unit, captured_at)
+    def _place(self, pts: int | None, unit: Fraction, captured_at: float) -> int:
+        return self._timeline.place(pts, unit, captured_at) if self.live else super()._place(pts, unit, captured_at)

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import av
 from av.container import InputContainer
+from av.format import Flags
 from av.packet import Packet
 from av.stream import Discard
 from av.video.frame import VideoFrame
@@ -20,6 +21,7 @@ from streampose.redaction import redact
 from streampose.sources.conversion import Conversion
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
 from streampose.sources.seeking import Beginning
+from streampose.sources.spliced import Spliced
 
 __all__ = ["MediaSource"]
 
@@ -65,6 +67,7 @@ class MediaSource:
         self._container: InputContainer | None = None
         self._frames: Iterator[Frame] | None = None
         self._first: Frame | None = None
+        self._spliced = Spliced(1, _NO_TIME_BASE)
         self._index = 0
         self.skipped_packets = 0
         """Damaged packets that were left out; decoding went on after them. Of a live source over all connections."""
@@ -178,8 +181,10 @@ class MediaSource:
     def _decode(self, container: InputContainer, video: VideoStream, stream: str) -> Iterator[Frame]:
         time_base = video.time_base or _NO_TIME_BASE
         # What a frame without a timestamp is taken to last.
-        step = max(1, round(1 / video.average_rate / time_base)) if video.average_rate else 1
-        self._index, pts = 0, None
+        rate = video.average_rate or video.guessed_rate  # a jump of the times leaves no average
+        step = max(1, round(1 / rate / time_base)) if rate else 1
+        self._spliced = Spliced(step, time_base, restarts=Flags.ts_discont in Flags(container.format.flags))
+        self._index = 0
         if (begin := self.begin) is not None:
             container.seek(begin.seek_pts, stream=video)
         for picture in self._pictures(container, video):
@@ -189,7 +194,7 @@ class MediaSource:
                     continue
                 self._index, begin = number, None if number >= begin.index else begin
             captured_at, wall_time_s = self._arrival(picture)
-            pts = self._next_pts(picture.pts, pts, step, time_base, captured_at)
+            pts = self._place(picture.pts, time_base, captured_at)
             if self._is_stale(captured_at) or not (
                 self.wanted is None or self.wanted(self._index, float(pts * time_base))
             ):
@@ -247,11 +252,13 @@ class MediaSource:
     def _is_stale(self, captured_at: float) -> bool:
         return False
 
-    def _next_pts(self, pts: int | None, last: int | None, step: int, unit: Fraction, captured_at: float) -> int:
-        """Strictly increasing: a missing time is one step on; one that stands still or goes back is one unit on."""
-        if pts is None:
-            return 0 if last is None else last + step
-        return pts if last is None or pts > last else last + 1
+    def _place(self, pts: int | None, unit: Fraction, captured_at: float) -> int:
+        """Strictly increasing media time."""
+        before, place = self._spliced.splices, self._spliced.place(pts)
+        if before == 0 < self._spliced.splices:
+            text = "%s: its times begin anew at %.3f s, as where recordings were joined: they are counted on from there"
+            log.warning(text, self._name, float(place * unit), extra={"event": "spliced"})
+        return place
 
     def _flush(self, video: VideoStream) -> Iterator[VideoFrame]:
         try:

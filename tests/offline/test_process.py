@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -148,6 +149,18 @@ def test_parts_keep_their_frames_numbers_and_times(command: Command, tmp_path: P
     kept = [i for i, t in enumerate(times(tmp_path / "a.mp4")) if 0.2 <= t < 1][::3]
     assert indices(tmp_path / "out" / "a.jsonl") == kept
     assert times(tmp_path / "out" / "a.coco.mp4") == [times(tmp_path / "a.mp4")[i] for i in kept]
+
+
+def test_the_second_half_of_joined_recordings_keeps_its_pace(command: Command, tmp_path: Path, caplog):
+    takes = [clip(tmp_path / f"{name}.ts", 30).read_bytes() for name in "ab"]
+    (tmp_path / "joined.ts").write_bytes(b"".join(takes))
+    out = tmp_path / "out"
+    assert command("process", tmp_path / "joined.ts", "-o", out, *FAST, "--clean", "--draw", "animate")[0] == 0
+    assert caplog.text.count("its times begin anew") == 1
+    drawn = times(out / "joined.animate.mp4")
+    steps = [b - a for a, b in pairwise(drawn)]
+    assert steps[:29] == steps[30:] == [Fraction(1, 30)] * 29
+    assert Fraction(1, 1000) < steps[29] <= Fraction(1, 30)  # by what the codec says of its rate
 
 
 def test_folders_globs_and_images_in_a_row(command: Command, tmp_path: Path):

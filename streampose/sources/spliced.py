@@ -1,0 +1,58 @@
+"""Media time of recordings, of which one may be several that somebody has put one behind the other."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+__all__ = ["Spliced"]
+
+# Longer than any pause within one take. FFmpeg takes an MPEG clock that begins anew for one that has run over, and
+# moves what follows by up to 26.5 hours.
+_PAUSE_S = 3600
+# Steps by which pictures can be out of order: H.264 and HEVC hold back at most as many.
+_SWING = 16
+
+
+class Spliced:
+    """Places the times of a recording on one line: strictly increasing, its own as long as they go forwards.
+
+    Where they go back by more than a step, the line goes on by a step, and what follows keeps its distances. Where its
+    own times are ahead of the line again (pictures that came out of order), the line returns to them. A smaller way
+    back is rounding: that one picture comes a unit after the one before it.
+
+    Args:
+        step: what a picture without a time lasts, in units.
+        time_base: the unit, in seconds.
+        restarts: whether the container's clock may begin anew, so that a pause of more than an hour is none, either.
+    """
+
+    def __init__(self, step: int, time_base: Fraction, *, restarts: bool = False) -> None:
+        self._step = step
+        self._pause = int(_PAUSE_S / time_base) if restarts else None
+        self._last: int | None = None
+        self._shift = 0
+        self.splices = 0
+        """How often the line has left their times so far."""
+
+    def place(self, pts: int | None) -> int:
+        """Where a picture stands on the line.
+
+        Args:
+            pts: its own time; `None` = it has none, and comes a step after the one before it.
+        """
+        last = self._last
+        if last is None:
+            place = pts or 0
+        elif pts is None:
+            place = last + self._step
+        else:
+            if 0 < pts - last <= self._shift <= _SWING * self._step:
+                self._shift = 0
+            place = pts + self._shift
+            if last - place > self._step or (self._pause is not None and place - last > self._pause):
+                place = last + self._step
+                self._shift = place - pts
+                self.splices += 1
+            place = max(place, last + 1)
+        self._last = place
+        return place

@@ -26,7 +26,7 @@ from streampose.offline.videos import STYLES
 from streampose.render import Background
 from streampose.sinks import VIDEO_SUFFIXES
 from streampose.sources import Cut, Excerpt, Source, open_source
-from streampose.sources.images import IMAGE_SUFFIXES, natural
+from streampose.sources.images import images_in
 from streampose.sources.seeking import Seeking
 
 __all__ = ["render"]
@@ -163,7 +163,7 @@ def _sized(size_px: tuple[int, int], kept: Callable[[], Iterator[Moment]]) -> Ca
 def _as_in(video: Path, kept: Callable[[], Iterator[Moment]]) -> Callable[[], Iterator[Moment]]:
     """Moments with the times of a video's frames, and its size: OpenPose's files have numbers of frames alone."""
     size_px, times = _frames_of(video)
-    places = {_number(path, i): i for i, path in enumerate(_images(video))} if video.is_dir() else None
+    places = {_number(path, i): i for i, path in enumerate(images_in(video))} if video.is_dir() else None
     if places is None:
         numbers = {moment.index for moment in kept()}
         first = 1 if 0 not in numbers and max(numbers) == len(times) else 0  # some count from 1
@@ -194,10 +194,6 @@ def _frames_of(video: Path) -> tuple[tuple[int, int], list[tuple[int, Fraction]]
     finally:
         source.close()
     return (info.width_px, info.height_px), times
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural)
 
 
 def _number(path: Path, place: int) -> int:

@@ -22,7 +22,7 @@ __all__ = ["OPENPOSE_NAMES", "read_openpose", "write_openpose"]
 OPENPOSE_NAMES = re.compile(r".*_keypoints\.json", re.DOTALL)
 """Of the files in such a folder."""
 
-_FRAME = re.compile(r"(?P<stream>.*?)_?(?P<index>\d+)_keypoints\.json")
+_FRAME = re.compile(r"(?!\._)(?P<stream>.*?)_?(?P<index>\d+)_keypoints\.json")
 _BY_SIZE = {25: OPENPOSE_25, 18: OPENPOSE_18}
 # What OpenPose has beyond the 68 points of a face: the pupils, which no model of ours gives.
 _PUPILS = 2

@@ -86,7 +86,7 @@ class Input:
 def find_inputs(texts: Sequence[str]) -> list[Input]:
     """All recordings that some texts mean, in their order.
 
-    What an earlier run has written is left out of folders and globs.
+    What an earlier run has written is left out of folders and globs, and so is what is hidden.
 
     A file; a glob; a folder, whose videos are a recording each and whose images are one together; images that are named
     one after the other, or as ``frame_%04d.png``; ``synthetic:…``.
@@ -123,7 +123,8 @@ def _meant(text: str) -> list[Input]:
     path = Path(text)
     if path.is_dir():
         known = _written(path)
-        files = [p for p in path.iterdir() if p.name not in known and p.is_file()]
+        # Beside each file, macOS leaves a "._name" on disks that are not its own.
+        files = [p for p in path.iterdir() if not p.name.startswith(".") and p.name not in known and p.is_file()]
         return _of_files(files, f"{path} has no videos and no images in it")
     if path.is_file():
         return [_row((path,)) if path.suffix.lower() in IMAGE_SUFFIXES else _video(path)]

@@ -15,7 +15,7 @@ import numpy as np
 from streampose.errors import SourceCorrupt, SourceNotFound
 from streampose.frame import Frame, Image, StreamInfo
 
-__all__ = ["IMAGE_SUFFIXES", "ImagesSource", "natural"]
+__all__ = ["IMAGE_SUFFIXES", "ImagesSource", "images_in", "natural"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm"})
 
@@ -97,7 +97,7 @@ class ImagesSource:
             return self._named
         folder = Path(self._pattern)
         if folder.is_dir():
-            return list(folder.iterdir())
+            return images_in(folder)
         if folder.is_file():  # a name may hold the signs of a glob
             return [folder]
         return [Path(p) for p in glob.glob(self._pattern)]  # noqa: PTH207 - takes absolute patterns, too
@@ -112,6 +112,12 @@ def _read(path: Path) -> Image:
     picture: Image = np.ascontiguousarray(image, np.uint8)
     picture.setflags(write=False)
     return picture
+
+
+def images_in(folder: Path) -> list[Path]:
+    """A folder's images in their order; not those that are hidden, as macOS's ``._name`` beside each on other disks."""
+    found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    return sorted(found, key=natural)
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:

@@ -99,6 +99,13 @@ def test_openpose_files_are_what_openpose_writes(tmp_path: Path):
     assert [m.poses.ids.tolist() if len(m.poses) else [] for m in back] == [[3, 4], [], [3]]
 
 
+def test_what_macos_leaves_beside_openpose_files_is_not_read(tmp_path: Path):
+    write(tmp_path / "a.openpose", moments([1, 2]))
+    for path in list((tmp_path / "a.openpose").iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7" + bytes(4092))
+    assert [len(moment.poses) for moment in load(tmp_path / "a.openpose")] == [1, 2]
+
+
 def test_coco_results_are_read_by_pycocotools(tmp_path: Path):
     from pycocotools.coco import COCO
 

@@ -207,6 +207,17 @@ def test_many_images_are_gathered_in_no_time(tmp_path: Path):
     assert [str(p) for p in one.paths] == names
 
 
+def test_what_macos_leaves_beside_files_is_no_input(tmp_path: Path):
+    for name in ("dance.mp4", "f0.png", "f1.png"):
+        (tmp_path / name).touch()
+        (tmp_path / f"._{name}").write_bytes(b"\0\5\x16\7" + bytes(4092))
+    for texts in ([tmp_path], [tmp_path / "*.mp4", tmp_path / "*.png"], [tmp_path / "*.mp4", tmp_path / "f%d.png"]):
+        dance, row = find_inputs([str(text) for text in texts])
+        assert (dance.name, dance.paths) == ("dance", (tmp_path / "dance.mp4",))
+        assert row.paths == (tmp_path / "f0.png", tmp_path / "f1.png")
+    assert find_inputs([str(tmp_path / "._dance.mp4")])[0].paths == (tmp_path / "._dance.mp4",)
+
+
 def test_the_same_recording_is_not_done_twice(tmp_path: Path):
     (tmp_path / "a.mp4").touch()
     (tmp_path / "i.png").touch()

@@ -224,6 +224,12 @@ def test_images_come_in_the_order_of_their_numbers(tmp_path: Path):
     assert [round(int(f.image[-1, 0, 0]) / 5) for f in frames] == list(range(12))
 
 
+def test_hidden_files_are_no_images(tmp_path: Path):
+    folder = images(tmp_path / "images")
+    (folder / "._img3.png").write_bytes(bytes(4096))
+    assert len(read_all(ImagesSource(folder))[1]) == len(read_all(ImagesSource(folder / "*.png"))[1]) == 12
+
+
 def test_an_image_that_cannot_be_read_is_named(tmp_path: Path):
     folder = images(tmp_path / "images")
     (folder / "img5.png").write_bytes(b"no png")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from streampose.errors import ConfigError
 
-__all__ = ["appear", "appear_folder", "remove_folder", "replaceable"]
+__all__ = ["appear", "appear_folder", "of_nobody", "remove_folder", "replaceable"]
+
+_NOBODYS = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory"}
 
 
 def appear(part: Path, path: Path) -> None:
@@ -28,8 +30,15 @@ def appear(part: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+def of_nobody(path: Path) -> bool:
+    """Whether a file manager has put it there because somebody looked into the folder, and will again."""
+    return path.name.lower() in _NOBODYS or path.name.startswith("._")
+
+
 def replaceable(path: Path, ours: re.Pattern[str]) -> None:
     """See that a folder may be written to a path: nothing is there, or a folder that holds nothing but our files.
+
+    What file managers put into every folder does not count.
 
     Args:
         path: where.
@@ -41,7 +50,8 @@ def replaceable(path: Path, ours: re.Pattern[str]) -> None:
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise ConfigError(f"{path} is not a folder, and one would be written there: name another")
     if path.is_dir():
-        other = next((p.name for p in path.iterdir() if not ours.fullmatch(p.name) or p.is_dir()), None)
+        there = (p for p in path.iterdir() if not of_nobody(p) or p.is_dir())
+        other = next((p.name for p in there if not ours.fullmatch(p.name) or p.is_dir()), None)
         if other is not None:
             raise ConfigError(f"{path} would be replaced, and holds {other}, which is not ours: name another folder")
 
@@ -71,7 +81,7 @@ def remove_folder(path: Path, ours: re.Pattern[str]) -> None:
     replaceable(path, ours)
     if path.is_dir():
         for file in path.iterdir():
-            file.unlink()
+            file.unlink(missing_ok=True)  # a "._name" goes with its file
         path.rmdir()
 
 

@@ -18,7 +18,7 @@ from streampose.offline.ahead import ahead
 from streampose.result import Result, Timing
 from streampose.sinks import PNG_NAMES, AlphaVideoSink, PngSink, Sink, VideoSink, join_videos
 from streampose.sources import Source
-from streampose.whole import appear, appear_folder, remove_folder, replaceable
+from streampose.whole import appear, appear_folder, of_nobody, remove_folder, replaceable
 
 __all__ = ["Drawing", "Painter", "draw"]
 
@@ -210,12 +210,12 @@ def _assemble(pieces: Sequence[Path], drawing: Drawing, out: Path, work: Path, f
         return
     remove_folder(part, PNG_NAMES)
     part.mkdir()
-    for image in chain.from_iterable(piece.iterdir() for piece in pieces):
+    for image in (path for piece in pieces for path in piece.iterdir() if not of_nobody(path)):
         try:
             (part / image.name).hardlink_to(image)
         except OSError:  # there are file systems without
             shutil.copyfile(image, part / image.name)
-    if (count := sum(1 for _ in part.iterdir())) != frames:
+    if (count := sum(not of_nobody(path) for path in part.iterdir())) != frames:
         remove_folder(part, PNG_NAMES)
         shutil.rmtree(work)
         raise SinkFailed(f"{out}: {count} of {frames} images were in {work}; the next run makes them anew")

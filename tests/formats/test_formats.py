@@ -182,6 +182,20 @@ def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path: Path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "holiday", "holiday.openpose"]
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", "._a_000000000000_keypoints.json"])
+def test_what_a_file_manager_left_in_a_folder_of_ours_is_no_hindrance(tmp_path: Path, name: str):
+    out = tmp_path / "a.openpose"
+    for _ in range(2):
+        write(out, moments([1, 1]))
+        assert [p.name for p in tmp_path.iterdir()] == ["a.openpose"]
+        assert len(list(out.iterdir())) == 2
+        (out / name).touch()
+    (out / name).unlink()
+    (out / name).mkdir()
+    with pytest.raises(ConfigError, match="which is not ours"):
+        write(out, moments([1, 1]))
+
+
 def test_what_a_cut_off_run_left_does_not_leak_into_a_folder(tmp_path: Path):
     out = tmp_path / "a.openpose"
     for name in (".part", ".old"):

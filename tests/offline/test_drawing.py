@@ -92,3 +92,20 @@ def test_a_piece_that_lost_images_replaces_nothing(tmp_path: Path, monkeypatch: 
     assert len(list((tmp_path / "a.x.png").iterdir())) == COUNT
     images(tmp_path)
     assert len(list((tmp_path / "a.x.png").iterdir())) == COUNT
+
+
+def test_what_a_file_manager_leaves_beside_images_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("streampose.offline.drawing._PIECE", 10)
+
+    def looked_into() -> Iterator[Moment]:
+        for moment in again():
+            for piece in (tmp_path / "w").glob("0*"):
+                (piece / ".DS_Store").touch()
+            yield moment
+
+    for _ in range(2):
+        (tmp_path / "w").mkdir()
+        drawing = Drawing(suffix=".x.png", painter=Black())
+        draw(drawing, looked_into, lambda _: None, tmp_path / "a.x.png", tmp_path / "w", rate=None)
+        assert sorted(p.name for p in (tmp_path / "a.x.png").iterdir()) == [f"{i:012d}.png" for i in range(COUNT)]
+        (tmp_path / "a.x.png" / ".DS_Store").touch()

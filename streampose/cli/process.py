@@ -236,7 +236,7 @@ def start_process(texts: Sequence[str], folder: Path, plan: Plan, *, quiet: bool
     share_cores()
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"-o {folder} is a file: name a folder")
-    return run_async(_run(find_inputs(texts), folder, plan, quiet=quiet))
+    return run_async(_run(find_inputs(texts, folder), folder, plan, quiet=quiet))
 
 
 async def _run(inputs: Sequence[Input], folder: Path, plan: Plan, *, quiet: bool) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -44,8 +45,8 @@ async def show(running: asyncio.Future[list[Recording]], recordings: Sequence[Re
 class _Bars:
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            TextColumn("[dim]{task.fields[what]}"),
+            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.fields[what]}", style="dim", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -102,12 +103,14 @@ def summary(recordings: Sequence[Recording], seconds: float, folder: Path) -> st
     for r in recordings:
         if r.stage in {Stage.DONE, Stage.STOPPED}:
             before = f" ({r.reused} of them before)" if r.reused else ""
-            lines.append(f"{r.name}: {r.stage.value}, {r.frames} frames{before}{_said(r)}")
+            lines.append(f"{escape(r.name)}: {r.stage.value}, {r.frames} frames{before}{_said(r)}")
         elif r.stage is not Stage.FAILED:  # whose error says it all
-            lines.append(f"{r.name}: {r.stage.value}")
+            lines.append(f"{escape(r.name)}: {r.stage.value}")
     fresh = sum(max(0, r.frames - r.reused) for r in recordings if r.stage in {Stage.DONE, Stage.STOPPED})
     rate = f", {fresh / seconds:.1f} frames a second" if fresh and seconds > 0 else ""
-    lines.append(f"[dim]{_ended(recordings)} of {len(recordings)} in {folder}, {seconds:.1f} s{rate}[/dim]")
+    lines.append(
+        f"[dim]{_ended(recordings)} of {len(recordings)} in {escape(str(folder))}, {seconds:.1f} s{rate}[/dim]"
+    )
     if any(r.stage is Stage.STOPPED for r in recordings):
         lines.append("the same command goes on from here")
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
+from streampose.naming import safe
 from streampose.pose import Poses
 from streampose.skeletons import COCO_WHOLEBODY_133, FACE, LEFT_HAND, OPENPOSE_18, OPENPOSE_25, RIGHT_HAND
 
@@ -54,8 +55,7 @@ def write_openpose(path: Path, moments: Iterable[Moment]) -> None:
             for row in range(len(poses))
         ]
         # A stream is called as its user likes, and a file is not: nothing leaves the folder.
-        stream = re.sub(r"[^\w. -]+", "_", moment.stream).lstrip(".") or "stream"
-        name = f"{stream}_{moment.index:012d}_keypoints.json"
+        name = f"{safe(moment.stream, 'stream')}_{moment.index:012d}_keypoints.json"
         (path / name).write_text(json.dumps({"version": 1.3, "people": people}, separators=(",", ":")))
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import json
-import re
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streampose.errors import ConfigError, SourceNotFound
 from streampose.frame import StreamInfo
+from streampose.offline.names import Called, numbered, states_in, tell_apart
+from streampose.offline.patterns import Pattern
 from streampose.sources import FileSource, ImagesSource, Source, SyntheticSource
 from streampose.sources.hwaccel import SOFTWARE
 from streampose.sources.images import IMAGE_SUFFIXES, natural
@@ -24,7 +24,6 @@ VIDEO_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in "mp4 m4v mov mkv webm avi ts mts m2ts mpg mpeg wmv flv 3gp mxf gif ogv".split()  # noqa: SIM905
 )
-_PRINTF = re.compile(r"%0?\d*d")
 _EDGE_BYTES = 1 << 20
 # Where recordings are put one behind the other by adding the files' bytes.
 _SPLICED = frozenset({".ts", ".mts", ".m2ts", ".mpg", ".mpeg"})
@@ -83,109 +82,133 @@ class Input:
         return digest.hexdigest()
 
 
-def find_inputs(texts: Sequence[str]) -> list[Input]:
+def find_inputs(texts: Sequence[str], folder: Path | None = None) -> list[Input]:
     """All recordings that some texts mean, in their order.
 
     What an earlier run has written is left out of folders and globs, and so is what is hidden.
 
-    A file; a glob; a folder, whose videos are a recording each and whose images are one together; images that are named
-    one after the other, or as ``frame_%04d.png``; ``synthetic:…``.
+    A file; a folder, whose videos are a recording each and whose images are one together; a glob or
+    ``frame_%04d.png``, the same of what it matches; images that are named one after the other; ``synthetic:…``.
+
+    Args:
+        texts: as they were typed.
+        folder: for what comes out: a recording that was worked on there keeps its name.
 
     Raises:
         SourceNotFound: a text means nothing that is there.
         ConfigError: nothing is named at all.
     """
-    found: dict[Input, None] = {}
+    found: dict[object, _Found] = {}
     row: list[Path] = []  # images of one folder that follow one another: a shell has made many names of one glob
+
+    def add(one: _Found) -> None:
+        found.setdefault(one.synthetic or tuple(path.resolve() for path in one.paths), one)
 
     def end_row() -> None:
         if row:
-            found.setdefault(_row(tuple(row)))
+            prefix = os.path.commonprefix([path.stem for path in row])  # noqa: RUF071 - of names, not of paths
+            add(_Found(paths=_in_order(row), prefix=prefix))
             row.clear()
 
     for text in texts:
-        for fresh in _meant(text):
-            if row and not (fresh.images and fresh.paths[0].parent == row[0].parent):
+        path = Path(text)
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            if row and path.parent != row[0].parent:
                 end_row()
-            if fresh.images:
-                row.extend(fresh.paths)
-            else:
-                found.setdefault(fresh)
+            row.append(path)
+            continue
+        end_row()
+        for one in _meant(text, path):
+            add(one)
     end_row()
     if not found:
         raise ConfigError("name at least one recording: a video, a folder, a glob, images")
-    return _with_names(list(found))
+    return _named(list(found.values()), folder)
 
 
-def _meant(text: str) -> list[Input]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A recording without a name."""
+
+    paths: tuple[Path, ...] = ()
+    synthetic: str | None = None
+    prefix: str = ""
+    """What the names of its images begin with."""
+
+
+def _meant(text: str, path: Path) -> list[_Found]:
     if text.startswith("synthetic:"):
-        return [Input(name="synthetic", synthetic=text)]
-    path = Path(text)
+        return [_Found(synthetic=text)]
     if path.is_dir():
         known = _written(path)
         # Beside each file, macOS leaves a "._name" on disks that are not its own.
         files = [p for p in path.iterdir() if not p.name.startswith(".") and p.name not in known and p.is_file()]
-        return _of_files(files, f"{path} has no videos and no images in it")
+        return _of_files(files, "", f"{path} has no videos and no images in it")
     if path.is_file():
-        return [_row((path,)) if path.suffix.lower() in IMAGE_SUFFIXES else _video(path)]
-    pattern = _PRINTF.sub("[0-9]*", text)
-    if any(sign in pattern for sign in "*?["):
-        files = [p for p in map(Path, glob.glob(pattern, recursive=True)) if p.is_file()]  # noqa: PTH207 - takes absolute patterns, too
-        # Of each file its folder, and of images in a folder of ours the one in which that lies.
-        known_in = {folder: _written(folder) for p in files for folder in (p.parent, p.parent.parent)}
-        files = [p for p in files if p.name not in known_in[p.parent]]
-        if any(sign in str(Path(pattern).parent) for sign in "*?["):
-            # With ".part" or ".old" behind, where a run was cut off.
-            files = [p for p in files if not {p.parent.name, p.parent.stem} & known_in[p.parent.parent]]
-        return _of_files(files, f"{text} matches no videos and no images")
-    raise SourceNotFound(f"no file or folder at {text}")
+        return [_Found(paths=(path,))]
+    if not Pattern.means(text):
+        raise SourceNotFound(f"no file or folder at {text}")
+    pattern = Pattern(text)
+    files = pattern.files()
+    # Of each file its folder, and of images in a folder of ours the one in which that lies.
+    known_in = {folder: _written(folder) for p in files for folder in (p.parent, p.parent.parent)}
+    files = [p for p in files if p.name not in known_in[p.parent]]
+    if not pattern.one_folder:
+        # With ".part" or ".old" behind, where a run was cut off.
+        files = [p for p in files if not {p.parent.name, p.parent.stem} & known_in[p.parent.parent]]
+    return _of_files(files, pattern.prefix, f"{text} matches no videos and no images")
 
 
-def _written(folder: Path) -> set[str]:
-    """The names of what earlier runs have written into a folder."""
-    names: set[str] = set()
-    for path in folder.glob(".streampose/*/state.json"):
-        try:
-            names.update(json.loads(path.read_text(encoding="utf-8"))["state"]["written"])
-        except (OSError, ValueError, KeyError, TypeError):  # of another version, or not ours
-            continue
-    return names
-
-
-def _of_files(files: Sequence[Path], nothing: str) -> list[Input]:
+def _of_files(files: Sequence[Path], prefix: str, nothing: str) -> list[_Found]:
     videos = sorted((p for p in files if p.suffix.lower() in VIDEO_SUFFIXES), key=natural)
     rows: dict[Path, list[Path]] = {}
     for path in sorted((p for p in files if p.suffix.lower() in IMAGE_SUFFIXES), key=natural):
         rows.setdefault(path.parent, []).append(path)
     if not videos and not rows:
         raise SourceNotFound(nothing)
-    return [_video(path) for path in videos] + [_row(tuple(row)) for row in rows.values()]
+    return [_Found(paths=(p,)) for p in videos] + [_Found(paths=tuple(r), prefix=prefix) for r in rows.values()]
 
 
-def _video(path: Path) -> Input:
-    return Input(name=_safe(path.stem), paths=(path,))
+def _in_order(paths: Sequence[Path]) -> tuple[Path, ...]:
+    return tuple(sorted({os.path.abspath(path): path for path in paths}.values(), key=natural))  # noqa: PTH100 - not resolved: a link is a picture of its own
 
 
-def _row(paths: tuple[Path, ...]) -> Input:
-    first = paths[0]
-    name = first.resolve().parent.name if len(paths) > 1 else first.stem
-    return Input(name=_safe(name), paths=tuple(sorted(set(paths), key=natural)))
+def _named(found: Sequence[_Found], folder: Path | None) -> list[Input]:
+    """Each with the name under which it was worked on in a folder, or with one that tells it from the others."""
+    rows = Counter(one.paths[0].resolve().parent for one in found if len(one.paths) > 1)
+    names = tell_apart([_called(one, rows) for one in found])
+    inputs = [Input(name=n, paths=one.paths, synthetic=one.synthetic) for n, one in zip(names, found, strict=True)]
+    known: dict[str, dict[str, str]] = {}
+    for path, state in [] if folder is None else states_in(folder):
+        known.setdefault(str(state.get("source")), {})[path.parent.name] = str(state.get("recording"))
+    certain = [_known_as(one, known.get(one.place, {})) for one in inputs]
+    return [replace(one, name=name) for one, name in zip(inputs, numbered(names, certain), strict=True)]
 
 
-def _safe(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name).strip("_.") or "recording"
+def _called(one: _Found, rows: Mapping[Path, int]) -> Called:
+    if one.synthetic is not None:
+        return Called(name="synthetic")
+    first = one.paths[0].resolve()
+    suffix = first.suffix.lower().removeprefix(".")
+    folders = [folder.name for folder in first.parents if folder.name]
+    if len(one.paths) == 1:
+        return Called(name=one.paths[0].stem, folders=tuple(folders), suffix=suffix)
+    if rows[first.parent] > 1 and (prefix := one.prefix.rstrip("0123456789_-. ")):
+        return Called(name=prefix, folders=tuple(folders), suffix=suffix)
+    return Called(name=first.parent.name, folders=tuple(folders[1:]), suffix=suffix)
 
 
-def _with_names(found: Sequence[Input]) -> list[Input]:
-    """The same with unique names: files of one name get their folder's in front, and then a number."""
-    counts = Counter(one.name for one in found)
-    named: list[Input] = []
-    taken: set[str] = set()
-    for one in found:
-        name = one.name
-        if counts[name] > 1 and one.paths:
-            name = _safe(f"{one.paths[0].resolve().parent.name}_{name}")
-        free = next(n for i in range(1, len(found) + 2) if (n := name if i == 1 else f"{name}-{i}") not in taken)
-        taken.add(free)
-        named.append(replace(one, name=free))
-    return named
+def _known_as(one: Input, names: Mapping[str, str]) -> str | None:
+    """Of the names under which what lies in its place was worked on, the newest of this recording; better its own."""
+    if not names or one.name in names:
+        return one.name if names else None
+    try:
+        fingerprint = one.fingerprint()
+    except OSError:  # which is this recording's own, when its turn comes
+        return None
+    return next((name for name, recording in names.items() if recording == fingerprint), None)
+
+
+def _written(folder: Path) -> set[str]:
+    """The names of what earlier runs have written into a folder."""
+    return {name for _, state in states_in(folder) for name in state.get("written") or ()}

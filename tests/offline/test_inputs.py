@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+import unicodedata
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from test_process import FAST, command  # noqa: F401 - a fixture
@@ -118,8 +121,6 @@ def test_frames_and_times_are_kept(command, tmp_path: Path, kind: str):  # noqa:
 @pytest.mark.parametrize("images", [False, True])
 def test_going_on_is_exact(tmp_path: Path, images: bool):
     if images:
-        import cv2
-
         for i in range(20):
             cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((48, 64, 3), i * 10, np.uint8))
         make = lambda: ImagesSource(tmp_path)  # noqa: E731
@@ -218,10 +219,157 @@ def test_what_macos_leaves_beside_files_is_no_input(tmp_path: Path):
     assert find_inputs([str(tmp_path / "._dance.mp4")])[0].paths == (tmp_path / "._dance.mp4",)
 
 
-def test_the_same_recording_is_not_done_twice(tmp_path: Path):
+def test_a_numbered_name_takes_nothing_but_numbers(tmp_path: Path):
+    folder = tmp_path / "shoot [1]"
+    folder.mkdir()
+    for name in ("frame_0001.png", "frame_0002.png", "frame_10000.png", "frame_3.png", "frame_0001_mask.png", "1.png"):
+        (folder / name).touch()
+
+    def found(pattern: str) -> list[list[str]]:
+        return [[path.name for path in one.paths] for one in find_inputs([str(tmp_path / pattern)])]
+
+    wide = ["frame_0001.png", "frame_0002.png", "frame_10000.png"]
+    assert found("shoot [1]/frame_%04d.png") == found("shoot*/frame_%04d.png") == found("**/frame_%04d.png") == [wide]
+    assert found("shoot [%d]/frame_%d.png") == found("shoot [1]/frame_%d.png") == [[*wide[:2], "frame_3.png", wide[2]]]
+    assert found("shoot [1]/[0-9].png") == [["1.png"]]
+    assert found("shoot [1]/*_mask.png") == [["frame_0001_mask.png"]]
+    with pytest.raises(SourceNotFound, match="matches no videos"):
+        found("shoot [1]/frame_%06d.png")
+
+
+def test_each_pattern_is_a_row_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shots").mkdir()
+    for take in "AB":
+        for i in range(3):
+            (tmp_path / "shots" / f"shot{take}_{i:04d}.png").touch()
+    numbered = ["shots/shotA_%04d.png", "shots/shotB_%04d.png"]
+    for texts in (
+        numbered,
+        ["shots/shotA_*.png", "shots/shotB_*"],
+        [str(Path("shots/shotA_%d.png").absolute()), numbered[1]],
+    ):
+        found = find_inputs(texts)
+        assert [(one.name, [path.name[4] for path in one.paths]) for one in found] == [
+            ("shotA", ["A"] * 3), ("shotB", ["B"] * 3),
+        ]  # fmt: skip
+    assert [one.name for one in find_inputs(numbered[:1])] == ["shots"]
+    assert [one.name for one in find_inputs(["shots", *numbered])] == ["shots", "shotA", "shotB"]
+    # A shell has made many names of one glob, or of two: these are one row.
+    (one,) = find_inputs(sorted(str(path) for path in Path("shots").iterdir()))
+    assert (one.name, len(one.paths)) == ("shots", 6)
+
+
+def test_the_same_recording_is_not_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "a.mp4").touch()
     (tmp_path / "i.png").touch()
-    assert [i.name for i in find_inputs([str(tmp_path / "a.mp4"), str(tmp_path)])] == ["a", "i"]
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
+    (tmp_path / "j.png").symlink_to("i.png")
+    texts = ["a.mp4", str(tmp_path), str(tmp_path / "a.mp4"), f"../{tmp_path.name}/a.mp4", "link.mp4", "*.png"]
+    assert [(i.name, len(i.paths)) for i in find_inputs(texts)] == [("a", 1), (tmp_path.name, 2)]
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        ("x/a.mp4 y/a.mp4", "x_a y_a"),
+        ("x/A.mp4 y/a.mp4", "x_A y_a"),
+        ("p/x/a.mp4 q/x/a.mp4 q/y/a.mp4", "p_x_a q_x_a q_y_a"),
+        ("x/a.mp4 x/a.MOV x/b.mp4", "a_mp4 a_mov b"),
+        ("x/a.mp4 x/a.mov y/a.mp4", "x_a_mp4 x_a_mov y_a"),
+        ("x/a.mp4 x/A.mp4", "a A-2"),
+        ("x/a.mp4 x/a.png", "a_mp4 a_png"),
+        ("x/a.mp4 y/a.mp4 z/x_a.mp4", "x_a y_a x_a-2"),
+        ("synthetic:?seed=1 synthetic:?seed=2", "synthetic synthetic-2"),
+    ],
+)
+def test_names_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: str, names: str):
+    monkeypatch.chdir(tmp_path)
+    for path in map(Path, paths.split()):
+        if "synthetic" not in path.name:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    assert [one.name for one in find_inputs(paths.split())] == names.split()
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("clip (final)", "clip (final)"),
+        ("हिन्दी", "हिन्दी"),
+        ("ภาษาไทย", "ภาษาไทย"),
+        (unicodedata.normalize("NFD", "Tänzérin"), unicodedata.normalize("NFC", "Tänzérin")),
+        ("it's [1] 100%, #2 & {x} $y", "it's [1] 100%, #2 & {x} $y"),
+        ("_a_", "_a_"),
+        ("12:30 a?\n", "12_30 a_"),
+        ("...", "recording"),
+        ("x" * 250, "x" * 200),
+        (os.fsdecode(b"caf\xe9"), "caf_"),
+    ],
+)
+def test_names_are_kept_but_for_what_no_file_system_takes(tmp_path: Path, stem: str, name: str):
+    (tmp_path / f"{stem}.mp4").touch()
+    (one,) = find_inputs([str(tmp_path / f"{stem}.mp4")])
+    assert one.name == name
+
+
+def test_such_a_name_goes_all_the_way(command, tmp_path: Path, capfd):  # noqa: F811
+    name = "it's [bold] 100%d हिन्दी (1)"
+    path, out = video(tmp_path / f"{name}.mp4", count=3), tmp_path / "out [1]"
+    options = ["--format", "jsonl,openpose,csv", "--draw", "coco,animate", "--background", "video"]
+    for words in ("done, 3 frames", "there already"):
+        code, err = command("process", path, "-o", out, *FAST, *options)
+        assert code == 0
+        assert f"{name}: {words}" in err
+        assert f"in {out}" in err
+    assert times(out / f"{name}.coco.mp4") == times(path)
+    assert json.loads((out / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[0])["stream"] == name
+    assert len(list((out / f"{name}.openpose").glob("*हिन्दी*"))) == 3
+
+
+def test_a_file_that_comes_later_renames_no_other(command, tmp_path: Path):  # noqa: F811
+    folder, out = tmp_path / "fold", tmp_path / "out"
+    folder.mkdir()
+    names = []
+    for suffix in ("mp4", "mov", "mkv"):
+        video(folder / f"clip.{suffix}", count=3)
+        code, err = command("process", folder, "-o", out, *FAST)
+        assert code == 0
+        assert err.count("there already") == len(names)
+        names.append(f"clip_{suffix}.jsonl" if names else "clip.jsonl")
+        assert {path.name for path in out.glob("*.jsonl")} == set(names)
+    # Named alone, it is still the same.
+    code, err = command("process", folder / "clip.mkv", "-o", out, *FAST)
+    assert (code, "clip_mkv: there already" in err) == (0, True)
+
+
+def test_what_an_earlier_version_has_begun_goes_on_under_its_name(command, tmp_path: Path):  # noqa: F811
+    out = tmp_path / "out"
+    path = video(tmp_path / "clip (final).mp4", count=3)
+    assert command("process", path, "-o", out, *FAST)[0] == 0
+    (out / ".streampose" / "clip (final)").rename(out / ".streampose" / "clip_final")
+    (out / "clip (final).jsonl").rename(out / "clip_final.jsonl")
+    state = out / ".streampose" / "clip_final" / "state.json"
+    state.write_text(state.read_text().replace("clip (final).jsonl", "clip_final.jsonl"))
+    code, err = command("process", path, "-o", out, *FAST)
+    assert (code, "clip_final: there already" in err) == (0, True)
+    assert [p.name for p in out.glob("*.jsonl")] == ["clip_final.jsonl"]
+    # Another recording in its place is no reason for such a name.
+    video(path, count=4)
+    assert command("process", path, "-o", out, *FAST)[0] == 0
+    assert (out / "clip (final).jsonl").exists()
+
+
+def test_one_image_of_a_row_is_not_taken_for_the_row(command, tmp_path: Path):  # noqa: F811
+    (tmp_path / "shots").mkdir()
+    picture = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    for i in range(3):
+        (tmp_path / "shots" / f"{i}.png").write_bytes(picture)
+    out = tmp_path / "out"
+    for text in ("shots", "shots/0.png", "shots/%d.png"):
+        assert command("process", tmp_path / text, "-o", out, *FAST)[0] == 0
+    assert {p.name: len(p.read_text().splitlines()) for p in out.glob("*.jsonl")} == {"shots.jsonl": 3, "0.jsonl": 1}
 
 
 def test_what_was_written_is_no_input(command, tmp_path: Path):  # noqa: F811

@@ -124,7 +124,7 @@ def parse_size(text: str) -> tuple[int, int]:
         ConfigError: something else.
     """
     parts = text.lower().split("x")
-    if not 1 <= len(parts) <= 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not 1 <= len(parts) <= 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ConfigError(f"{text!r} is not a size: write 640x384, or 320 for a square")
     width, height = int(parts[0]), int(parts[-1])
     return width, height

@@ -122,4 +122,4 @@ def images_in(folder: Path) -> list[Path]:
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
     """A key to sort files by as people number them: ``img2`` before ``img10``."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name)]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name)]

@@ -228,6 +228,7 @@ def test_openpose_files_that_are_counted_from_one_are_of_the_first_frame(
         (["--background", "alpha"], "see-through video is .mov"),
         (["--draw", "coco,animate"], "one style here"),
         (["--size", "33x21"], "even"),
+        (["--size", "3²x21"], "is not a size"),
         (["-o", "a.avi"], "video is written as"),
     ],
 )

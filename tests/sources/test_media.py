@@ -31,6 +31,7 @@ from streampose.sources import (
     open_source,
 )
 from streampose.sources.conversion import read_latent
+from streampose.sources.images import images_in
 
 WIDTH, HEIGHT = 96, 64
 
@@ -222,6 +223,13 @@ def test_images_come_in_the_order_of_their_numbers(tmp_path: Path):
     source = ImagesSource(images(tmp_path / "images"))
     _, frames = read_all(source)
     assert [round(int(f.image[-1, 0, 0]) / 5) for f in frames] == list(range(12))
+
+
+def test_digits_that_are_no_numbers_sort_as_letters(tmp_path: Path):
+    for name in ("2².png", "10.png", "2.png", "٣.png"):
+        (tmp_path / name).write_bytes(cv2.imencode(".png", picture(0))[1].tobytes())
+    assert len(read_all(ImagesSource(tmp_path))[1]) == 4
+    assert [p.name for p in images_in(tmp_path)] == ["2.png", "2².png", "٣.png", "10.png"]
 
 
 def test_hidden_files_are_no_images(tmp_path: Path):

@@ -16,7 +16,7 @@ from streampose.offline.patterns import Pattern
 from streampose.sources import FileSource, ImagesSource, Source, SyntheticSource
 from streampose.sources.hwaccel import SOFTWARE
 from streampose.sources.images import IMAGE_SUFFIXES, natural
-from streampose.sources.probe import probe
+from streampose.sources.probe import has_square_pixels, probe
 
 __all__ = ["VIDEO_SUFFIXES", "Input", "find_inputs"]
 
@@ -66,7 +66,10 @@ class Input:
     @property
     def read_anew(self) -> tuple[str, ...]:
         """What is read in another way than by earlier versions, whose work is then not gone on with."""
-        return ("spliced",) if self.paths and self.paths[0].suffix.lower() in _SPLICED else ()
+        if not self.paths or self.images:
+            return ()
+        spliced, square = self.paths[0].suffix.lower() in _SPLICED, has_square_pixels(self.paths[0])
+        return ("spliced",) * spliced + ("square",) * (not square)
 
     def fingerprint(self) -> str:
         """Changes when the recording does: size, time and both ends of a video; names, sizes and times of images."""

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from streampose.errors import SourceCorrupt, SourceEnded, SourceError, SourceUnsupported
 from streampose.frame import Frame, StreamInfo
 from streampose.redaction import redact
-from streampose.sources.conversion import Conversion
+from streampose.sources.conversion import Conversion, pixel_aspect
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
 from streampose.sources.seeking import Beginning
 from streampose.sources.spliced import Spliced
@@ -118,6 +118,7 @@ class MediaSource:
                 other.discard = Discard.all  # sound and subtitles are not even read
         video.thread_type = "SLICE" if self.live or self._threads == 1 else "AUTO"
         video.codec_context.thread_count = self._threads
+        self._convert.pixel_aspect = pixel_aspect(video)
         self._frames = self._decode(container, video, stream)
         # Rotation is known only with the first picture, and so is whether anything can be decoded at all.
         self._first = next(self._frames, None)

@@ -8,8 +8,9 @@ from pathlib import Path
 import av
 
 from streampose.frame import StreamInfo
+from streampose.sources.conversion import pixel_aspect
 
-__all__ = ["probe"]
+__all__ = ["has_square_pixels", "probe"]
 
 
 def probe(path: Path) -> StreamInfo | None:
@@ -31,3 +32,12 @@ def probe(path: Path) -> StreamInfo | None:
             )
     except (av.error.FFmpegError, OSError, ValueError):
         return None
+
+
+def has_square_pixels(path: Path) -> bool:
+    """Whether a video's pictures are as wide as they are stored; also where it cannot be read."""
+    try:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            return all(pixel_aspect(video) == 1 for video in container.streams.video[:1])
+    except (av.error.FFmpegError, OSError, ValueError):
+        return True

@@ -132,8 +132,8 @@ class Decoder(ScriptedSource):
         self._convert = Conversion()
         bgr = conversion._bgr
 
-        def noting(shown: VideoFrame, turns: int) -> Image:
-            image = bgr(shown, turns)
+        def noting(shown: VideoFrame, turns: int, size: tuple[int, int]) -> Image:
+            image = bgr(shown, turns, size)
             self.made.append(int(image[0, 0, 0]))
             self.by.append(threading.get_ident())
             return image

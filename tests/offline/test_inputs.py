@@ -35,6 +35,7 @@ def video(
     pts: Callable[[int], int] = lambda i: i * 3000,
     options: dict[str, str] | None = None,
     sound: bool = False,
+    pixel_aspect: Fraction | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """A moving gradient, with times in ninety-thousandths of a second."""
@@ -42,6 +43,8 @@ def video(
         stream = container.add_stream(codec, rate=30, options=options or {})
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         stream.codec_context.time_base = Fraction(1, 90_000)
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         tone = container.add_stream("aac", rate=48_000) if sound else None
         for i in range(count):
             row = (np.arange(size[0]) * 2 + 8 * i) % 256
@@ -87,6 +90,7 @@ KINDS: dict[str, tuple[str, Make]] = {
     "interlaced": (".ts", lambda p: video(p, options={"x264-params": "tff=1"})),
     "no duration": (".mkv", lambda p: video(p, container_options={"live": "1"})),
     "with sound": (".mov", lambda p: video(p, sound=True)),
+    "wide pixels": (".mp4", lambda p: video(p, pixel_aspect=Fraction(4, 3))),
     "late start": (".mp4", lambda p: video(p, pts=lambda i: 450_000 + i * 3000)),
 }
 
@@ -110,6 +114,10 @@ def test_frames_and_times_are_kept(command, tmp_path: Path, kind: str):  # noqa:
     assert len(true) == COUNT
     if kind == "rotated":
         assert records[0]["size_px"] == [64, 128]
+    if kind == "wide pixels":
+        assert records[0]["size_px"] == [170, 96]
+        with av.open(str(out / "a.streampose.mp4")) as container:
+            assert (container.streams.video[0].width, container.streams.video[0].height) == (170, 96)
     if kind == "interlaced":
         with av.open(str(path)) as container:
             assert next(container.decode(video=0)).interlaced_frame
@@ -359,6 +367,13 @@ def test_what_an_earlier_version_has_begun_goes_on_under_its_name(command, tmp_p
     video(path, count=4)
     assert command("process", path, "-o", out, *FAST)[0] == 0
     assert (out / "clip (final).jsonl").exists()
+
+
+def test_only_what_is_read_in_another_way_than_before_is_done_anew(tmp_path: Path):
+    video(tmp_path / "a.mp4", count=2)
+    video(tmp_path / "b.ts", count=2)
+    video(tmp_path / "c.mp4", count=2, pixel_aspect=Fraction(4, 3))
+    assert [one.read_anew for one in find_inputs([str(tmp_path)])] == [(), ("spliced",), ("square",)]
 
 
 def test_one_image_of_a_row_is_not_taken_for_the_row(command, tmp_path: Path):  # noqa: F811

@@ -45,7 +45,15 @@ def picture(i: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
     return image
 
 
-def video(path: Path, codec: str = "libx264", *, pts: list[int] | None = None, rotation: int = 0, **options) -> Path:
+def video(
+    path: Path,
+    codec: str = "libx264",
+    *,
+    pts: list[int] | None = None,
+    rotation: int = 0,
+    pixel_aspect: Fraction | None = None,
+    **options,
+) -> Path:
     """Twenty frames; `pts` in units of 1/1000 s."""
     pts = pts or [i * 40 for i in range(20)]
     with av.open(str(path), "w", options=options.pop("container", {})) as container:
@@ -56,6 +64,8 @@ def video(path: Path, codec: str = "libx264", *, pts: list[int] | None = None, r
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         if rotation:
             stream.set_display_rotation(rotation)
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         for i, at in enumerate(pts):
             frame = av.VideoFrame.from_ndarray(picture(i), format="bgr24")
             frame.pts, frame.time_base = at, Fraction(1, 1000)
@@ -154,10 +164,28 @@ def test_rotation_is_applied(tmp_path: Path, rotation: int, red: str):
     assert image[y, x, 2] > 200
 
 
-@pytest.mark.parametrize("rotation", [0, 90])
-def test_pictures_are_converted_when_somebody_looks_also_after_the_end(tmp_path: Path, rotation: int):
+@pytest.mark.parametrize(
+    ("pixel_aspect", "width"),
+    [((4, 3), 128), ((16, 15), 102), ((8, 9), 86), ((10, 11), 88), ((100, 101), WIDTH), ((1, 50), WIDTH)],
+)
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_pixels_become_square(tmp_path: Path, suffix: str, pixel_aspect: tuple[int, int], width: int):
+    info, frames = read_all(FileSource(video(tmp_path / f"v.{suffix}", pixel_aspect=Fraction(*pixel_aspect))))
+    assert (info.width_px, info.height_px) == (width, HEIGHT)
+    # Red up to the middle, and green from there on.
+    image = frames[5].image
+    assert image.shape[:2] == (HEIGHT, width)
+    assert image[20, width // 2 - 8, 2] > 200 < image[20, width // 2 + 8, 1]
+
+
+@pytest.mark.parametrize(
+    ("rotation", "pixel_aspect"), [(0, None), (90, None), (0, Fraction(4, 3)), (90, Fraction(4, 3))]
+)
+def test_pictures_are_converted_when_somebody_looks_also_after_the_end(
+    tmp_path: Path, rotation: int, pixel_aspect: Fraction | None
+):
     """The first one at once, which shows that it can be done."""
-    path = video(tmp_path / "v.mp4", rotation=rotation)
+    path = video(tmp_path / "v.mp4", rotation=rotation, pixel_aspect=pixel_aspect)
     _, looked = read_all(FileSource(path))
     expected = [frame.image for frame in looked]
     source = FileSource(path)
@@ -167,6 +195,7 @@ def test_pictures_are_converted_when_somebody_looks_also_after_the_end(tmp_path:
     assert [isinstance(vars(frame)["image"], Latent) for frame in frames] == [False] + [True] * (len(frames) - 1)
     for frame, image in zip(frames, expected, strict=True):
         assert frame.size_px == (info.width_px, info.height_px) == image.shape[1::-1]
+        assert max(frame.size_px) == (WIDTH if pixel_aspect is None else WIDTH * 4 // 3)
         assert not frame.image.flags.writeable
         np.testing.assert_array_equal(frame.image, image)
 

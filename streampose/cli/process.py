@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from streampose.cli.presets import Preset
 from streampose.cli.process_report import show, summary
 from streampose.cli.say import fail, say
 from streampose.cli.session import interrupts
-from streampose.cli.values import parse_seconds, parse_size, parse_time
+from streampose.cli.values import parse_rate, parse_seconds, parse_size, parse_time
 from streampose.cores import share_cores
 from streampose.errors import ConfigError
 from streampose.inference.boxes import Limits
@@ -70,6 +71,9 @@ def process_command(
             help="Even out the light for the models in dark clips (CLAHE's limit; 2 is usual).", rich_help_panel=_INPUT
         ),
     ] = None,
+    images_fps: Annotated[
+        str, typer.Option(help="Frames a second that images in a row stand for.", rich_help_panel=_INPUT)
+    ] = "30",
     hwaccel: Annotated[
         str, typer.Option(help="What decodes: none (software), auto, or a device.", rich_help_panel=_INPUT)
     ] = "none",
@@ -228,15 +232,15 @@ def process_command(
         batch=batch,
         at_once=at_once,
     )
-    raise typer.Exit(start_process(inputs, out, plan, quiet=quiet))
+    raise typer.Exit(start_process(inputs, out, plan, images_rate=parse_rate(images_fps), quiet=quiet))
 
 
-def start_process(texts: Sequence[str], folder: Path, plan: Plan, *, quiet: bool) -> int:
+def start_process(texts: Sequence[str], folder: Path, plan: Plan, *, images_rate: Fraction, quiet: bool) -> int:
     """Do it, and return the exit code."""
     share_cores()
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"-o {folder} is a file: name a folder")
-    return run_async(_run(find_inputs(texts, folder), folder, plan, quiet=quiet))
+    return run_async(_run(find_inputs(texts, folder, images_rate=images_rate), folder, plan, quiet=quiet))
 
 
 async def _run(inputs: Sequence[Input], folder: Path, plan: Plan, *, quiet: bool) -> int:

@@ -25,7 +25,7 @@ from streampose.offline.job import fingerprint_of
 from streampose.offline.videos import STYLES
 from streampose.render import Background
 from streampose.sinks import VIDEO_SUFFIXES
-from streampose.sources import Cut, Excerpt, Source, open_source
+from streampose.sources import Cut, Excerpt, ImagesSource, Source, open_source
 from streampose.sources.images import images_in
 from streampose.sources.seeking import Seeking
 
@@ -125,7 +125,9 @@ def draw_file(
 
     def source(first: Moment) -> Source:
         assert video is not None
-        opened = open_source(str(video), live=False)
+        # Of a row of images, the poses know the rate.
+        row = video.is_dir() and first.pts == first.index
+        opened = ImagesSource(video, rate=1 / first.time_base) if row else open_source(str(video), live=False)
         return Excerpt(opened, Cut(), resume_at=first.index, known=(first.index, first.pts))
 
     if (beginning := next(kept(), None)) is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from fractions import Fraction
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from streampose.errors import ConfigError
 from streampose.sinks import Rotation
 
-__all__ = ["named_sources", "parse_rotation", "parse_seconds", "parse_size", "parse_time"]
+__all__ = ["named_sources", "parse_rate", "parse_rotation", "parse_seconds", "parse_size", "parse_time"]
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
 _PLACE = re.compile(r"((?P<hours>\d+):(?=\d+:))?((?P<minutes>\d+):)?(?P<seconds>\d+(\.\d+)?)")
@@ -115,6 +116,21 @@ def parse_time(text: str) -> float:
         raise ConfigError(f"{text!r} is not a place in a recording: write 90, 1:30 or 01:02:03.5")
     hours, minutes, seconds = match["hours"] or 0, match["minutes"] or 0, match["seconds"]
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+def parse_rate(text: str) -> Fraction:
+    """``24``, ``23.976`` or ``30000/1001`` frames a second.
+
+    Raises:
+        ConfigError: something else.
+    """
+    try:
+        rate = Fraction(text.strip())
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not Fraction(1, 3600) <= rate <= 1000:
+        raise ConfigError(f"{text!r} is no rate: write 24, 23.976 or 30000/1001 frames a second")
+    return rate
 
 
 def parse_size(text: str) -> tuple[int, int]:

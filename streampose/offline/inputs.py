@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from streampose.errors import ConfigError, SourceNotFound
@@ -24,6 +25,7 @@ VIDEO_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in "mp4 m4v mov mkv webm avi ts mts m2ts mpg mpeg wmv flv 3gp mxf gif ogv".split()  # noqa: SIM905
 )
+_RATE = Fraction(30)
 _EDGE_BYTES = 1 << 20
 # Where recordings are put one behind the other by adding the files' bytes.
 _SPLICED = frozenset({".ts", ".mts", ".m2ts", ".mpg", ".mpeg"})
@@ -38,6 +40,8 @@ class Input:
     paths: tuple[Path, ...] = ()
     """A video, or one or more images."""
     synthetic: str | None = None
+    images_rate: Fraction = _RATE
+    """Frames a second that images stand for."""
 
     @property
     def images(self) -> bool:
@@ -53,21 +57,25 @@ class Input:
         """A new source of it; not opened yet."""
         if self.synthetic is not None:
             return SyntheticSource.parse(self.synthetic, live=False)
-        return ImagesSource(self.paths) if self.images else FileSource(self.paths[0], hwaccel=hwaccel)
+        if self.images:
+            return ImagesSource(self.paths, rate=self.images_rate)
+        return FileSource(self.paths[0], hwaccel=hwaccel)
 
     def info(self) -> StreamInfo | None:
         """What can be known of its length beforehand."""
         if self.synthetic is not None or not self.paths:
             return None
         if self.images:
-            return ImagesSource(self.paths).open(self.name)
+            return ImagesSource(self.paths, rate=self.images_rate).open(self.name)
         return probe(self.paths[0])
 
     @property
     def read_anew(self) -> tuple[str, ...]:
-        """What is read in another way than by earlier versions, whose work is then not gone on with."""
-        if not self.paths or self.images:
+        """What is read in another way than by earlier versions, or as usual: such work is not gone on with."""
+        if not self.paths:
             return ()
+        if self.images:
+            return () if self.images_rate == _RATE else (f"rate {self.images_rate}",)
         spliced, square = self.paths[0].suffix.lower() in _SPLICED, has_square_pixels(self.paths[0])
         return ("spliced",) * spliced + ("square",) * (not square)
 
@@ -85,7 +93,7 @@ class Input:
         return digest.hexdigest()
 
 
-def find_inputs(texts: Sequence[str], folder: Path | None = None) -> list[Input]:
+def find_inputs(texts: Sequence[str], folder: Path | None = None, *, images_rate: Fraction = _RATE) -> list[Input]:
     """All recordings that some texts mean, in their order.
 
     What an earlier run has written is left out of folders and globs, and so is what is hidden.
@@ -96,6 +104,7 @@ def find_inputs(texts: Sequence[str], folder: Path | None = None) -> list[Input]
     Args:
         texts: as they were typed.
         folder: for what comes out: a recording that was worked on there keeps its name.
+        images_rate: frames a second that images in a row stand for.
 
     Raises:
         SourceNotFound: a text means nothing that is there.
@@ -126,7 +135,7 @@ def find_inputs(texts: Sequence[str], folder: Path | None = None) -> list[Input]
     end_row()
     if not found:
         raise ConfigError("name at least one recording: a video, a folder, a glob, images")
-    return _named(list(found.values()), folder)
+    return [replace(one, images_rate=images_rate) for one in _named(list(found.values()), folder)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,6 +197,26 @@ def test_images_of_several_sizes_make_one_video(
         assert [(f.width, f.height) for f in container.decode(video=0)] == [(64, 48)] * 8
 
 
+def test_images_stand_for_as_many_frames_a_second_as_is_said(command: Command, tmp_path: Path):
+    (tmp_path / "row").mkdir()
+    for i in range(6):
+        (tmp_path / "row" / f"{i}.png").write_bytes(_png(10 * i))
+    out = tmp_path / "out"
+    arguments = ["process", tmp_path / "row", "-o", out, *FAST, "--draw", "coco", "--background", "video"]
+    for options, rate in (
+        ([], 30),
+        (["--images-fps", "24"], 24),
+        (["--images-fps", "24000/1001"], Fraction(24000, 1001)),
+    ):
+        code, err = command(*arguments, *options)
+        assert (code, "before" in err) == (0, False)
+        assert times(out / "row.coco.mp4") == [i / Fraction(rate) for i in range(6)]
+        assert command("render", out / "row.jsonl", tmp_path / "row", "-o", tmp_path / "again.mp4")[0] == 0
+        assert times(tmp_path / "again.mp4") == times(out / "row.coco.mp4")
+    code, err = command(*arguments, "--images-fps", "0")
+    assert (code, "is no rate" in err, err.count("\n")) == (1, True, 1)
+
+
 def test_files_of_one_name_do_not_meet(command: Command, tmp_path: Path):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()

@@ -71,7 +71,7 @@ class Input:
 
     @property
     def read_anew(self) -> tuple[str, ...]:
-        """What is read in another way than by earlier versions, or as usual: such work is not gone on with."""
+        """What is read in another way than by earlier versions, or than usual; such work is not gone on with."""
         if not self.paths:
             return ()
         if self.images:

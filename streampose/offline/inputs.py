@@ -119,7 +119,7 @@ def find_inputs(texts: Sequence[str], folder: Path | None = None, *, images_rate
     def end_row() -> None:
         if row:
             prefix = os.path.commonprefix([path.stem for path in row])  # noqa: RUF071 - of names, not of paths
-            add(_Found(paths=_in_order(row), prefix=prefix))
+            add(_Found(paths=_in_order(row), prefix=prefix.rstrip("0123456789")))
             row.clear()
 
     for text in texts:
@@ -205,7 +205,7 @@ def _called(one: _Found, rows: Mapping[Path, int]) -> Called:
     folders = [folder.name for folder in first.parents if folder.name]
     if len(one.paths) == 1:
         return Called(name=one.paths[0].stem, folders=tuple(folders), suffix=suffix)
-    if rows[first.parent] > 1 and (prefix := one.prefix.rstrip("0123456789_-. ")):
+    if rows[first.parent] > 1 and (prefix := one.prefix.rstrip("_-. ")):
         return Called(name=prefix, folders=tuple(folders), suffix=suffix)
     return Called(name=first.parent.name, folders=tuple(folders[1:]), suffix=suffix)
 

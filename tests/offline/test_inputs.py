@@ -268,6 +268,15 @@ def test_each_pattern_is_a_row_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert (one.name, len(one.paths)) == ("shots", 6)
 
 
+def test_rows_of_numbered_takes_keep_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for take in range(1, 4):
+        for i in range(3):
+            (tmp_path / f"take{take}_{i:04d}.png").touch()
+    texts = ["take1_%04d.png", "take2_*.png", *(f"take3_{i:04d}.png" for i in range(3))]
+    assert [one.name for one in find_inputs(texts)] == ["take1", "take2", "take3"]
+
+
 def test_the_same_recording_is_not_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.mp4").touch()

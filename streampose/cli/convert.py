@@ -34,7 +34,7 @@ def convert(
 
       streampose convert dance.jsonl dance.openpose
     """
-    writable(out)
+    writable(out, poses)
     formats.write(out, moments_in(poses, stream), form)
     say(f"written: {out}")
 
@@ -60,11 +60,19 @@ def moments_in(path: Path, stream: str | None = None) -> Iterator[Moment]:
         raise ConfigError(f"{path} has no stream {stream!r} in it")
 
 
-def writable(out: Path) -> None:
-    """See before any work whether there is a folder for an output.
+def writable(out: Path, *others: Path | None) -> None:
+    """See before any work whether there is a folder for an output, and that it would replace none of the others.
+
+    Args:
+        out: a file, or a folder.
+        others: what is read, and what else is written.
 
     Raises:
-        SinkUnavailable: there is none.
+        SinkUnavailable: there is no folder.
+        ConfigError: one of the others is there, or in there.
     """
     if not out.parent.is_dir():
         raise SinkUnavailable(f"no folder {out.parent} for {out}: create it first")
+    for path in others:
+        if path is not None and out.resolve() in {path.resolve(), *path.resolve().parents}:
+            raise ConfigError(f"{out} would overwrite {path}: name another")

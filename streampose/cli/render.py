@@ -74,13 +74,10 @@ def render(
 
       streampose render dance.openpose --poses-size 1280x720 -o black.mp4
     """
-    writable(out)
+    writable(out, poses, video)
     backdrop: Background = background or ("black" if video is None else "video")
     if backdrop == "video" and video is None:
         raise ConfigError("to draw upon the video, name it after the poses")
-    for path in (poses, video):
-        if path is not None and out.resolve() in {path.resolve(), *path.resolve().parents}:
-            raise ConfigError(f"-o {out} would overwrite {path}: name another")
     found = pictures.drawings(
         style,
         size=size,

@@ -86,13 +86,12 @@ def retarget(
         face=face,
         drop_unseen=drop_unseen,
     )
-    for path in (out, keep_reference):
-        if path is not None:
-            writable(path)
-    found = _reference(reference, ModelChoice(model=model, detector=detector, pose=pose))
-    if keep_reference is not None:
-        formats.write(keep_reference, [found])
     choice = parse_choice(person)
+    for path, other in ((out, keep_reference), (keep_reference, out)):
+        if path is not None:
+            writable(path, poses, reference, other)
+            formats.format_for(path)
+    found = _reference(reference, ModelChoice(model=model, detector=detector, pose=pose))
 
     def again() -> Iterator[Moment]:
         return moments_in(poses, stream)
@@ -103,6 +102,8 @@ def retarget(
     def one() -> Iterator[Moment]:
         return only(again(), spans) if people else again()
 
+    if keep_reference is not None:
+        formats.write(keep_reference, [found])
     formats.write(out, retargeted(one, found.poses, found.size_px, options))
     first = next((moment for moment in one() if len(moment.poses)), None)
     if first is not None:

@@ -17,7 +17,7 @@ from streampose.formats.parquet import read_parquet, write_parquet
 from streampose.formats.table import read_csv, write_csv
 from streampose.whole import appear, appear_folder, remove_folder, replaceable
 
-__all__ = ["FORMATS", "Format", "format_named", "load", "read", "write"]
+__all__ = ["FORMATS", "Format", "format_for", "format_named", "load", "read", "write"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +110,25 @@ def load(path: str | Path) -> Clip:
         raise FormatUnreadable(f"{path}: {error}") from error
 
 
+def format_for(path: Path, name: str | None = None) -> Format:
+    """What would be written to a path: see before any work that it can be.
+
+    Args:
+        path: where.
+        name: of the format; `None` = as the path says.
+
+    Raises:
+        ConfigError: there is no such format, or a folder is there that is not ours.
+    """
+    kind = _of(path) if name is None else format_named(name)
+    if kind.is_folder:
+        for folder in (path, path.with_name(path.name + ".old")):
+            replaceable(folder, OPENPOSE_NAMES)
+    elif path.is_dir():
+        raise ConfigError(f"{path} is a folder, and {kind.name} is a file: name another")
+    return kind
+
+
 def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) -> None:
     """Write moments of one stream to a file (for OpenPose, a folder) that appears when it is whole.
 
@@ -122,14 +141,10 @@ def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) 
         ConfigError: there is no such format, its library is not installed, or a folder is there that is not ours.
     """
     path = Path(path)
-    kind = _of(path) if name is None else format_named(name)
+    kind = format_for(path, name)
     part = path.with_name(path.name + ".part")
     if kind.is_folder:
-        for folder in (path, path.with_name(path.name + ".old")):
-            replaceable(folder, OPENPOSE_NAMES)
         remove_folder(part, OPENPOSE_NAMES)
-    elif path.is_dir():
-        raise ConfigError(f"{path} is a folder, and {kind.name} is a file: name another")
     try:
         kind.write(part, moments)
         if kind.is_folder:

@@ -270,3 +270,39 @@ def test_a_picture_is_a_reference(command, walk: Path, assets: Path, tmp_path: P
     cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((64, 64, 3), np.uint8))
     code, _, err = command("retarget", walk, tmp_path / "empty.png", "-o", out)
     assert (code, "nobody was found" in err) == (1, True)
+
+
+def test_nothing_that_is_read_is_overwritten(command, walk: Path, tmp_path: Path):  # noqa: F811
+    write(tmp_path / "walk.openpose", load(walk))
+    (tmp_path / "link.jsonl").symlink_to(walk)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    new, folder, link = tmp_path / "new.jsonl", tmp_path / "walk.openpose", tmp_path / "link.jsonl"
+    for arguments in (
+        ("retarget", walk, folder, "-o", new, "--keep-reference", link),
+        ("retarget", walk, folder, "-o", walk),
+        ("retarget", walk, folder, "-o", folder),
+        ("retarget", walk, walk, "-o", new, "--keep-reference", new),
+        ("retarget", walk, walk, "-o", tmp_path / "o.openpose", "--keep-reference", tmp_path / "o.openpose" / "r.csv"),
+        ("convert", folder, folder),
+        ("convert", link, walk),
+        ("render", walk, "-o", walk),
+    ):
+        (tmp_path / "o.openpose").mkdir(exist_ok=True)
+        code, _, err = command(*arguments)
+        assert (code, "would overwrite" in err, err.count("\n")) == (1, True, 1), (arguments, err)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_cannot_be_written_is_told_before_a_model_runs(command, walk: Path, tmp_path: Path):  # noqa: F811
+    """The reference is no picture: the model, which would look at it first, would say so."""
+    (tmp_path / "anna.png").write_text("no picture")
+    (tmp_path / "dear").mkdir()
+    for out, words in (("a.txt", "cannot be seen from its name"), ("dear", "cannot be seen from its name")):
+        arguments = ("-o", tmp_path / out, "--keep-reference", tmp_path / "anna.jsonl")
+        code, _, err = command("retarget", walk, tmp_path / "anna.png", *arguments)
+        assert (code, words in err, err.count("\n")) == (1, True, 1), err
+        assert not (tmp_path / "anna.jsonl").exists()
+    code, _, err = command(
+        "retarget", walk, tmp_path / "anna.png", "-o", tmp_path / "o.csv", "--keep-reference", "r.txt"
+    )
+    assert (code, "r.txt: what it is" in err) == (1, True)

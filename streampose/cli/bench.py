@@ -17,7 +17,7 @@ from rich.text import Text
 from streampose.batching import FixedBatch, LatencyBatch
 from streampose.cli import engine
 from streampose.cli.bench_report import as_json, draw
-from streampose.cli.say import console, fail, say
+from streampose.cli.say import console, dim, fail, say
 from streampose.cli.session import interrupts
 from streampose.cli.values import named_sources, parse_seconds, parse_size
 from streampose.cores import share_cores
@@ -121,7 +121,7 @@ def bench(
         batch=batch,
     )
     estimators = load_estimators(choice, options, throughput=not live, streams=streams)
-    say(f"[dim]{describe_all(estimators)}[/dim]")
+    say(dim(f"{describe_all(estimators)}"))
     gpu_unused = estimators[0].describe().partition("the GPU is not used: ")[2]
     on_gpu, most = estimators[0].on_gpu, batch or usual_batch(estimators, live=live)
     # The first second (queues fill, the cost is learned) does not count, but of a file it may be all there is.

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from streampose.cli.outputs import Outputs
 from streampose.cli.say import say
@@ -63,10 +64,11 @@ def demo(
     )
     code = start_session(session)
     if judge.score.share is not None:
-        say(
-            f"[bold]{judge.score.share:.1%}[/bold] of {judge.score.total} key points in sight right (PCK@0.1), "
+        right = (
+            f" of {judge.score.total} key points in sight right (PCK@0.1), "
             f"{judge.score.found} people found of {judge.score.people}"
         )
+        say(Text.assemble((f"{judge.score.share:.1%}", "bold"), right))
     if out is not None:
         say(f"written: {out}")
     raise typer.Exit(code)

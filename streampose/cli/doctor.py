@@ -14,6 +14,7 @@ from typing import Annotated
 
 import av
 import typer
+from rich.text import Text
 
 from streampose.batching import FixedBatch
 from streampose.cli.demo import Judge
@@ -59,7 +60,7 @@ def doctor(
     _line("models", ", ".join(_models(advice)) + f"; pulled ones in {zoo.default_folder()}")
     failed = bool(seconds) and not asyncio.run(_self_test(seconds, advice))
     for line in advice:
-        console.print(f"[yellow]advice[/yellow]  {line}")
+        console.print(Text.assemble(("advice", "yellow"), f"  {line}"))
     raise typer.Exit(1 if failed else 0)
 
 
@@ -72,7 +73,7 @@ def _versions() -> str:
 
 
 def _line(what: str, value: str, *, good: bool = True) -> None:
-    console.print(f"[{'green' if good else 'yellow'}]{what:>9}[/]  {value}", markup=True)
+    console.print(Text.assemble((f"{what:>9}", "green" if good else "yellow"), f"  {value}"))
 
 
 def _models(advice: list[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from streampose.cli.say import console, say
+from streampose.cli.say import console, dim, say
 from streampose.errors import ChecksumMismatch
 from streampose.inference import zoo
 
@@ -42,8 +42,10 @@ def list_models(cache_dir: _Folder = None, as_json: _Json = False) -> None:
         table.add_row(entry.name, entry.kind, entry.skeleton or "", size, entry.licence, here)
     Console().print(table)
     say(
-        "[dim]addresses are as published, and were not tried by us; streampose-nano is part of the package; "
-        "licences are those of the weights[/dim]"
+        dim(
+            "addresses are as published, and were not tried by us; streampose-nano is part of the package; "
+            "licences are those of the weights"
+        )
     )
 
 
@@ -80,7 +82,7 @@ def pull_models(
             say(f"{entry.name} is part of the package: nothing to fetch")
             continue
         if not entry.verified and zoo.cached(entry.name, cache_dir) is None:
-            say(f"[dim]{entry.name}: address from {entry.listed_in}, not verified by us; licence {entry.licence}[/dim]")
+            say(dim(f"{entry.name}: address from {entry.listed_in}, not verified by us; licence {entry.licence}"))
         with Progress(*columns, console=console, transient=True) as bars:
             task = bars.add_task(entry.name, total=None)
             path = zoo.pull(

@@ -14,7 +14,7 @@ from streampose.cli import engine, pictures
 from streampose.cli.config import use_config
 from streampose.cli.presets import Preset
 from streampose.cli.process_report import show, summary
-from streampose.cli.say import fail, say
+from streampose.cli.say import dim, fail, say
 from streampose.cli.session import interrupts
 from streampose.cli.values import parse_rate, parse_seconds, parse_size, parse_time
 from streampose.cores import share_cores
@@ -251,7 +251,7 @@ async def _run(inputs: Sequence[Input], folder: Path, plan: Plan, *, quiet: bool
     def load() -> list[PoseEstimator]:
         estimators = load_estimators(plan.choice, plan.engine, throughput=True)
         if not quiet:
-            say(f"[dim]{describe_all(estimators)}[/dim]")
+            say(dim(f"{describe_all(estimators)}"))
         return estimators
 
     running = asyncio.ensure_future(process(inputs, folder, plan, load, stop=stop, watch=shown.extend))

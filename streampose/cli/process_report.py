@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,8 +16,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-from streampose.cli.say import console, has_watcher
+from streampose.cli.say import console, dim, has_watcher
 from streampose.offline.process import Progress as Recording
 from streampose.offline.process import Stage
 
@@ -97,23 +97,21 @@ def _ended(recordings: Sequence[Recording]) -> int:
     return sum(r.stage in {Stage.DONE, Stage.SKIPPED, Stage.FAILED} for r in recordings)
 
 
-def summary(recordings: Sequence[Recording], seconds: float, folder: Path) -> str:
+def summary(recordings: Sequence[Recording], seconds: float, folder: Path) -> Text:
     """A line each, and one for all."""
-    lines = []
+    lines: list[Text] = []
     for r in recordings:
         if r.stage in {Stage.DONE, Stage.STOPPED}:
             before = f" ({r.reused} of them before)" if r.reused else ""
-            lines.append(f"{escape(r.name)}: {r.stage.value}, {r.frames} frames{before}{_said(r)}")
+            lines.append(Text(f"{r.name}: {r.stage.value}, {r.frames} frames{before}{_said(r)}"))
         elif r.stage is not Stage.FAILED:  # whose error says it all
-            lines.append(f"{escape(r.name)}: {r.stage.value}")
+            lines.append(Text(f"{r.name}: {r.stage.value}"))
     fresh = sum(max(0, r.frames - r.reused) for r in recordings if r.stage in {Stage.DONE, Stage.STOPPED})
     rate = f", {fresh / seconds:.1f} frames a second" if fresh and seconds > 0 else ""
-    lines.append(
-        f"[dim]{_ended(recordings)} of {len(recordings)} in {escape(str(folder))}, {seconds:.1f} s{rate}[/dim]"
-    )
+    lines.append(dim(f"{_ended(recordings)} of {len(recordings)} in {folder}, {seconds:.1f} s{rate}"))
     if any(r.stage is Stage.STOPPED for r in recordings):
-        lines.append("the same command goes on from here")
-    return "\n".join(lines)
+        lines.append(Text("the same command goes on from here"))
+    return Text("\n").join(lines)
 
 
 def _said(recording: Recording) -> str:

@@ -16,8 +16,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-from streampose.cli.say import console, has_watcher
+from streampose.cli.say import console, dim, has_watcher
 from streampose.metrics import Cause, Place, Snapshot
 from streampose.pipeline import Pipeline
 from streampose.streams import Outcome, StreamReport
@@ -43,7 +44,7 @@ async def show_progress(pipeline: Pipeline, running: asyncio.Task[Mapping[str, S
 class _Bars:
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[fps]}"),
@@ -73,7 +74,7 @@ class _LiveLines:
         for name, figures in pipeline.snapshot().streams.items():
             report = pipeline.reports[name]
             table.add_row(
-                name,
+                Text(name),
                 "-" if figures.fps is None else f"{figures.fps:.1f}",
                 _ms(figures.recent_p50_s),
                 _ms(figures.recent_p95_s),
@@ -94,9 +95,9 @@ def _state(report: StreamReport) -> str:
     return "opening" if report.info is None else "running"
 
 
-def summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> str:
+def summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> Text:
     """A line for each stream and one for the engine; empty = nothing to say."""
-    lines = []
+    lines: list[Text] = []
     for name, figures in snapshot.streams.items():
         outcome, info = reports[name].outcome, reports[name].info
         if outcome is Outcome.FAILED and not figures.delivered:
@@ -107,17 +108,19 @@ def summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> str:
         if unsent := figures.dropped.get((Place.SINK, Cause.UNSENT), 0):
             drops += f", {unsent} not sent"
         decode = f", decode: {info.decoder}" if info and (info.hwaccel or info.hwaccel_note) else ""
-        lines.append(
+        words = (
             f"{name}: {ended} after {figures.delivered} frames{drops}{_reconnects(reports[name])}, {fps:.1f} fps, "
             f"latency p50 {_ms(figures.latency_p50_s)} p99 {_ms(figures.latency_p99_s)}{decode}"
         )
+        lines.append(Text(words))
     engine = snapshot.engine
     if engine.batches:
-        lines.append(
-            f"[dim]{engine.batches} batches of {engine.frames / engine.batches:.1f} frames, "
-            f"{engine.people} people, {snapshot.elapsed_s:.1f} s[/dim]"
+        words = (
+            f"{engine.batches} batches of {engine.frames / engine.batches:.1f} frames, "
+            f"{engine.people} people, {snapshot.elapsed_s:.1f} s"
         )
-    return "\n".join(lines)
+        lines.append(dim(words))
+    return Text("\n").join(lines)
 
 
 def _reconnects(report: StreamReport) -> str:

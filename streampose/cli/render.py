@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from filelock import FileLock, Timeout
+from rich.markup import escape
 from rich.progress import Progress
 
 from streampose.cli import pictures
@@ -149,7 +150,7 @@ def draw_file(
     lock = FileLock(folder / f"{fingerprint_of(out.name)}.lock")
     try:
         with lock.acquire(timeout=0), Progress(console=console, transient=True) as progress:
-            task = progress.add_task(out.name, total=total)
+            task = progress.add_task(escape(out.name), total=total)
             draw(drawing, again, source, out, work, rate=rate, tick=lambda done: progress.update(task, completed=done))
     except Timeout as error:
         raise SinkUnavailable(f"{out} is being drawn by another streampose: wait, or name another") from error

@@ -15,7 +15,7 @@ import typer
 from streampose import formats
 from streampose.cli import engine
 from streampose.cli.convert import moments_in, writable
-from streampose.cli.say import say
+from streampose.cli.say import dim, say
 from streampose.clip import Moment
 from streampose.errors import ConfigError, FormatUnreadable
 from streampose.inference.loading import ModelChoice, load_estimator
@@ -107,7 +107,7 @@ def retarget(
     formats.write(out, retargeted(one, found.poses, found.size_px, options))
     first = next((moment for moment in one() if len(moment.poses)), None)
     if first is not None:
-        say(f"[dim]driving: {words(first.poses)} reference: {words(found.poses)}[/dim]")
+        say(dim(f"driving: {words(first.poses)} reference: {words(found.poses)}"))
     say(f"written: {out}")
 
 

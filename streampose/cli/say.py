@@ -9,7 +9,7 @@ from rich.text import Text
 
 from streampose.observe.logs import LogFormat
 
-__all__ = ["console", "fail", "has_watcher", "say", "speak"]
+__all__ = ["console", "dim", "fail", "has_watcher", "say", "speak"]
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("streampose")
@@ -28,13 +28,19 @@ def has_watcher() -> bool:
     return console.is_terminal and _form is LogFormat.TEXT
 
 
-def say(text: str) -> None:
-    """Print a line; rich markup is understood."""
+def dim(text: str) -> Text:
+    """Words that matter less than those around them."""
+    return Text(text, "dim")
+
+
+def say(text: str | Text) -> None:
+    """Print it; nothing in a string is markup, since paths and names may look like it."""
+    words = Text(text) if isinstance(text, str) else text
     if _form is LogFormat.JSON:
-        for line in Text.from_markup(text).plain.splitlines():
+        for line in words.plain.splitlines():
             log.info("%s", line)
     else:
-        console.print(text)
+        console.print(words)
 
 
 def fail(message: str) -> None:

@@ -15,7 +15,7 @@ from streampose.arenas import few_arenas
 from streampose.batching import LatencyBatch
 from streampose.cli import engine
 from streampose.cli.references import resolve
-from streampose.cli.say import say
+from streampose.cli.say import dim, say
 from streampose.cli.service import parse_secret
 from streampose.cli.session import before_anything, beside, interrupts
 from streampose.cli.values import named_sources, parse_seconds, parse_size
@@ -184,7 +184,7 @@ class _Desk:
 
     def _done(self, name: str, estimators: Sequence[Any]) -> None:
         self.loading = None
-        say(f"[dim]{describe_all(estimators)}[/dim]")
+        say(dim(f"{describe_all(estimators)}"))
 
     def _failed(self, name: str, error: StreamposeError) -> None:
         self.loading, self.error = None, redact(f"{name}: {error}")

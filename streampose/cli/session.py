@@ -17,7 +17,7 @@ from streampose.batching import BatchPolicy, FixedBatch, Gated, LatencyBatch
 from streampose.cli.mixture import Mixture
 from streampose.cli.progress import show_progress, summary
 from streampose.cli.roster import Roster
-from streampose.cli.say import fail, say
+from streampose.cli.say import dim, fail, say
 from streampose.cores import share_cores
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators, usual_batch
@@ -99,7 +99,7 @@ async def run_session(session: Session) -> int:
     """
     async with Watch(session.watch, version=streampose.__version__) as watch:
         if watch.port is not None and not session.quiet:
-            say(f"[dim]metrics at port {watch.port}[/dim]")
+            say(dim(f"metrics at port {watch.port}"))
         return await _run(session, watch)
 
 
@@ -159,7 +159,7 @@ class _Nothing:
 
 def _describe(session: Session, estimators: Sequence[PoseEstimator]) -> None:
     if not session.quiet:
-        say(f"[dim]{describe_all(estimators)}[/dim]")
+        say(dim(f"{describe_all(estimators)}"))
 
 
 async def _to_its_end(session: Session, watch: Watch, pipeline: Pipeline, models: Models | None = None) -> int:

@@ -306,3 +306,15 @@ def test_what_cannot_be_written_is_told_before_a_model_runs(command, walk: Path,
         "retarget", walk, tmp_path / "anna.png", "-o", tmp_path / "o.csv", "--keep-reference", "r.txt"
     )
     assert (code, "r.txt: what it is" in err) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["takes [old]", "x[/b]", "[red]a", "50% \\[b]"])
+def test_names_that_look_like_markup_are_shown_as_they_are(command, walk: Path, tmp_path: Path, name: str):  # noqa: F811
+    (tmp_path / name).parent.mkdir(exist_ok=True)  # one has a slash in it
+    for arguments in (
+        ("convert", walk, tmp_path / f"{name}.csv"),
+        ("render", walk, "-o", tmp_path / f"{name}.mp4"),
+        ("retarget", walk, walk, "-o", tmp_path / f"{name}.jsonl"),
+    ):
+        code, _, err = command(*arguments)
+        assert (code, f"{name}." in err, "Traceback" in err) == (0, True, False), err

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from fakes import FakeEstimator
+from rich.console import Console
 
-from streampose.cli.process_report import frames_of, summary
+from streampose.cli.process_report import _Bars, frames_of, summary
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice
 from streampose.motion.choice import Span
@@ -69,10 +71,21 @@ def test_the_summary_says_what_was_done_and_what_not():
     spans = (Span(id=3, first_s=0, last_s=1), Span(id=7, first_s=2, last_s=4))
     done.report = Report(people=(), spans=spans, missing=((7, 1.0, 2.0),), filled=5)
     words = summary([done, one(Stage.SKIPPED), one(Stage.STOPPED, 10), one(Stage.FAILED)], 2.0, Path("out"))
-    first, second, third, last, end = words.splitlines()
+    first, second, third, last, end = words.plain.splitlines()
     assert first.startswith("done: done, 100 frames (40 of them before); person 3, 7; 2.00 s: person 3 → 7; ")
     assert first.endswith("; 5 filled in; missing 1.00 to 2.00 s")
     assert second == "skipped: there already"
     assert third == "stopped: stopped, 10 frames"
     assert "3 of 4 in out, 2.0 s, 35.0 frames a second" in last
     assert end == "the same command goes on from here"
+
+
+def test_names_and_folders_that_look_like_markup_are_shown_as_they_are():
+    name = "x[/b] [old]"
+    odd = one(Stage.MODELS, 10)
+    odd.name, odd.what = name, f"{name}.coco.mp4"
+    shown = Console(file=io.StringIO(), width=200, record=True)
+    shown.print(_Bars().draw([odd]), summary([odd], 1.0, Path("takes [old]")))
+    text = shown.export_text()
+    assert f"{name} .coco.mp4" in text
+    assert "in takes [old], " in text

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from streampose.errors import ConfigError
+from streampose.errors import ConfigError, SinkFailed, StreamposeError
 
-__all__ = ["appear", "appear_folder", "of_nobody", "remove_folder", "replaceable"]
+__all__ = ["appear", "appear_folder", "of_nobody", "remove_folder", "replaceable", "writing"]
 
 _NOBODYS = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory"}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes a file or folder: the system's errors, which often name no file, name this one.
+
+    Raises:
+        SinkFailed: the disk is full, read-only, or gone.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StreamposeError):
+            raise
+        raise SinkFailed(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def appear(part: Path, path: Path) -> None:
@@ -21,13 +38,14 @@ def appear(part: Path, path: Path) -> None:
         path: a file may be there already.
 
     Raises:
-        OSError: the disk failed.
+        SinkFailed: the disk failed.
     """
-    for file in part.iterdir() if part.is_dir() else ():
-        _sync(file)
-    _sync(part)
-    part.replace(path)
-    _sync(path.parent)
+    with writing(path):
+        for file in part.iterdir() if part.is_dir() else ():
+            _sync(file)
+        _sync(part)
+        part.replace(path)
+        _sync(path.parent)
 
 
 def of_nobody(path: Path) -> bool:

@@ -29,6 +29,7 @@ from streampose.sinks import VIDEO_SUFFIXES
 from streampose.sources import Cut, Excerpt, ImagesSource, Source, open_source
 from streampose.sources.images import images_in
 from streampose.sources.seeking import Seeking
+from streampose.whole import writing
 
 __all__ = ["render"]
 
@@ -146,14 +147,16 @@ def draw_file(
     recordings = [_known(path) for path in (poses, video) if path is not None]
     looks = (drawing.suffix, repr(drawing.painter), size_px, out.name)
     work = folder / fingerprint_of("render", *recordings, stream, *looks)
-    folder.mkdir(exist_ok=True)
     lock = FileLock(folder / f"{fingerprint_of(out.name)}.lock")
-    try:
-        with lock.acquire(timeout=0), Progress(console=console, transient=True) as progress:
-            task = progress.add_task(escape(out.name), total=total)
-            draw(drawing, again, source, out, work, rate=rate, tick=lambda done: progress.update(task, completed=done))
-    except Timeout as error:
-        raise SinkUnavailable(f"{out} is being drawn by another streampose: wait, or name another") from error
+    with writing(out):
+        folder.mkdir(exist_ok=True)
+        try:
+            held = lock.acquire(timeout=0)
+        except Timeout as error:
+            raise SinkUnavailable(f"{out} is being drawn by another streampose: wait, or name another") from error
+    with held, Progress(console=console, transient=True) as progress:
+        task = progress.add_task(escape(out.name), total=total)
+        draw(drawing, again, source, out, work, rate=rate, tick=lambda done: progress.update(task, completed=done))
 
 
 def _sized(size_px: tuple[int, int], kept: Callable[[], Iterator[Moment]]) -> Callable[[], Iterator[Moment]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from streampose.formats.npz import read_npz, write_npz
 from streampose.formats.openpose import OPENPOSE_NAMES, read_openpose, write_openpose
 from streampose.formats.parquet import read_parquet, write_parquet
 from streampose.formats.table import read_csv, write_csv
-from streampose.whole import appear, appear_folder, remove_folder, replaceable
+from streampose.whole import appear, appear_folder, remove_folder, replaceable, writing
 
 __all__ = ["FORMATS", "Format", "format_for", "format_named", "load", "read", "write"]
 
@@ -139,21 +140,24 @@ def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) 
 
     Raises:
         ConfigError: there is no such format, its library is not installed, or a folder is there that is not ours.
+        SinkFailed: the disk is full, or read-only.
     """
     path = Path(path)
     kind = format_for(path, name)
     part = path.with_name(path.name + ".part")
-    if kind.is_folder:
-        remove_folder(part, OPENPOSE_NAMES)
     try:
-        kind.write(part, moments)
-        if kind.is_folder:
-            appear_folder(part, path, OPENPOSE_NAMES)
-        else:
-            appear(part, path)
+        with writing(path):
+            if kind.is_folder:
+                remove_folder(part, OPENPOSE_NAMES)
+            kind.write(part, moments)
+            if kind.is_folder:
+                appear_folder(part, path, OPENPOSE_NAMES)
+            else:
+                appear(part, path)
     except BaseException:  # also of Ctrl-C, nothing stays
-        if kind.is_folder:
-            remove_folder(part, OPENPOSE_NAMES)
-        else:
-            part.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that lets nothing be written lets nothing be removed
+            if kind.is_folder:
+                remove_folder(part, OPENPOSE_NAMES)
+            else:
+                part.unlink(missing_ok=True)
         raise

@@ -18,7 +18,7 @@ from streampose.offline.ahead import ahead
 from streampose.result import Result, Timing
 from streampose.sinks import PNG_NAMES, AlphaVideoSink, PngSink, Sink, VideoSink, join_videos
 from streampose.sources import Source
-from streampose.whole import appear, appear_folder, of_nobody, remove_folder, replaceable
+from streampose.whole import appear, appear_folder, of_nobody, remove_folder, replaceable, writing
 
 __all__ = ["Drawing", "Painter", "draw"]
 
@@ -101,36 +101,37 @@ def draw(
         SinkError: the disk is full.
         ConfigError: there is nothing to draw, or a folder is there that is not ours.
     """
-    if drawing.is_folder:
-        replaceable(out, PNG_NAMES)
-    elif out.is_dir():
-        raise ConfigError(f"{out} is a folder, and a video would be written there: name another")
-    work.mkdir(parents=True, exist_ok=True)
-    pieces = _done(work, drawing)
-    done = len(pieces) * _PIECE
-    beginning = next(again(), None)
-    painter = drawing.painter if beginning is None else drawing.painter.sized(beginning.size_px)
-    moments = iter(drawing.prepare(again))
-    for i, _ in enumerate(islice(moments, done), 1):
-        tick(i)
-    with ExitStack() as stack:
-        frames: Iterator[tuple[Moment, Image | None]] = ((moment, None) for moment in moments)
-        if painter.wants_image and (first := next(moments, None)) is not None:
-            moments = chain([first], moments)
-            video = source(first)
-            frames = stack.enter_context(ahead(_matched(moments, video, first.stream), _AHEAD, video.close))
-        painted = stack.enter_context(ahead(_painted(frames, painter), _AHEAD))
-        for piece in _pieces(painted):
-            name = f"{len(pieces):06d}{'' if drawing.is_folder else drawing.container}"
-            part = work / f"part-{name}"
-            for _ in _encoded(piece, drawing.sink(part), rate):
-                tick(done := done + 1)
-            appear(part, work / name)
-            pieces.append(work / name)
-    if not pieces:
-        raise ConfigError(f"{out}: there are no frames to draw")
-    _assemble(pieces, drawing, out, work, done)
-    shutil.rmtree(work)
+    with writing(out):
+        if drawing.is_folder:
+            replaceable(out, PNG_NAMES)
+        elif out.is_dir():
+            raise ConfigError(f"{out} is a folder, and a video would be written there: name another")
+        work.mkdir(parents=True, exist_ok=True)
+        pieces = _done(work, drawing)
+        done = len(pieces) * _PIECE
+        beginning = next(again(), None)
+        painter = drawing.painter if beginning is None else drawing.painter.sized(beginning.size_px)
+        moments = iter(drawing.prepare(again))
+        for i, _ in enumerate(islice(moments, done), 1):
+            tick(i)
+        with ExitStack() as stack:
+            frames: Iterator[tuple[Moment, Image | None]] = ((moment, None) for moment in moments)
+            if painter.wants_image and (first := next(moments, None)) is not None:
+                moments = chain([first], moments)
+                video = source(first)
+                frames = stack.enter_context(ahead(_matched(moments, video, first.stream), _AHEAD, video.close))
+            painted = stack.enter_context(ahead(_painted(frames, painter), _AHEAD))
+            for piece in _pieces(painted):
+                name = f"{len(pieces):06d}{'' if drawing.is_folder else drawing.container}"
+                part = work / f"part-{name}"
+                for _ in _encoded(piece, drawing.sink(part), rate):
+                    tick(done := done + 1)
+                appear(part, work / name)
+                pieces.append(work / name)
+        if not pieces:
+            raise ConfigError(f"{out}: there are no frames to draw")
+        _assemble(pieces, drawing, out, work, done)
+        shutil.rmtree(work)
 
 
 def _done(work: Path, drawing: Drawing) -> list[Path]:

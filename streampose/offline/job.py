@@ -19,7 +19,7 @@ from typing import Any
 
 from streampose.errors import ConfigError, SinkUnavailable
 from streampose.offline.inputs import Input
-from streampose.whole import appear
+from streampose.whole import appear, writing
 
 __all__ = ["Job", "State", "fingerprint_of", "put"]
 
@@ -109,16 +109,21 @@ class Job:
         """Remember it, as a whole or not at all.
 
         Raises:
-            OSError: the disk is full.
+            SinkFailed: the disk is full.
         """
         data = {"v": _VERSION, "state": {key: getattr(state, key) for key in State.__slots__}}
         put(self.work / "state.json", json.dumps(data, indent=1).encode())
 
 
 def put(path: Path, data: bytes) -> None:
-    """Write a file so that there is, at any moment, the old one or the new one, also after a power cut."""
+    """Write a file so that there is, at any moment, the old one or the new one, also after a power cut.
+
+    Raises:
+        SinkFailed: the disk is full.
+    """
     part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
+    with writing(path):
+        part.write_bytes(data)
     appear(part, path)
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from test_run import clip, command, times  # noqa: F401 - fixtures
+from test_sinks import disk
 
 from streampose import SyntheticSource, load
 from streampose.cli.render import draw_file
@@ -318,3 +319,25 @@ def test_names_that_look_like_markup_are_shown_as_they_are(command, walk: Path, 
     ):
         code, _, err = command(*arguments)
         assert (code, f"{name}." in err, "Traceback" in err) == (0, True, False), err
+
+
+@pytest.mark.parametrize("options", ["ro", "size=12k"])
+def test_a_disk_that_takes_nothing_is_told_with_the_file(command, walk: Path, tmp_path: Path, options: str):  # noqa: F811
+    with disk(tmp_path / "disk", options) as there:
+        if options != "ro":
+            (there / "full").write_bytes(bytes(12 * 1024))
+        for arguments in (
+            *(
+                ("convert", walk, there / f"a.{suffix}")
+                for suffix in ("jsonl", "csv", "parquet", "openpose", "coco.json")
+            ),
+            ("retarget", walk, walk, "-o", there / "a.jsonl"),
+            ("retarget", walk, walk, "-o", tmp_path / "r.jsonl", "--keep-reference", there / "r.csv"),
+            ("render", walk, "-o", there / "a.mp4"),
+            ("render", walk, "-o", there / "a", "--png"),
+        ):
+            code, _, err = command(*arguments)
+            assert (code, f"error: {there}" in err, "Traceback" in err) == (1, True, False), (arguments, err)
+            if arguments[0] == "convert":
+                assert "cannot be written: " in err
+                assert [path.name for path in there.iterdir() if path.name != "full"] == []

@@ -15,6 +15,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from test_sinks import disk
 
 from streampose.cli.main import main
 from streampose.formats import load
@@ -349,3 +350,12 @@ def test_contrast_is_for_the_models_alone(command: Command, tmp_path: Path):
     (drawn, *_) = pictures(tmp_path / "out" / "in.coco.mp4")
     assert np.abs(drawn.astype(int) - dark).max() < 12
     assert command("process", tmp_path / "in", "-o", tmp_path / "out", *FAST, "--contrast", "90")[0] == 1
+
+
+def test_a_disk_that_is_full_from_the_beginning_is_told_with_the_file(command: Command, tmp_path: Path):
+    film = clip(tmp_path / "film.mp4")
+    with disk(tmp_path / "disk", "size=16k") as there:
+        (there / "fill").write_bytes(bytes(8192))
+        code, err = command("process", film, "-o", there / "out", *FAST, "--quiet")
+    assert (code, err.count("\n")) == (1, 1), err
+    assert f"error: {there}/out/.streampose/film/" in err

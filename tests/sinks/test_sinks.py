@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -220,15 +222,24 @@ def test_coco_entries(tmp_path: Path):
     assert entries[0]["score"] == 0.25
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path):
-    folder = tmp_path / "small"
+@contextmanager
+def disk(folder: Path, options: str) -> Iterator[Path]:
+    """A disk of its own, by the options of its mount."""
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(command, check=False).returncode:
-        pytest.skip("only root on Linux can mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+        pytest.skip("only root on Linux can mount a disk")
+    try:
+        yield folder
+    finally:
+        gc.collect()  # tracebacks that are kept for a test hold files open
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with disk(tmp_path / "small", "size=64k") as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("name", ["mp4", "mkv", "jsonl", "coco"])

@@ -113,6 +113,10 @@ class Poses:
             box_scores=np.zeros((0,), np.float32),
         )
 
+    def seen(self, min_score: float) -> NDArray[np.bool_]:
+        """(n, k) which points are known, with at least this score: of score 0 none is, wherever it says that it is."""
+        return np.asarray((self.scores >= min_score) & (self.scores > 0))
+
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Poses:
         """Some of the people: a mask (n,) or an index array."""
         return replace(

@@ -103,7 +103,7 @@ def _joints(skeleton: Skeleton) -> tuple[tuple[str, tuple[int, ...]], ...]:
 
 def body_of(poses: Poses, row: int, min_score: float) -> Body:
     """One person's joints; a joint that is a mean is seen when all its parts are."""
-    points, seen = poses.points[row].astype(float), poses.scores[row] >= min_score
+    points, seen = poses.points[row].astype(float), poses.seen(min_score)[row]
     return Body(
         {n: points[list(parts)].mean(axis=0) for n, parts in _joints(poses.skeleton) if seen[list(parts)].all()}
     )

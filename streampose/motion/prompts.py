@@ -60,7 +60,7 @@ def prompts(again: Callable[[], Iterator[Moment]], *, wanted: int = 4, min_score
 
 def _person(poses: Poses, row: int, min_score: float) -> dict[str, Any]:
     body = poses.to(ANIMATION_20)
-    points, seen = body.points[row], body.scores[row] >= min_score
+    points, seen = body.points[row], body.seen(min_score)[row]
     inside = [i for i in _POINTS if seen[i]]
     return {
         "id": None if poses.ids is None else int(poses.ids[row]),
@@ -85,7 +85,7 @@ def words(poses: Poses, *, min_score: float = 0.3) -> str:
     """Which arms and legs of the first person are in sight, for a text prompt."""
     if not len(poses):
         return "Nobody is in sight."
-    seen = poses.to(ANIMATION_20).scores[0] >= min_score
+    seen = poses.to(ANIMATION_20).seen(min_score)[0]
     limbs = {name: all(seen[i] for i in points) for name, points in _LIMBS.items()}
     there, hidden = ([name for name, is_seen in limbs.items() if is_seen is wanted] for wanted in (True, False))
     if not hidden:

@@ -48,7 +48,7 @@ def retarget(poses: Poses, found: Fit, options: Retargeting, known: dict[int, Bo
         new = _spread(poses.skeleton, poses.points[row], body, places, found)
         gone = _left_out(poses.skeleton, found, options)
         scores[row][gone] = 0
-        seen = scores[row] >= options.min_score
+        seen = (scores[row] >= options.min_score) & (scores[row] > 0)
         boxes[row] = _boxed(poses.boxes[row], poses.points[row][seen], new[seen])
         points[row] = new
     return replace(poses, points=points, scores=scores, boxes=boxes)

@@ -37,7 +37,7 @@ def draw_poses(image: Image, poses: Poses, style: Style) -> None:
     height, width = image.shape[:2]
     reach = np.array([width, height]) * _FAR
     near = np.all(np.abs(poses.points) < reach, axis=2)
-    opacities = np.where(near, _opacities(poses.scores, style), 0)
+    opacities = np.where(near & poses.seen(style.min_score), _opacities(poses.scores, style), 0)
     boxes = np.clip(np.nan_to_num(poses.boxes), -np.tile(reach, 2), np.tile(reach, 2))
     sizes = np.ptp(boxes.reshape(-1, 2, 2), axis=1).max(axis=1) if len(poses) else np.zeros(0)
     order = np.argsort(sizes, kind="stable").tolist()
@@ -56,10 +56,10 @@ def draw_poses(image: Image, poses: Poses, style: Style) -> None:
 
 
 def _opacities(scores: Floats, style: Style) -> Floats:
-    """How solid a point of each score is; 0 = not drawn."""
+    """How solid a point of each score is, if it is drawn."""
     range_ = max(style.sure_score - style.min_score, 1e-6)
     sure = np.clip((scores - style.min_score) / range_, 0, 1)
-    return np.where(scores >= style.min_score, style.faint + (1 - style.faint) * sure, 0)
+    return np.asarray(style.faint + (1 - style.faint) * sure)
 
 
 def _line_px(size_px: float, short_side_px: int) -> float:

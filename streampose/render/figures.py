@@ -66,23 +66,24 @@ def draw_figures(image: Image, poses: Poses, palette: Palette, parts: Parts | No
     reach = np.array(image.shape[1::-1]) * _FAR
     near = np.all(np.abs(poses.points) < reach, axis=2)  # nothing farther away is seen, and it would overflow
     poses = replace(poses, points=np.where(near[..., None], poses.points, 0), scores=np.where(near, poses.scores, -1))
-    body = poses.to(palette.body)
+    body, seen = poses.to(palette.body), poses.seen(limit)
+    body_seen = body.seen(limit)
     whole = poses.skeleton == COCO_WHOLEBODY_133
     usual = palette.width.px(min(image.shape[:2]))
     width = parts.width_px or max(1, round(usual * parts.width))
     hand_width = parts.hand_width_px or max(1, round(usual * parts.hand_width / 2))
     for row in np.argsort((poses.boxes[:, 2:] - poses.boxes[:, :2]).clip(0).prod(axis=1), kind="stable").tolist():
         if parts.width > 0:
-            _draw_body(image, body.points[row], body.scores[row] >= limit, palette, head=parts.head, width=width)
+            _draw_body(image, body.points[row], body_seen[row], palette, head=parts.head, width=width)
         if not whole:
             continue
-        points, seen = poses.points[row], poses.scores[row] >= limit
+        points, there = poses.points[row], seen[row]
         if palette.hands and parts.hands and parts.hand_width > 0:
             for hand in (LEFT_HAND, RIGHT_HAND):
-                _draw_hand(image, points[hand], seen[hand], palette.hand_joints, hand_width)
+                _draw_hand(image, points[hand], there[hand], palette.hand_joints, hand_width)
         if palette.face and parts.face != "none":
             white = round(255 * (1 if parts.face == "full" else _WEAK))
-            _dots(image, points[FACE][seen[FACE]], [(white,) * 3] * int(seen[FACE].sum()), max(1, width * 3 / 4))
+            _dots(image, points[FACE][there[FACE]], [(white,) * 3] * int(there[FACE].sum()), max(1, width * 3 / 4))
 
 
 def _draw_body(

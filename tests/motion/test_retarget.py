@@ -223,3 +223,13 @@ def test_nobody_to_take_from():
         run([one], Poses.empty(COCO_17))
     with pytest.raises(ConfigError, match="nobody is in the clip"):
         run([Poses.empty(COCO_17)], one)
+
+
+@given(poses=people(COCO_17))
+def test_what_is_not_known_has_no_place_even_where_every_score_will_do(poses: Poses):
+    scores, points = poses.scores.copy(), poses.points.copy()
+    wrist = poses.skeleton.points.index("left_wrist")
+    scores[0, wrist] = points[0, wrist] = 0
+    body = body_of(replace(poses, scores=scores, points=points), 0, 0.0)
+    assert "left_wrist" not in body.places
+    assert "left_elbow" in body.places

@@ -162,3 +162,16 @@ def test_nobody_is_an_empty_picture():
     nobody = moment.having(Poses.empty(COCO_WHOLEBODY_133))
     for look in LOOKS.values():
         assert FigurePainter(look=look)(nobody).max() == 0
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_points_that_are_not_known_are_never_drawn(name: str):
+    moment = standing()
+    points, scores = moment.poses.points.copy(), moment.poses.scores.copy()
+    wrist = moment.poses.skeleton.points.index("left_wrist")
+    points[0, [wrist, 40, 100]] = scores[0, [wrist, 40, 100]] = 0  # an arm, a face and a hand, as OpenPose writes it
+    poses = replace(moment.poses, points=points, scores=scores)
+    look = replace(LOOKS[name], min_score=0.0)
+    drawn = FigurePainter(look=look, parts=Parts(min_score=0.0))(moment.having(poses))
+    assert drawn[:20, :60].max() == 0
+    assert drawn.max() > 0

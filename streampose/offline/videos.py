@@ -26,7 +26,7 @@ def figure_video(
         background: black, the video, or see-through.
         images: a folder of PNG images in the place of a video; else .mp4, or .mov where it is see-through.
         size_px: `None` = the clip's own.
-        parts: what is drawn; not of our own style.
+        parts: what is drawn.
 
     Raises:
         ConfigError: there is no such style.

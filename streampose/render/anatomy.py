@@ -22,33 +22,38 @@ _LIMB, _SMALL, _FINGER, _FACE = 1.0, 0.6, 0.4, 0.28
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy:
-    """Of each edge and each point of one skeleton, in its order."""
+    """Of the e edges and k points of one skeleton, in its order."""
 
     starts: NDArray[np.intp]
     """(e,) the point that each edge starts from …"""
     ends: NDArray[np.intp]
     """… and ends in."""
     edge_sides: tuple[Side, ...]
-    edge_widths: NDArray[np.float32]
-    """(e,) shares of the width of a limb."""
     point_sides: tuple[Side, ...]
-    point_widths: NDArray[np.float32]
-    """(k,)"""
+    widths: NDArray[np.float32]
+    """(k,) shares of the width of a limb; an edge is as wide as its finer end."""
+    head: NDArray[np.bool_]
+    """(k,) nose, eyes, ears …"""
+    face: NDArray[np.bool_]
+    """… the 68 dots …"""
+    hands: NDArray[np.bool_]
+    """… and hands."""
 
 
 @lru_cache(maxsize=32)
 def anatomy(skeleton: Skeleton) -> Anatomy:
     """Read the side and the fineness of everything from the points' names."""
     sides = [_side(name) for name in skeleton.points]
-    widths = np.array([_width(name) for name in skeleton.points], np.float32)
     starts, ends = np.array(skeleton.edges, np.intp).reshape(-1, 2).T
     return Anatomy(
         starts=starts,
         ends=ends,
         edge_sides=tuple(_joined(sides[i], sides[j]) for i, j in skeleton.edges),
-        edge_widths=np.minimum(widths[starts], widths[ends]),
         point_sides=tuple(sides),
-        point_widths=widths,
+        widths=np.array([_width(name) for name in skeleton.points], np.float32),
+        head=np.array([name in _HEAD for name in skeleton.points]),
+        face=np.array(["face_" in name for name in skeleton.points]),
+        hands=np.array(["hand_" in name for name in skeleton.points]),
     )
 
 

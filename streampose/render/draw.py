@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from streampose.frame import Image
 from streampose.pose import Poses, Skeleton
 from streampose.render.anatomy import anatomy
 from streampose.render.brush import Shape, lines, paint
+from streampose.render.parts import LIGHT, Parts
 from streampose.render.style import Colour, Style
 from streampose.render.tile import Canvas, Font, Tile, stamp
 
@@ -20,31 +22,36 @@ __all__ = ["draw_poses"]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
+_ALL = Parts()
 # Points farther outside than so many pictures would overflow OpenCV's fixed-point numbers; nothing of them is seen.
 _FAR = 3
 # Along and down from each corner of a box, clockwise from the top left.
 _ARMS = np.array([(1, 0), (0, 1), (-1, 0), (0, 1), (-1, 0), (0, -1), (1, 0), (0, -1)])
 
 
-def draw_poses(image: Image, poses: Poses, style: Style) -> None:
+def draw_poses(image: Image, poses: Poses, style: Style, parts: Parts = _ALL) -> None:
     """Draw people on a picture: the smaller ones, mostly farther away, below the larger ones; labels above all.
 
     Args:
         image: (H, W, 3) uint8 BGR, changed in place.
         poses: who; of any skeleton.
         style: how.
+        parts: what of them; its score limit comes before the style's.
     """
+    if parts.min_score is not None:
+        style = replace(style, min_score=parts.min_score, sure_score=max(style.sure_score, parts.min_score))
     height, width = image.shape[:2]
     reach = np.array([width, height]) * _FAR
     near = np.all(np.abs(poses.points) < reach, axis=2)
     opacities = np.where(near & poses.seen(style.min_score), _opacities(poses.scores, style), 0)
+    opacities = opacities * _shares(poses.skeleton, parts)
     boxes = np.clip(np.nan_to_num(poses.boxes), -np.tile(reach, 2), np.tile(reach, 2))
     sizes = np.ptp(boxes.reshape(-1, 2, 2), axis=1).max(axis=1) if len(poses) else np.zeros(0)
     order = np.argsort(sizes, kind="stable").tolist()
     for row in order:
         line_px = _line_px(float(sizes[row]), min(height, width)) if style.line_px is None else style.line_px
         points = np.where(near[row, :, None], poses.points[row], 0)
-        paint(image, _body(poses.skeleton, points, opacities[row], style, line_px), style.outline)
+        paint(image, _body(poses.skeleton, points, opacities[row], style, parts=parts, line_px=line_px), style.outline)
     for row in order:
         person = None if poses.ids is None else int(poses.ids[row])
         if style.boxes:
@@ -67,24 +74,38 @@ def _line_px(size_px: float, short_side_px: int) -> float:
     return float(np.clip(size_px / 90, max(1.2, short_side_px / 300), short_side_px / 60))
 
 
-def _body(skeleton: Skeleton, points: Floats, opacities: Floats, style: Style, line_px: float) -> list[Shape]:
-    """The bones and joints of one person, bones first."""
-    parts = anatomy(skeleton)
+@lru_cache(maxsize=32)
+def _shares(skeleton: Skeleton, parts: Parts) -> Floats:
+    """(k,) what each point's opacity is multiplied by."""
+    of = anatomy(skeleton)
+    shares = np.where(of.hands, float(parts.hands and parts.hand_width > 0), float(parts.width > 0))
+    shares = np.where(of.face, LIGHT[parts.face], shares)
+    return np.where(of.head, shares * LIGHT[parts.head], shares)
+
+
+def _body(
+    skeleton: Skeleton, points: Floats, opacities: Floats, style: Style, *, parts: Parts, line_px: float
+) -> list[Shape]:
+    """The bones and joints of one person, bones first; `line_px` is the usual width of a limb."""
+    of = anatomy(skeleton)
+    limb_px = parts.width_px or line_px * (parts.width or 1.0)
+    hands_px = parts.hand_width_px or of.widths * line_px * parts.hand_width
+    widths = np.where(of.hands, hands_px, of.widths * limb_px)
     colours = {"left": style.left, "right": style.right, "middle": style.middle}
     bones = lines(
-        points[parts.starts],
-        points[parts.ends],
-        parts.edge_widths * line_px,
-        rim=_rim_px(line_px),
-        colours=[colours[side] for side in parts.edge_sides],
-        opacities=np.minimum(opacities[parts.starts], opacities[parts.ends]) * style.bones,
+        points[of.starts],
+        points[of.ends],
+        np.minimum(widths[of.starts], widths[of.ends]),
+        rim=_rim_px(limb_px),
+        colours=[colours[side] for side in of.edge_sides],
+        opacities=np.minimum(opacities[of.starts], opacities[of.ends]) * style.bones,
     )
     joints = lines(
         points,
         points,
-        parts.point_widths * line_px * 1.6,
-        rim=_rim_px(line_px),
-        colours=[colours[side] for side in parts.point_sides],
+        widths * 1.6,
+        rim=_rim_px(limb_px),
+        colours=[colours[side] for side in of.point_sides],
         opacities=opacities * style.points,
     )
     return bones + joints

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -15,41 +15,18 @@ from numpy.typing import NDArray
 from streampose.frame import Image
 from streampose.pose import Poses
 from streampose.render.palette import HAND_EDGES, Palette, hand_colours
+from streampose.render.parts import LIGHT, Parts, Show
 from streampose.render.style import Colour
 from streampose.skeletons import COCO_WHOLEBODY_133, FACE, LEFT_HAND, RIGHT_HAND
 
-__all__ = ["Parts", "Show", "draw_figures"]
+__all__ = ["draw_figures"]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
-Show: TypeAlias = Literal["full", "weak", "none"]
 
 # Sixteenths of a pixel, so that slow movement is smooth.
 _SHIFT = 4
 _HEAD = {"nose", "left_eye", "right_eye", "left_ear", "right_ear"}
-# How bright what is shown weakly is.
-_WEAK = 0.4
 _FAR = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What of people is drawn, and how wide."""
-
-    head: Show = "full"
-    """Nose, eyes, ears and what joins them."""
-    face: Show = "full"
-    """The 68 dots, where the palette has them and the model gives them."""
-    hands: bool = True
-    width: float = 1.0
-    """Of the body's lines, as a multiple of what the picture's size suggests; 0 = no body."""
-    hand_width: float = 1.0
-    """… of the hands' lines, which are half as wide; 0 = no hands."""
-    width_px: int | None = None
-    """Of the body's lines, exactly; `None` = by `width`."""
-    hand_width_px: int | None = None
-    """… of the hands' lines."""
-    min_score: float | None = None
-    """Points below are not drawn; `None` = the palette's."""
 
 
 def draw_figures(image: Image, poses: Poses, palette: Palette, parts: Parts | None = None) -> None:
@@ -82,7 +59,7 @@ def draw_figures(image: Image, poses: Poses, palette: Palette, parts: Parts | No
             for hand in (LEFT_HAND, RIGHT_HAND):
                 _draw_hand(image, points[hand], there[hand], palette.hand_joints, hand_width)
         if palette.face and parts.face != "none":
-            white = round(255 * (1 if parts.face == "full" else _WEAK))
+            white = round(255 * LIGHT[parts.face])
             _dots(image, points[FACE][there[FACE]], [(white,) * 3] * int(there[FACE].sum()), max(1, width * 3 / 4))
 
 
@@ -102,8 +79,7 @@ def _draw_body(
 @lru_cache(maxsize=32)
 def _head_light(palette: Palette, head: Show) -> tuple[float, ...]:
     """Of each point, how bright it is."""
-    share = {"full": 1.0, "weak": _WEAK, "none": 0.0}[head]
-    return tuple(share if name in _HEAD else 1.0 for name in palette.body.points)
+    return tuple(LIGHT[head] if name in _HEAD else 1.0 for name in palette.body.points)
 
 
 def _draw_hand(image: Image, points: Floats, seen: NDArray[np.bool_], joints: Colour, width: int) -> None:

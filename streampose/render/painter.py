@@ -12,8 +12,9 @@ from streampose.clip import Moment
 from streampose.frame import Image
 from streampose.pose import Poses
 from streampose.render.draw import draw_poses
-from streampose.render.figures import Parts, draw_figures
+from streampose.render.figures import draw_figures
 from streampose.render.palette import Palette
+from streampose.render.parts import Parts
 from streampose.render.style import Style
 
 __all__ = ["Background", "FigurePainter", "fitted"]
@@ -28,7 +29,6 @@ class FigurePainter:
     look: Palette | Style
     """A palette for models, or our own style for people."""
     parts: Parts = field(default_factory=Parts)
-    """Of a palette's figures."""
     background: Background = "black"
     size_px: tuple[int, int] | None = None
     """Width and height; the clip's picture is fitted in, in its own shape. `None` = the clip's own."""
@@ -71,7 +71,7 @@ class FigurePainter:
 
     def _draw(self, canvas: Image, poses: Poses) -> None:
         if isinstance(self.look, Style):
-            draw_poses(canvas, poses, self.look)
+            draw_poses(canvas, poses, self.look, self.parts)
         else:
             draw_figures(canvas, poses, self.look, self.parts)
 

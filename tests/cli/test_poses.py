@@ -85,6 +85,18 @@ def test_poses_are_drawn_on_black_over_the_video_and_see_through(command, walk: 
     assert cv2.imread(str(images[0]), cv2.IMREAD_UNCHANGED).shape == (48, 64, 4)
 
 
+@pytest.mark.parametrize("style", ["streampose", "coco"])
+def test_every_option_of_drawing_changes_what_is_drawn(command, walk: Path, tmp_path: Path, style: str):  # noqa: F811
+    def drawn(*options: object) -> list[np.ndarray]:
+        code, _, err = command("render", walk, "-o", tmp_path / "o.mp4", "--draw", style, "--size", "640x480", *options)
+        assert code == 0, err
+        return frames(tmp_path / "o.mp4")
+
+    usual = drawn()
+    for options in (("--line-width", 3), ("--line-px", 9), ("--head", "none"), ("--point-score", 1)):
+        assert any(np.abs(np.subtract(a, b, dtype=int)).max() > 90 for a, b in zip(usual, drawn(*options), strict=True))
+
+
 def test_images_replace_only_images_of_ours(command, walk: Path, clip: Path, tmp_path: Path):  # noqa: F811
     out = tmp_path / "out"
     out.mkdir()

@@ -175,3 +175,26 @@ def test_points_that_are_not_known_are_never_drawn(name: str):
     drawn = FigurePainter(look=look, parts=Parts(min_score=0.0))(moment.having(poses))
     assert drawn[:20, :60].max() == 0
     assert drawn.max() > 0
+
+
+def test_our_own_style_is_drawn_in_parts_and_widths_too():
+    moment, size = standing((640, 480)), (480, 640)
+
+    def shown(**parts) -> np.ndarray:
+        return FigurePainter(look=Style(boxes=False), parts=Parts(**parts))(moment).max(axis=2)
+
+    everything = shown()
+    thin, wide = (int((shown(width=w, hand_width=0, face="none") > 0).sum()) for w in (0.5, 3.0))
+    assert 1.5 * thin < wide
+    assert int((shown(width_px=2) > 0).sum()) < int((shown(width_px=12) > 0).sum())
+    assert int((shown(hand_width_px=1) > 0).sum()) < int((shown(hand_width_px=9) > 0).sum())
+    assert shown(width=0, hand_width=0, face="none").max() == 0
+    hands, face = np.s_[int(0.63 * 480) : int(0.72 * 480), int(0.7 * 640) :], np.s_[: int(0.2 * 480)]
+    assert everything[hands].max() > 200
+    assert shown(hand_width=0)[hands].max() == shown(hands=False)[hands].max() == 0
+    assert shown(face="none", head="none")[face].max() == 0
+    weak = shown(face="weak", head="weak")[face].max()
+    assert 0 < weak < everything[face].max()
+    low = moment.having(replace(moment.poses, scores=np.full_like(moment.poses.scores, 0.5)))
+    painter = FigurePainter(look=Style(boxes=False), parts=Parts(min_score=0.6))
+    assert (painter(low).shape[:2], painter(low).max(), painter(moment).max() > 200) == (size, 0, True)

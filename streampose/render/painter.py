@@ -62,10 +62,13 @@ class FigurePainter:
         self._draw(canvas, poses)
         if self.background != "alpha":
             return canvas
-        covered = np.zeros_like(canvas)
-        _white(self)._draw(covered, poses)
-        # Edges are mixed with black. What lies over another picture has its own colour, and is mixed by its opacity.
-        opacity = covered.max(axis=2, keepdims=True)
+        # On black there is the colour times its opacity; on white, more by what of the white is seen through it.
+        white = np.full_like(canvas, 255)
+        self._draw(white, poses)
+        # OpenCV rounds at smooth edges, each channel by itself: their mean is nearest.
+        seen_through = cv2.transform(cv2.subtract(white, canvas), np.full((1, 3), 1 / 3))[..., None]
+        opacity = np.maximum(255 - seen_through, canvas.max(axis=2, keepdims=True))
+        # What lies over another picture has its own colour, and is mixed by its opacity.
         colour = np.minimum(canvas.astype(np.float32) * 255 / np.maximum(opacity, 1) + 0.5, 255).astype(np.uint8)
         return np.dstack([colour, opacity])
 
@@ -104,19 +107,3 @@ def _moved(poses: Poses, scale: float, by: np.ndarray[tuple[int], np.dtype[np.fl
     points = (poses.points * scale + by).astype(np.float32)
     boxes = (poses.boxes * scale + np.tile(by, 2)).astype(np.float32)
     return replace(poses, points=points, boxes=boxes)
-
-
-def _white(painter: FigurePainter) -> FigurePainter:
-    """The same in white, for what is covered and how much."""
-    white = (255, 255, 255)
-    if isinstance(painter.look, Style):
-        look: Palette | Style = replace(painter.look, left=white, right=white, middle=white, outline=white)
-    else:
-        look = replace(
-            painter.look,
-            limb_colours=(white,) * len(painter.look.limb_colours),
-            point_colours=(white,) * len(painter.look.point_colours),
-            hand_joints=white,
-            limb_light=1.0,
-        )
-    return replace(painter, look=look)

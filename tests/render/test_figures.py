@@ -198,3 +198,21 @@ def test_our_own_style_is_drawn_in_parts_and_widths_too():
     low = moment.having(replace(moment.poses, scores=np.full_like(moment.poses.scores, 0.5)))
     painter = FigurePainter(look=Style(boxes=False), parts=Parts(min_score=0.6))
     assert (painter(low).shape[:2], painter(low).max(), painter(moment).max() > 200) == (size, 0, True)
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_over_white_what_is_see_through_is_what_is_drawn_on_white(name: str):
+    """Labels and corners of boxes as well, in whatever colours they are."""
+    look = Style() if name == "streampose" else LOOKS[name]
+    for person in (1, 7, 42):
+        moment = standing((640, 480))
+        moment = moment.having(
+            replace(moment.poses, ids=np.array([person]), boxes=np.array([[30, 60, 610, 470]], np.float32))
+        )
+        clear = FigurePainter(look=look, background="alpha")(moment)
+        opacity = clear[..., 3:].astype(float) / 255
+        over = clear[..., :3] * opacity + 255 * (1 - opacity)
+        drawn = FigurePainter(look=look, background="video")(moment, np.full((480, 640, 3), 255, np.uint8))
+        # OpenCV rounds at smooth edges: nearly everywhere it is the same.
+        off = np.abs(over - drawn).max(axis=2)
+        assert (off.max() <= 8, (off > 2).mean() < 0.001) == (True, True)

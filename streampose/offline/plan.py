@@ -19,7 +19,7 @@ from streampose.sources.hwaccel import SOFTWARE
 __all__ = ["Plan"]
 
 # Goes up when what is written for the same input and options changes.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.result import Result
+from streampose.sinks.colours import Colours
 from streampose.sinks.film import finish
 
 __all__ = ["PNG_NAMES", "AlphaVideoSink", "PngSink"]
@@ -37,6 +38,7 @@ class AlphaVideoSink:
         self._stream: VideoStream | None = None
         self._time_base = Fraction(1, 90_000)
         self._rate = Fraction(30)
+        self._colours = Colours(0, 0)
 
     def open(self, stream: str, info: StreamInfo) -> None:
         """Create the file.
@@ -67,9 +69,12 @@ class AlphaVideoSink:
                 self._stream = self._container.add_stream("prores_ks", rate=self._rate, options={"profile": "4444"})
                 self._stream.height, self._stream.width = picture.shape[:2]
                 self._stream.pix_fmt = "yuva444p10le"
+                self._colours = Colours(self._stream.width, self._stream.height)
+                self._colours.tell(self._stream.codec_context)
                 self._stream.time_base = self._stream.codec_context.time_base = self._time_base
             rgba = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGBA)
             frame = av.VideoFrame.from_ndarray(np.asarray(rgba, np.uint8), format="rgba")
+            frame = self._colours.convert(frame, "yuva444p10le")
             frame.pts, frame.time_base = result.frame.pts, self._time_base
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)

@@ -75,6 +75,7 @@ def _opened(name: str, film: Film) -> VideoCodecContext:
         context.thread_count = 1  # the cores are for the engines
     else:
         context.bit_rate = round(film.size_px[0] * film.size_px[1] * film.rate * Fraction(_BITS_PER_PIXEL))
+    film.colours.tell(context)
     context.open()
     return context
 

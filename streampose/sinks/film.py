@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from streampose.errors import SinkFailed
 from streampose.frame import Frame, Image, StreamInfo
+from streampose.sinks.colours import Colours
 
 __all__ = ["Film", "finish"]
 
@@ -39,6 +40,8 @@ class Film:
         """Only a hint for an encoder's rate control: the times of the frames are what counts."""
         self.size_px: tuple[int, int] | None = None
         """Width and height, once there was a picture."""
+        self.colours = Colours(0, 0)
+        """The same."""
         self._key_every = round(key_s / self.time_base)
         self._key_at: int | None = None
         self._last_pts: int | None = None
@@ -50,6 +53,7 @@ class Film:
         if self.size_px is None:
             height, width = picture.shape[:2]
             self.size_px = max(2, width // 2 * 2), max(2, height // 2 * 2)
+            self.colours = Colours(*self.size_px)
         return self.size_px
 
     def cut(self) -> None:
@@ -57,10 +61,9 @@ class Film:
         self._key_at = None
 
     def add(self, frame: Frame, picture: Image) -> av.VideoFrame:
-        """The next picture, (H, W, 3) BGR, at its frame's time."""
-        # No copy: encoders take other colours, and are given a picture of their own at once.
+        """The next picture, (H, W, 3) BGR, at its frame's time and as encoders take it."""
         fitted = np.ascontiguousarray(_fitted(picture, *self.begin(picture)))
-        made = av.VideoFrame.from_numpy_buffer(fitted, format="bgr24")
+        made = self.colours.convert(av.VideoFrame.from_numpy_buffer(fitted, format="bgr24"), "yuv420p")
         made.pts, made.time_base = self._place(frame), self.time_base
         if self._key_at is None or made.pts - self._key_at >= self._key_every:
             made.pict_type, self._key_at = av.video.frame.PictureType.I, made.pts

@@ -120,6 +120,7 @@ class VideoSink:
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = film.begin(picture)
         stream.pix_fmt = "yuv420p"
+        film.colours.tell(stream.codec_context)
         stream.time_base = stream.codec_context.time_base = film.time_base
         stream.codec_context.thread_count = self._threads
         # B-frames would hold back the pictures that a fragment ends with, and shift the first time off 0.

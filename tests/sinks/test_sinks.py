@@ -24,7 +24,9 @@ from streampose.frame import StreamInfo
 from streampose.pose import Poses
 from streampose.result import Result, Timing
 from streampose.sinks import CocoSink, JsonlSink, Rotation, Sink, SnapshotSink, VideoSink
+from streampose.sinks.alpha import AlphaVideoSink
 from streampose.skeletons import COCO_17, HALPE_26
+from streampose.sources import open_source
 
 INFO = StreamInfo(width_px=64, height_px=48, time_base=Fraction(1, 1000), rate=Fraction(25))
 TIMING = Timing(captured_at=1.0, taken_at=1.01, inferred_at=1.02, delivered_at=1.03, batch_size=2)
@@ -261,3 +263,53 @@ def test_a_full_disk_is_told(name: str, small_disk: Path):
             json.loads(line)
     with contextlib.suppress(SinkFailed):  # the end could not be written either: said, and let go
         sink.close()
+
+
+RED = (20, 30, 220)
+PLAYERS = {(1280, 720): "ITU709", (720, 1280): "ITU709", (720, 576): "ITU601", (64, 48): "ITU601"}
+"""What players that are told nothing take a size for."""
+
+
+@pytest.mark.parametrize("size", PLAYERS)
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "alpha.mov"])
+def test_colours_are_those_that_the_video_says_and_players_expect(tmp_path: Path, name: str, size: tuple[int, int]):
+    width, height = size
+    path, clear = tmp_path / name, name == "alpha.mov"
+    sink = AlphaVideoSink(path) if clear else VideoSink(path, crf=1)
+    sink.open("s", replace(INFO, width_px=width, height_px=height))
+    picture = np.zeros((height, width, 4 if clear else 3), np.uint8)
+    picture[...] = (*RED, 255)[: picture.shape[2]]
+    for i in range(3):
+        sink.write(replace(result(i), picture=picture))
+    sink.close()
+    number = 1 if PLAYERS[size] == "ITU709" else 6
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            told = frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range
+            assert told == (number, number, number, 1)
+            for colours in (None, PLAYERS[size]):
+                shown = frame.to_ndarray(format="bgr24", src_colorspace=colours)[height // 2, width // 2]
+                assert np.abs(shown.astype(int) - RED).max() <= 5, (shown, colours)
+
+
+def test_an_hd_video_has_the_colours_of_its_source(tmp_path: Path):
+    path = tmp_path / "hd.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, width=1280, height=720, pix_fmt="yuv420p")
+        stream.codec_context.color_primaries = stream.codec_context.color_trc = stream.codec_context.colorspace = 1
+        frame = av.VideoFrame.from_ndarray(np.full((720, 1280, 3), RED, np.uint8), format="bgr24")
+        container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
+        container.mux(stream.encode())
+    source = open_source(str(path), live=False)
+    info, sink = source.open("s"), VideoSink(tmp_path / "out.mp4", crf=1)
+    sink.open("s", info)
+    first = source.read()
+    assert first is not None
+    sink.write(replace(result(0), frame=first, picture=first.image))
+    sink.close()
+    source.close()
+    planes = []
+    for video in (path, tmp_path / "out.mp4"):
+        with av.open(str(video)) as container:
+            planes.append(next(container.decode(video=0)).to_ndarray(format="yuv420p").astype(int))
+    assert np.abs(planes[0] - planes[1]).max() <= 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,9 +14,11 @@ import av
 import numpy as np
 import pytest
 
-from streampose import ModelChoice, load_estimator
+from streampose import ModelChoice, SyntheticSource, load_estimator
+from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError
 from streampose.images import find_poses, pose_images
+from streampose.motion import largest
 from streampose.render import PALETTES, FigurePainter
 
 
@@ -73,6 +77,27 @@ def test_from_images_to_pose_images(nodes: ModuleType, images: np.ndarray):
     assert np.allclose(moved[0].poses.points, clip[0].poses.points, atol=1.0)  # the reference is the first frame itself
     assert len(still) == 1
     model.close()
+
+
+def test_the_largest_person_is_the_reference(nodes: ModuleType):
+    """As on the command line: models give people by score, and whoever is surest may be far away."""
+    source = SyntheticSource(people=2, width_px=320, height_px=240, seconds=1, seed=3, live=False)
+    source.open("s")
+    two = source.truth(0)
+    sizes = (two.boxes[:, 2:] - two.boxes[:, :2]).prod(axis=1)
+    two = replace(two.take(np.argsort(sizes)), ids=None)
+    assert sizes.min() < sizes.max()
+    one = Moment(
+        stream="s", index=0, pts=0, time_base=Fraction(1, 30), size_px=(320, 240), poses=two.take(np.array([0]))
+    )
+    _, still, _ = call(
+        nodes.NODE_CLASS_MAPPINGS["StreamposeRetarget"], model=lambda pictures: [two for _ in pictures],
+        poses=Clip((one,)), reference=np.zeros((1, 240, 320, 3), np.float32), align="reference", anchor="auto",
+        scale="auto",
+    )  # fmt: skip
+    assert len(still[0].poses) == 1
+    assert np.array_equal(still[0].poses.points[0], two.points[1])
+    assert len(largest(two.take(np.array([], int)))) == 0
 
 
 def test_batches_and_progress(images: np.ndarray):

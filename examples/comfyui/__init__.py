@@ -16,7 +16,7 @@ import numpy as np
 from streampose import EngineOptions, ModelChoice, load_estimator
 from streampose.clip import Clip
 from streampose.images import Progress, cleaned, face_images, find_poses, pose_images
-from streampose.motion import Retargeting, parse_choice, prompts, retargeted, words
+from streampose.motion import Retargeting, largest, parse_choice, prompts, retargeted, words
 from streampose.render import PALETTES, FigurePainter, Parts
 
 CATEGORY = "streampose"
@@ -143,7 +143,7 @@ class DrawPoses:
 
 
 class Retarget:
-    """One person's movement in the proportions of whoever is in the first of the reference images."""
+    """One person's movement in the proportions of the largest person in the first of the reference images."""
 
     CATEGORY, FUNCTION = CATEGORY, "retarget"
     RETURN_TYPES = ("STREAMPOSE_CLIP", "STREAMPOSE_CLIP", "STRING")
@@ -165,10 +165,11 @@ class Retarget:
     def retarget(
         self, *, model: Any, poses: Clip, reference: Any, align: Any, anchor: Any, scale: Any
     ) -> tuple[Clip, Clip, str]:
-        still = find_poses(reference[:1], model)
+        found = find_poses(reference[:1], model, track=False)[0]
+        still = found.having(largest(found.poses))
         options = Retargeting(align=align, anchor=anchor, scale=scale)
-        moved = retargeted(lambda: iter(poses), still[0].poses, still[0].size_px, options)
-        return Clip(tuple(moved)), still, words(still[0].poses)
+        moved = retargeted(lambda: iter(poses), still.poses, still.size_px, options)
+        return Clip(tuple(moved)), Clip((still,)), words(still.poses)
 
 
 NODE_CLASS_MAPPINGS = {

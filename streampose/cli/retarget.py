@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,8 +18,7 @@ from streampose.cli.say import dim, say
 from streampose.clip import Moment
 from streampose.errors import ConfigError, FormatUnreadable
 from streampose.inference.loading import ModelChoice, load_estimator
-from streampose.motion import Retargeting, only, parse_choice, pick, retargeted, survey, words
-from streampose.pose import Poses
+from streampose.motion import Retargeting, largest, only, parse_choice, pick, retargeted, survey, words
 from streampose.sources.images import IMAGE_SUFFIXES
 
 __all__ = ["retarget"]
@@ -116,7 +114,7 @@ def _reference(path: Path, choice: ModelChoice) -> Moment:
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         for moment in formats.read(path):
             if len(moment.poses):
-                return moment.having(_largest(moment.poses))
+                return moment.having(largest(moment.poses))
         raise ConfigError(f"nobody is in {path}")
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.is_file() else None
     if image is None:
@@ -131,9 +129,4 @@ def _reference(path: Path, choice: ModelChoice) -> Moment:
             f"nobody was found in {path}: take a picture that shows the whole person, or --pose another model"
         )
     height, width = image.shape[:2]
-    return Moment(stream=path.stem, index=0, pts=0, time_base=_STILL, size_px=(width, height), poses=_largest(poses))
-
-
-def _largest(poses: Poses) -> Poses:
-    areas = (poses.boxes[:, 2:] - poses.boxes[:, :2]).prod(axis=1)
-    return replace(poses.take(np.array([int(areas.argmax())])), ids=None)
+    return Moment(stream=path.stem, index=0, pts=0, time_base=_STILL, size_px=(width, height), poses=largest(poses))

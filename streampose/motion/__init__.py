@@ -1,7 +1,7 @@
 """What can be done to poses when the whole clip is there: pure functions over moments, without models or pictures."""
 
 from streampose.motion.calm import calm
-from streampose.motion.choice import Choice, Span, only, parse_choice, pick
+from streampose.motion.choice import Choice, Span, largest, only, parse_choice, pick
 from streampose.motion.faces import face_squares, held
 from streampose.motion.fit import Retargeting
 from streampose.motion.gaps import fill
@@ -22,6 +22,7 @@ __all__ = [
     "groups",
     "held",
     "key_frames",
+    "largest",
     "link",
     "only",
     "parse_choice",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,8 +12,9 @@ import numpy as np
 from streampose.clip import Moment
 from streampose.errors import ConfigError
 from streampose.motion.sightings import Sighting
+from streampose.pose import Poses
 
-__all__ = ["Choice", "Span", "only", "parse_choice", "pick"]
+__all__ = ["Choice", "Span", "largest", "only", "parse_choice", "pick"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,12 @@ def pick(found: Mapping[int, Sighting], choice: Choice, moments: Iterable[Moment
         if all(seen.last_s < span.first_s or seen.first_s > span.last_s for span in spans):
             spans.append(Span(id=seen.id, first_s=seen.first_s, last_s=seen.last_s))
     return sorted(spans, key=lambda span: span.first_s)
+
+
+def largest(poses: Poses) -> Poses:
+    """The person of one picture with the largest box, alone and without an id; nobody, where there is nobody."""
+    areas = (poses.boxes[:, 2:] - poses.boxes[:, :2]).prod(axis=1)
+    return replace(poses.take(np.argsort(-areas, kind="stable")[:1]), ids=None)
 
 
 def only(moments: Iterable[Moment], spans: Sequence[Span]) -> Iterator[Moment]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,8 +18,9 @@ from streampose.cli.say import dim, say
 from streampose.clip import Moment
 from streampose.errors import ConfigError, FormatUnreadable
 from streampose.inference.loading import ModelChoice, load_estimator
-from streampose.motion import Retargeting, largest, only, parse_choice, pick, retargeted, survey, words
+from streampose.motion import Choice, Retargeting, largest, only, parse_choice, pick, retargeted, survey, words
 from streampose.sources.images import IMAGE_SUFFIXES
+from streampose.tracking import Tracker, TrackerOptions
 
 __all__ = ["retarget"]
 
@@ -91,15 +92,7 @@ def retarget(
             formats.format_for(path)
     found = _reference(reference, ModelChoice(model=model, detector=detector, pose=pose))
 
-    def again() -> Iterator[Moment]:
-        return moments_in(poses, stream)
-
-    people = survey(again())
-    spans = pick(people, choice, again())
-
-    def one() -> Iterator[Moment]:
-        return only(again(), spans) if people else again()
-
+    one = _one(lambda: moments_in(poses, stream), choice)
     if keep_reference is not None:
         formats.write(keep_reference, [found])
     formats.write(out, retargeted(one, found.poses, found.size_px, options))
@@ -107,6 +100,26 @@ def retarget(
     if first is not None:
         say(dim(f"driving: {words(first.poses)} reference: {words(found.poses)}"))
     say(f"written: {out}")
+
+
+def _one(again: Callable[[], Iterator[Moment]], choice: Choice) -> Callable[[], Iterator[Moment]]:
+    """The person who moves, at each call; people without ids are followed first, if there is anything to choose.
+
+    Raises:
+        ConfigError: nobody is who is asked for.
+    """
+
+    def followed() -> Iterator[Moment]:
+        tracker = Tracker(TrackerOptions(strong_score=0.0))  # everybody who is there is meant to be
+        return (moment.having(tracker.update(moment.poses, moment.time_s)) for moment in again())
+
+    people, known = survey(again()), again
+    if not people and choice.by != "id":  # which nobody can know before
+        if choice.by != "box" and all(len(moment.poses) < 2 for moment in again()):
+            return again
+        people, known = survey(followed()), followed
+    spans = pick(people, choice, known())
+    return lambda: only(known(), spans)
 
 
 def _reference(path: Path, choice: ModelChoice) -> Moment:

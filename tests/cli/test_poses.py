@@ -353,3 +353,35 @@ def test_a_disk_that_takes_nothing_is_told_with_the_file(command, walk: Path, tm
             if arguments[0] == "convert":
                 assert "cannot be written: " in err
                 assert [path.name for path in there.iterdir() if path.name != "full"] == []
+
+
+@pytest.mark.parametrize("who", ["largest", "box"])
+def test_of_people_without_ids_one_is_followed(command, tmp_path: Path, who: str):  # noqa: F811
+    source = SyntheticSource(people=3, width_px=640, height_px=480, seconds=1, seed=3, live=False)
+    source.open("s")
+    rng = np.random.default_rng(0)
+    truth, moments = [], []
+    for i in range(30):
+        poses = source.truth(i)
+        truth.append(poses)
+        shuffled = replace(poses.take(rng.permutation(len(poses))), ids=None)
+        moments.append(
+            Moment(stream="s", index=i, pts=i, time_base=Fraction(1, 30), size_px=(640, 480), poses=shuffled)
+        )
+    write(tmp_path / "crowd.openpose", moments)
+    areas = np.mean([(p.boxes[:, 2:] - p.boxes[:, :2]).prod(axis=1) for p in truth], axis=0)
+    wanted = int(areas.argmax())
+    if who != "largest":
+        wanted = int(areas.argmin())
+        who = "box:" + ",".join(f"{x:.1f}" for x in truth[0].boxes[wanted])
+    alone = [m.having(replace(p.take(np.array([wanted])), ids=None)) for m, p in zip(moments, truth, strict=True)]
+    write(tmp_path / "alone.openpose", alone)
+    for name in ("crowd", "alone"):
+        out = tmp_path / f"{name}.jsonl"
+        folder = tmp_path / f"{name}.openpose"
+        code, _, err = command("retarget", folder, tmp_path / "alone.openpose", "-o", out, "--person", who)
+        assert code == 0, err
+    for a, b in zip(load(tmp_path / "crowd.jsonl"), load(tmp_path / "alone.jsonl"), strict=True):
+        assert np.array_equal(a.poses.points, b.poses.points)
+    code, _, err = command("retarget", folder, folder, "-o", tmp_path / "o.csv", "--person", "id:3")
+    assert (code, "nobody has the id 3; there are: none" in err) == (1, True)

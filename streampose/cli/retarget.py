@@ -129,7 +129,13 @@ def _reference(path: Path, choice: ModelChoice) -> Moment:
             if len(moment.poses):
                 return moment.having(largest(moment.poses))
         raise ConfigError(f"nobody is in {path}")
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.is_file() else None
+    try:
+        data = np.fromfile(path, np.uint8)
+    except FileNotFoundError as error:
+        raise FormatUnreadable(f"no file at {path}") from error
+    except OSError as error:
+        raise FormatUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
         raise FormatUnreadable(f"{path} is not an image that can be read")
     estimator = load_estimator(choice)

@@ -85,7 +85,7 @@ def read_openpose(path: Path) -> Iterator[Moment]:
     for index, stream, file in files:
         try:
             poses = _poses(json.loads(file.read_text())["people"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, ArithmeticError) as error:
             raise FormatUnreadable(f"{file} is not OpenPose's: {type(error).__name__} {error}") from error
         yield Moment(
             stream=stream or path.name, index=index, pts=index, time_base=Fraction(1, 30), size_px=_NO_SIZE, poses=poses
@@ -102,7 +102,7 @@ def _poses(people: list[dict[str, Any]]) -> Poses:
     known = scores > 0
     low = np.where(known[..., None], points, np.inf).min(axis=1)
     high = np.where(known[..., None], points, -np.inf).max(axis=1)
-    ids = [int(np.ravel(person.get("person_id", [-1]))[0]) for person in people]
+    ids = [int(np.append(person.get("person_id", []), -1)[0]) for person in people]
     return Poses(
         skeleton=skeleton,
         points=points,

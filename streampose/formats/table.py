@@ -59,7 +59,7 @@ def moments_of(rows: Iterable[Mapping[str, Any]], where: str) -> Iterator[Moment
     try:
         for _, group in groupby(rows, key=lambda row: (row["stream"], row["epoch"], row["frame"])):
             yield _moment(list(group))
-    except (LookupError, ValueError, TypeError, ArithmeticError) as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError, csv.Error) as error:
         raise FormatUnreadable(f"{where} is not a table of poses: {type(error).__name__} {error}") from error
 
 

@@ -47,9 +47,14 @@ def face_video(size_px: int = 512, *, padding: float = 0.0) -> Drawing:
     """A close-up of the face of the one person, or else of the largest: square, calm, of a fixed size.
 
     Args:
-        size_px: of a side.
+        size_px: of a side; even.
         padding: around it, as a share of it.
+
+    Raises:
+        ConfigError: it is odd.
     """
+    if size_px % 2:
+        raise ConfigError(f"a video's size is even: {size_px - 1} or {size_px + 1} for the face, not {size_px}")
 
     def prepare(again: Callable[[], Iterator[Moment]]) -> Iterable[Moment]:
         found = survey(again())

@@ -385,3 +385,17 @@ def test_of_people_without_ids_one_is_followed(command, tmp_path: Path, who: str
         assert np.array_equal(a.poses.points, b.poses.points)
     code, _, err = command("retarget", folder, folder, "-o", tmp_path / "o.csv", "--person", "id:3")
     assert (code, "nobody has the id 3; there are: none" in err) == (1, True)
+
+
+def test_references_that_cannot_be_read_are_told(command, walk: Path, tmp_path: Path):  # noqa: F811
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "folder.png").mkdir()
+    for name, words in (
+        ("empty.png", "is not an image that can be read"),
+        ("text.png", "is not an image that can be read"),
+        ("none.png", "no file at"),
+        ("folder.png", "cannot be read: Is a directory"),
+    ):
+        code, _, err = command("retarget", walk, tmp_path / name, "-o", tmp_path / "o.jsonl")
+        assert (code, words in err, name in err, err.count("\n")) == (1, True, True, 1), err

@@ -106,6 +106,20 @@ def test_what_macos_leaves_beside_openpose_files_is_not_read(tmp_path: Path):
     assert [len(moment.poses) for moment in load(tmp_path / "a.openpose")] == [1, 2]
 
 
+def test_people_of_openpose_may_have_no_number(tmp_path: Path):
+    write(tmp_path / "a.openpose", moments([1, 2]))
+    file = min((tmp_path / "a.openpose").iterdir())
+    known = json.loads(file.read_text())
+    for number in ([], [-1], -1):
+        known["people"][0]["person_id"] = number
+        file.write_text(json.dumps(known))
+        assert [m.poses.ids is None for m in load(tmp_path / "a.openpose")] == [True, False]
+    known["people"][0]["person_id"] = [10**30]
+    file.write_text(json.dumps(known))
+    with pytest.raises(FormatUnreadable, match="is not OpenPose's"):
+        load(tmp_path / "a.openpose")
+
+
 def test_coco_results_are_read_by_pycocotools(tmp_path: Path):
     from pycocotools.coco import COCO
 
@@ -140,6 +154,7 @@ def test_mot_counts_from_one(tmp_path: Path):
         ("a.jsonl", '{"v": 1}\n', "a.jsonl:1: it is no line of poses"),
         ("a.jsonl", "[]\n", "a.jsonl:1 is no line of poses"),
         ("a.csv", "a,b\n1,2\n", "not a table of poses"),
+        ("a.csv", 'stream,frame\n"' + "a" * 200_000, "not a table of poses"),
         ("a.npz", "nothing", "no archive of poses"),
         ("a.npz", "", "no archive of poses"),
         ("a.parquet", "nothing", "not Parquet"),

@@ -252,6 +252,8 @@ def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_pa
         (["--start", "9"], "no frame of a lies in the part"),
         (["--clean", "--no-track"], "need tracking"),
         (["--device", "cuda"], "cuda"),
+        (["--draw", "coco", "--size", "833x481"], "a video's size is even"),
+        (["--face-video", "65"], "a video's size is even"),
     ],
 )
 def test_slips_of_the_pen_are_told_in_a_line(command: Command, tmp_path: Path, arguments: list[str], words: str):

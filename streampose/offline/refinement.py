@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
+from statistics import median
 
 from streampose.clip import Moment
 from streampose.errors import ConfigError
@@ -13,10 +14,15 @@ from streampose.motion import Choice, Span, calm, fill, link, only, pick, rename
 from streampose.motion.sightings import Sighting
 from streampose.offline.spool import Spool, SpoolWriter, read_spool
 from streampose.pose import Skeleton
-from streampose.tracking import Tracker
+from streampose.tracking import Tracker, TrackerOptions
 from streampose.whole import appear
 
 __all__ = ["Refinement", "Report", "refine"]
+
+# Moments whose times say how far apart all are.
+_BEGIN = 10
+# A little more than two steps, since times are rounded.
+_STEPS = 2.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +139,13 @@ def refine(
 
 
 def _tracked(moments: Iterable[Moment]) -> Iterator[Moment]:
-    tracker = Tracker()
-    for moment in moments:
+    """With ids. Where frames are far apart (`Cut.every`), who is missing in one of them is not lost yet."""
+    moments = iter(moments)
+    begin = list(islice(moments, _BEGIN))
+    steps_s = [b.time_s - a.time_s for a, b in pairwise(begin)]
+    keep_lost_s = max(TrackerOptions().keep_lost_s, _STEPS * median(steps_s or [0.0]))
+    tracker = Tracker(TrackerOptions(keep_lost_s=keep_lost_s))
+    for moment in chain(begin, moments):
         yield moment.having(tracker.update(moment.poses, moment.time_s))
 
 

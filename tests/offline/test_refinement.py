@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from streampose.clip import Moment
 from streampose.motion import Choice
 from streampose.offline.refinement import Refinement, Report, refine
+from streampose.offline.spool import read_spool
 from streampose.pose import Poses
 from streampose.skeletons import COCO_17
 
@@ -54,3 +56,13 @@ def test_of_everybody_only_breaks_are_missing(tmp_path: Path, monkeypatch: pytes
     rows = [[]] + [[1]] * 3 + [[]] * 3 + [[1]] * 3 + [[]]
     report = reported(rows, tmp_path, monkeypatch, sigma_s=0.1)
     assert report.missing == ((1, 0.3, 0.7),)
+
+
+@pytest.mark.parametrize("step_s", [Fraction(1, 30), Fraction(3, 2), Fraction(20)])
+def test_people_keep_their_ids_however_far_apart_frames_are(tmp_path: Path, step_s: Fraction):
+    """Also over a frame in which they were not found."""
+    rows = [[1, 2]] * 4 + [[1]] + [[1, 2]] * 4
+    apart = (replace(moment, time_base=step_s) for moment in moments(rows))
+    refine(apart, tmp_path / "a.spool", Refinement(), stream="s", skeleton=COCO_17)
+    found = [m.poses.ids for m in read_spool(tmp_path / "a.spool", "s", COCO_17)]
+    assert [ids.tolist() for ids in found if ids is not None] == rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from filelock import FileLock, Timeout
 from rich.markup import escape
 from rich.progress import Progress
 
@@ -20,16 +20,16 @@ from streampose.cli.say import console, say
 from streampose.cli.values import parse_size
 from streampose.clip import Moment
 from streampose.cores import share_cores
-from streampose.errors import ConfigError, SinkUnavailable
-from streampose.offline.drawing import Drawing, draw
+from streampose.errors import ConfigError, FormatUnreadable, SourceError
+from streampose.offline.drawing import Drawing, draw, pieces_in
 from streampose.offline.job import fingerprint_of
+from streampose.offline.lock import locked
 from streampose.offline.videos import STYLES
 from streampose.render import Background
 from streampose.sinks import VIDEO_SUFFIXES
 from streampose.sources import Cut, Excerpt, ImagesSource, Source, open_source
 from streampose.sources.images import images_in
 from streampose.sources.seeking import Seeking
-from streampose.whole import writing
 
 __all__ = ["render"]
 
@@ -147,16 +147,16 @@ def draw_file(
     recordings = [_known(path) for path in (poses, video) if path is not None]
     looks = (drawing.suffix, repr(drawing.painter), size_px, out.name)
     work = folder / fingerprint_of("render", *recordings, stream, *looks)
-    lock = FileLock(folder / f"{fingerprint_of(out.name)}.lock")
-    with writing(out):
-        folder.mkdir(exist_ok=True)
-        try:
-            held = lock.acquire(timeout=0)
-        except Timeout as error:
-            raise SinkUnavailable(f"{out} is being drawn by another streampose: wait, or name another") from error
-    with held, Progress(console=console, transient=True) as progress:
+    lock = folder / f"{fingerprint_of(out.name)}.lock"
+    with locked(out, lock), Progress(console=console, transient=True) as progress:
         task = progress.add_task(escape(out.name), total=total)
-        draw(drawing, again, source, out, work, rate=rate, tick=lambda done: progress.update(task, completed=done))
+        try:
+            draw(drawing, again, source, out, work, rate=rate, tick=lambda done: progress.update(task, completed=done))
+        except BaseException as error:
+            # With what cannot be read nobody can go on; when it changes, so does the name of the folder.
+            if isinstance(error, SourceError | FormatUnreadable) or not pieces_in(work):
+                shutil.rmtree(work, ignore_errors=True)
+            raise
 
 
 def _sized(size_px: tuple[int, int], kept: Callable[[], Iterator[Moment]]) -> Callable[[], Iterator[Moment]]:

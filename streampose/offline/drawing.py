@@ -20,7 +20,7 @@ from streampose.sinks import PNG_NAMES, AlphaVideoSink, PngSink, Sink, VideoSink
 from streampose.sources import Source
 from streampose.whole import appear, appear_folder, of_nobody, remove_folder, replaceable, writing
 
-__all__ = ["Drawing", "Painter", "draw"]
+__all__ = ["Drawing", "Painter", "draw", "pieces_in"]
 
 # Frames of a piece: what is drawn again, at most, after a kill.
 _PIECE = 240
@@ -132,6 +132,11 @@ def draw(
             raise ConfigError(f"{out}: there are no frames to draw")
         _assemble(pieces, drawing, out, work, done)
         shutil.rmtree(work)
+
+
+def pieces_in(work: Path) -> list[Path]:
+    """What a drawing that was broken off can go on with."""
+    return [path for path in work.glob("*") if not path.name.startswith("part-")]
 
 
 def _done(work: Path, drawing: Drawing) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -167,6 +169,72 @@ def test_two_do_not_draw_one_video_at_once(walk: Path, tmp_path: Path):
     assert len(tried) == 1
     draw_file(drawing, walk, None, tmp_path / "o.mp4")
     assert len(frames(tmp_path / "o.mp4")) == 30
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.mp4", "walk.jsonl"]
+
+
+TAKES_TURNS = """
+import sys
+from pathlib import Path
+from streampose.errors import SinkUnavailable
+from streampose.offline.lock import locked
+
+out, done = Path(sys.argv[1]), 0
+busy = out.with_name("busy")
+for _ in range(40):
+    try:
+        with locked(out, out.parent / ".streampose" / "o.lock"):
+            busy.open("x").close()  # fails, if another is in here
+            busy.unlink()
+            done += 1
+    except SinkUnavailable:
+        pass
+print(done)
+"""
+
+
+def test_many_that_draw_one_video_at_once_are_one_and_refusals(walk: Path, tmp_path: Path):
+    """Processes that come and go: each draws the whole video or is refused, and nothing of their locks stays."""
+    call = [sys.executable, "-c", TAKES_TURNS, str(tmp_path / "o.mp4")]
+    running = [subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ended = [process.communicate(timeout=100) for process in running]
+    assert [process.returncode for process in running] == [0] * 3, ended
+    assert sum(int(out) for out, _ in ended) >= 40
+    assert [path.name for path in tmp_path.iterdir()] == ["walk.jsonl"]
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_of_a_drawing_that_failed_only_what_it_can_go_on_with_stays(
+    command,  # noqa: F811
+    walk: Path,
+    clip: Path,  # noqa: F811
+    tmp_path: Path,
+    images: bool,
+):
+    out = ["-o", tmp_path / ("o" if images else "o.mp4"), *(["--png"] if images else [])]
+    before = sorted(path.name for path in tmp_path.iterdir())
+    # The video ends before the poses do: nobody can go on.
+    moments = load(walk)
+    write(tmp_path / "long.jsonl", [*moments, replace(moments[-1], index=99, pts=99 * 512)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streampose.offline.drawing._PIECE", 5)
+        assert command("render", tmp_path / "long.jsonl", clip, *out)[0] == 1
+    (tmp_path / "long.jsonl").unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    # The disk was full: the same command goes on, and in the end nothing is left.
+    with pytest.MonkeyPatch.context() as patch:
+
+        def full(*_: object, **__: object) -> None:
+            raise SinkFailed("the disk is full")
+
+        patch.setattr("streampose.offline.drawing._PIECE", 5)
+        patch.setattr("streampose.offline.drawing._assemble", full)
+        assert command("render", walk, *out)[0] == 1
+    (work,) = (tmp_path / ".streampose").iterdir()
+    assert len(list(work.iterdir())) == 6
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streampose.offline.drawing._PIECE", 5)
+        assert command("render", walk, *out)[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*before, out[1].name])
 
 
 def test_what_has_no_frames_or_no_size_is_told(command, walk: Path, tmp_path: Path):  # noqa: F811

@@ -10,16 +10,28 @@ from pathlib import Path
 import streampose as sp
 
 
+def by_name(clips: tuple[str, ...]) -> dict[str, str]:
+    """Clips of one name in several folders: a, a-2, …"""
+    named: dict[str, str] = {}
+    for clip in clips:
+        name, number = Path(clip).stem, 1
+        while name in named:
+            number += 1
+            name = f"{Path(clip).stem}-{number}"
+        named[name] = clip
+    return named
+
+
 async def main(*clips: str) -> None:
     streams = [
         sp.Stream(
-            name=Path(clip).stem,
+            name=name,
             source=sp.open_source(clip),
-            sinks=[sp.VideoSink(f"{Path(clip).stem}.poses.mp4")],
+            sinks=[sp.VideoSink(f"{name}.poses.mp4")],
             tracker=sp.Tracker(),
             renderer=sp.Renderer(hud=False),
         )
-        for clip in clips
+        for name, clip in by_name(clips).items()
     ]
     # On a CPU one session for each core; on a GPU one.
     estimators = sp.load_estimators(sp.ModelChoice(), throughput=True)

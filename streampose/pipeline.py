@@ -63,7 +63,7 @@ class Pipeline:
         if not streams and not keep_running:
             raise ConfigError("a pipeline needs at least one stream")
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"two streams are named {twice[0]!r}: give each its own name (NAME=SOURCE)")
+            raise ConfigError(f"two streams are named {twice[0]!r}: give each its own name")
         for stream in streams:
             _check(stream)
         self._engines = list(estimators) if isinstance(estimators, Sequence) else [estimators]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,41 @@ def test_files_to_video(tmp_path: Path, clip: Path):
     assert "clip 12 frames" in run(tmp_path, "files_to_video.py", str(clip))
     with av.open(str(tmp_path / "clip.poses.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 12
+
+
+def test_files_to_video_of_one_name(tmp_path: Path, clip: Path):
+    (tmp_path / "other").mkdir()
+    other = shutil.copy(clip, tmp_path / "other" / "clip.mp4")
+    out = run(tmp_path, "files_to_video.py", str(clip), str(other))
+    assert out.splitlines() == ["clip 12 frames", "clip-2 12 frames"]
+    assert (tmp_path / "clip-2.poses.mp4").exists()
+
+
+def test_streams_come_and_go(tmp_path: Path):
+    figures = "synthetic:?people={}&size=320x240&fps=10"
+    command = [sys.executable, "-X", "dev", "-W", "error", EXAMPLES / "come_and_go.py"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+
+        def say(line: str, *until: str) -> None:
+            print(line, file=running.stdin, flush=True)
+            wanted = list(until)
+            while wanted:
+                heard = running.stdout.readline().strip()
+                assert heard, "it ended"
+                wanted = [words for words in wanted if words not in heard]
+
+        say("a=" + figures.format(1), "a is synthetic", "a: 1 people")
+        say("b=" + figures.format(1), "b is synthetic", "b: 1 people")
+        say("a=" + figures.format(2), "a is synthetic", "a: 2 people")
+        say("b=", "b has left: stopped")
+        say("c=", "no stream is named 'c'")
+        say("c=rstp://host/x", "did you mean rtsp://?")
+        running.stdin.close()
+        assert running.wait(timeout=60) == 0, running.stderr
 
 
 def test_custom_sink(tmp_path: Path):

@@ -121,7 +121,7 @@ def bench(
         batch=batch,
     )
     estimators = load_estimators(choice, options, throughput=not live, streams=streams)
-    say(dim(f"{describe_all(estimators)}"))
+    say(dim(describe_all(estimators)))
     gpu_unused = estimators[0].describe().partition("the GPU is not used: ")[2]
     on_gpu, most = estimators[0].on_gpu, batch or usual_batch(estimators, live=live)
     # The first second (queues fill, the cost is learned) does not count, but of a file it may be all there is.

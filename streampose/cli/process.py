@@ -251,7 +251,7 @@ async def _run(inputs: Sequence[Input], folder: Path, plan: Plan, *, quiet: bool
     def load() -> list[PoseEstimator]:
         estimators = load_estimators(plan.choice, plan.engine, throughput=True)
         if not quiet:
-            say(dim(f"{describe_all(estimators)}"))
+            say(dim(describe_all(estimators)))
         return estimators
 
     running = asyncio.ensure_future(process(inputs, folder, plan, load, stop=stop, watch=shown.extend))

@@ -184,7 +184,7 @@ class _Desk:
 
     def _done(self, name: str, estimators: Sequence[Any]) -> None:
         self.loading = None
-        say(dim(f"{describe_all(estimators)}"))
+        say(dim(describe_all(estimators)))
 
     def _failed(self, name: str, error: StreamposeError) -> None:
         self.loading, self.error = None, redact(f"{name}: {error}")

@@ -159,7 +159,7 @@ class _Nothing:
 
 def _describe(session: Session, estimators: Sequence[PoseEstimator]) -> None:
     if not session.quiet:
-        say(dim(f"{describe_all(estimators)}"))
+        say(dim(describe_all(estimators)))
 
 
 async def _to_its_end(session: Session, watch: Watch, pipeline: Pipeline, models: Models | None = None) -> int:

@@ -26,6 +26,8 @@ _TURN, _LEAP = 2, 1.3
 _KEPT = 0.95
 # From so many batches of a size on, their median stands for it.
 _SURE = 3
+# So many differences by people make a price: of the first few batches most are unlike all others.
+_SLOPES = 16
 # A size counts as not run lately after so many batches, and is then thought so much cheaper: after twice as many twice
 # as much, up to the most.
 _FORGOTTEN, _HOPE, _MOST_HOPE = 64, 0.85, 0.5
@@ -194,7 +196,8 @@ class BatchCost:
             # What a person costs shows in batches of one size.
             self._slopes.append((seconds - samples[-1][0]) / more)
             # The middle half: hiccups are at the ends.
-            if quarter := len(self._slopes) // 4:
+            if len(self._slopes) >= _SLOPES:
+                quarter = len(self._slopes) // 4
                 self._person_s = max(fmean(sorted(self._slopes)[quarter:-quarter]), 0.0)
         samples.append((seconds, load.people))
         usual_people = sum(people for _, people in samples) / len(samples)

@@ -81,6 +81,7 @@ class LatencyBatch:
         self.engines = 1
         self._in_flight: list[int] = []  # frames of each batch
         self._ran_at = -math.inf
+        self._waits_since: float | None = None  # for frames that are due; no other one makes it longer
         self._alone: dict[float, float] = {}  # people: seconds of such a frame alone, until more is learned
 
     def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
@@ -101,6 +102,7 @@ class LatencyBatch:
         if left:
             taken = self._best(now, left, self._load(left))
         if taken and not lost and (until := self._company_at(now, taken)) is not None:
+            self._waits_since = now if self._waits_since is None else self._waits_since
             return Wait(until=until)
         if len(taken) == len(left):
             taken += self._filling(now, taken, [w for w in waiting if not w.live])
@@ -109,7 +111,7 @@ class LatencyBatch:
         passed = [w for w in left if w not in chosen and w.captured_at < newest.get(w.stream, -math.inf)]
         if taken:
             self._in_flight.append(len(taken))
-            self._ran_at = now
+            self._ran_at, self._waits_since = now, None
             self._served |= {w.stream: now for w in taken if w.live}
         return Take(frames=tuple(sorted(taken, key=waiting.index)), drop=(*lost, *passed))
 
@@ -210,10 +212,11 @@ class LatencyBatch:
             return None
         here = {w.stream for w in taken}
         longest_s = _PATIENCE * min(w.deadline - w.captured_at for w in taken)
+        latest = longest_s + (now if self._waits_since is None else self._waits_since)
         coming = []
         for name, (period_s, _, newest) in self._streams.items():
             at = newest.captured_at + period_s
-            if name not in here and period_s > 0 and now < at + _LATENESS_S <= now + longest_s:
+            if name not in here and period_s > 0 and now < at + _LATENESS_S <= latest:
                 coming.append((at, newest.deadline + period_s))
         n = len(taken)
         coming = sorted(coming)[: max(min(self.max_frames, self.cost.reach) - n, 0)]

@@ -267,6 +267,14 @@ def test_a_cold_machine_is_soon_known(streams: int, load: float, engines: int):
     assert outcome.goodput >= 0.95 * outcome.captured
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_cold_machine_in_overload_is_known_in_the_end(seed: int):
+    # Two engines, and more than they can do: what the first batches told of people had led to waiting for ever
+    # (seed 4), or to a third of what can be done.
+    scenario = Cell(curve="gpu", load=1.3, streams=32, engines=2, first_times=6.0).scenario(1000, seed)
+    assert simulate(scenario, LatencyBatch(0.1)).goodput >= 0.6 * bound(scenario, 16)
+
+
 @pytest.mark.parametrize("in_step", [False, True])
 @pytest.mark.parametrize("first_times", [1.0, 3.0])
 def test_sizes_that_are_filled_up_are_known_by_their_largest(in_step: bool, first_times: float):

@@ -4,6 +4,7 @@ import math
 import random
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -110,6 +111,33 @@ def busy(load: float, policy: LatencyBatch, streams: int, now: float) -> Latency
         policy.decide(now, [frame], True)
         policy.observe(Load(frames=1), policy.cost.predict(Load(frames=1)))
     return policy
+
+
+def test_a_wait_for_company_is_not_made_longer_by_others():
+    # Learned wrongly: a frame alone takes longer than its budget, and so has long. Two engines, and 20 streams of which
+    # one is always due at any moment: half of them could go now, and whoever comes next would be lost behind these, but
+    # not among them.
+    class Wrong(BatchCost):
+        reach, settled = 16, True
+
+        def known(self, load: Load) -> float:
+            return 0.45 if load.frames < 4 else 0.011 * load.frames
+
+    policy, period_s, now = LatencyBatch(BUDGET_S, cost=Wrong()), 0.1, 0.0
+    policy.engines = 2
+    came_at = {f"s{i}": -i * period_s / 20 for i in range(20)}
+    waited_since = None
+    while now < 1:
+        came_at = {name: at + period_s * ((now - at) // period_s) for name, at in came_at.items()}
+        frames = [replace(waiting(at, stream=name), period_s=period_s) for name, at in came_at.items()]
+        decision = policy.decide(now, frames, True)
+        if isinstance(decision, Take):
+            break
+        waited_since = now if waited_since is None else waited_since
+        assert decision.until is not None
+        now = max(decision.until, now + 0.001)
+    assert waited_since is not None
+    assert now - waited_since <= 0.1 * BUDGET_S + 0.002
 
 
 def test_overload_gives_up_the_old_frame_that_would_force_a_small_batch():

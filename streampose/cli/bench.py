@@ -30,6 +30,7 @@ from streampose.loop import run_async
 from streampose.measure import Measurement
 from streampose.redaction import redact
 from streampose.sources import Looped, Source, SyntheticSource, open_source
+from streampose.whole import writing
 
 __all__ = ["bench"]
 
@@ -214,4 +215,5 @@ def _write(target: str, value: Mapping[str, Any]) -> None:
     if target == "-":
         sys.stdout.write(text)
     else:
-        Path(target).write_text(text, encoding="utf-8")
+        with writing(Path(target)):
+            Path(target).write_text(text, encoding="utf-8")

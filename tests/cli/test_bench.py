@@ -80,6 +80,7 @@ def test_what_makes_no_sense(command, models, tmp_path: Path):  # noqa: F811
     for arguments, words in [
         (["--frames", 5, "--seconds", 5], "not both"),
         (["--json", tmp_path / "none" / "b.json"], "create it first"),
+        (["--seconds", 0.3, "--json", tmp_path], "cannot be written"),
         (["--hwaccel", "cudaa"], "there are: none, auto"),
         ([tmp_path / "none.mp4"], "no file at"),
         (["--budget", "soon", "--live"], "not a time"),

@@ -76,7 +76,7 @@ class Pipeline:
         self._engine_metrics = EngineMetrics()
         self._started_at = self._clock.now()
         self._removed = StreamMetrics()
-        self._flows = {stream.name: self._flow(stream, sum(s.weight for s in streams)) for stream in streams}
+        self._flows = {stream.name: self._flow(stream, streams) for stream in streams}
         self._tasks: dict[Flow, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._changed = asyncio.Event()
@@ -86,10 +86,12 @@ class Pipeline:
         self._batcher: Batcher | None = None
         self._stopping = self._over = False
 
-    def _lane(self, stream: Stream, weights: float) -> Lane:
+    def _lane(self, stream: Stream, among: Sequence[Stream]) -> Lane:
         live = stream.source.live
         # Offline: enough in the air that every engine has two batches and one more is gathering, whoever it comes from.
-        share = math.ceil(self._policy.max_frames * (2 * len(self._engines) + 1) * stream.weight / weights)
+        # Turns see to it that a light one gets less; only a heavy one needs more for it.
+        part = max(stream.weight / sum(other.weight for other in among), 1 / len(among))
+        share = math.ceil(self._policy.max_frames * (2 * len(self._engines) + 1) * part)
         return Lane(
             stream.name,
             live=live,
@@ -100,8 +102,8 @@ class Pipeline:
             metrics=StreamMetrics(),
         )
 
-    def _flow(self, stream: Stream, weights: float) -> Flow:
-        lane = self._lane(stream, weights)
+    def _flow(self, stream: Stream, among: Sequence[Stream]) -> Flow:
+        lane = self._lane(stream, among)
         return Flow(
             stream,
             lane,
@@ -173,12 +175,15 @@ class Pipeline:
         _check(stream)
         if stream.name in self._flows:
             raise ConfigError(f"a stream named {stream.name!r} is there already")
-        if self._stopping or self._over:
-            raise ConfigError(f"stream {stream.name!r} comes too late: the pipeline is stopping, or has run")
-        weights = stream.weight + sum(flow.stream.weight for flow in self._flows.values())
-        flow = self._flows[stream.name] = self._flow(stream, weights)
+        self._check_open(stream)
+        among = [stream, *(flow.stream for flow in self._flows.values() if flow.report.outcome is None)]
+        flow = self._flows[stream.name] = self._flow(stream, among)
         if self._group is not None:
             self._start(flow)
+
+    def _check_open(self, stream: Stream) -> None:
+        if self._stopping or self._over:
+            raise ConfigError(f"stream {stream.name!r} comes too late: the pipeline is stopping, or has run")
 
     async def ended(self, name: str) -> StreamReport:
         """Wait until a stream has come to its end, whatever ends it; the pipeline is running.
@@ -232,6 +237,7 @@ class Pipeline:
             ConfigError: there is no such stream, or the new one makes no sense; the old one then goes on.
         """
         _check(stream)
+        self._check_open(stream)
         self._replacing += 1
         try:
             await self.remove(stream.name)
@@ -265,7 +271,7 @@ class Pipeline:
         """
         if self._batcher is None:
             raise RuntimeError("use the pipeline as a context: async with Pipeline(…) as pipeline")
-        if self._over:
+        if self._over or self._group is not None:
             raise RuntimeError("a pipeline runs once: make another one")
         self._started_at = self._clock.now()
         try:
@@ -292,5 +298,5 @@ def _check(stream: Stream) -> None:
         raise ConfigError(
             f"stream {stream.name!r} smooths without tracking: smoothing follows a person, so it needs ids"
         )
-    if not 0 < stream.weight < math.inf:
-        raise ConfigError(f"stream {stream.name!r} has a weight that is not a positive number")
+    if not 1e-3 <= stream.weight <= 1e3:
+        raise ConfigError(f"stream {stream.name!r} has a weight of {stream.weight:g}: it is from 0.001 to 1000")

@@ -173,7 +173,7 @@ class Batcher:
             people=lane.people,
             period_s=lane.period_s,
             lag_s=lane.lag_s,
-            behind=max(self._turn - lane.served, 0.0) * lane.weight,
+            behind=min(max(self._turn - lane.served, 0.0) * lane.weight, _MOST_CLAIM),
         )
 
     def _more(self, offer: dict[Waiting, tuple[Lane, Frame]]) -> bool:

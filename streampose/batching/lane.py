@@ -61,7 +61,7 @@ class Lane:
         self.lag_s = 0.0
         """Running mean of how old its frames are when they come in."""
         self.served = 0.0
-        """Frames taken, divided by the weight: whoever has least has the best claim."""
+        """The turn of its next frame, in virtual time, where a frame takes 1 / weight: the least has the best claim."""
         self.finishing_s = 0.0
         """What is needed from an engine's result to its delivery; the deadline of a batch is so much earlier."""
         self._newest: Frame | None = None

@@ -19,6 +19,8 @@ _STARVED_S, _STARVED_ROUNDS = 1.0, 2
 # Where even a frame alone is late, it may be, but not later after it comes than so many times what it takes: the batch
 # that runs then, and its own.
 _LATE = 2
+# A stream that lacks so many frames of its share is behind; one, but for rounding.
+_BEHIND = 1 - 1e-6
 # Share of the engines' capacity from which on engine time has a price, and from which on it is all that counts.
 _BUSY, _FULL = 0.85, 1.1
 # What a plan that takes one longest batch longer on average is worth less, in frames.
@@ -97,7 +99,7 @@ class LatencyBatch:
         if lost and len(lost) == len(live) and not self._in_flight and now - self._ran_at > self.budget_s:
             # All are thought lost, and nobody would ever learn that the machine has become faster: try the freshest.
             lost.remove(max(live, key=lambda w: w.deadline))
-        left = [w for w in live if w not in lost]
+        left = _at_first_turns(live, lost)
         taken: list[Waiting] = []
         if left:
             taken = self._best(now, left, self._load(left))
@@ -142,9 +144,12 @@ class LatencyBatch:
 
     def _longest_waiting(self, now: float, live: Sequence[Waiting]) -> Waiting | None:
         """The newest frame of the stream that has not been served for longest, if that is too long."""
-        name = min(self._served, key=self._served.__getitem__, default="")
-        newest = next((w for w in reversed(live) if w.stream == name), None)
-        if newest is None or (waits_s := now - self._served[name]) <= _STARVED_S:
+        newest = min(
+            {w.stream: w for w in live if w.behind >= _BEHIND}.values(),
+            key=lambda w: self._served[w.stream],
+            default=None,
+        )
+        if newest is None or (waits_s := now - self._served[newest.stream]) <= _STARVED_S:
             return None
         round_s = len(self._served) / self._capacity([newest])
         return newest if waits_s > _STARVED_ROUNDS * round_s else None
@@ -185,7 +190,8 @@ class LatencyBatch:
         sizes = [n for n in range(1, most + 1) if _in_time(ordered, costs[n]) >= n]
         value = partial(self._value, costs=costs, due=ordered, price=price)
         best = max(sizes, key=value, default=1)
-        if frames[0].behind >= 1 and costs[best] > frames[0].deadline - frames[0].captured_at:
+        budget_s = frames[0].deadline - frames[0].captured_at
+        if frames[0].behind >= _BEHIND and self._alone_s(frames[0]) <= budget_s < costs[best]:
             # A stream whose whole budget is shorter than the batches that pay is never in one: now it has its turn.
             best = max((n for n in sizes if costs[n] <= due[0]), key=value, default=best)
         fits = [(w, left) for w, left in zip(frames, due, strict=True) if left >= costs[best]]
@@ -242,6 +248,15 @@ class LatencyBatch:
                 break
             filling.append(frame)
         return filling
+
+
+def _at_first_turns(live: Sequence[Waiting], lost: Sequence[Waiting]) -> list[Waiting]:
+    """Without what is lost: what is left of a stream has the first of its turns."""
+    left: dict[str, list[Waiting]] = {w.stream: [] for w in live}
+    for w in reversed(live):
+        if w not in lost:
+            left[w.stream].append(w)
+    return [left[w.stream].pop() for w in live if left[w.stream]]
 
 
 def _in_time(due: Sequence[float], seconds: float) -> int:

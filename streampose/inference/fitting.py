@@ -76,12 +76,12 @@ def _closed(engine: Engine, card: Card) -> Engine:
 
 
 def _gathered(engine: Engine) -> Engine:
-    if engine.path.stat().st_size > _SMALL_BYTES:
-        return engine
     try:
+        if engine.path.stat().st_size > _SMALL_BYTES:
+            return engine
         graph = gathered(engine.source())
         return engine if graph is None else _by(engine, graph, fused=False)
-    except (ModelUnreadable, ProviderUnavailable) as error:
+    except (ModelUnreadable, ProviderUnavailable, OSError) as error:
         log.info("%s runs as it is: %s", engine.path.name, error)
         return engine
 

@@ -43,7 +43,8 @@ PROVIDERS = {
 }
 DEVICE_OF = {provider: device for device, provider in PROVIDERS.items()}
 
-ort.disable_telemetry_events()  # Windows, where the package's variable is not looked at
+if os.environ.get("ORT_DISABLE_TELEMETRY") != "0":
+    ort.disable_telemetry_events()  # for Windows, whose runtime does not look at it
 ort.set_default_logger_severity(4)  # fatal only: what matters reaches the user as our own errors
 
 

@@ -377,6 +377,7 @@ def test_of_a_stream_that_would_starve_a_frame_goes_late():
     for k in range(1, 60):
         now = k / 30
         other, always_late = waiting(now, stream="other"), waiting(now - 0.08, stream="late")
+        always_late = replace(always_late, behind=1.0)
         decision = policy.decide(now, [always_late, other], True)
         assert isinstance(decision, Take)
         if always_late in decision.frames:

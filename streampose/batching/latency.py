@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
 from streampose.batching.cost import BatchCost, Load
+from streampose.batching.plans import at_first_turns, freshest_first, in_time, one_after_the_other, then_the_rest
 from streampose.batching.policy import Decision, Take, Wait, Waiting
 
 __all__ = ["LatencyBatch"]
@@ -23,8 +24,9 @@ _LATE = 2
 _BEHIND = 1 - 1e-6
 # Share of the engines' capacity from which on engine time has a price, and from which on it is all that counts.
 _BUSY, _FULL = 0.85, 1.1
-# What a plan that takes one longest batch longer on average is worth less, in frames.
-_SOONER = 0.1
+# Budgets of so small a share of others' force small batches; what was taken lately, for so long, says what the engines
+# can do with these. If so much less is taken than comes, they are busy.
+_SHORT, _LATELY_S, _LEAST_S, _SLACK = 0.75, 1.0, 0.5, 0.15
 # A free engine waits no longer than this share of the budget for frames that are due, which may be a little late.
 _PATIENCE, _LATENESS_S = 0.1, 0.002
 # An offline batch keeps the engine from live frames for no more than this share of their budget.
@@ -83,6 +85,7 @@ class LatencyBatch:
         self.engines = 1
         self._in_flight: list[int] = []  # frames of each batch
         self._ran_at = -math.inf
+        self._taken: deque[tuple[float, int]] = deque()  # when, and how many live frames
         self._waits_since: float | None = None  # for frames that are due; no other one makes it longer
         self._alone: dict[float, float] = {}  # people: seconds of such a frame alone, until more is learned
 
@@ -99,10 +102,10 @@ class LatencyBatch:
         if lost and len(lost) == len(live) and not self._in_flight and now - self._ran_at > self.budget_s:
             # All are thought lost, and nobody would ever learn that the machine has become faster: try the freshest.
             lost.remove(max(live, key=lambda w: w.deadline))
-        left = _at_first_turns(live, lost)
+        left = at_first_turns(live, lost)
         taken: list[Waiting] = []
         if left:
-            taken = self._best(now, left, self._load(left))
+            taken = self._best(now, left, self._load(now, left))
         if taken and not lost and (until := self._company_at(now, taken)) is not None:
             self._waits_since = now if self._waits_since is None else self._waits_since
             return Wait(until=until)
@@ -115,6 +118,7 @@ class LatencyBatch:
             self._in_flight.append(len(taken))
             self._ran_at, self._waits_since = now, None
             self._served |= {w.stream: now for w in taken if w.live}
+            self._taken.append((now, sum(w.live for w in taken)))
         return Take(frames=tuple(sorted(taken, key=waiting.index)), drop=(*lost, *passed))
 
     def observe(self, load: Load, seconds: float) -> None:
@@ -159,11 +163,18 @@ class LatencyBatch:
             self._alone[frame.people] = self.cost.known(Load(frames=1, people=frame.people))
         return self._alone[frame.people]
 
-    def _load(self, live: Sequence[Waiting]) -> float:
-        """What the live streams bring, as a share of what the engines can do within the budget."""
+    def _load(self, now: float, live: Sequence[Waiting]) -> float:
+        """What the live streams bring, as a share of what the engines can do within the budget, or did lately."""
         if not self.cost.settled:
             return 0.0
-        return sum(1 / period for period, _, _ in self._streams.values() if period > 0) / self._capacity(live)
+        brought = sum(1 / period for period, _, _ in self._streams.values() if period > 0)
+        while self._taken and now - self._taken[0][0] > _LATELY_S:
+            self._taken.popleft()
+        load, done = brought / self._capacity(live), sum(frames for _, frames in self._taken)
+        budgets_s = [newest.deadline - newest.captured_at for _, _, newest in self._streams.values()]
+        if done and min(budgets_s) < _SHORT * max(budgets_s) and (seconds := now - self._taken[0][0]) >= _LEAST_S:
+            load = max(load, brought * seconds / done - _SLACK)
+        return load
 
     def _capacity(self, live: Sequence[Waiting]) -> float:
         """Frames a second that the engines can do within the budget."""
@@ -184,10 +195,10 @@ class LatencyBatch:
         due = [self._deadline(w) - now for w in frames]
         if load >= _FULL and len(frames) > rate * self.engines * min(due):
             # There is more than can be done in time: of each stream the frame that has most time goes first.
-            frames = _freshest_first(frames)
+            frames = freshest_first(frames)
             due = [self._deadline(w) - now for w in frames]
         ordered = sorted(due)
-        sizes = [n for n in range(1, most + 1) if _in_time(ordered, costs[n]) >= n]
+        sizes = [n for n in range(1, most + 1) if in_time(ordered, costs[n]) >= n]
         value = partial(self._value, costs=costs, due=ordered, price=price)
         best = max(sizes, key=value, default=1)
         budget_s = frames[0].deadline - frames[0].captured_at
@@ -209,8 +220,8 @@ class LatencyBatch:
         return self.cost.upper(Load(frames=len(batch), people=sum(w.people for w in batch)))
 
     def _value(self, n: int, costs: Sequence[float], due: Sequence[float], price: float) -> float:
-        value = _then_the_rest(n, costs, due, price)
-        return value if price else max(value, _one_after_the_other(n, costs, due))
+        value = then_the_rest(n, costs, due, price)
+        return value if price else max(value, one_after_the_other(n, costs, due))
 
     def _company_at(self, now: float, taken: Sequence[Waiting]) -> float | None:
         """When frames will be here that are due any moment, and would be lost behind this batch but not in it."""
@@ -248,45 +259,3 @@ class LatencyBatch:
                 break
             filling.append(frame)
         return filling
-
-
-def _at_first_turns(live: Sequence[Waiting], lost: Sequence[Waiting]) -> list[Waiting]:
-    """Without what is lost: what is left of a stream has the first of its turns."""
-    left: dict[str, list[Waiting]] = {w.stream: [] for w in live}
-    for w in reversed(live):
-        if w not in lost:
-            left[w.stream].append(w)
-    return [left[w.stream].pop() for w in live if left[w.stream]]
-
-
-def _in_time(due: Sequence[float], seconds: float) -> int:
-    return len(due) - bisect_left(due, seconds)
-
-
-def _one_after_the_other(n: int, costs: Sequence[float], due: Sequence[float]) -> float:
-    """The value of batches of n until none is left in time, where engine time is free."""
-    first, end, kept, latency = len(due) - _in_time(due, costs[n]), 0.0, 0, 0.0
-    # Those after two longest batches change next to nothing, and this runs at every decision.
-    while (size := min(n, len(due) - first)) and kept < 2 * len(costs):
-        end += costs[size]
-        first = max(first, len(due) - _in_time(due, end))
-        size = min(size, len(due) - first)
-        first, kept, latency = first + size, kept + size, latency + size * end
-    return kept - _SOONER * latency / kept / costs[-1]
-
-
-def _then_the_rest(n: int, costs: Sequence[float], due: Sequence[float], price: float) -> float:
-    """The value of a batch of n, and one of what is then still in time, where engine time costs `price` a second."""
-    rest = min(_in_time(due, costs[n]) - n, len(costs) - 1)
-    while rest and _in_time(due, costs[n] + costs[rest]) < rest:
-        rest -= 1
-    latency = (n * costs[n] + rest * (costs[n] + costs[rest])) / (n + rest)
-    return n - price * costs[n] + max(rest - price * costs[rest], 0.0) - _SOONER * latency / costs[-1]
-
-
-def _freshest_first(frames: Sequence[Waiting]) -> list[Waiting]:
-    """Each stream's turns as they are, its newest frame at the first of them."""
-    streams: dict[str, list[Waiting]] = {}
-    for frame in frames:
-        streams.setdefault(frame.stream, []).append(frame)
-    return [streams[frame.stream].pop() for frame in frames]

@@ -345,6 +345,14 @@ def test_in_overload_streams_have_what_their_weights_say(kind: str, weights: tup
     assert max(shares) < 1.35 * min(shares), each
 
 
+@pytest.mark.parametrize("streams", [4, 5, 6])
+def test_below_full_load_a_short_budget_does_not_halve_the_others(streams: int):
+    # A batch of its own for each of its frames would: lanes of the others run over meanwhile.
+    outcome = simulate(crowd(COSTS["gpu"][0], [0.06] + [0.3] * (streams - 1)), LatencyBatch(0.1))
+    asked, fresh = sum(outcome.asked[1:]), sum(outcome.fresh[1:])
+    assert fresh > 0.75 * asked
+
+
 def test_a_budget_that_nothing_can_keep_takes_from_nobody():
     cost, times = COSTS["gpu"]
     alike = simulate(crowd(cost, [0.3] * 4 * times), LatencyBatch(0.1))

@@ -94,6 +94,8 @@ class LatencyBatch:
         if not waiting:
             return Wait()
         live = [w for w in waiting if w.live]
+        while self._taken and now - self._taken[0][0] > _LATELY_S:
+            self._taken.popleft()
         self._streams = {name: seen for name, seen in self._streams.items() if now - seen[1] < _GONE_S}
         self._streams |= {w.stream: (w.period_s, now, w) for w in live}
         self._served = {name: self._served.get(name, now) for name in self._streams}
@@ -168,8 +170,6 @@ class LatencyBatch:
         if not self.cost.settled:
             return 0.0
         brought = sum(1 / period for period, _, _ in self._streams.values() if period > 0)
-        while self._taken and now - self._taken[0][0] > _LATELY_S:
-            self._taken.popleft()
         load, done = brought / self._capacity(live), sum(frames for _, frames in self._taken)
         budgets_s = [newest.deadline - newest.captured_at for _, _, newest in self._streams.values()]
         if done and min(budgets_s) < _SHORT * max(budgets_s) and (seconds := now - self._taken[0][0]) >= _LEAST_S:

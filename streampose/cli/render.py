@@ -33,6 +33,9 @@ from streampose.sources.seeking import Seeking
 
 __all__ = ["render"]
 
+# What a row of images stands for where nothing says otherwise.
+_IMAGES_RATE = Fraction(30)
+
 
 def render(
     poses: Annotated[
@@ -124,9 +127,7 @@ def draw_file(
 
     def source(first: Moment) -> Source:
         assert video is not None
-        # Of a row of images, the poses know the rate.
-        row = video.is_dir() and first.pts == first.index
-        opened = ImagesSource(video, rate=1 / first.time_base) if row else open_source(str(video), live=False)
+        opened = ImagesSource(video, rate=pace) if video.is_dir() else open_source(str(video), live=False)
         return Excerpt(opened, Cut(), resume_at=first.index, known=(first.index, first.pts))
 
     if (beginning := next(kept(), None)) is None:
@@ -141,7 +142,7 @@ def draw_file(
             raise ConfigError(
                 f"{poses} does not say how large the picture is: name the video, or say --poses-size 1280x720"
             )
-    total, rate = _length(again())
+    total, rate, pace = _length(again())
     folder = out.parent / ".streampose"
     # Pieces of another clip, drawing or video are of no use.
     recordings = [_known(path) for path in (poses, video) if path is not None]
@@ -212,13 +213,17 @@ def _known(path: Path) -> list[object]:
     return [str(path.resolve()), *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)]
 
 
-def _length(moments: Iterator[Moment]) -> tuple[int, Fraction | None]:
-    """How many frames, and how many a second in the mean."""
+def _length(moments: Iterator[Moment]) -> tuple[int, Fraction | None, Fraction]:
+    """How many frames, how many a second in the mean, and at what rate images in a row would have their times."""
     first = last = next(moments, None)
     count = 0 if first is None else 1
     for moment in moments:
         count, last = count + 1, moment
-    if first is None or last is None or count < 2:
-        return count, None
-    seconds = last.pts * last.time_base - first.pts * first.time_base
-    return count, Fraction((count - 1) / seconds).limit_denominator(1001) if seconds > 0 else None
+    if first is None or last is None:
+        return count, None, _IMAGES_RATE
+    # A row begins at 0, and its poses may begin later, or leave frames out.
+    end = last.pts * last.time_base
+    pace = Fraction(last.index / end) if last.index > 0 and end > 0 else _IMAGES_RATE
+    seconds = end - first.pts * first.time_base
+    rate = Fraction((count - 1) / seconds).limit_denominator(1001) if count > 1 and seconds > 0 else None
+    return count, rate, pace

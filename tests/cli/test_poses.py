@@ -268,6 +268,25 @@ def test_openpose_folders_are_drawn_too(command, walk: Path, clip: Path, tmp_pat
     assert (code, "has 30 frames, and none for frame 99 of the poses" in err) == (1, True)
 
 
+@pytest.mark.parametrize("begin", [0, 7])
+def test_frames_that_were_taken_out_of_the_video_are_drawn_upon(
+    command,  # noqa: F811
+    walk: Path,
+    clip: Path,  # noqa: F811
+    tmp_path: Path,
+    begin: int,
+):
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    for i, image in enumerate(frames(clip)):
+        cv2.imwrite(str(taken / f"{i + 1:04d}.png"), image)
+    write(tmp_path / "part.jsonl", load(walk)[begin:])
+    code, _, err = command("render", tmp_path / "part.jsonl", taken, "-o", tmp_path / "o.mp4", "--draw", "coco")
+    assert code == 0, err
+    over, own = ([float(f[2, 2].mean()) for f in frames(path)] for path in (tmp_path / "o.mp4", clip))
+    assert np.allclose(over, own[begin:], atol=7)
+
+
 def test_pieces_of_poses_of_another_size_are_not_gone_on_with(walk: Path, tmp_path: Path):
     write(tmp_path / "walk.openpose", load(walk))
     folders = []

@@ -17,7 +17,7 @@ from streampose.render.palette import Palette
 from streampose.render.parts import Parts
 from streampose.render.style import Style
 
-__all__ = ["Background", "FigurePainter", "fitted"]
+__all__ = ["Background", "FigurePainter"]
 
 Background = Literal["black", "video", "alpha"]
 
@@ -52,11 +52,15 @@ class FigurePainter:
 
         Args:
             moment: who is in it.
-            image: the video's own, for the background; of any size in the shape of `Moment.size_px`.
+            image: the video's own, for the background; of any size: it is stretched to where `Moment.size_px` is shown,
+                so that bodies lie upon themselves, also of a time when pixels were not made square.
         """
         width, height = self.size_px or moment.size_px
-        canvas = _canvas(image if self.wants_image else None, width, height)
-        scale, (x, y) = fitted(moment.size_px, (width, height))
+        scale, (x, y) = _fitted(moment.size_px, (width, height))
+        shown = (max(1, round(moment.size_px[0] * scale)), max(1, round(moment.size_px[1] * scale)))
+        canvas: Image = np.zeros((height, width, 3), np.uint8)
+        if image is not None and self.wants_image:
+            canvas[y : y + shown[1], x : x + shown[0]] = _resized(image, *shown)
         # Pixels count from their centres: half of one is where the picture begins.
         poses = _moved(moment.poses, scale, np.array([x, y]) + (scale - 1) / 2)
         self._draw(canvas, poses)
@@ -79,26 +83,15 @@ class FigurePainter:
             draw_figures(canvas, poses, self.look, self.parts)
 
 
-def fitted(inner: tuple[int, int], outer: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+def _fitted(inner: tuple[int, int], outer: tuple[int, int]) -> tuple[float, tuple[int, int]]:
     """The scale at which a picture fits into another, and where its corner then is: whole pixels, in the middle."""
     scale = min(outer[0] / inner[0], outer[1] / inner[1])
     return scale, ((outer[0] - round(inner[0] * scale)) // 2, (outer[1] - round(inner[1] * scale)) // 2)
 
 
-def _canvas(image: Image | None, width: int, height: int) -> Image:
-    """A picture to draw upon: the video's own, fitted in, or black."""
-    if image is not None and image.shape[:2] == (height, width):
-        return image.copy()
-    canvas: Image = np.zeros((height, width, 3), np.uint8)
-    if image is not None:
-        size = (image.shape[1], image.shape[0])
-        scale, (x, y) = fitted(size, (width, height))
-        there = canvas[y : y + max(1, round(size[1] * scale)), x : x + max(1, round(size[0] * scale))]
-        there[...] = _resized(image, there.shape[1], there.shape[0])
-    return canvas
-
-
 def _resized(image: Image, width: int, height: int) -> Image:
+    if image.shape[:2] == (height, width):
+        return image
     way = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8)
 

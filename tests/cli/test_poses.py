@@ -287,6 +287,25 @@ def test_frames_that_were_taken_out_of_the_video_are_drawn_upon(
     assert np.allclose(over, own[begin:], atol=7)
 
 
+def test_poses_of_pixels_as_they_are_stored_lie_upon_their_bodies(command, walk: Path, tmp_path: Path):  # noqa: F811
+    """Earlier versions did not make pixels square: the video is wider now than the pictures of its poses."""
+    with av.open(str(tmp_path / "wide.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        picture = np.full((48, 64, 3), 60, np.uint8)
+        picture[:, 16:32] = 200
+        for _ in range(30):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode(None))
+    nobody = [m.having(m.poses.take(np.array([], int))) for m in load(walk)]
+    write(tmp_path / "nobody.jsonl", nobody)
+    out = tmp_path / "o.mp4"
+    assert command("render", tmp_path / "nobody.jsonl", tmp_path / "wide.mp4", "-o", out, "--draw", "coco")[0] == 0
+    assert np.median(np.abs(np.subtract(frames(out)[5], picture, dtype=int))) < 6
+    assert np.abs(np.subtract(frames(out)[5], picture, dtype=int))[:, [2, 8, 20, 28, 40, 61]].max() < 16
+
+
 def test_pieces_of_poses_of_another_size_are_not_gone_on_with(walk: Path, tmp_path: Path):
     write(tmp_path / "walk.openpose", load(walk))
     folders = []

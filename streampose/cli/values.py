@@ -19,6 +19,10 @@ _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[kmg]?)(?P<binary>i?)b")
 
+# Television's rates are these by 1000/1001, and nobody types all of their digits: 23.98 is one, too.
+_TELEVISION = (24, 30, 48, 60, 120, 240)
+_TYPED = 0.005
+
 
 def named_sources(texts: list[str], *, for_urls: bool = False) -> dict[str, str]:
     """``NAME=SOURCE`` or ``SOURCE`` each, to sources by name; a missing name is made from the source.
@@ -119,7 +123,7 @@ def parse_time(text: str) -> float:
 
 
 def parse_rate(text: str) -> Fraction:
-    """``24``, ``23.976`` or ``30000/1001`` frames a second.
+    """``24``, ``23.976`` or ``30000/1001`` frames a second; 23.976, 29.97 and the like mean 24000/1001, 30000/1001.
 
     Raises:
         ConfigError: something else.
@@ -130,7 +134,11 @@ def parse_rate(text: str) -> Fraction:
         rate = Fraction(0)
     if not Fraction(1, 3600) <= rate <= 1000:
         raise ConfigError(f"{text!r} is no rate: write 24, 23.976 or 30000/1001 frames a second")
-    return rate
+    meant = Fraction(round(rate) * 1000, 1001)
+    if round(rate) in _TELEVISION and abs(meant - rate) < _TYPED:
+        return meant
+    # FFmpeg counts both sides in 31 bits.
+    return rate.limit_denominator(1_000_000)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from servers.rtsp import MediaServer, has_gstreamer, recorded
 from test_run import clip, command, lines, models, start, wait_for_lines  # noqa: F401
 
 from streampose.cli.outputs import Outputs
-from streampose.cli.values import parse_rotation, parse_seconds
+from streampose.cli.values import parse_rate, parse_rotation, parse_seconds
 from streampose.errors import ConfigError
 from streampose.sinks import Rotation
 
@@ -47,6 +48,34 @@ def test_what_is_no_rotation_is_told(text: str):
 
 def test_times():
     assert [parse_seconds(t) for t in ("100ms", "0.2s", "3", "5m", "1h", "2d")] == [0.1, 0.2, 3, 300, 3600, 172800]
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("24", Fraction(24)),
+        ("23.976", Fraction(24000, 1001)),
+        ("23.98", Fraction(24000, 1001)),
+        ("23.976023976", Fraction(24000, 1001)),
+        ("29.97", Fraction(30000, 1001)),
+        ("29.97002997", Fraction(30000, 1001)),
+        ("59.94", Fraction(60000, 1001)),
+        ("30000/1001", Fraction(30000, 1001)),
+        ("12.5", Fraction(25, 2)),
+        ("999.99", Fraction(99999, 100)),
+        ("1/3600", Fraction(1, 3600)),
+        ("14.985014985014985", Fraction(15000, 1001)),
+    ],
+)
+def test_rates_are_the_fractions_that_they_mean(text: str, rate: Fraction):
+    assert parse_rate(text) == rate
+
+
+def test_encoders_can_count_any_rate():
+    for text in ("123.456789012345", "998.99999999999", "0.000277777777777777778"):
+        rate = parse_rate(text)
+        assert max(rate.numerator, rate.denominator) < 2**31
+        assert float(rate) == pytest.approx(float(Fraction(text)), rel=1e-4)
 
 
 @pytest.mark.parametrize(

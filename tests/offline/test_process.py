@@ -208,6 +208,7 @@ def test_images_stand_for_as_many_frames_a_second_as_is_said(command: Command, t
         ([], 30),
         (["--images-fps", "24"], 24),
         (["--images-fps", "24000/1001"], Fraction(24000, 1001)),
+        (["--images-fps", "29.97002997"], Fraction(30000, 1001)),
     ):
         code, err = command(*arguments, *options)
         assert (code, "before" in err) == (0, False)

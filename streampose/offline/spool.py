@@ -20,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 
 from streampose.clip import Moment
-from streampose.errors import SinkFailed, SinkUnavailable
+from streampose.errors import FormatUnreadable, SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.pose import Poses, Skeleton
 from streampose.result import Result
@@ -64,10 +64,17 @@ class Spool:
 
 
 def read_spool(path: Path, stream: str, skeleton: Skeleton) -> Iterator[Moment]:
-    """What is whole, one moment after the other; the file is never in memory as a whole."""
-    with path.open("rb") as file:
-        for body in _bodies(file):
-            yield _unpack(body, stream, skeleton)
+    """What is whole, one moment after the other; the file is never in memory as a whole.
+
+    Raises:
+        FormatUnreadable: the file is gone, or the disk failed.
+    """
+    try:
+        with path.open("rb") as file:
+            for body in _bodies(file):
+                yield _unpack(body, stream, skeleton)
+    except OSError as error:
+        raise FormatUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 class SpoolWriter:

@@ -105,7 +105,10 @@ class ImagesSource:
 
 def _read(path: Path) -> Image:
     # Through memory: cv2.imread cannot open some names on Windows, and prints its complaints to stderr.
-    data = np.fromfile(path, np.uint8)
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise SourceCorrupt(f"{path} cannot be read: {error.strerror or error}") from error
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
         raise SourceCorrupt(f"{path} is not an image that can be read")

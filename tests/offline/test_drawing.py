@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from streampose.clip import Moment
-from streampose.errors import SinkFailed
+from streampose.errors import FormatUnreadable, SinkFailed, SourceCorrupt
 from streampose.frame import Image
 from streampose.offline.drawing import Drawing, draw
+from streampose.offline.spool import read_spool
 from streampose.pose import Poses
 from streampose.skeletons import COCO_17
+from streampose.sources import ImagesSource
 
 COUNT = 23
 
@@ -23,7 +26,10 @@ COUNT = 23
 class Black:
     """Paints nothing."""
 
-    wants_image = alpha = False
+    alpha = False
+
+    def __init__(self, *, wants_image: bool = False) -> None:
+        self.wants_image = wants_image
 
     def sized(self, size_px: tuple[int, int]) -> Black:
         return self
@@ -109,3 +115,20 @@ def test_what_a_file_manager_leaves_beside_images_is_no_hindrance(tmp_path: Path
         draw(drawing, looked_into, lambda _: None, tmp_path / "a.x.png", tmp_path / "w", rate=None)
         assert sorted(p.name for p in (tmp_path / "a.x.png").iterdir()) == [f"{i:012d}.png" for i in range(COUNT)]
         (tmp_path / "a.x.png" / ".DS_Store").touch()
+
+
+@pytest.mark.parametrize("name", ["3.png", "5.png"])
+def test_what_cannot_be_read_is_no_error_of_what_is_written(tmp_path: Path, name: str):
+    row = tmp_path / "row"
+    row.mkdir()
+    for i in range(COUNT):
+        cv2.imwrite(str(row / f"{i}.png"), np.zeros((32, 32, 3), np.uint8))
+    (row / name).unlink()
+    (row / name).symlink_to("nowhere") if name == "3.png" else (row / name).mkdir()
+    drawing = Drawing(suffix=".mp4", painter=Black(wants_image=True))
+    with pytest.raises(SourceCorrupt, match=rf"{name} cannot be read: (No such file|Is a directory)"):
+        draw(drawing, again, lambda _: ImagesSource(row), tmp_path / "o.mp4", tmp_path / "w", rate=None)
+    drawing = Drawing(suffix=".mp4", painter=Black())
+    gone = tmp_path / "gone.spool"
+    with pytest.raises(FormatUnreadable, match=r"gone\.spool cannot be read: No such file"):
+        draw(drawing, lambda: read_spool(gone, "s", COCO_17), lambda _: None, tmp_path / "o.mp4", tmp_path, rate=None)

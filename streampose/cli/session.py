@@ -81,10 +81,14 @@ def start_session(session: Session) -> int:
 
 @contextlib.contextmanager
 def before_anything() -> Iterator[None]:
-    """Around a whole run: a Ctrl-C before there is anything to drain leaves at once, with 130."""
+    """Around a whole run: a Ctrl-C before there is anything to drain leaves at once, with 130.
+
+    With windows on live streams it waits for the models: their thread is joined before this is reached.
+    """
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would go to the very end that is avoided here
         say("cut off")
         logging.shutdown()
         # A thread that loads a model may be inside of the runtime, where the interpreter's own end aborts the process.

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -121,13 +121,15 @@ hang_up = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system 
 
 
 @contextlib.contextmanager
-def running(file: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "streampose", "run", "--config", str(file), *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+def running(
+    file: Path, *arguments: str, program: Sequence[str] = ("-m", "streampose")
+) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, *program, "run", "--config", str(file), *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         try:
-            yield program
+            yield running
         finally:
-            program.kill()
+            running.kill()
 
 
 @hang_up
@@ -227,16 +229,28 @@ def test_a_hang_up_before_there_is_anything_to_change_is_remembered_and_one_at_t
     text = f"metrics = '{port}'\nlive = true\njson = '{tmp_path}/'\n[streams.a]\nsource = 'synthetic:'\n"
     file = write(text)
 
-    def loads() -> bool:
+    def listens() -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return True
         return False
 
-    with running(file) as program:
-        until(loads)
+    changed = tmp_path / "changed"
+    waits = f"""
+import pathlib, time
+from streampose.cli import main, session
+load = session.load_estimators
+def once_changed(*given, **how):
+    while not pathlib.Path({str(changed)!r}).exists():
+        time.sleep(0.01)
+    return load(*given, **how)
+session.load_estimators = once_changed
+main()
+"""
+    with running(file, program=["-c", waits]) as program:
+        until(listens)
         write(text + "[streams.b]\nsource = 'synthetic:'\n")
         program.send_signal(signal.SIGHUP)
-        assert not (tmp_path / "a.jsonl").exists(), "it came too late to say anything"
+        changed.touch()
         until(lambda: min(len(frames(tmp_path / f"{name}.jsonl")) for name in "ab") > 5)
         program.send_signal(signal.SIGTERM)
         while program.poll() is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -73,6 +74,8 @@ def writable(out: Path, *others: Path | None) -> None:
     """
     if not out.parent.is_dir():
         raise SinkUnavailable(f"no folder {out.parent} for {out}: create it first")
+    # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
+    real = Path(os.path.realpath(out))
     for path in others:
-        if path is not None and out.resolve() in {path.resolve(), *path.resolve().parents}:
+        if path is not None and real in {there := Path(os.path.realpath(path)), *there.parents}:
             raise ConfigError(f"{out} would overwrite {path}: name another")

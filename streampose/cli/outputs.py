@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -74,7 +75,7 @@ class Outputs:
             SinkUnavailable: a folder is missing.
         """
         self._check_options(len(sources))
-        inputs = {Path(text).resolve() for text in sources.values() if Path(text).is_file()}
+        inputs = {_real(Path(text)) for text in sources.values() if Path(text).is_file()}
         named: dict[str, set[Path]] = {name: set() for name in sources}
         for option, text in self._files.items():
             if len(sources) > 1 and not _is_folder(text):
@@ -85,11 +86,11 @@ class Outputs:
                 path = _file(text, name, _SUFFIXES[option])
                 if not path.parent.is_dir():
                     raise SinkUnavailable(f"no folder {path.parent} for {path}: create it first")
-                if path.resolve() in inputs:
+                if _real(path) in inputs:
                     raise ConfigError(f"{option} {path} would overwrite an input")
-                if any(path.resolve() in paths for paths in named.values()):
+                if any(_real(path) in paths for paths in named.values()):
                     raise ConfigError(f"two outputs would be written to {path}")
-                named[name].add(path.resolve())
+                named[name].add(_real(path))
         self._inputs, self._named = inputs, named
 
     def _check_options(self, streams: int) -> None:
@@ -153,7 +154,7 @@ class Outputs:
         """The files that a stream begins, by the number of its take."""
         once = {"--snapshot"} if self.rotation is None else {"--snapshot", "--json"}
         files = {option: text for option, text in self._files.items() if option not in once}
-        return {_file(text, name, _SUFFIXES[option], take).resolve() for option, text in files.items()}
+        return {_real(_file(text, name, _SUFFIXES[option], take)) for option, text in files.items()}
 
 
 _SUFFIXES = {"--out": ".mp4", "--json": ".jsonl", "--coco": ".coco.json", "--snapshot": ".jpg"}
@@ -165,6 +166,11 @@ def _url(text: str, name: str) -> str:
 
 def _is_folder(text: str) -> bool:
     return text.endswith(("/", "\\")) or Path(text).is_dir()
+
+
+def _real(path: Path) -> Path:
+    # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
+    return Path(os.path.realpath(path))
 
 
 def _file(text: str, name: str, suffix: str, take: int = 1) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -210,7 +211,7 @@ def _known(path: Path) -> list[object]:
     """What changes when a file does, or one of a folder of images."""
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
     stats = [(file.name, file.stat()) for file in files]
-    return [str(path.resolve()), *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)]
+    return [os.path.realpath(path), *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)]
 
 
 def _length(moments: Iterator[Moment]) -> tuple[int, Fraction | None, Fraction]:

@@ -14,7 +14,7 @@ from streampose.formats.jsonl import read_jsonl, write_jsonl
 from streampose.formats.mot import write_mot
 from streampose.formats.npz import read_npz, write_npz
 from streampose.formats.openpose import OPENPOSE_NAMES, read_openpose, write_openpose
-from streampose.formats.parquet import read_parquet, write_parquet
+from streampose.formats.parquet import pyarrow_here, read_parquet, write_parquet
 from streampose.formats.table import read_csv, write_csv
 from streampose.whole import appear, appear_folder, remove_folder, replaceable, writing
 
@@ -32,6 +32,8 @@ class Format:
     read: Callable[[Path], Iterator[Moment]] | None
     """`None` = it does not hold enough to be read back."""
     is_folder: bool = False
+    needs: Callable[[], object] = lambda: None
+    """Raises a `ConfigError` where its library is not installed."""
 
 
 FORMATS = {
@@ -41,7 +43,7 @@ FORMATS = {
         Format(name="openpose", suffix=".openpose", write=write_openpose, read=read_openpose, is_folder=True),
         Format(name="coco", suffix=".coco.json", write=write_coco, read=None),
         Format(name="csv", suffix=".csv", write=write_csv, read=read_csv),
-        Format(name="parquet", suffix=".parquet", write=write_parquet, read=read_parquet),
+        Format(name="parquet", suffix=".parquet", write=write_parquet, read=read_parquet, needs=pyarrow_here),
         Format(name="npz", suffix=".npz", write=write_npz, read=read_npz),
         Format(name="mot", suffix=".mot.txt", write=write_mot, read=None),
     )
@@ -53,10 +55,11 @@ def format_named(name: str) -> Format:
     """One of `FORMATS`.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is none of this name, or its library is not installed.
     """
     if (found := FORMATS.get(name)) is None:
         raise ConfigError(f"no format is called {name!r}; there are: {', '.join(FORMATS)}")
+    found.needs()
     return found
 
 
@@ -119,9 +122,9 @@ def format_for(path: Path, name: str | None = None) -> Format:
         name: of the format; `None` = as the path says.
 
     Raises:
-        ConfigError: there is no such format, or a folder is there that is not ours.
+        ConfigError: there is no such format, its library is not installed, or a folder is there that is not ours.
     """
-    kind = _of(path) if name is None else format_named(name)
+    kind = format_named(_of(path).name if name is None else name)
     if kind.is_folder:
         for folder in (path, path.with_name(path.name + ".old")):
             replaceable(folder, OPENPOSE_NAMES)

@@ -12,7 +12,7 @@ from streampose.errors import ConfigError, FormatUnreadable
 from streampose.formats.table import columns, moments_of, rows_of
 from streampose.pose import Skeleton
 
-__all__ = ["read_parquet", "write_parquet"]
+__all__ = ["pyarrow_here", "read_parquet", "write_parquet"]
 
 # Frames in memory at a time.
 _GROUP = 1000
@@ -20,7 +20,12 @@ _TEXTS = {"stream", "time_base", "skeleton"}
 _WHOLE = {"frame", "epoch", "pts", "width_px", "height_px", "id"}
 
 
-def _pyarrow() -> Any:
+def pyarrow_here() -> Any:
+    """The library.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     try:
         import pyarrow.parquet  # noqa: PLC0415 - an extra, and slow to import
     except ImportError as error:
@@ -44,7 +49,7 @@ def write_parquet(path: Path, moments: Iterable[Moment]) -> None:
         ConfigError: pyarrow is not installed.
         FormatUnreadable: there is not one moment, so that nobody knows the columns.
     """
-    arrow = _pyarrow()
+    arrow = pyarrow_here()
     moments = iter(moments)
     first = next(moments, None)
     if first is None:
@@ -68,7 +73,7 @@ def read_parquet(path: Path) -> Iterator[Moment]:
         ConfigError: pyarrow is not installed.
         FormatUnreadable: it is another file.
     """
-    arrow = _pyarrow()
+    arrow = pyarrow_here()
     try:
         file = arrow.parquet.ParquetFile(path)
     except arrow.ArrowInvalid as error:

@@ -425,6 +425,31 @@ def test_what_cannot_be_written_is_told_before_a_model_runs(command, walk: Path,
         "retarget", walk, tmp_path / "anna.png", "-o", tmp_path / "o.csv", "--keep-reference", "r.txt"
     )
     assert (code, "r.txt: what it is" in err) == (1, True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow", None)
+        code, _, err = command("retarget", walk, tmp_path / "anna.png", "-o", tmp_path / "o.parquet")
+        assert (code, "Parquet needs pyarrow" in err, err.count("\n")) == (1, True, 1)
+        code, _, err = command(
+            "process", tmp_path, "-o", tmp_path / "out", "--format", "parquet", "--model", "none.onnx"
+        )
+        assert (code, "Parquet needs pyarrow" in err, err.count("\n")) == (1, True, 1)
+
+
+def test_links_to_themselves_are_told(command, walk: Path, clip: Path, tmp_path: Path):  # noqa: F811
+    loop = tmp_path / "loop.jsonl"
+    loop.symlink_to(loop)
+    for arguments, words in (
+        (("convert", loop, tmp_path / "o.csv"), "no file at"),
+        (("render", loop, "-o", tmp_path / "o.mp4"), "no file at"),
+        (("render", walk, loop, "-o", tmp_path / "o.mp4"), "loop.jsonl"),
+        (("retarget", walk, loop, "-o", tmp_path / "o.csv"), "no file at"),
+        (("run", clip, "--json", loop, "--quiet"), "loop.jsonl cannot be written"),
+    ):
+        code, _, err = command(*arguments)
+        assert (code, words in err, len(err.strip().splitlines())) == (1, True, 1), err
+    # What has no end as an output is a name like any other, and is replaced.
+    assert command("convert", walk, loop)[0] == 0
+    assert loop.read_bytes() == walk.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["takes [old]", "x[/b]", "[red]a", "50% \\[b]"])

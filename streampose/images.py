@@ -13,7 +13,7 @@ from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError
 from streampose.frame import Image
 from streampose.inference.estimator import Estimator
-from streampose.motion import Choice, calm, face_squares, fill, held, link, only, pick, renamed, survey
+from streampose.motion import Choice, calm, face_squares, fill, held, largest, link, only, pick, renamed, survey
 from streampose.render import CloseUp, FigurePainter
 from streampose.tracking import Tracker
 
@@ -130,7 +130,7 @@ def face_images(
     """A close-up of the largest person's face in each picture: calm, square, of one size.
 
     Args:
-        clip: the poses, with ids.
+        clip: the poses; without ids, it is the largest of each.
         images: they are of; as for `find_poses`.
         size_px: of what comes out.
         padding: around the face, as a share of it.
@@ -140,8 +140,9 @@ def face_images(
         (B, size, size, 3) RGB floats from 0 to 1.
     """
     found = survey(clip)
-    people = list(only(clip, pick(found, Choice(by="largest")))) if found else list(clip)
-    squares = list(face_squares(people, padding=padding))
+    spans = pick(found, Choice(by="largest"))
+    one = only(clip, spans) if found else (moment.having(largest(moment.poses)) for moment in clip)
+    squares = list(face_squares(one, padding=padding))
     first = next((moment.poses for moment in squares if len(moment.poses)), None)
     painter = CloseUp(size_px=size_px, padding=padding)
     moments = list(held(squares, first))

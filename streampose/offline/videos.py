@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from streampose.clip import Moment
 from streampose.errors import ConfigError
-from streampose.motion import Choice, face_squares, held, only, pick, survey
+from streampose.motion import Choice, face_squares, held, largest, only, pick, survey
 from streampose.offline.drawing import Drawing
 from streampose.render import PALETTES, Background, CloseUp, FigurePainter, Parts, Style
 
@@ -61,8 +61,9 @@ def face_video(size_px: int = 512, *, padding: float = 0.0) -> Drawing:
         spans = pick(found, Choice(by="largest"))
 
         def squares() -> Iterator[Moment]:
-            # Without ids nobody can be followed: of each frame, whoever is found first.
-            return face_squares(only(again(), spans) if found else again(), padding=padding)
+            # Without ids nobody can be followed: of each frame, the largest.
+            one = only(again(), spans) if found else (moment.having(largest(moment.poses)) for moment in again())
+            return face_squares(one, padding=padding)
 
         first = next((moment.poses for moment in squares() if len(moment.poses)), None)
         return held(squares(), first)

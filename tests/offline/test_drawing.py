@@ -16,6 +16,7 @@ from streampose.errors import FormatUnreadable, SinkFailed, SourceCorrupt
 from streampose.frame import Image
 from streampose.offline.drawing import Drawing, draw
 from streampose.offline.spool import read_spool
+from streampose.offline.videos import face_video
 from streampose.pose import Poses
 from streampose.skeletons import COCO_17
 from streampose.sources import ImagesSource
@@ -132,3 +133,25 @@ def test_what_cannot_be_read_is_no_error_of_what_is_written(tmp_path: Path, name
     gone = tmp_path / "gone.spool"
     with pytest.raises(FormatUnreadable, match=r"gone\.spool cannot be read: No such file"):
         draw(drawing, lambda: read_spool(gone, "s", COCO_17), lambda _: None, tmp_path / "o.mp4", tmp_path, rate=None)
+
+
+def test_without_ids_the_face_is_that_of_the_largest():
+    """Whoever is found first changes from frame to frame."""
+
+    def person(x: float, size: float) -> tuple[np.ndarray, np.ndarray]:
+        points = np.full((17, 2), (x, 3 * size))
+        points[:5] = np.array([(0, 0), (0.2, -0.1), (-0.2, -0.1), (0.4, 0), (-0.4, 0)]) * size + (x, size)
+        return points, np.array([x - size, 0, x + size, 6 * size])
+
+    def two() -> Iterator[Moment]:
+        for moment in again():
+            people = [person(30, 5), person(200, 20)][:: 1 if moment.index % 2 else -1]
+            points, boxes = (np.array(each, np.float32) for each in zip(*people, strict=True))
+            ones = np.ones((2, 17), np.float32)
+            yield moment.having(
+                Poses(skeleton=COCO_17, points=points, scores=ones, boxes=boxes, box_scores=ones[:, 0], ids=None)
+            )
+
+    squares = list(face_video(64).prepare(two))
+    assert len(squares) == COUNT
+    assert all(moment.poses.boxes[0][::2].mean() == pytest.approx(200, abs=3) for moment in squares)

@@ -25,7 +25,7 @@ from streampose.errors import ConfigError, FormatUnreadable, SourceError
 from streampose.offline.drawing import Drawing, draw, pieces_in
 from streampose.offline.job import fingerprint_of
 from streampose.offline.lock import locked
-from streampose.offline.videos import STYLES
+from streampose.offline.videos import DRAWN, STYLES
 from streampose.render import Background
 from streampose.sinks import VIDEO_SUFFIXES
 from streampose.sources import Cut, Excerpt, ImagesSource, Source, open_source
@@ -145,9 +145,9 @@ def draw_file(
             )
     total, rate, pace = _length(again())
     folder = out.parent / ".streampose"
-    # Pieces of another clip, drawing or video are of no use.
+    # Pieces of another clip, drawing or video are of no use, or of another version.
     recordings = [_known(path) for path in (poses, video) if path is not None]
-    looks = (drawing.suffix, repr(drawing.painter), size_px, out.name)
+    looks = (DRAWN, drawing.suffix, repr(drawing.painter), size_px, out.name)
     work = folder / fingerprint_of("render", *recordings, stream, *looks)
     lock = folder / f"{fingerprint_of(out.name)}.lock"
     with locked(out, lock), Progress(console=console, transient=True) as progress:

@@ -13,13 +13,15 @@ from streampose.inference.loading import ModelChoice, model_files
 from streampose.offline.drawing import Drawing
 from streampose.offline.job import Job, State, fingerprint_of
 from streampose.offline.refinement import Refinement
+from streampose.offline.videos import DRAWN
 from streampose.sources import Cut
 from streampose.sources.hwaccel import SOFTWARE
 
 __all__ = ["Plan"]
 
-# Goes up when what is written for the same input and options changes.
-_VERSION = 2
+# Goes up when the models find something else in the same input: all is done anew. Of one kind of input alone, and of
+# videos that are drawn, see Input.read_anew and DRAWN.
+_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ class Plan:
         """… of each output, by the name of its file or folder."""
         wanted = {f"{job.name}{FORMATS[name].suffix}": fingerprint_of(state.poses, name) for name in self.formats}
         for drawing in self.drawings:
-            wanted[f"{job.name}{drawing.suffix}"] = fingerprint_of(state.poses, drawing.suffix, drawing.painter)
+            wanted[f"{job.name}{drawing.suffix}"] = fingerprint_of(state.poses, drawing.suffix, drawing.painter, DRAWN)
         if self.prompts:
             wanted[f"{job.name}.prompts.json"] = fingerprint_of(state.poses, "prompts")
         if self.refinement.looks_ahead:

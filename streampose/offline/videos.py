@@ -10,8 +10,10 @@ from streampose.motion import Choice, face_squares, held, largest, only, pick, s
 from streampose.offline.drawing import Drawing
 from streampose.render import PALETTES, Background, CloseUp, FigurePainter, Parts, Style
 
-__all__ = ["STYLES", "face_video", "figure_video"]
+__all__ = ["DRAWN", "STYLES", "face_video", "figure_video"]
 
+DRAWN = 2
+"""Goes up when videos of the same poses come out in another way; what was drawn before is drawn anew."""
 STYLES = ("streampose", *PALETTES)
 """What a video of figures can look like: our own, and what models are trained on."""
 

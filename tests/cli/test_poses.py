@@ -306,7 +306,7 @@ def test_poses_of_pixels_as_they_are_stored_lie_upon_their_bodies(command, walk:
     assert np.abs(np.subtract(frames(out)[5], picture, dtype=int))[:, [2, 8, 20, 28, 40, 61]].max() < 16
 
 
-def test_pieces_of_poses_of_another_size_are_not_gone_on_with(walk: Path, tmp_path: Path):
+def test_pieces_of_poses_of_another_size_or_version_are_not_gone_on_with(walk: Path, tmp_path: Path):
     write(tmp_path / "walk.openpose", load(walk))
     folders = []
     with pytest.MonkeyPatch.context() as patch:
@@ -314,7 +314,11 @@ def test_pieces_of_poses_of_another_size_are_not_gone_on_with(walk: Path, tmp_pa
         drawing = figure_video("coco", background="black", images=False, size_px=(64, 48), parts=Parts())
         for size_px in ((64, 48), (128, 96), (64, 48)):
             draw_file(drawing, tmp_path / "walk.openpose", None, tmp_path / "o.mp4", size_px=size_px)
+        # Nor are those of an earlier version that drew in another way.
+        patch.setattr("streampose.cli.render.DRAWN", 1)
+        draw_file(drawing, tmp_path / "walk.openpose", None, tmp_path / "o.mp4", size_px=(64, 48))
     assert folders[0] == folders[2] != folders[1]
+    assert folders[3] not in folders[:3]
 
 
 @pytest.mark.parametrize("images", [False, True])

@@ -193,7 +193,7 @@ def _named(found: Sequence[_Found], folder: Path | None) -> list[Input]:
     known: dict[str, dict[str, str]] = {}
     for path, state in [] if folder is None else states_in(folder):
         known.setdefault(str(state.get("source")), {})[path.parent.name] = str(state.get("recording"))
-    certain = [_known_as(one, known.get(one.place, {})) for one in inputs]
+    certain = _known_as(inputs, [known.get(one.place, {}) for one in inputs])
     return [replace(one, name=name) for one, name in zip(inputs, numbered(names, certain), strict=True)]
 
 
@@ -210,15 +210,27 @@ def _called(one: _Found, rows: Mapping[Path, int]) -> Called:
     return Called(name=first.parent.name, folders=tuple(folders[1:]), suffix=suffix)
 
 
-def _known_as(one: Input, names: Mapping[str, str]) -> str | None:
-    """Of the names under which what lies in its place was worked on, the newest of this recording; better its own."""
-    if not names or one.name in names:
-        return one.name if names else None
+def _known_as(inputs: Sequence[Input], known: Sequence[Mapping[str, str]]) -> list[str | None]:
+    """Of the names under which what lies in its place was worked on, one for each; no name is for two.
+
+    The newest of this very recording, better its own; or else its own, which the recording then had another content
+    under. Rows of images that share their first one lie in one place.
+    """
+    certain: list[str | None] = []
+    for one, names in zip(inputs, known, strict=True):
+        same = [name for name, recording in names.items() if recording == _fingerprint(one) and name not in certain]
+        certain.append(one.name if one.name in same else next(iter(same), None))
+    for i, (one, names) in enumerate(zip(inputs, known, strict=True)):
+        if certain[i] is None and one.name in names and one.name not in certain:
+            certain[i] = one.name
+    return certain
+
+
+def _fingerprint(one: Input) -> str | None:
     try:
-        fingerprint = one.fingerprint()
+        return one.fingerprint()
     except OSError:  # which is this recording's own, when its turn comes
         return None
-    return next((name for name, recording in names.items() if recording == fingerprint), None)
 
 
 def _written(folder: Path) -> set[str]:

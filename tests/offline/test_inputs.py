@@ -385,6 +385,45 @@ def test_only_what_is_read_in_another_way_than_before_is_done_anew(tmp_path: Pat
     assert [one.read_anew for one in find_inputs([str(tmp_path)])] == [(), ("spliced",), ("square",)]
 
 
+def test_rows_that_begin_with_one_image_keep_a_name_each(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    Path("shots").mkdir()
+    picture = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    for name in ("frame_0001", "frame_0001_mask", "frame_0002", "z"):
+        Path("shots", f"{name}.png").write_bytes(picture)
+    all_of_it, globbed, numbered = "shots", "shots/frame_*.png", "shots/frame_%04d.png"
+
+    def run(*texts: str) -> dict[str, int]:
+        assert command("process", *texts, "-o", "out", *FAST)[0] == 0
+        return {path.stem: len(path.read_text().splitlines()) for path in Path("out").glob("*.jsonl")}
+
+    # It is called so alone, and keeps the name also beside the folder whose name it is.
+    assert run(numbered) == {"shots": 2}
+    both = {"shots": 2, "shots-2": 4}
+    assert run(all_of_it, numbered) == both
+    assert run(globbed, numbered, all_of_it) == {**both, "frame": 3}
+    for texts in ([globbed, numbered, all_of_it], [all_of_it], [numbered, globbed], [globbed], [numbered]):
+        code, err = command("process", *texts, "-o", "out", *FAST)
+        assert (code, err.count("there already")) == (0, len(texts)), err
+    # Also where all of them have changed, no two get one.
+    Path("shots/frame_0003.png").write_bytes(picture)
+    assert len({one.name for one in find_inputs([globbed, numbered, all_of_it], Path("out"))}) == 3
+
+
+def test_rows_of_one_name_keep_their_numbers(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    picture = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    for name in ("frame_0001", "frame_0001_mask", "frame_0002"):
+        Path(f"{name}.png").write_bytes(picture)
+    texts = ["frame_*.png", "frame_%04d.png"]
+    for again in (False, True):
+        for order in (texts, texts[::-1]):
+            code, err = command("process", *order, "-o", "out", *FAST)
+            assert (code, err.count("there already")) == (0, 2 * (again or order != texts)), err
+            lines = {path.name: len(path.read_text().splitlines()) for path in Path("out").glob("*.jsonl")}
+            assert lines == {"frame.jsonl": 3, "frame-2.jsonl": 2}
+
+
 def test_one_image_of_a_row_is_not_taken_for_the_row(command, tmp_path: Path):  # noqa: F811
     (tmp_path / "shots").mkdir()
     picture = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()

@@ -161,10 +161,9 @@ def _meant(text: str, path: Path) -> list[_Found]:
     if not Pattern.means(text):
         raise SourceNotFound(f"no file or folder at {text}")
     pattern = Pattern(text)
-    files = pattern.files()
     # Of each file its folder, and of images in a folder of ours the one in which that lies.
-    known_in = {folder: _written(folder) for p in files for folder in (p.parent, p.parent.parent)}
-    files = [p for p in files if p.name not in known_in[p.parent]]
+    known_in = {folder: _written(folder) for p in pattern.files for folder in (p.parent, p.parent.parent)}
+    files = [p for p in pattern.files if p.name not in known_in[p.parent]]
     if not pattern.one_folder:
         # With ".part" or ".old" behind, where a run was cut off.
         files = [p for p in files if not {p.parent.name, p.parent.stem} & known_in[p.parent.parent]]

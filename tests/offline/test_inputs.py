@@ -245,6 +245,35 @@ def test_a_numbered_name_takes_nothing_but_numbers(tmp_path: Path):
         found("shoot [1]/frame_%06d.png")
 
 
+def test_signs_beside_a_number_are_signs(tmp_path: Path):
+    folder = tmp_path / "shoot [1]"
+    folder.mkdir()
+    for name in (
+        "cam_a_0001",
+        "cam_a_0002",
+        "cam_a_1",
+        "cam_b_0001",
+        "cam_b_0001_mask",
+        "cam_[b]_0001",
+        "cam_[b]_0002",
+    ):
+        (folder / f"{name}.png").touch()
+
+    def found(pattern: str) -> list[str]:
+        (one,) = find_inputs([str(tmp_path / pattern)])
+        return [path.stem.removeprefix("cam_") for path in one.paths]
+
+    every = ["[b]_0001", "[b]_0002", "a_0001", "a_0002", "b_0001"]
+    assert sorted(found("shoot [1]/cam_*_%04d.png")) == sorted(found("*/cam_*_%04d.*")) == sorted(every)
+    assert found("shoot [1]/cam_?_%04d.png") == ["a_0001", "a_0002", "b_0001"]
+    assert found("shoot [1]/cam_[b]_%d.png") == ["[b]_0001", "[b]_0002"]  # there as it is written
+    assert found("shoot [1]/cam_[!b]_%04d.png") == found("shoot [1]/cam_[a-a]_%04d.png") == ["a_0001", "a_0002"]
+    with pytest.raises(SourceNotFound, match="matches no videos"):
+        found("shoot [1]/cam_*_%09999999999d.png")
+    rows = [str(folder / f"cam_{sign}_%04d.png") for sign in ("[b]", "[a]", "?")]
+    assert [one.name for one in find_inputs(rows)] == ["cam_[b]", "cam", "cam-2"]
+
+
 def test_each_pattern_is_a_row_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shots").mkdir()

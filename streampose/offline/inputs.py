@@ -234,4 +234,5 @@ def _fingerprint(one: Input) -> str | None:
 
 def _written(folder: Path) -> set[str]:
     """The names of what earlier runs have written into a folder."""
-    return {name for _, state in states_in(folder) for name in state.get("written") or ()}
+    lists = [state.get("written") for _, state in states_in(folder)]
+    return {str(name) for names in lists if isinstance(names, list) for name in names}

@@ -47,6 +47,11 @@ class State:
     written: list[str] = field(default_factory=list)
     """The names of all that ever was, so that it is not taken for an input."""
 
+    def __post_init__(self) -> None:
+        # Of a file that somebody has edited.
+        if type(self.outputs) is not dict or type(self.written) is not list:
+            raise TypeError("outputs or written")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:

@@ -77,14 +77,16 @@ def numbered(names: Sequence[str], certain: Sequence[str | None]) -> list[str]:
 
 def states_in(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     """What earlier runs remember in a folder (see job.py): the files, the newest first, and what is in them."""
-    return sorted(_states(folder), key=lambda found: found[0].stat().st_mtime_ns, reverse=True)
+    found = sorted(_states(folder), key=lambda one: one[0], reverse=True)
+    return [(path, state) for _, path, state in found]
 
 
-def _states(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _states(folder: Path) -> Iterator[tuple[int, Path, dict[str, Any]]]:
     for path in folder.glob(".streampose/*/state.json"):
         try:
+            changed_ns = path.stat().st_mtime_ns
             state = json.loads(path.read_text(encoding="utf-8"))["state"]
-        except (OSError, ValueError, KeyError, TypeError):  # of another version, or not ours
+        except (OSError, ValueError, KeyError, TypeError):  # gone meanwhile, of another version, or not ours
             continue
         if isinstance(state, dict):
-            yield path, state
+            yield changed_ns, path, state

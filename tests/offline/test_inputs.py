@@ -350,6 +350,10 @@ def test_names_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, p
         ("_a_", "_a_"),
         ("12:30 a?\n", "12_30 a_"),
         ("...", "recording"),
+        ("con", "con_"),
+        ("LPT1.take .2", "LPT1_.take .2"),
+        ("nul .x", "nul_ .x"),
+        ("console", "console"),
         ("x" * 250, "x" * 200),
         (os.fsdecode(b"caf\xe9"), "caf_"),
     ],
@@ -451,6 +455,35 @@ def test_rows_of_one_name_keep_their_numbers(command, tmp_path: Path, monkeypatc
             assert (code, err.count("there already")) == (0, 2 * (again or order != texts)), err
             lines = {path.name: len(path.read_text().splitlines()) for path in Path("out").glob("*.jsonl")}
             assert lines == {"frame.jsonl": 3, "frame-2.jsonl": 2}
+
+
+@pytest.mark.parametrize("written", ["5", '"a.mp4"', "[[1]]", "null"])
+def test_a_state_that_somebody_has_edited_is_no_hindrance(command, tmp_path: Path, written: str):  # noqa: F811
+    video(tmp_path / "a.mp4", count=3)
+    arguments = ["process", tmp_path, "-o", tmp_path, *FAST]
+    assert command(*arguments)[0] == 0
+    state = tmp_path / ".streampose" / "a" / "state.json"
+    data = json.loads(state.read_text())
+    data["state"] |= {"written": json.loads(written), "outputs": json.loads(written)}
+    state.write_text(json.dumps(data))
+    assert command(*arguments)[0] == 0
+    assert "a: there already" in command(*arguments)[1]
+
+
+def test_a_state_that_goes_while_it_is_looked_for_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    state = tmp_path / ".streampose" / "a" / "state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text('{"state": {"written": ["b.mp4"]}}')
+    (tmp_path / "a.mp4").touch()
+    read = Path.read_text
+
+    def once(path: Path, **options: str) -> str:
+        text = read(path, **options)
+        path.unlink()
+        return text
+
+    monkeypatch.setattr(Path, "read_text", once)
+    assert [one.name for one in find_inputs([str(tmp_path)], tmp_path)] == ["a"]
 
 
 def test_one_image_of_a_row_is_not_taken_for_the_row(command, tmp_path: Path):  # noqa: F811

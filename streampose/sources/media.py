@@ -21,7 +21,7 @@ from streampose.redaction import redact
 from streampose.sources.conversion import Conversion, pixel_aspect
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
 from streampose.sources.seeking import Beginning
-from streampose.sources.spliced import Spliced
+from streampose.sources.spliced import Spliced, followed
 
 __all__ = ["MediaSource"]
 
@@ -188,14 +188,14 @@ class MediaSource:
         self._index = 0
         if (begin := self.begin) is not None:
             container.seek(begin.seek_pts, stream=video)
-        for picture in self._pictures(container, video):
+        for picture, following in followed(self._pictures(container, video), live=self.live):
             if begin is not None:  # until the first that is wanted, each one's time says its number
                 number = None if picture.pts is None else begin.table.number(picture.pts)
                 if number is None:
                     continue
                 self._index, begin = number, None if number >= begin.index else begin
             captured_at, wall_time_s = self._arrival(picture)
-            pts = self._place(picture.pts, time_base, captured_at)
+            pts = self._place(self._spliced.believed(picture.pts, following), time_base, captured_at)
             if self._is_stale(captured_at) or not (
                 self.wanted is None or self.wanted(self._index, float(pts * time_base))
             ):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
-__all__ = ["Spliced"]
+from av import VideoFrame
+
+from streampose.errors import SourceError
+
+__all__ = ["Spliced", "followed"]
 
 # Longer than any pause within one take. FFmpeg takes an MPEG clock that begins anew for one that has run over, and
 # moves what follows by up to 26.5 hours.
@@ -34,6 +39,18 @@ class Spliced:
         self.splices = 0
         """How often the line has left their times so far."""
 
+    def believed(self, pts: int | None, following: int | None) -> int | None:
+        """A picture's own time, but `None` where it alone is astray: the next goes on where the one before was.
+
+        Args:
+            pts: its own time.
+            following: the own time of the picture behind it, if that is known.
+        """
+        if self._last is None or pts is None or following is None:
+            return pts
+        before, near = self._last - self._shift, _SWING * self._step
+        return None if abs(pts - before) > near and 0 < following - before <= near else pts
+
     def place(self, pts: int | None) -> int:
         """Where a picture stands on the line.
 
@@ -56,3 +73,27 @@ class Spliced:
             place = max(place, last + 1)
         self._last = place
         return place
+
+
+def followed(pictures: Iterable[VideoFrame], *, live: bool) -> Iterator[tuple[VideoFrame, int | None]]:
+    """Each picture with the own time of the next; of a live source, which is not waited for, without it.
+
+    Raises:
+        SourceError: as they do, when the picture before has been given out.
+    """
+    last: VideoFrame | None = None
+    failure: SourceError | None = None
+    try:
+        for picture in pictures:
+            if live:
+                yield picture, None
+                continue
+            if last is not None:
+                yield last, picture.pts
+            last = picture
+    except SourceError as error:
+        failure = error
+    if last is not None:
+        yield last, None
+    if failure is not None:
+        raise failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 import av
@@ -81,7 +81,7 @@ def test_parts_and_going_on_count_in_the_same_times(tmp_path: Path):
 
 def place(pts: list[int | None], step: int = 10) -> list[int]:
     line = Spliced(step, Fraction(1, 1000))
-    return [line.place(p) for p in pts]
+    return [line.place(line.believed(p, after)) for p, after in zip_longest(pts, pts[1:])]
 
 
 def test_only_what_goes_back_is_moved():
@@ -90,15 +90,48 @@ def test_only_what_goes_back_is_moved():
     assert place([0, 30, 10, 20, 60, 40, 50, 90]) == [0, 30, 40, 50, 60, 70, 80, 90]  # out of order, not joined
 
 
+def test_one_time_that_is_astray_moves_no_other():
+    assert place([0, 10, 20, 5000, 40, 50]) == [0, 10, 20, 30, 40, 50]
+    assert place([5000, 5010, 5020, 0, 5040]) == [5000, 5010, 5020, 5030, 5040]
+    assert place([5000, 0, 10, 20, 5000, 40, 50]) == [5000, 5010, 5020, 5030, 5040, 5050, 5060]  # in a second take, too
+    assert place([0, 10, 5000, 5010, 5020]) == [0, 10, 5000, 5010, 5020]  # a pause
+    assert place([0, 10, 5000, 5010, 40, 50]) == [0, 10, 5000, 5010, 5020, 5030]  # two are a take
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mp4", ".mkv"])
+@pytest.mark.parametrize("astray_s", [1, 30, 50_000])
+def test_a_file_with_a_bad_time_keeps_the_others(tmp_path: Path, suffix: str, astray_s: int, caplog):
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(path), "w", container_options={"mpegts_copyts": "1"} if suffix == ".ts" else {}) as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 25)
+        packets = []
+        for i in range(COUNT):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 8 * i, np.uint8), format="bgr24")
+            frame.pts, frame.time_base = 250 + i, Fraction(1, 25)
+            packets += stream.encode(frame)
+        for packet in [*packets, *stream.encode(None)]:
+            if packet.pts == 260:
+                packet.pts += 25 * astray_s
+            container.mux(packet)
+    source = FileSource(path)
+    source.open("s")
+    found = [frame.time_s for frame in iter(source.read, None)]
+    source.close()
+    assert np.diff(found) == pytest.approx(0.04, abs=0.0011)
+    assert not caplog.records
+
+
 @given(st.lists(st.none() | st.integers(-(10**6), 10**6)), st.integers(1, 100))
 def test_it_only_goes_forwards(pts: list[int | None], step: int):
     placed = place(pts, step)
     assert all(a < b for a, b in pairwise(placed))
 
 
-@given(st.lists(st.lists(st.integers(20, 50), min_size=1, max_size=20), min_size=1, max_size=5))
+@given(st.lists(st.lists(st.integers(20, 50), min_size=3, max_size=20), min_size=1, max_size=5))
 def test_distances_within_a_take_are_kept(takes: list[list[int]]):
-    # Each goes back by more than pictures do that are out of order.
+    # Each goes back by more than pictures do that are out of order, and farther than from one to the next.
     pts = [p for take in takes for p in [0, *np.cumsum(take).tolist()]]
     placed = place(pts, 1)
     for i in range(1, len(pts)):

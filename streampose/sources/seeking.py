@@ -10,6 +10,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from streampose.sources.spliced import SWING
+
 __all__ = ["Beginning", "FrameTable", "Seeking", "read_table"]
 
 # Fewer frames than this are decoded faster than a file is read for its table.
@@ -86,8 +88,11 @@ def read_table(url: str) -> FrameTable | None:
         return None  # opening it says what is wrong
     if len(rows) != frames or any(pts is None or discard for pts, _, discard in rows):
         return None
-    pts = np.sort(np.array([row[0] for row in rows], np.int64))
-    if (np.diff(pts) <= 0).any():
+    stored = np.array([row[0] for row in rows], np.int64)
+    order = np.argsort(stored, kind="stable")
+    pts = stored[order]
+    # A packet that is farther from its place than decoders move pictures has a time that is wrong.
+    if (np.diff(pts) <= 0).any() or (np.abs(order - np.arange(len(order))) > SWING).any():
         return None
     return FrameTable(
         pts=pts, keys=np.sort(np.array([row[0] for row in rows if row[1]], np.int64)), time_base=time_base

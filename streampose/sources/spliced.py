@@ -9,13 +9,13 @@ from av import VideoFrame
 
 from streampose.errors import SourceError
 
-__all__ = ["Spliced", "followed"]
+__all__ = ["SWING", "Spliced", "followed"]
 
 # Longer than any pause within one take. FFmpeg takes an MPEG clock that begins anew for one that has run over, and
 # moves what follows by up to 26.5 hours.
 _PAUSE_S = 3600
-# Steps by which pictures can be out of order: H.264 and HEVC hold back at most as many.
-_SWING = 16
+SWING = 16
+"""Steps by which pictures can be out of order: H.264 and HEVC hold back at most as many."""
 
 
 class Spliced:
@@ -48,7 +48,7 @@ class Spliced:
         """
         if self._last is None or pts is None or following is None:
             return pts
-        before, near = self._last - self._shift, _SWING * self._step
+        before, near = self._last - self._shift, SWING * self._step
         return None if abs(pts - before) > near and 0 < following - before <= near else pts
 
     def place(self, pts: int | None) -> int:
@@ -63,7 +63,7 @@ class Spliced:
         elif pts is None:
             place = last + self._step
         else:
-            if 0 < pts - last <= self._shift <= _SWING * self._step:
+            if 0 < pts - last <= self._shift <= SWING * self._step:
                 self._shift = 0
             place = pts + self._shift
             if last - place > self._step or (self._pause is not None and place - last > self._pause):

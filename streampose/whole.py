@@ -79,15 +79,16 @@ def appear_folder(part: Path, path: Path, ours: re.Pattern[str]) -> None:
 
     Raises:
         ConfigError: something else is there.
-        OSError: the disk failed.
+        SinkFailed: the disk failed.
     """
-    replaceable(path, ours)
-    old = path.with_name(f"{path.name}.old")
-    remove_folder(old, ours)
-    if path.exists():
-        path.rename(old)
-    appear(part, path)
-    remove_folder(old, ours)
+    with writing(path):
+        replaceable(path, ours)
+        old = path.with_name(f"{path.name}.old")
+        remove_folder(old, ours)
+        if path.exists():
+            path.rename(old)
+        appear(part, path)
+        remove_folder(old, ours)
 
 
 def remove_folder(path: Path, ours: re.Pattern[str]) -> None:
@@ -95,6 +96,7 @@ def remove_folder(path: Path, ours: re.Pattern[str]) -> None:
 
     Raises:
         ConfigError: it holds something else.
+        OSError: the disk failed; inside `writing` it is told with the name.
     """
     replaceable(path, ours)
     if path.is_dir():

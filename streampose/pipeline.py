@@ -59,16 +59,16 @@ class Pipeline:
         keep_running: bool = False,
         trace: Trace | None = None,
     ) -> None:
-        names = [stream.name for stream in streams]
         if not streams and not keep_running:
             raise ConfigError("a pipeline needs at least one stream")
+        names = [stream.name for stream in streams]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"two streams are named {twice[0]!r}: give each its own name")
         for stream in streams:
             _check(stream)
         self._engines = list(estimators) if isinstance(estimators, Sequence) else [estimators]
-        live = [stream.source.live for stream in streams]
-        self._policy: BatchPolicy = policy or (LatencyBatch() if keep_running or any(live) else FixedBatch())
+        live = keep_running or any(stream.source.live for stream in streams)
+        self._policy: BatchPolicy = policy or (LatencyBatch() if live else FixedBatch())
         self._clock = clock or SystemClock()
         self._cores = available_cores()
         self._engine_name = engine_name
@@ -80,8 +80,7 @@ class Pipeline:
         self._tasks: dict[Flow, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._changed = asyncio.Event()
-        self._keep_running = keep_running
-        self._replacing = 0
+        self._keep_running, self._replacing = keep_running, 0
         self._stack = AsyncExitStack()
         self._batcher: Batcher | None = None
         self._stopping = self._over = False
@@ -121,7 +120,7 @@ class Pipeline:
 
     def _alone(self) -> bool:
         """Whether no stream is running any more."""
-        return all(report.outcome is not None for report in self.reports.values())
+        return all(flow.report.outcome is not None for flow in self._flows.values())
 
     async def __aenter__(self) -> Self:
         # Recordings are decoded ahead as fast as they can be: they do as well, or better, where everything may move.
@@ -152,8 +151,7 @@ class Pipeline:
             engine=replace(
                 self._engine_metrics.snapshot(),
                 engines=len(self._engines),
-                # Estimators may say so; those of users need not.
-                memory_refusals=sum(getattr(estimator, "memory_refusals", 0) for estimator in self._engines),
+                memory_refusals=sum(getattr(e, "memory_refusals", 0) for e in self._engines),  # users' need not say so
                 held_up_s=0.0 if self._batcher is None else self._batcher.held_up_s(now),
             ),
             removed=self._removed.snapshot(now),

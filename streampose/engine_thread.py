@@ -13,7 +13,7 @@ from streampose.cores import stay_on_core
 from streampose.frame import Image
 from streampose.inference.estimator import Estimator
 from streampose.pose import Poses
-from streampose.worker import Worker
+from streampose.worker import Nothing, Worker
 
 __all__ = ["EngineThread"]
 
@@ -41,7 +41,7 @@ class EngineThread:
             self._runs.start(stay_on_core, core)
         self._ahead: Callable[[Sequence[Image]], Any] | None = getattr(estimator, "ahead", None)
         self._sending_s = 0.0
-        self._sends = None if self._ahead is None else Worker(_Nothing(), f"{name}-ahead")
+        self._sends = None if self._ahead is None else Worker(Nothing(), f"{name}-ahead")
 
     @property
     def lead_s(self) -> float:
@@ -82,8 +82,3 @@ class EngineThread:
             stack.push_async_callback(self._runs.aclose)
             if self._sends is not None:
                 stack.push_async_callback(self._sends.aclose)
-
-
-class _Nothing:
-    def close(self) -> None:
-        pass

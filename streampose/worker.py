@@ -14,7 +14,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from streampose.errors import WorkerClosed, WorkerStuck
 
-__all__ = ["Worker"]
+__all__ = ["Nothing", "Worker"]
 
 
 class Closable(Protocol):
@@ -22,6 +22,13 @@ class Closable(Protocol):
 
     def close(self) -> None:
         """Let go of everything."""
+
+
+class Nothing:
+    """For a thread that owns nothing, and only runs calls."""
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 @runtime_checkable

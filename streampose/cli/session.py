@@ -27,7 +27,7 @@ from streampose.pipeline import Pipeline
 from streampose.preview import Models, Preview, Screen, choices_of
 from streampose.redaction import redact
 from streampose.streams import Outcome, Stream
-from streampose.worker import Worker
+from streampose.worker import Nothing, Worker
 
 __all__ = ["Session", "before_anything", "beside", "interrupts", "run_session", "start_session"]
 
@@ -149,16 +149,11 @@ async def beside(load: Callable[[], T]) -> T:
         Exception: whatever it raised.
     """
     # Not `asyncio.to_thread`: the end of a loop waits for that.
-    worker = Worker(_Nothing(), "loading")
+    worker = Worker(Nothing(), "loading")
     loading = worker.start(load)
     await asyncio.wait([loading])  # whoever is cancelled here leaves it behind
     await worker.aclose()
     return loading.result()
-
-
-class _Nothing:
-    def close(self) -> None:
-        pass
 
 
 def _describe(session: Session, estimators: Sequence[PoseEstimator]) -> None:

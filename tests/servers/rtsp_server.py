@@ -2,11 +2,15 @@
 
 /usr/bin/python3 rtsp_server.py [options]     serves /live, a moving test picture or a clip (`clip.py`); prints its port
 
+With --streams N a clip is served as /live0, /live1, …: N cameras, a part of a period apart, that send picture i of the
+clip at second (i + stream / N) / rate of the monotonic clock, or a whole number of clips later, to everybody.
+
 SIGUSR1 makes the pictures of every session half as wide and high, and the next one as they were.
 """
 
 import argparse
 import itertools
+import math
 import signal
 import struct
 import time
@@ -27,6 +31,7 @@ parser.add_argument("--size", default="160x120")
 parser.add_argument("--rate", type=int, default=30)
 parser.add_argument("--gop", type=int, default=15)
 parser.add_argument("--clip", type=Path, help="H.264 that is sent as it is, again and again; nothing is encoded")
+parser.add_argument("--streams", type=int, help="so many cameras that send the clip by the clock")
 parser.add_argument("--sound", action="store_true")
 parser.add_argument("--udp-only", action="store_true")
 parser.add_argument("--user")
@@ -48,7 +53,6 @@ Gst.init(None)
 server = GstRtspServer.RTSPServer()
 server.set_address(arguments.address)
 server.set_service(arguments.port)
-factory = GstRtspServer.RTSPMediaFactory()
 
 
 def caps(part: int) -> str:
@@ -61,11 +65,6 @@ sent = (
     "caps=video/x-h264,stream-format=byte-stream,alignment=au ! h264parse ! rtph264pay config-interval=1"
 )
 sound = "audiotestsrc is-live=true wave=silence ! alawenc ! rtppcmapay name=pay1 pt=8" if arguments.sound else ""
-factory.set_launch(f"( {sent if arguments.clip else drawn} name=pay0 pt={payload} {sound} )")
-# Not one picture for all: where two first clients PLAY at once, GStreamer 1.22 aborts (gst_rtsp_media_get_rates).
-factory.set_shared(False)
-if arguments.udp_only:
-    factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
 auth = GstRtspServer.RTSPAuth()
 if arguments.tls:
     auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(*arguments.tls))
@@ -73,10 +72,6 @@ if arguments.user is not None:
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "user")
     auth.add_basic(GstRtspServer.RTSPAuth.make_basic(arguments.user, arguments.password), token)
-    permissions = GstRtspServer.RTSPPermissions()
-    permissions.add_permission_for_role("user", "media.factory.access", True)
-    permissions.add_permission_for_role("user", "media.factory.construct", True)
-    factory.set_permissions(permissions)
 if arguments.tls or arguments.user is not None:
     server.set_auth(auth)
 
@@ -95,23 +90,45 @@ medias = []
 parts = itertools.cycle([2, 1])
 
 
-def configured(_: object, media: GstRtspServer.RTSPMedia) -> None:
-    """A session begins."""
+def configured(_: object, media: GstRtspServer.RTSPMedia, phase: float | None) -> None:
+    """A session begins; of a camera that sends by the clock, with the next key frame."""
     medias.append(media)
     media.connect("unprepared", medias.remove)
     if not frames:
         return
-    source, coming = media.get_element().get_child_by_name("clip"), itertools.count()
-    began = time.monotonic()
+    source, rate = media.get_element().get_child_by_name("clip"), arguments.rate
+    began, first = time.monotonic(), 0
+    if phase is not None:
+        first = (math.floor(began * rate - phase) // arguments.gop + 1) * arguments.gop
+        began = phase / rate
+    coming = itertools.count(first)
 
     def push() -> bool:
         i = next(coming)
         if source.emit("push-buffer", Gst.Buffer.new_wrapped(frames[i % len(frames)])) == Gst.FlowReturn.OK:
-            due_s = began + (i + 1) / arguments.rate - time.monotonic()
-            GLib.timeout_add(max(0, round(1000 * due_s)), push)
+            wait_for(i + 1)
         return False
 
-    push()
+    def wait_for(i: int) -> None:
+        GLib.timeout_add(max(0, round(1000 * (began + i / rate - time.monotonic()))), push)
+
+    wait_for(first)
+
+
+def factory(phase: float | None = None) -> GstRtspServer.RTSPMediaFactory:
+    made = GstRtspServer.RTSPMediaFactory()
+    made.set_launch(f"( {sent if arguments.clip else drawn} name=pay0 pt={payload} {sound} )")
+    # Not one picture for all: where two first clients PLAY at once, GStreamer 1.22 aborts (gst_rtsp_media_get_rates).
+    made.set_shared(False)
+    if arguments.udp_only:
+        made.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
+    if arguments.user is not None:
+        permissions = GstRtspServer.RTSPPermissions()
+        permissions.add_permission_for_role("user", "media.factory.access", True)
+        permissions.add_permission_for_role("user", "media.factory.construct", True)
+        made.set_permissions(permissions)
+    made.connect("media-configure", configured, phase)
+    return made
 
 
 def switch() -> bool:
@@ -121,9 +138,11 @@ def switch() -> bool:
     return True
 
 
-factory.connect("media-configure", configured)
 GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, switch)
-server.get_mount_points().add_factory("/live", factory)
+mounts = server.get_mount_points()
+mounts.add_factory("/live", factory())
+for i in range(arguments.streams or 0):
+    mounts.add_factory(f"/live{i}", factory(phase=i / arguments.streams))
 if not server.attach(None):
     raise SystemExit(f"port {arguments.port} is taken")
 print(server.get_bound_port(), flush=True)

@@ -3,55 +3,40 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 import streampose
-from streampose.cli.bench import bench
-from streampose.cli.cameras import cameras
-from streampose.cli.convert import convert
-from streampose.cli.demo import demo
-from streampose.cli.doctor import doctor
-from streampose.cli.models import models
-from streampose.cli.process import process_command
-from streampose.cli.render import render
-from streampose.cli.retarget import retarget
-from streampose.cli.run import run
 from streampose.cli.say import fail, speak
-from streampose.cli.serve import serve
-from streampose.cli.template import config
-from streampose.cli.top import top
 from streampose.errors import StreamposeError
 from streampose.observe.logs import LogFormat, LogLevel, clean_records, set_up
 from streampose.redaction import redact
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
 log = logging.getLogger("streampose")
 
-app = typer.Typer(
-    name="streampose",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Real-time human poses from webcams, RTSP cameras, files and more, through one engine.",
-    epilog="Exit codes: 0 all went well · 1 something failed · 2 the command was not understood · 130 cut off.",
-)
-app.command()(run)
-app.command()(serve)
-app.command(name="process")(process_command)
-app.command()(render)
-app.command()(retarget)
-app.command()(convert)
-app.command()(demo)
-app.command()(config)
-app.command()(doctor)
-app.command()(bench)
-app.command()(top)
-app.command()(cameras)
-app.add_typer(models, name="models")
+# Each command's module and function. The others' modules are not imported: that is half of the time until one begins.
+_COMMANDS = {
+    "run": "run:run",
+    "serve": "serve:serve",
+    "process": "process:process_command",
+    "render": "render:render",
+    "retarget": "retarget:retarget",
+    "convert": "convert:convert",
+    "demo": "demo:demo",
+    "config": "template:config",
+    "doctor": "doctor:doctor",
+    "bench": "bench:bench",
+    "top": "top:top",
+    "cameras": "cameras:cameras",
+    "models": "models:models",
+}
 
 
 def _version(wanted: bool) -> None:
@@ -60,7 +45,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _globals(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debugging messages.")] = False,
     log_format: Annotated[
@@ -75,11 +59,35 @@ def _globals(
     speak(log_format)
 
 
+def _app(words: Sequence[str]) -> typer.Typer:
+    """With the command that is among the words, or with all of them."""
+    app = typer.Typer(
+        name="streampose",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Real-time human poses from webcams, RTSP cameras, files and more, through one engine.",
+        epilog="Exit codes: 0 all went well · 1 something failed · 2 the command was not understood · 130 cut off.",
+    )
+    app.callback()(_globals)
+    asked = next(([word] for word in words if word in _COMMANDS), list(_COMMANDS))
+    for name in asked:
+        module, function = _COMMANDS[name].split(":")
+        command = getattr(import_module(f"streampose.cli.{module}"), function)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
 def main() -> None:
     """Run the command; the console script's entry."""
     clean_records()  # from the first moment: options set up the rest
+    # A shell that completes says in variables what there is of the command line.
+    completed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
     try:
-        app()
+        _app([*sys.argv[1:], *completed.split()])()
     except StreamposeError as error:
         if "--debug" in sys.argv:
             log.debug("the error's way", exc_info=error)  # a bare traceback would show passwords of URLs

@@ -11,11 +11,13 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import httpx
+from typing import TYPE_CHECKING
 
 from streampose.errors import ChecksumMismatch, ConfigError, DownloadError
 from streampose.redaction import redact
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["Progress", "download", "extract_onnx", "sha256_of"]
 
@@ -101,6 +103,8 @@ def download(
     """
     if not url.startswith(("https://", "http://")):
         raise ConfigError(f"{redact(url)}: models are fetched over http or https only")
+    import httpx  # noqa: PLC0415 - slow to import, and few fetch anything
+
     part = _Part(target.with_name(target.name + ".part"))
     failures = 0
     with httpx.Client(follow_redirects=True, timeout=timeout_s, headers={"accept-encoding": "identity"}) as client:

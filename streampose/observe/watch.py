@@ -7,15 +7,17 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from streampose.errors import ConfigError
 from streampose.observe.access import Address
 from streampose.observe.health import Need, live
 from streampose.observe.notify import ServiceManager
-from streampose.observe.server import Observatory
 from streampose.pipeline import Pipeline
 from streampose.streams import Trace
+
+if TYPE_CHECKING:
+    from streampose.observe.server import Observatory
 
 __all__ = ["Watch", "WatchOptions"]
 
@@ -56,6 +58,8 @@ class Watch:
         if options.trace:
             self.trace = self._spans(options.trace)
         if options.metrics is not None:
+            from streampose.observe.server import Observatory  # noqa: PLC0415 - slow to import
+
             observatory = Observatory(options.metrics, version=self._version, need=options.need)
             self._observatory = await self._stack.enter_async_context(observatory)
         return self

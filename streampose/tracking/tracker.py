@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from streampose.pose import Poses
 from streampose.tracking.motion import Motion
@@ -65,6 +64,9 @@ class Tracker:
     """
 
     def __init__(self, options: TrackerOptions | None = None) -> None:
+        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - 0.3 s, half of what `import streampose` took
+
+        self._assign = linear_sum_assignment
         self._options = options or TrackerOptions()
         self._tracks: list[_Track] = []
         self._time_s = -math.inf
@@ -140,7 +142,7 @@ class Tracker:
             alike = similarity(_expected(missing), here, options.pose_weight)
             # Below the least, nothing is gained by a pair: then the others decide who gets whom.
             alike[alike < least] = 0
-            for i, j in zip(*linear_sum_assignment(alike, maximize=True), strict=True):
+            for i, j in zip(*self._assign(alike, maximize=True), strict=True):
                 if alike[i, j] > 0:
                     found[rows[j]] = missing[i]
         return found

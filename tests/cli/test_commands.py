@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,6 +55,57 @@ def test_the_doctor_reports_and_tests(command):
     assert code == 0
     for word in ("python", "cuda", "cpu  works", "encoders", "libx264", "self-test", "of key points right"):
         assert word in err
+
+
+COMMANDS = [
+    "run",
+    "serve",
+    "process",
+    "render",
+    "retarget",
+    "convert",
+    "demo",
+    "config",
+    "doctor",
+    "bench",
+    "top",
+    "cameras",
+    "models",
+]
+
+
+def test_help_names_every_command(command):
+    code, out, _ = command("--help")
+    assert code == 0
+    named = [line.split()[1] for line in out.splitlines() if line.startswith("│") and line.split()[1] in COMMANDS]
+    assert sorted(named) == sorted(COMMANDS)
+
+
+def test_a_misspelt_command_is_told_with_the_nearest(command):
+    code, _, err = command("--log-level", "info", "serv")
+    assert code == 2
+    assert "serve" in err.replace("'serv'", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [("streampose re", {"render", "retarget"}), ("streampose run --bud", {"--budget"})]
+)
+def test_a_shell_completes(words: str, found: set[str]):
+    typed = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1), "_STREAMPOSE_COMPLETE": "complete_bash"}
+    shell = [Path(sys.executable).with_name("streampose")]
+    done = subprocess.run(shell, env={**os.environ, **typed}, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == found
+
+
+def test_a_command_waits_for_nothing_that_it_does_not_use(tmp_path: Path):
+    code = (
+        "import sys\nfrom streampose.cli.main import main\nsys.argv[1:] = ['run', 'no.mp4']\n"
+        "try: main()\nexcept SystemExit: print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "error: no file at no.mp4" in done.stderr
+    slow = {"aiohttp", "aiortc", "httpx", "scipy", "streampose.cli.serve", "streampose.cli.process"}
+    assert not slow & set(done.stdout.split())
 
 
 def test_models_list_and_show(command, tmp_path: Path):

@@ -69,7 +69,8 @@ async def test_only_a_share_is_sampled():
 
 
 async def test_a_pipeline_without_a_trace_loads_no_opentelemetry():
-    code = "import sys, streampose.cli.main; assert not [m for m in sys.modules if m.startswith('opentelemetry')]"
+    imported = "import sys, streampose.cli.run, streampose.cli.serve"
+    code = f"{imported}; assert not [m for m in sys.modules if m.startswith('opentelemetry')]"
     await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], check=True)
 
 

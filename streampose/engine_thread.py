@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from streampose.cores import stay_on_core
+from streampose.errors import EngineFailed, Typed
 from streampose.frame import Image
 from streampose.inference.estimator import Estimator
 from streampose.pose import Poses
@@ -79,6 +80,7 @@ class EngineThread:
     async def aclose(self) -> None:
         """Close the estimator, after any call in progress, and end the threads."""
         async with AsyncExitStack() as stack:
+            stack.enter_context(Typed(EngineFailed, "closing: "))
             stack.push_async_callback(self._runs.aclose)
             if self._sends is not None:
                 stack.push_async_callback(self._sends.aclose)

@@ -42,6 +42,7 @@ The message is one line that says what is wrong and what to do; `redaction.py` t
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import ContextDecorator
 from types import TracebackType
@@ -256,7 +257,8 @@ class WorkerStuck(WorkerClosed, TimeoutError):
 class Typed(ContextDecorator):
     """Around code that is not ours, or that may have a bug: an error that nobody foresaw leaves as a typed one.
 
-    A context and a decorator. A `StreamposeError` goes through as it is.
+    A context and a decorator. A `StreamposeError` goes through as it is, and so does the cancellation of who waits in
+    it; one that comes up on a thread without an event loop is that of somebody else's task.
 
     Args:
         kind: what it becomes; the original is its cause.
@@ -274,8 +276,17 @@ class Typed(ContextDecorator):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, Exception) and not isinstance(error, self._passing):
+        foreign = isinstance(error, asyncio.CancelledError) and not _in_event_loop()
+        if foreign or (isinstance(error, Exception) and not isinstance(error, self._passing)):
             raise self._kind(f"{self._what}{type(error).__name__}: {error}") from error
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def cause_of(error: Exception) -> str:

@@ -139,7 +139,7 @@ def _settle(future: asyncio.Future[Any], result: object, error: BaseException | 
         return
     if error is None:
         future.set_result(result)
-    elif isinstance(error, StopIteration):  # a future cannot carry one
+    elif isinstance(error, StopIteration | asyncio.CancelledError):  # no future can carry these as what they are
         future.set_exception(RuntimeError(f"{error!r} left a worker's call"))
     else:
         future.set_exception(error)

@@ -14,9 +14,9 @@ from streampose.pose import Poses, Skeleton
 __all__ = ["Clip", "Moment"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Moment:
-    """Who is in one frame of a stream, and when that was."""
+    """Who is in one frame of a stream, and when that was. Equal to itself only."""
 
     stream: str
     index: int

@@ -22,14 +22,13 @@ class Finisher:
         wanted = any(sink.wants_picture for sink in stream.sinks)
         self._renderer = (stream.renderer or Renderer()) if wanted else None
         self._epoch = 0
-        self.needed = self._tracker is not None or self._renderer is not None
 
     def brief(self, poses: Poses) -> bool:
-        """Whether it takes less than the way to another thread and back: ids for a few people."""
-        return self._renderer is None and self.needed and len(poses) <= _FEW
+        """Whether it takes less than the way to another thread and back: at most ids for a few people."""
+        return self._renderer is None and (self._tracker is None or len(poses) <= _FEW)
 
     def __call__(self, frame: Frame, poses: Poses, hud: Hud | None) -> tuple[Poses, Image | None]:
-        """The people as they go out, and the picture, if a sink wants one."""
+        """The people as they go out, who can only be read from now on, and the picture, if a sink wants one."""
         if self._tracker is not None:
             if frame.epoch != self._epoch:
                 self._epoch = frame.epoch
@@ -39,6 +38,7 @@ class Finisher:
             poses = self._tracker.update(poses, frame.time_s)
             if self._smoother is not None:
                 poses = self._smoother.update(poses, frame.time_s)
+        poses = poses.fixed()
         if self._renderer is None:
             return poses, None
         if hud is not None:  # its other figures change a few times a second

@@ -43,6 +43,8 @@ _LIVE_SINK_DEPTH = 2
 _OFFLINE_SINK_DEPTH = 8
 _HUD_REFRESH_S = 0.25
 _HURRY_S = 2.0
+# A live frame that was captured so long after now has the time of another clock.
+_ASTRAY_S = 1.0
 
 
 class Flow:
@@ -158,6 +160,8 @@ class Flow:
         try:
             while (frame := await source.call(read)) is not None:
                 now = self._clock.now()
+                if lane.live and frame.captured_at > now + _ASTRAY_S:
+                    raise SourceError("the source gave a frame of the future: `captured_at` is time.monotonic()")
                 if self._trace is not None:
                     self._trace.captured(frame, now)
                 lane.came(frame, now)
@@ -180,12 +184,11 @@ class Flow:
                 inferred = await future
                 if (now := self._clock.now()) - hud_at > _HUD_REFRESH_S:
                     hud, hud_at = self._hud(), now
-                poses, picture = inferred.poses, None
-                if finisher.thing.brief(poses):
-                    poses, picture = finish(frame, poses, hud)
+                if finisher.thing.brief(inferred.poses):
+                    poses, picture = finish(frame, inferred.poses, hud)
                     await asyncio.sleep(0)  # sinks and others have their turn between two results
-                elif finisher.thing.needed:
-                    poses, picture = await finisher.call(finish, frame, poses, hud)
+                else:
+                    poses, picture = await finisher.call(finish, frame, inferred.poses, hud)
                 timing = Timing(
                     captured_at=frame.captured_at,
                     taken_at=inferred.taken_at,
@@ -269,17 +272,20 @@ class Flow:
     async def _finish_all(self, sinks: list[Worker[Sink]]) -> None:
         """Close sinks side by side: a file is not left unfinished while servers are waited for."""
         closings = asyncio.gather(*map(self._finish, sinks), return_exceptions=True)
+        task = asyncio.current_task()
+        cut_off = task is not None and task.cancelling() > 0
         try:
-            for error in await asyncio.shield(closings):
+            await asyncio.wait([closings], timeout=_HURRY_S if cut_off else None)
+        except asyncio.CancelledError:
+            # Who is in a hurry does not want half a file either.
+            await asyncio.wait([closings], timeout=_HURRY_S)
+            raise
+        finally:
+            closings.cancel()
+        if not cut_off:
+            for error in closings.result():
                 if error is not None:
                     raise error
-        except asyncio.CancelledError:
-            try:
-                # Who is in a hurry does not want half a file either.
-                await asyncio.wait([closings], timeout=_HURRY_S)
-            finally:
-                closings.cancel()
-            raise
 
     async def _finish(self, sink: Worker[Sink]) -> None:
         """Close a sink; an error that it did not foresee ends its stream, too."""

@@ -62,9 +62,9 @@ def _mirrored(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Poses:
-    """The n people of one picture, as a structure of arrays. n may be 0, and then it is 0.
+    """The n people of one picture, as a structure of arrays. n may be 0, and then it is 0. Equal to itself only.
 
     Coordinates are pixels of the source image, origin at its top-left corner, where the centre of the first
     pixel is (0, 0).
@@ -100,6 +100,13 @@ class Poses:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def fixed(self) -> Poses:
+        """Itself; its arrays cannot be written to any more."""
+        for array in (self.points, self.scores, self.boxes, self.box_scores, self.ids):
+            if array is not None:
+                array.flags.writeable = False
+        return self
 
     @classmethod
     def empty(cls, skeleton: Skeleton) -> Poses:

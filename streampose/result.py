@@ -31,12 +31,13 @@ class Timing:
         return self.delivered_at - self.captured_at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """One frame, who is in it, and the picture drawn of it."""
+    """One frame, who is in it, and the picture drawn of it. Equal to itself only."""
 
     frame: Frame
     poses: Poses
+    """Their arrays are read-only, since all sinks see them: a copy can be changed."""
     timing: Timing
     picture: Image | None = None
     """The rendered frame, (H, W, 3) uint8 BGR; `None` when no sink of the stream wants one."""

@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from streampose.frame import Frame, Image, Latent
+from streampose.sources.source import shareable
 
 __all__ = ["Conversion", "pixel_aspect", "read_latent"]
 
@@ -27,11 +28,12 @@ def read_latent(read: Callable[[], Frame | None], wanted: Callable[[], bool]) ->
         wanted: asked at each frame.
 
     Raises:
-        SourceError: what `read` raises.
+        SourceError: what `read` raises, or what it gives is no frame that others could work on.
     """
     before = _later.set(wanted())
     try:
-        return read()
+        frame = read()
+        return None if frame is None else shareable(frame)
     finally:
         _later.reset(before)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from streampose.frame import Frame, StreamInfo
+import numpy as np
 
-__all__ = ["Selecting", "Source"]
+from streampose.errors import SourceError
+from streampose.frame import Frame, Latent, StreamInfo
+
+__all__ = ["Selecting", "Source", "shareable"]
 
 
 class Source(Protocol):
@@ -44,3 +48,29 @@ class Selecting(Protocol):
 
     wanted: Callable[[int, float], bool] | None
     """Asked once for each frame, in order, with its number and media time in seconds; `None` = all are wanted."""
+
+
+def shareable(given: object) -> Frame:
+    """What a source gave, if others can work on it; its picture can only be read from now on.
+
+    Raises:
+        SourceError: it is no frame, or has no picture or no time.
+    """
+    if not isinstance(given, Frame):
+        raise SourceError(f"the source gave {type(given).__name__}, not a Frame")
+    captured_at: object = given.captured_at
+    if not isinstance(captured_at, int | float) or not math.isfinite(captured_at):
+        raise SourceError(f"the source gave a frame captured at {captured_at!r}, not at seconds of time.monotonic()")
+    image: object = vars(given)["image"]
+    if isinstance(image, Latent):
+        return given
+    if not isinstance(image, np.ndarray):
+        raise SourceError(f"the source gave a frame whose picture is {type(image).__name__}, not an array")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        shape = "×".join(map(str, image.shape))
+        raise SourceError(f"the source gave a picture of {shape} {image.dtype}; it is height × width × 3 uint8, BGR")
+    if not image.flags.writeable:
+        return given
+    fixed = image.view()
+    fixed.flags.writeable = False
+    return given.but(image=fixed)

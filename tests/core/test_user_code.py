@@ -1,0 +1,246 @@
+"""Sources, sinks, trackers and models of users, which may give or do anything: it stays their own stream's problem."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from fakes import FakeEstimator, MemorySink, ScriptedSource, frame, poses_of
+
+import streampose
+from streampose.errors import ConfigError, EngineFailed, SourceError, StreamposeError
+from streampose.frame import Frame, Image
+from streampose.pipeline import Pipeline
+from streampose.pose import Poses
+from streampose.result import Result
+from streampose.sinks import Sink
+from streampose.streams import Outcome, Stream, StreamReport
+from streampose.tracking import OneEuro, Tracker
+
+
+class Giving(ScriptedSource):
+    """Gives this in the place of its third frame."""
+
+    def __init__(self, given: object, *, live: bool = False) -> None:
+        super().__init__(range(6), live=live)
+        self._given, self._reads = given, 0
+
+    def read(self) -> Frame | None:
+        self._reads += 1
+        return self._given if self._reads == 3 else super().read()  # type: ignore[return-value]
+
+
+async def beside_a_good_one(bad: Stream, estimator: FakeEstimator | None = None) -> tuple[StreamReport, int]:
+    """How it ended, and how many frames the other one got."""
+    good = Stream(name="good", source=ScriptedSource(range(20)), sinks=[MemorySink()])
+    async with asyncio.timeout(20), Pipeline([good, bad], estimator or FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert reports["good"].outcome is Outcome.ENDED
+    return reports["bad"], len(good.sinks[0].results)  # type: ignore[attr-defined]
+
+
+def having(image: object) -> Frame:
+    return frame(2, captured_at=time.monotonic()).but(image=image)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (np.zeros((48, 64, 3), np.uint8), "gave ndarray, not a Frame"),
+        (frame(2, captured_at=math.nan), "captured at nan"),
+        (frame(2).but(captured_at=None), "captured at None"),
+        (having(None), "whose picture is NoneType"),
+        (having([[0]]), "whose picture is list"),
+        (having(np.zeros((48, 64), np.uint8)), "48×64 uint8"),
+        (having(np.zeros((48, 64, 4), np.uint8)), "48×64×4 uint8"),
+        (having(np.zeros((48, 64, 3), np.float32)), "48×64×3 float32"),
+        (having(np.zeros((0, 0, 3), np.uint8)), "0×0×3 uint8"),
+    ],
+)
+async def test_what_is_no_frame_ends_its_stream_alone(given: object, words: str):
+    sink = MemorySink()
+    report, others = await beside_a_good_one(Stream(name="bad", source=Giving(given), sinks=[sink]))
+    assert others == 20
+    assert isinstance(report.error, SourceError)
+    assert words in str(report.error)
+    assert [result.frame.index for result in sink.results] == [0, 1]
+
+
+async def test_a_live_frame_by_the_wall_clock_is_told():
+    bad = Stream(name="bad", source=Giving(frame(2, captured_at=time.time()), live=True))
+    report, _ = await beside_a_good_one(bad)
+    assert isinstance(report.error, SourceError)
+    assert "time.monotonic()" in str(report.error)
+
+
+async def test_a_tracker_that_gives_nothing_ends_its_stream_alone():
+    class Forgetful(Tracker):
+        def update(self, poses: Poses, time_s: float) -> Poses:
+            return None  # type: ignore[return-value]
+
+    bad = Stream(name="bad", source=ScriptedSource(range(5)), tracker=Forgetful())
+    report, others = await beside_a_good_one(bad)
+    assert (report.outcome, others) == (Outcome.FAILED, 20)
+    assert isinstance(report.error, StreamposeError)
+
+
+def cancelled(*_: object) -> None:
+    """As it leaves a small event loop of somebody's own."""
+    raise asyncio.CancelledError
+
+
+async def test_a_cancellation_that_leaves_a_source_is_a_failure():
+    source = ScriptedSource([0, 1, cancelled])
+    report, others = await beside_a_good_one(Stream(name="bad", source=source))
+    assert (report.outcome, others) == (Outcome.FAILED, 20)
+    assert isinstance(report.error, SourceError)
+    assert "CancelledError" in str(report.error)
+
+
+@pytest.mark.parametrize("live", [False, True])
+async def test_a_cancellation_that_leaves_a_sink_is_a_failure(live: bool):
+    sink = MemorySink()
+    sink.write = cancelled  # type: ignore[method-assign]
+    source = ScriptedSource(range(5), live=live, period_s=0.01)
+    report, others = await beside_a_good_one(Stream(name="bad", source=source, sinks=[sink]))
+    assert (report.outcome, others) == (Outcome.FAILED, 20)
+
+
+async def test_a_cancellation_that_leaves_a_model_ends_the_run_typed():
+    class Cancelled(FakeEstimator):
+        def __call__(self, images: Sequence[Image]) -> list[Poses]:
+            raise asyncio.CancelledError
+
+    async with asyncio.timeout(10), Pipeline([Stream(name="s", source=ScriptedSource(range(5)))], Cancelled()) as pipe:
+        with pytest.raises(EngineFailed, match="CancelledError"):
+            await pipe.run()
+
+
+async def test_a_model_that_fails_at_its_end_is_told_typed():
+    class Clinging(FakeEstimator):
+        def close(self) -> None:
+            raise ZeroDivisionError("too late")
+
+    with pytest.raises(EngineFailed, match="closing: ZeroDivisionError: too late"):
+        async with Pipeline([Stream(name="s", source=ScriptedSource(range(5)))], Clinging()) as pipeline:
+            await pipeline.run()
+
+
+class Spoiling:
+    """A sink that writes into whatever it can."""
+
+    wants_picture = False
+
+    def __init__(self) -> None:
+        self.refused = 0
+
+    def open(self, stream: str, info: streampose.StreamInfo) -> None:
+        pass
+
+    def write(self, result: Result) -> None:
+        poses = result.poses
+        for array in (poses.points, poses.scores, poses.boxes, poses.box_scores, poses.ids, result.frame.image):
+            try:
+                array[:] = 0
+            except ValueError:
+                self.refused += 1
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("smoother", [None, OneEuro()])
+async def test_a_sink_cannot_spoil_what_others_see(smoother: OneEuro | None):
+    class Writeable(ScriptedSource):
+        def read(self) -> Frame | None:
+            given = super().read()
+            return given and given.but(image=given.image.copy())
+
+    spoiling, other = Spoiling(), MemorySink()
+    sinks: list[Sink] = [spoiling, other]
+    stream = Stream(name="s", source=Writeable(range(1, 9)), sinks=sinks, tracker=Tracker(), smoother=smoother)
+    async with Pipeline([stream], FakeEstimator()) as pipeline:
+        await pipeline.run()
+    assert spoiling.refused == 8 * 6
+    assert [int(result.frame.image[0, 0, 0]) for result in other.results] == [*range(1, 9)]
+    assert all(result.poses.points.any() for result in other.results)
+
+
+async def test_who_cuts_off_does_not_wait_for_a_stuck_sink():
+    gate = threading.Event()
+
+    def stuck(_: Result) -> None:
+        gate.wait()
+
+    sink = MemorySink()
+    sink.write = stuck  # type: ignore[method-assign]
+    stream = Stream(name="s", source=ScriptedSource(range(5)), sinks=[sink])
+    try:
+        async with Pipeline([stream], FakeEstimator(), keep_running=True) as pipeline:
+            running = asyncio.create_task(pipeline.run())
+            await asyncio.sleep(0.1)
+            began = time.monotonic()
+            report = await pipeline.remove("s", drain_s=0.1)
+            took_s = time.monotonic() - began
+            pipeline.stop()
+            await running
+        assert report.outcome is Outcome.CANCELLED
+        assert took_s < 10  # 30 s would be waited for who is in no hurry
+    finally:
+        gate.set()
+
+
+def test_what_makes_no_sense_is_refused():
+    source, tracker = ScriptedSource(range(2)), Tracker()
+    other = ScriptedSource(range(2))
+    for streams in (
+        [Stream(name="a", source=source, budget_s=0.0)],
+        [Stream(name="a", source=source, budget_s=math.nan)],
+        [Stream(name="a", source=source, credits=0)],
+        [Stream(name="a", source=source, credits=1.5)],  # type: ignore[arg-type]
+        [Stream(name="a", source=source), Stream(name="b", source=source)],
+        [Stream(name="a", source=source, tracker=tracker), Stream(name="b", source=other, tracker=tracker)],
+    ):
+        with pytest.raises(ConfigError):
+            Pipeline(streams, FakeEstimator())
+    one, twice = [Stream(name="a", source=source)], FakeEstimator()
+    for estimators in ([], [twice, twice]):
+        with pytest.raises(ConfigError, match="estimator"):
+            Pipeline(one, estimators)
+    with pytest.raises(ConfigError, match="positive"):
+        Pipeline(one, twice).set_budget("a", -1)
+
+
+async def test_a_source_that_is_in_use_is_refused_and_one_whose_stream_has_ended_is_not():
+    source = ScriptedSource([0, 1], live=True)
+    async with Pipeline([Stream(name="a", source=source)], FakeEstimator(), keep_running=True) as pipeline:
+        with pytest.raises(ConfigError, match="have one ScriptedSource"):
+            await pipeline.add(Stream(name="b", source=source))
+        running = asyncio.create_task(pipeline.run())
+        await asyncio.sleep(0)  # now it runs
+        await pipeline.ended("a")
+        await pipeline.add(Stream(name="b", source=source))
+        pipeline.stop()
+        await running
+
+
+def test_results_are_equal_to_themselves_only():
+    one, other = poses_of(1), poses_of(1)
+    assert one != other
+    assert [other, one].index(one) == 1
+    assert len({one, other}) == 2
+
+
+async def test_a_stream_that_is_left_early_can_be_closed():
+    before = threading.active_count()
+    async with contextlib.aclosing(streampose.stream("synthetic:?fps=30")) as results:
+        async for result in results:
+            assert len(result.poses) >= 0
+            break
+    assert threading.active_count() <= before + 1  # the executor's, in which the models were loaded

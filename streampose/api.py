@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from streampose.batching import FixedBatch, LatencyBatch
@@ -35,10 +35,14 @@ async def stream(
     smooth: bool = False,
     pictures: bool = False,
     options: EngineOptions | None = None,
-) -> AsyncIterator[Result]:
+) -> AsyncGenerator[Result, None]:
     """The people in every frame of a source, as they come.
 
-    A live source drops what the loop around this does not take in time; a recording waits for it.
+    A live source drops what the loop around this does not take in time; a recording waits for it. Who leaves the loop
+    before its end, and does not want to wait for Python to notice that, closes it::
+
+        async with contextlib.aclosing(streampose.stream("rtsp://camera/1")) as results:
+            async for result in results: ...
 
     Args:
         source: what `open_source` understands, or a source.

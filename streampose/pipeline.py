@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +25,7 @@ from streampose.flow import Flow
 from streampose.inference.engine import available_cores
 from streampose.inference.estimator import Estimator
 from streampose.metrics import EngineMetrics, Snapshot, StreamMetrics
-from streampose.streams import Stream, StreamReport, Trace
+from streampose.streams import Stream, StreamReport, Trace, check, check_apart
 
 __all__ = ["Pipeline"]
 
@@ -45,7 +45,8 @@ class Pipeline:
     All methods belong to the event loop: from other threads, use ``loop.call_soon_threadsafe``.
 
     Raises:
-        ConfigError: no stream, or two of one name; a smoother without a tracker.
+        ConfigError: no stream, or two of one name or with one source; an estimator twice, or none; a stream that makes
+            no sense.
     """
 
     def __init__(
@@ -65,8 +66,11 @@ class Pipeline:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"two streams are named {twice[0]!r}: give each its own name")
         for stream in streams:
-            _check(stream)
+            check(stream)
+        check_apart(streams)
         self._engines = list(estimators) if isinstance(estimators, Sequence) else [estimators]
+        if not self._engines or len({id(engine) for engine in self._engines}) < len(self._engines):
+            raise ConfigError("a pipeline needs at least one estimator, and each of them once")
         live = keep_running or any(stream.source.live for stream in streams)
         self._policy: BatchPolicy = policy or (LatencyBatch() if live else FixedBatch())
         self._clock = clock or SystemClock()
@@ -148,7 +152,7 @@ class Pipeline:
         return Snapshot(
             elapsed_s=now - self._started_at,
             streams={n: flow.lane.metrics.snapshot(now, len(flow.lane.ingress)) for n, flow in self._flows.items()},
-            engine=replace(
+            engine=dataclasses.replace(
                 self._engine_metrics.snapshot(),
                 engines=len(self._engines),
                 memory_refusals=sum(getattr(e, "memory_refusals", 0) for e in self._engines),  # users' need not say so
@@ -170,11 +174,12 @@ class Pipeline:
         Raises:
             ConfigError: its name is taken, it makes no sense, or the pipeline is stopping or has run.
         """
-        _check(stream)
+        check(stream)
         if stream.name in self._flows:
             raise ConfigError(f"a stream named {stream.name!r} is there already")
         self._check_open(stream)
         among = [stream, *(flow.stream for flow in self._flows.values() if flow.report.outcome is None)]
+        check_apart(among)
         flow = self._flows[stream.name] = self._flow(stream, among)
         if self._group is not None:
             self._start(flow)
@@ -222,19 +227,20 @@ class Pipeline:
         """Let a live stream's frames that come from now on have another deadline; `None` = the policy's.
 
         Raises:
-            ConfigError: there is no such stream.
+            ConfigError: there is no such stream, or the budget is not positive.
         """
         if (flow := self._flows.get(name)) is None:
             raise ConfigError(f"no stream is named {name!r}")
+        check(dataclasses.replace(flow.stream, budget_s=budget_s))
         flow.lane.budget_s = budget_s
 
     async def replace(self, stream: Stream) -> None:
-        """`remove` the stream of this name, then `add` this one.
+        """`remove` the stream of this name, then `add` this one; who cancels it meanwhile has removed the old one.
 
         Raises:
             ConfigError: there is no such stream, or the new one makes no sense; the old one then goes on.
         """
-        _check(stream)
+        check(stream)
         self._check_open(stream)
         self._replacing += 1
         try:
@@ -289,12 +295,3 @@ class Pipeline:
         finally:
             self._group, self._over = None, True
         return self.reports
-
-
-def _check(stream: Stream) -> None:
-    if stream.smoother is not None and stream.tracker is None:
-        raise ConfigError(
-            f"stream {stream.name!r} smooths without tracking: smoothing follows a person, so it needs ids"
-        )
-    if not 1e-3 <= stream.weight <= 1e3:
-        raise ConfigError(f"stream {stream.name!r} has a weight of {stream.weight:g}: it is from 0.001 to 1000")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from streampose.errors import ConfigError
 from streampose.frame import Frame, StreamInfo
 from streampose.render import Renderer
 from streampose.result import Result
@@ -15,7 +16,7 @@ from streampose.sources.reconnect import Link
 from streampose.sources.source import Source
 from streampose.tracking import OneEuro, Tracker
 
-__all__ = ["Outcome", "Stream", "StreamReport", "Trace"]
+__all__ = ["Outcome", "Stream", "StreamReport", "Trace", "check", "check_apart"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,38 @@ class Stream:
     """Calmer key points; needs a tracker."""
     renderer: Renderer | None = None
     """Draws for the sinks that want a picture; `None` = a default one, where such a sink is there."""
+
+
+def check(stream: Stream) -> None:
+    """See that it makes sense.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    name, budget_s, frames = stream.name, stream.budget_s, stream.credits
+    if stream.smoother is not None and stream.tracker is None:
+        raise ConfigError(f"stream {name!r} smooths without tracking: smoothing follows a person, so it needs ids")
+    if not 1e-3 <= stream.weight <= 1e3:
+        raise ConfigError(f"stream {name!r} has a weight of {stream.weight:g}: it is from 0.001 to 1000")
+    if budget_s is not None and not budget_s > 0:
+        raise ConfigError(f"stream {name!r} has a budget of {budget_s} s: it is positive")
+    if frames is not None and not (isinstance(frames, int) and frames >= 1):
+        raise ConfigError(f"stream {name!r} has {frames} credits: they are a whole number from 1 on")
+
+
+def check_apart(streams: Sequence[Stream]) -> None:
+    """See that what belongs to one stream is in no other.
+
+    Raises:
+        ConfigError: two have one source, tracker or smoother.
+    """
+    owners: dict[int, str] = {}
+    for stream in streams:
+        for thing in (stream.source, stream.tracker, stream.smoother):
+            owner = owners.setdefault(id(thing), stream.name)
+            if thing is not None and owner != stream.name:
+                what = type(thing).__name__
+                raise ConfigError(f"streams {owner!r} and {stream.name!r} have one {what}: give each its own")
 
 
 class Outcome(Enum):

@@ -14,9 +14,9 @@ from streampose.pose import Poses, Skeleton
 __all__ = ["Clip", "Moment"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Who is in one frame of a stream, and when that was. Equal to itself only."""
+    """Who is in one frame of a stream, and when that was."""
 
     stream: str
     index: int

@@ -124,9 +124,13 @@ def test_a_thread_that_crashes_is_logged_without_the_password():
 @pytest.mark.parametrize("when", ["at once", "after the options"])
 def test_a_bug_in_a_command_is_one_record_without_the_password(when: str):
     script = (
-        "import sys; import streampose.cli; main = sys.modules['streampose.cli.main']\n"
+        "import sys, types; import streampose.cli; main = sys.modules['streampose.cli.main']\n"
         "def bug(): raise RuntimeError('bug at rtsp://u:geheim@h/')\n"
-        + ("main.app = bug\n" if when == "at once" else "main.app.command('bug')(bug)\n")
+        + (
+            "main._app = lambda words: bug\n"
+            if when == "at once"
+            else "main._COMMANDS['bug'] = 'b:bug'; sys.modules['streampose.cli.b'] = types.SimpleNamespace(bug=bug)\n"
+        )
         + "sys.argv[1:] = ['--log-format', 'json', 'bug']; main.main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -60,7 +60,7 @@ def _globals(
 
 
 def _app(words: Sequence[str]) -> typer.Typer:
-    """With the command that is among the words, or with all of them."""
+    """With the command that is among the words; with all where none is, or a file that is for several of them."""
     app = typer.Typer(
         name="streampose",
         no_args_is_help=True,
@@ -70,7 +70,9 @@ def _app(words: Sequence[str]) -> typer.Typer:
         epilog="Exit codes: 0 all went well · 1 something failed · 2 the command was not understood · 130 cut off.",
     )
     app.callback()(_globals)
-    asked = next(([word] for word in words if word in _COMMANDS), list(_COMMANDS))
+    asked = next(([word] for word in words if word in _COMMANDS), [])
+    if not asked or any(word.startswith("--config") for word in words):
+        asked = list(_COMMANDS)
     for name in asked:
         module, function = _COMMANDS[name].split(":")
         command = getattr(import_module(f"streampose.cli.{module}"), function)

@@ -10,7 +10,17 @@ from pathlib import Path
 
 from streampose.errors import ConfigError, SinkFailed, StreamposeError
 
-__all__ = ["appear", "appear_folder", "of_nobody", "remove_folder", "replaceable", "writing"]
+__all__ = [
+    "appear",
+    "appear_folder",
+    "is_device",
+    "name_it",
+    "of_nobody",
+    "part_of",
+    "remove_folder",
+    "replaceable",
+    "writing",
+]
 
 _NOBODYS = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory"}
 
@@ -30,22 +40,52 @@ def writing(path: Path) -> Iterator[None]:
         raise SinkFailed(f"{path} cannot be written: {error.strerror or error}") from error
 
 
+def is_device(path: Path) -> bool:
+    """Whether something is there that is written to, and never replaced: a device, a FIFO, a pipe."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def part_of(path: Path) -> Path:
+    """Where a file is written until it is whole: beside the one that a link leads to; to a device at once."""
+    if is_device(path):
+        return path
+    # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
+    real = Path(os.path.realpath(path))
+    return real.with_name(f"{real.name}.part")
+
+
+def name_it(part: Path, path: Path) -> None:
+    """Put what is whole in its place: that of the file to which a link leads, and the link stays.
+
+    Args:
+        part: see `part_of`.
+        path: where; what is a device has it all already.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    if part != path:
+        part.replace(os.path.realpath(path))
+
+
 def appear(part: Path, path: Path) -> None:
     """Give what is whole its name: also after a power cut there is the old file or the new one.
 
     Args:
-        part: a file, or a folder of files.
+        part: a file (see `part_of`), or a folder of files.
         path: a file may be there already.
 
     Raises:
         SinkFailed: the disk failed.
     """
+    if part == path:  # a device, which cannot be synced
+        return
     with writing(path):
         for file in part.iterdir() if part.is_dir() else ():
             _sync(file)
         _sync(part)
-        part.replace(path)
-        _sync(path.parent)
+        name_it(part, path)
+        _sync(Path(os.path.realpath(path)).parent)
 
 
 def of_nobody(path: Path) -> bool:

@@ -70,8 +70,10 @@ def writable(out: Path, *others: Path | None) -> None:
 
     Raises:
         SinkUnavailable: there is no folder.
-        ConfigError: one of the others is there, or in there.
+        ConfigError: one of the others is there, or in there; or it is meant to be standard output.
     """
+    if str(out) == "-":
+        raise ConfigError("- is not standard output here: name a file (Linux and macOS have /dev/stdout)")
     if not out.parent.is_dir():
         raise SinkUnavailable(f"no folder {out.parent} for {out}: create it first")
     # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.

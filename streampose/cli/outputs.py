@@ -78,6 +78,8 @@ class Outputs:
         inputs = {_real(Path(text)) for text in sources.values() if Path(text).is_file()}
         named: dict[str, set[Path]] = {name: set() for name in sources}
         for option, text in self._files.items():
+            if text == "-":
+                raise ConfigError(f"{option} -: only --json goes to standard output by -; name a file")
             if len(sources) > 1 and not _is_folder(text):
                 raise ConfigError(
                     f"{option} {text} is one file for {len(sources)} streams: give a folder (end it with /)"

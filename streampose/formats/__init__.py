@@ -16,7 +16,7 @@ from streampose.formats.npz import read_npz, write_npz
 from streampose.formats.openpose import OPENPOSE_NAMES, read_openpose, write_openpose
 from streampose.formats.parquet import pyarrow_here, read_parquet, write_parquet
 from streampose.formats.table import read_csv, write_csv
-from streampose.whole import appear, appear_folder, remove_folder, replaceable, writing
+from streampose.whole import appear, appear_folder, is_device, part_of, remove_folder, replaceable, writing
 
 __all__ = ["FORMATS", "Format", "format_for", "format_named", "load", "read", "write"]
 
@@ -136,6 +136,8 @@ def format_for(path: Path, name: str | None = None) -> Format:
 def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) -> None:
     """Write moments of one stream to a file (for OpenPose, a folder) that appears when it is whole.
 
+    A link stays, and the file that it leads to is replaced; a FIFO or device is written to as it is.
+
     Args:
         path: where.
         moments: in order.
@@ -147,7 +149,7 @@ def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) 
     """
     path = Path(path)
     kind = format_for(path, name)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + ".part") if kind.is_folder else part_of(path)
     try:
         with writing(path):
             if kind.is_folder:
@@ -161,6 +163,6 @@ def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) 
         with suppress(OSError):  # a disk that lets nothing be written lets nothing be removed
             if kind.is_folder:
                 remove_folder(part, OPENPOSE_NAMES)
-            else:
+            elif not is_device(part):
                 part.unlink(missing_ok=True)
         raise

@@ -18,7 +18,16 @@ from streampose.offline.ahead import ahead
 from streampose.result import Result, Timing
 from streampose.sinks import PNG_NAMES, AlphaVideoSink, PngSink, Sink, VideoSink, join_videos
 from streampose.sources import Source
-from streampose.whole import appear, appear_folder, of_nobody, remove_folder, replaceable, writing
+from streampose.whole import (
+    appear,
+    appear_folder,
+    is_device,
+    of_nobody,
+    part_of,
+    remove_folder,
+    replaceable,
+    writing,
+)
 
 __all__ = ["Drawing", "Painter", "draw", "pieces_in"]
 
@@ -104,8 +113,9 @@ def draw(
     with writing(out):
         if drawing.is_folder:
             replaceable(out, PNG_NAMES)
-        elif out.is_dir():
-            raise ConfigError(f"{out} is a folder, and a video would be written there: name another")
+        elif out.is_dir() or is_device(out):
+            kind = "a folder" if out.is_dir() else "not a file"
+            raise ConfigError(f"{out} is {kind}, and a video would be written there: name another")
         work.mkdir(parents=True, exist_ok=True)
         pieces = _done(work, drawing)
         done = len(pieces) * _PIECE
@@ -206,14 +216,15 @@ def _encoded(piece: Iterator[Result], sink: Sink, rate: Fraction | None) -> Iter
 
 def _assemble(pieces: Sequence[Path], drawing: Drawing, out: Path, work: Path, frames: int) -> None:
     """From pieces, which stay, to what is asked for."""
-    part = out.with_name(f"{out.name}.part")
     if not drawing.is_folder:
+        part = part_of(out)
         try:
             join_videos(pieces, part, drawing.container)
             appear(part, out)
         finally:
             part.unlink(missing_ok=True)
         return
+    part = out.with_name(f"{out.name}.part")
     remove_folder(part, PNG_NAMES)
     part.mkdir()
     for image in (path for piece in pieces for path in piece.iterdir() if not of_nobody(path)):

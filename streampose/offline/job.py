@@ -19,7 +19,7 @@ from typing import Any
 
 from streampose.errors import ConfigError, SinkUnavailable
 from streampose.offline.inputs import Input
-from streampose.whole import appear, writing
+from streampose.whole import appear, part_of, writing
 
 __all__ = ["Job", "State", "fingerprint_of", "put"]
 
@@ -126,7 +126,7 @@ def put(path: Path, data: bytes) -> None:
     Raises:
         SinkFailed: the disk is full.
     """
-    part = path.with_name(path.name + ".part")
+    part = part_of(path)
     with writing(path):
         part.write_bytes(data)
     appear(part, path)

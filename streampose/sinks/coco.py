@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -13,6 +12,7 @@ from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.formats.coco import entries_of
 from streampose.frame import Frame, StreamInfo
 from streampose.result import Result
+from streampose.whole import name_it, part_of
 
 __all__ = ["CocoSink"]
 
@@ -20,7 +20,8 @@ __all__ = ["CocoSink"]
 class CocoSink:
     """Writes one entry for each person; poses of other skeletons are mapped to COCO's 17 points.
 
-    The file appears under its name when it is closed whole; until then, and after a failure, it is ``NAME.part``.
+    The file appears under its name when it is closed whole; until then, and after a failure, it is ``NAME.part``. A
+    FIFO or a device is written to at once.
 
     Args:
         path: of the file, overwritten.
@@ -31,7 +32,7 @@ class CocoSink:
 
     def __init__(self, path: str | Path, *, image_id: Callable[[Frame], int] | None = None) -> None:
         self._path = Path(path)
-        self._part = self._path.with_name(self._path.name + ".part")
+        self._part = self._path
         self._image_id = image_id or (lambda frame: frame.index)
         self._file: IO[str] | None = None
         self._empty = True
@@ -44,6 +45,7 @@ class CocoSink:
             SinkUnavailable: it cannot be created.
         """
         try:
+            self._part = part_of(self._path)
             self._file = self._part.open("w", encoding="utf-8")
             self._file.write("[")
         except FileNotFoundError as error:
@@ -78,7 +80,7 @@ class CocoSink:
                 return
             with file:
                 file.write("\n]\n")
-            os.replace(self._part, self._path)  # noqa: PTH105 - Path.replace, but this is its well-known name
+            name_it(self._part, self._path)
         except OSError as error:
             raise SinkFailed(f"{self._path} could not be finished: {error.strerror}") from error
 

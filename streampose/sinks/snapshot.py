@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import cv2
 from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.result import Result
+from streampose.whole import is_device, name_it, part_of
 
 __all__ = ["SnapshotSink"]
 
@@ -30,7 +30,6 @@ class SnapshotSink:
 
     def __init__(self, path: str | Path, *, every_s: float = 10.0) -> None:
         self._path = Path(path)
-        self._part = self._path.with_name(self._path.name + ".part")
         self._every_s = every_s
         self._due_at = 0.0
 
@@ -42,6 +41,8 @@ class SnapshotSink:
         """
         if self._path.suffix.lower() not in {".jpg", ".jpeg"}:
             raise SinkUnavailable(f"{self._path}: a snapshot is a .jpg, not {self._path.suffix or 'without a suffix'}")
+        if is_device(self._path):
+            raise SinkUnavailable(f"{self._path} is not a file, and a snapshot replaces what is there: name another")
         if not self._path.parent.is_dir():
             raise SinkUnavailable(f"no folder {self._path.parent} for {self._path}: create it first")
         self._due_at = 0.0
@@ -57,12 +58,13 @@ class SnapshotSink:
             return
         self._due_at = now + self._every_s
         _, data = cv2.imencode(".jpg", result.picture)
+        part = part_of(self._path)
         try:
-            self._part.write_bytes(data.tobytes())
-            os.replace(self._part, self._path)  # noqa: PTH105 - Path.replace, but this is its well-known name
+            part.write_bytes(data.tobytes())
+            name_it(part, self._path)
         except OSError as error:
             with contextlib.suppress(OSError):
-                self._part.unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
             raise SinkFailed(f"{self._path} could not be written: {error.strerror}") from error
 
     def close(self) -> None:

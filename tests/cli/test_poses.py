@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -114,6 +115,26 @@ def test_images_replace_only_images_of_ours(command, walk: Path, clip: Path, tmp
     assert (code, "would overwrite" in err, len(list(out.iterdir()))) == (1, True, 30)
     code, _, err = command("render", walk, clip, "--png", "-o", tmp_path)
     assert (code, "would overwrite" in err, clip.exists()) == (1, True, True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights, and FIFOs are not files there")
+def test_a_render_follows_a_link_and_replaces_no_fifo(command, walk: Path, tmp_path: Path):  # noqa: F811
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "real.mp4")
+    os.mkfifo(tmp_path / "fifo.mp4")
+    assert command("render", walk, "-o", tmp_path / "link.mp4")[0] == 0
+    assert len(times(tmp_path / "real.mp4")) == 30
+    code, _, err = command("render", walk, "-o", tmp_path / "fifo.mp4")
+    assert (code, "fifo.mp4 is not a file" in err) == (1, True), err
+    assert (tmp_path / "fifo.mp4").is_fifo()
+    assert (tmp_path / "link.mp4").is_symlink()
+
+
+def test_a_minus_makes_no_file_called_so(command, walk: Path, monkeypatch, tmp_path: Path):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["convert", walk, "-", "--format", "csv"], ["run", "synthetic:", "--coco", "-"]):
+        code, _, err = command(*arguments)
+        assert (code, "standard output" in err, err.count("\n")) == (1, True, 1), err
+    assert [path.name for path in tmp_path.iterdir()] == [walk.name]
 
 
 def test_a_render_that_was_cut_off_goes_on_only_with_the_same(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -56,6 +59,31 @@ def same(a: Moment, b: Moment) -> bool:
     ids = [None if m.poses.ids is None or not len(m.poses) else m.poses.ids.tolist() for m in (a, b)]
     close = all(np.allclose(getattr(a.poses, n), getattr(b.poses, n), atol=1e-5) for n in arrays)
     return facts[0] == facts[1] and ids[0] == ids[1] and close
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights, and FIFOs are not files there")
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".npz"])
+def test_links_are_followed_and_fifos_are_written_to(suffix: str, tmp_path: Path):
+    some, real = moments([1, 2]), tmp_path / f"real{suffix}"
+    (tmp_path / f"link{suffix}").symlink_to(real)
+    os.mkfifo(fifo := tmp_path / f"fifo{suffix}")
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    for name in ("link", "fifo"):
+        write(tmp_path / f"{name}{suffix}", some)
+    through = tmp_path / f"through{suffix}"
+    through.write_bytes(os.read(reader, 1 << 16))
+    os.close(reader)
+    with pytest.raises(RuntimeError, match="cut off"):
+        write(real, cut_off(some))
+    assert (tmp_path / f"link{suffix}").is_symlink()
+    assert fifo.is_fifo()
+    assert all(same(a, b) for path in (real, through) for a, b in zip(some, load(path), strict=True))
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def cut_off(some: list[Moment]) -> Iterator[Moment]:
+    yield some[0]
+    raise RuntimeError("cut off")
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "npz"])

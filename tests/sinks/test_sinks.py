@@ -202,6 +202,38 @@ def test_a_line_says_all(tmp_path: Path):
     assert second["people"] == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("name", ["jsonl", "coco", "snapshot", "mkv"])
+def test_a_link_stays_and_the_file_that_it_leads_to_is_written(name: str, tmp_path: Path):
+    with contextlib.closing(SINKS[name](tmp_path)) as sink:
+        path = tmp_path / {"jsonl": "o.jsonl", "coco": "o.json", "snapshot": "o.jpg", "mkv": "o.mkv"}[name]
+        (tmp_path / "there").mkdir()
+        real = tmp_path / "there" / "real"
+        real.write_text("before")
+        path.symlink_to(real)
+        sink.open("s", INFO)
+        sink.write(result(0))
+    assert path.is_symlink()
+    assert not real.read_bytes().startswith(b"before")
+    assert list(real.parent.iterdir()) == [real]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")
+def test_a_fifo_gets_the_coco_entries_and_a_snapshot_says_no(tmp_path: Path):
+    for name in ("o.json", "o.jpg"):
+        os.mkfifo(tmp_path / name)
+    reader = os.open(tmp_path / "o.json", os.O_RDONLY | os.O_NONBLOCK)
+    with contextlib.closing(CocoSink(tmp_path / "o.json")) as sink:
+        sink.open("s", INFO)
+        sink.write(result(3))
+    assert [entry["image_id"] for entry in json.loads(os.read(reader, 1 << 16))] == [3]
+    os.close(reader)
+    with pytest.raises(SinkUnavailable, match=r"o\.jpg is not a file"):
+        SnapshotSink(tmp_path / "o.jpg").open("s", INFO)
+    assert all((tmp_path / name).is_fifo() for name in ("o.json", "o.jpg"))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_coco_entries(tmp_path: Path):
     path = tmp_path / "o.json"
     sink = CocoSink(path, image_id=lambda f: 100 + f.index)

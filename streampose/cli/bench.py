@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -213,7 +212,7 @@ def _title(source: str, measurement: Measurement, figures: Figures) -> str:
 def _write(target: str, value: Mapping[str, Any]) -> None:
     text = json_module.dumps(value, indent=2, ensure_ascii=False) + "\n"
     if target == "-":
-        sys.stdout.write(text)
+        typer.echo(text, nl=False)
     else:
         with writing(Path(target)):
             Path(target).write_text(text, encoding="utf-8")

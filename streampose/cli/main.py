@@ -13,6 +13,7 @@ import typer
 
 import streampose
 from streampose.cli.say import fail, speak
+from streampose.cli.standard import all_there, standard_output
 from streampose.errors import StreamposeError
 from streampose.observe.logs import LogFormat, LogLevel, clean_records, set_up
 from streampose.redaction import redact
@@ -85,11 +86,13 @@ def _app(words: Sequence[str]) -> typer.Typer:
 
 def main() -> None:
     """Run the command; the console script's entry."""
+    all_there()
     clean_records()  # from the first moment: options set up the rest
     # A shell that completes says in variables what there is of the command line.
     completed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
     try:
-        _app([*sys.argv[1:], *completed.split()])()
+        with standard_output():
+            _app([*sys.argv[1:], *completed.split()])()
     except StreamposeError as error:
         if "--debug" in sys.argv:
             log.debug("the error's way", exc_info=error)  # a bare traceback would show passwords of URLs

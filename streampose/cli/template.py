@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +31,7 @@ def config(
     """
     text = template(preset)
     if out == "-":
-        sys.stdout.write(text)
+        typer.echo(text, nl=False)
         return
     path = Path(out)
     if path.exists() and not force:

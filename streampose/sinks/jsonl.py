@@ -48,6 +48,8 @@ class JsonlSink:
             SinkUnavailable: it cannot be created.
         """
         if self._path == "-":
+            if sys.stdout is None:  # so it is where the shell said >&-
+                raise SinkUnavailable("standard output is closed: name a file instead of -")
             self._file = os.dup(sys.stdout.fileno())
             return
         try:

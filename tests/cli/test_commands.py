@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -132,3 +133,31 @@ def test_models_pull_and_remove(command, server: Server, tmp_path: Path):  # noq
     assert code == 1
     assert "404" in err
     assert err.count("error:") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no /dev/full")
+@pytest.mark.parametrize("arguments", [["models", "list"], ["run", "--help"], ["config", "-"]], ids=str)
+def test_a_full_standard_output_is_told_in_a_line(command, arguments: list[str], monkeypatch):
+    with Path("/dev/full").open("w", encoding="utf-8") as full:  # whose end fails once more where something is left
+        monkeypatch.setattr(sys, "stdout", full)
+        code, _, err = command(*arguments)
+    assert code == 1
+    assert err.splitlines()[-1] == "error: standard output cannot be written: No space left on device"
+    assert "Traceback" not in err
+
+
+def test_signs_that_standard_output_cannot_show_are_replaced(command, monkeypatch):
+    shown = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert command("run", "--help")[0] == 0
+    shown.seek(0)
+    assert "Find the people" in shown.read()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its shell closes nothing")
+def test_closed_standard_streams_are_no_matter(tmp_path: Path):
+    out = tmp_path / "poses.jsonl"
+    words = [sys.executable, "-m", "streampose", "run", "synthetic:?seconds=0.2", "--offline", "--json", str(out)]
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words], timeout=60, check=False)
+    assert done.returncode == 0
+    assert [json.loads(line)["frame"] for line in out.read_text().splitlines()] == list(range(6))

@@ -234,6 +234,12 @@ def test_a_fifo_gets_the_coco_entries_and_a_snapshot_says_no(tmp_path: Path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_lines_for_a_standard_output_that_is_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SinkUnavailable, match="standard output is closed"):
+        JsonlSink("-").open("s", INFO)
+
+
 def test_coco_entries(tmp_path: Path):
     path = tmp_path / "o.json"
     sink = CocoSink(path, image_id=lambda f: 100 + f.index)

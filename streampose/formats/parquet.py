@@ -55,7 +55,8 @@ def write_parquet(path: Path, moments: Iterable[Moment]) -> None:
     if first is None:
         raise FormatUnreadable(f"{path}: there are no frames to write")
     schema = _schema(arrow, first.poses.skeleton)
-    with arrow.parquet.ParquetWriter(path, schema) as writer:
+    # Our own file: by a path, Arrow opens none whose name is not UTF-8.
+    with path.open("wb") as file, arrow.parquet.ParquetWriter(file, schema) as writer:
         group = [first, *islice(moments, _GROUP - 1)]
         while group:
             rows = [row for moment in group for row in rows_of(moment)]
@@ -74,10 +75,10 @@ def read_parquet(path: Path) -> Iterator[Moment]:
         FormatUnreadable: it is another file.
     """
     arrow = pyarrow_here()
-    try:
-        file = arrow.parquet.ParquetFile(path)
-    except arrow.ArrowInvalid as error:
-        raise FormatUnreadable(f"{path} is not Parquet: {error}") from error
-    with file:
-        rows = (row for batch in file.iter_batches(_GROUP) for row in batch.to_pylist())
+    with path.open("rb") as file:
+        try:
+            table = arrow.parquet.ParquetFile(file)
+        except arrow.ArrowInvalid as error:
+            raise FormatUnreadable(f"{path} is not Parquet: {error}") from error
+        rows = (row for batch in table.iter_batches(_GROUP) for row in batch.to_pylist())
         yield from moments_of(rows, str(path))

@@ -84,7 +84,7 @@ class Input:
         digest = hashlib.sha256((self.synthetic or "").encode())
         for path in self.paths:
             stat = path.stat()
-            digest.update(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+            digest.update(os.fsencode(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0"))
         if self.paths and not self.images:
             with self.paths[0].open("rb") as file:
                 digest.update(file.read(_EDGE_BYTES))

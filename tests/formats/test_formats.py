@@ -62,7 +62,7 @@ def same(a: Moment, b: Moment) -> bool:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights, and FIFOs are not files there")
-@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".npz"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".npz", ".parquet"])
 def test_links_are_followed_and_fifos_are_written_to(suffix: str, tmp_path: Path):
     some, real = moments([1, 2]), tmp_path / f"real{suffix}"
     (tmp_path / f"link{suffix}").symlink_to(real)

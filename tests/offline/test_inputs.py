@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 import unicodedata
 from collections.abc import Callable
@@ -542,3 +543,19 @@ def test_another_recording_of_one_name_does_not_replace_it(command, tmp_path: Pa
     (tmp_path / "x").rename(tmp_path / "z")
     code, err = command("process", tmp_path / "z" / "a.mp4", "-o", out, *FAST)
     assert (code, "there already" in err) == (0, True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS and Windows have only names of Unicode")
+def test_a_name_that_is_not_utf8_is_one_among_others(command, tmp_path: Path):  # noqa: F811
+    for name in (b"good.mp4", b"caf\xe9.mp4"):
+        video(tmp_path / os.fsdecode(name), count=4)
+    (tmp_path / os.fsdecode(b"bad\xff.mp4")).write_text("no video")
+    out = tmp_path / os.fsdecode(b"out\xfc")
+    for _ in range(2):
+        code, err = command("process", tmp_path, "-o", out, *FAST, "--format", "jsonl,parquet", "--draw", "openpose-18")
+        errors = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert (code, len(errors), "cannot be opened as video" in errors[0]) == (1, 1, True), err
+    made = {path.name for path in out.iterdir() if path.is_file()}
+    assert made == {
+        f"{name}{suffix}" for name in ("good", "caf_") for suffix in (".jsonl", ".parquet", ".openpose-18.mp4")
+    }

@@ -104,10 +104,13 @@ class Screen:
         try:
             self._loop(run)
         except cv2.error as error:
-            run.cancel()
-            raise SinkUnavailable(
-                f"no window can be opened ({error.err}): is this OpenCV built without them?"
-            ) from error
+            if any(map(_is_closed, self._windows.values())):  # between two calls
+                self._stop()
+            else:
+                run.cancel()
+                raise SinkUnavailable(
+                    f"no window can be opened ({error.err}): is this OpenCV built without them?"
+                ) from error
         finally:
             self._close_all()
             Screen.current = None
@@ -124,7 +127,8 @@ class Screen:
                 self._fresh = False
                 views = tuple(self._views)
             for view in self._windows.keys() - views:
-                cv2.destroyWindow(self._windows.pop(view))
+                with contextlib.suppress(cv2.error):  # closed already
+                    cv2.destroyWindow(self._windows.pop(view))
             for view in views:
                 if view not in self._windows:
                     self._open(view)
@@ -133,9 +137,8 @@ class Screen:
                 width, height = cv2.getWindowImageRect(self._windows[view])[2:]
                 if (picture := view.draw(width, height)) is not None:
                     cv2.imshow(self._windows[view], picture)
-            # Lets the toolkit handle its events; without windows there is none.
-            if self._windows and (code := cv2.waitKeyEx(1)) != -1:
-                self._press(code)
+            if self._windows:  # without any, the toolkit has no events
+                self._handle_events()
             if any(map(_is_closed, self._windows.values())):
                 self._stop()
 
@@ -151,7 +154,12 @@ class Screen:
         # It is there, with its card, before anything that takes long.
         if (picture := view.draw(*view.window_size)) is not None:
             cv2.imshow(title, picture)
-        cv2.pollKey()
+        self._handle_events()
+
+    def _handle_events(self) -> None:
+        """Let the toolkit do so: windows may be closed afterwards."""
+        if (code := cv2.waitKeyEx(1)) != -1:
+            self._press(code)
 
     def _resize(self, view: View) -> None:
         self._sizes[view] = view.window_size

@@ -210,6 +210,22 @@ def test_two_windows_and_a_key(desk: Desk):
     assert desk.end() == (0, "quit\nclosed\n", "")
 
 
+_GONE = """
+    import cv2
+
+    def show(title, picture, shown=cv2.imshow):
+        shown(title, picture)
+        cv2.destroyWindow(title)
+
+    cv2.imshow = show
+"""
+
+
+def test_a_window_that_is_closed_before_its_first_picture_was_closed(desk: Desk):
+    desk.start(_GONE + _TWO)
+    assert desk.end() == (0, "quit\nclosed\n", "")
+
+
 _MANY = """
     import asyncio
     from fractions import Fraction

@@ -17,7 +17,7 @@ from streampose.offline.patterns import Pattern
 from streampose.sources import FileSource, ImagesSource, Source, SyntheticSource
 from streampose.sources.hwaccel import SOFTWARE
 from streampose.sources.images import IMAGE_SUFFIXES, natural
-from streampose.sources.probe import has_square_pixels, probe
+from streampose.sources.probe import has_square_pixels, is_mirrored, probe
 
 __all__ = ["VIDEO_SUFFIXES", "Input", "find_inputs"]
 
@@ -77,7 +77,7 @@ class Input:
         if self.images:
             return () if self.images_rate == _RATE else (f"rate {self.images_rate}",)
         spliced, square = self.paths[0].suffix.lower() in _SPLICED, has_square_pixels(self.paths[0])
-        return ("spliced",) * spliced + ("square",) * (not square)
+        return ("spliced",) * spliced + ("square",) * (not square) + ("mirrored",) * is_mirrored(self.paths[0])
 
     def fingerprint(self) -> str:
         """Changes when the recording does: size, time and both ends of a video; names, sizes and times of images."""

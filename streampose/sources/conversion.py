@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from streampose.frame import Frame, Image, Latent
+from streampose.sources.orientation import Orientation, orientation_of
 from streampose.sources.source import shareable
 
 __all__ = ["Conversion", "pixel_aspect", "read_latent"]
@@ -59,19 +60,19 @@ class Conversion:
         """Width of a decoded pixel by height; what comes out has square ones."""
 
     def __call__(self, picture: VideoFrame) -> Image | Latent:
-        """As it is to be seen: with square pixels, turned as its metadata says.
+        """As it is to be seen: with square pixels, turned and mirrored as its metadata says.
 
         Raises:
             Exception: what PyAV raises for a format that cannot be converted.
         """
-        turns = (picture.rotation // 90) % 4
+        orientation = orientation_of(picture)
         size = self._stretched(picture.width), picture.height
-        width, height = size if turns % 2 == 0 else size[::-1]
+        width, height = size[::-1] if orientation.transposed else size
         colours = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
-        kind = (picture.format.name, width, height, turns, picture.interlaced_frame, colours)
+        kind = (picture.format.name, width, height, orientation, picture.interlaced_frame, colours)
         if _later.get() and kind == self._kind:
-            return Latent(partial(_bgr, picture, turns, size), (width, height))
-        image = _bgr(picture, turns, size)
+            return Latent(partial(_bgr, picture, orientation, size), (width, height))
+        image = _bgr(picture, orientation, size)
         self._kind = kind
         return image
 
@@ -80,10 +81,9 @@ class Conversion:
         return width if self.pixel_aspect == 1 else max(1, round(width * self.pixel_aspect / 2) * 2 - width % 2)
 
 
-def _bgr(picture: VideoFrame, turns: int, size: tuple[int, int]) -> Image:
+def _bgr(picture: VideoFrame, orientation: Orientation, size: tuple[int, int]) -> Image:
     # More threads would be started and ended for each picture: of 1080p 1.3 ms instead of 1.0, by hand.
     image = picture.to_ndarray(format="bgr24", width=size[0], height=size[1], threads=1).astype(np.uint8, copy=False)
-    if turns:
-        image = np.ascontiguousarray(np.rot90(image, turns))
+    image = np.ascontiguousarray(orientation(image))
     image.setflags(write=False)
     return image

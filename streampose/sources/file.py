@@ -14,7 +14,7 @@ __all__ = ["FileSource"]
 
 
 class FileSource(MediaSource):
-    """A video file: every container and codec that PyAV opens, rotation applied, times kept exactly.
+    """A video file: every container and codec that PyAV opens, turned and mirrored as it says, times kept exactly.
 
     A damaged packet is left out and counted (`skipped_packets`); a file that breaks off gives what comes before, then
     `SourceCorrupt`.

@@ -9,8 +9,9 @@ import av
 
 from streampose.frame import StreamInfo
 from streampose.sources.conversion import pixel_aspect
+from streampose.sources.orientation import orientation_of
 
-__all__ = ["has_square_pixels", "probe"]
+__all__ = ["has_square_pixels", "is_mirrored", "probe"]
 
 
 def probe(path: Path) -> StreamInfo | None:
@@ -41,3 +42,13 @@ def has_square_pixels(path: Path) -> bool:
             return all(pixel_aspect(video) == 1 for video in container.streams.video[:1])
     except (av.error.FFmpegError, OSError, ValueError):
         return True
+
+
+def is_mirrored(path: Path) -> bool:
+    """Whether a video's pictures are seen as in a mirror; its first one says so, and is decoded for that."""
+    try:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            first = next(container.decode(container.streams.video[0]), None) if container.streams.video else None
+            return first is not None and orientation_of(first).mirrored
+    except (av.error.FFmpegError, OSError, ValueError):
+        return False

@@ -38,6 +38,7 @@ def video(
     sound: bool = False,
     pixel_aspect: Fraction | None = None,
     container_options: dict[str, str] | None = None,
+    matrix: tuple[int, ...] | None = None,
 ) -> Path:
     """A moving gradient, with times in ninety-thousandths of a second."""
     with av.open(str(path), "w", container_options=container_options or {}) as container:
@@ -46,6 +47,8 @@ def video(
         stream.codec_context.time_base = Fraction(1, 90_000)
         if pixel_aspect is not None:
             stream.codec_context.sample_aspect_ratio = pixel_aspect
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
         tone = container.add_stream("aac", rate=48_000) if sound else None
         for i in range(count):
             row = (np.arange(size[0]) * 2 + 8 * i) % 256
@@ -416,7 +419,10 @@ def test_only_what_is_read_in_another_way_than_before_is_done_anew(tmp_path: Pat
     video(tmp_path / "a.mp4", count=2)
     video(tmp_path / "b.ts", count=2)
     video(tmp_path / "c.mp4", count=2, pixel_aspect=Fraction(4, 3))
-    assert [one.read_anew for one in find_inputs([str(tmp_path)])] == [(), ("spliced",), ("square",)]
+    video(tmp_path / "d.mp4", count=2, matrix=(-(1 << 16), 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
+    turned(tmp_path / "e.mp4")
+    anew = [one.read_anew for one in find_inputs([str(tmp_path)])]
+    assert anew == [(), ("spliced",), ("square",), ("mirrored",), ()]
 
 
 def test_rows_that_begin_with_one_image_keep_a_name_each(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811

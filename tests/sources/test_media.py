@@ -18,7 +18,7 @@ from streampose.errors import (
     SourceNotFound,
     SourceUnsupported,
 )
-from streampose.frame import Frame, Latent, StreamInfo
+from streampose.frame import Frame, Image, Latent, StreamInfo
 from streampose.sources import (
     CameraSource,
     FileSource,
@@ -51,6 +51,7 @@ def video(
     *,
     pts: list[int] | None = None,
     rotation: int = 0,
+    matrix: tuple[int, ...] | None = None,
     pixel_aspect: Fraction | None = None,
     **options,
 ) -> Path:
@@ -64,6 +65,8 @@ def video(
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         if rotation:
             stream.set_display_rotation(rotation)
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
         if pixel_aspect is not None:
             stream.codec_context.sample_aspect_ratio = pixel_aspect
         for i, at in enumerate(pts):
@@ -162,6 +165,36 @@ def test_rotation_is_applied(tmp_path: Path, rotation: int, red: str):
     # Display matrices turn counter-clockwise: red, on the left before, goes down at 90°.
     x, y = {"bottom": (width // 2, height - 12), "top": (width // 2, 12), "right": (width - 12, height // 2)}[red]
     assert image[y, x, 2] > 200
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    "matrix",
+    [(a, b, -b * mirror, a * mirror) for a, b in ((1, 0), (0, 1), (-1, 0), (0, -1)) for mirror in (1, -1)],
+    ids=str,
+)
+def test_each_pixel_goes_where_the_display_matrix_says(tmp_path: Path, matrix: tuple[int, ...], later: bool):
+    a, b, c, d = matrix
+    one = 1 << 16
+    path = video(tmp_path / "v.mp4", matrix=(a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30))
+    source = FileSource(path)
+    info = source.open("s")
+    images = [_image(source, later=later) for _ in range(2)]
+    source.close()
+    with av.open(str(path)) as container:
+        stored = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    for image, before in zip(images, stored, strict=False):
+        expected = np.zeros((info.height_px, info.width_px, 3), np.uint8)
+        for y, x in np.ndindex(before.shape[:2]):
+            # A negative place is counted from the other side.
+            expected[b * x + d * y - (b + d < 0), a * x + c * y - (a + c < 0)] = before[y, x]
+        np.testing.assert_array_equal(image, expected)
+
+
+def _image(source: Source, *, later: bool) -> Image:
+    frame = read_latent(source.read, lambda: later)
+    assert frame is not None
+    return frame.image
 
 
 @pytest.mark.parametrize(

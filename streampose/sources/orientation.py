@@ -1,0 +1,49 @@
+"""How a stored picture is turned and mirrored to be seen."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from av.sidedata.sidedata import SideData
+from av.video.frame import VideoFrame
+
+from streampose.frame import Image
+
+__all__ = ["Orientation", "orientation_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orientation:
+    """One of the eight; what a display matrix says of other angles is rounded to one."""
+
+    transposed: bool = False
+    """Rows become columns, before the flips."""
+    flipped_x: bool = False
+    flipped_y: bool = False
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether left and right are exchanged, however it is turned."""
+        return self.transposed ^ self.flipped_x ^ self.flipped_y
+
+    def __call__(self, image: Image) -> Image:
+        """The picture as it is to be seen; a view of what is given."""
+        if self.transposed:
+            image = image.swapaxes(0, 1)
+        return image[:: -1 if self.flipped_y else 1, :: -1 if self.flipped_x else 1]
+
+
+_AS_STORED = Orientation()
+
+
+def orientation_of(picture: VideoFrame) -> Orientation:
+    """Of a decoded picture, by its display matrix."""
+    said = picture.side_data.get("DISPLAYMATRIX")
+    if not isinstance(said, SideData):
+        return _AS_STORED
+    # x' = a x + c y, y' = b x + d y; x to the right and y down, as stored and as seen.
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(said))
+    if abs(b) > abs(a):
+        return Orientation(transposed=True, flipped_x=c < 0, flipped_y=b < 0)
+    return Orientation(flipped_x=a < 0, flipped_y=d < 0)

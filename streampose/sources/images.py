@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streampose.errors import SourceCorrupt, SourceNotFound
+from streampose.errors import SourceCorrupt, SourceNotFound, SourceUnsupported
 from streampose.frame import Frame, Image, StreamInfo
 
 __all__ = ["IMAGE_SUFFIXES", "ImagesSource", "images_in", "natural"]
@@ -48,10 +48,16 @@ class ImagesSource:
         Raises:
             SourceNotFound: there are none.
             SourceCorrupt: the first cannot be read.
+            SourceUnsupported: it is one alone, and an animation.
         """
         self._paths = sorted((p for p in self._found() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
         if not self._paths:
             raise SourceNotFound(f"no images at {self._pattern} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        if len(self._paths) == 1 and _is_animated_webp(self._paths[0]):
+            raise SourceUnsupported(
+                f"{self._paths[0]} is an animation, of which only the first picture could be read: make a GIF, an APNG "
+                "or a video of it"
+            )
         self._stream, self._index = stream, 0
         height, width = _read(self._paths[0]).shape[:2]
         return StreamInfo(
@@ -115,6 +121,16 @@ def _read(path: Path) -> Image:
     picture: Image = np.ascontiguousarray(image, np.uint8)
     picture.setflags(write=False)
     return picture
+
+
+def _is_animated_webp(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(21)
+    except OSError:  # reading it says why
+        return False
+    # An extended header, and its flag of an animation.
+    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 21 and bool(head[20] & 2)
 
 
 def images_in(folder: Path) -> list[Path]:

@@ -369,3 +369,19 @@ def test_a_name_may_hold_the_signs_of_a_glob(here: Path):
 def test_errors_of_sources_are_source_errors():
     with pytest.raises(SourceError, match="no camera"):
         CameraSource("/dev/video99").open("s")
+
+
+def test_an_animated_webp_is_told_and_a_still_one_is_read(tmp_path: Path):
+    moving, still = tmp_path / "moving.webp", tmp_path / "still.webp"
+    with av.open(str(moving), "w", format="webp") as container:
+        stream = container.add_stream("libwebp_anim", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for i in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(i), format="bgr24")))
+        container.mux(stream.encode(None))
+    with pytest.raises(SourceUnsupported, match=r"moving\.webp is an animation.*make a GIF"):
+        ImagesSource(moving).open("s")
+    seen_through = np.dstack([picture(0), np.full((HEIGHT, WIDTH), 99, np.uint8)])  # its header is extended, too
+    cv2.imwrite(str(still), seen_through, [cv2.IMWRITE_WEBP_QUALITY, 80])
+    assert still.read_bytes()[12:16] == b"VP8X"
+    assert len(read_all(ImagesSource(still))[1]) == 1

@@ -6,15 +6,17 @@ from pathlib import Path
 
 from streampose.errors import SourceCorrupt, SourceError, SourceNotFound, SourceUnsupported
 from streampose.frame import StreamInfo
-from streampose.sources.hwaccel import SOFTWARE
+from streampose.sources.hwaccel import SOFTWARE, words
 from streampose.sources.media import MediaSource
-from streampose.sources.seeking import FrameTable, read_table
+from streampose.sources.seeking import INDEX_BEHIND, FrameTable, index_is_behind, read_table
 
 __all__ = ["FileSource"]
 
 
 class FileSource(MediaSource):
     """A video file: every container and codec that PyAV opens, turned and mirrored as it says, times kept exactly.
+
+    A FIFO, or a pipe (``/dev/stdin``), is read from its beginning to its end: once.
 
     A damaged packet is left out and counted (`skipped_packets`); a file that breaks off gives what comes before, then
     `SourceCorrupt`.
@@ -48,7 +50,7 @@ class FileSource(MediaSource):
             raise SourceUnsupported(
                 f"{self._path} is a folder; a folder of images is read as images, a video is named itself"
             )
-        if self._path.stat().st_size == 0:
+        if self._path.is_file() and self._path.stat().st_size == 0:
             raise SourceCorrupt(f"{self._path} is empty (0 bytes)")
         return super().open(stream)
 
@@ -63,8 +65,15 @@ class FileSource(MediaSource):
     def _opening_error(self, error: Exception) -> SourceError:
         if isinstance(error, PermissionError):
             return SourceUnsupported(f"{self._path} cannot be read: permission denied")
+        if not self._path.is_file():  # a FIFO opened once more would wait for another writer
+            return super()._opening_error(error)
         with self._path.open("rb") as file:
             head = file.read(12)
         if head[4:8] in {b"ftyp", b"mdat", b"wide", b"free"}:
             return SourceCorrupt(f"{self._path} is an MP4 without its index: it was cut off before it was finished")
         return super()._opening_error(error)
+
+    def _reading_error(self, error: Exception) -> SourceError:
+        if not self._path.is_file() and index_is_behind(self._container, self._index):
+            return SourceUnsupported(f"{self._path} {INDEX_BEHIND} ({words(error)})")
+        return super()._reading_error(error)

@@ -26,6 +26,7 @@ from streampose.redaction import redact
 from streampose.resolver import look_up
 from streampose.sources.hwaccel import SOFTWARE, words
 from streampose.sources.live_media import LiveMedia
+from streampose.sources.seeking import INDEX_BEHIND, index_is_behind
 
 __all__ = ["NetworkSource"]
 
@@ -153,6 +154,8 @@ class NetworkSource(LiveMedia):
     def _reading_error(self, error: Exception) -> SourceError:
         if isinstance(error, TimeoutError | av.error.ExitError):
             return SourceTimeout(f"{self._name} went silent for {self._stall_s:g} s")
+        if not self.live and index_is_behind(self._container, self._index):
+            return SourceUnsupported(f"{self._name} {INDEX_BEHIND} ({words(error)})")
         if isinstance(error, av.error.InvalidDataError):
             return SourceGarbled(f"{self._name} sends what cannot be read: {words(error)}")
         return Disconnected(f"{self._name} was lost: {words(error)}")

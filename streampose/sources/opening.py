@@ -93,6 +93,8 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
         return FileSource(path, hwaccel=hwaccel)
     if any(sign in text for sign in "*?["):
         return ImagesSource(text)
+    if text == "-":
+        raise SourceNotFound("no file at -; standard input is /dev/stdin, on Linux and macOS")
     near = difflib.get_close_matches(path.name, _neighbours(path), n=1)
     raise SourceNotFound(f"no file at {text}" + (f"; did you mean {path.with_name(near[0])}?" if near else ""))
 

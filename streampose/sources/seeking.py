@@ -8,14 +8,21 @@ from typing import Protocol, runtime_checkable
 
 import av
 import numpy as np
+from av.container import InputContainer
 from numpy.typing import NDArray
 
 from streampose.sources.spliced import SWING
 
-__all__ = ["Beginning", "FrameTable", "Seeking", "read_table"]
+__all__ = ["INDEX_BEHIND", "Beginning", "FrameTable", "Seeking", "index_is_behind", "read_table"]
 
 # Fewer frames than this are decoded faster than a file is read for its table.
 _WORTH = 256
+
+INDEX_BEHIND = (
+    "cannot be sought in, and an MP4 with its index at its end must be: download it first, or make it anew with "
+    "-movflags +faststart"
+)
+"""What to tell where `index_is_behind`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,3 +104,11 @@ def read_table(url: str) -> FrameTable | None:
     return FrameTable(
         pts=pts, keys=np.sort(np.array([row[0] for row in rows if row[1]], np.int64)), time_base=time_base
     )
+
+
+def index_is_behind(container: InputContainer | None, frames: int) -> bool:
+    """Whether what is read from its beginning to its end, and broke off after so many frames, lacks its way back.
+
+    An MP4 is open once its index is found; where that lies behind the pictures, the first of them is out of reach.
+    """
+    return container is not None and not frames and "mp4" in container.format.name.split(",")

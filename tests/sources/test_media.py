@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -385,3 +389,34 @@ def test_an_animated_webp_is_told_and_a_still_one_is_read(tmp_path: Path):
     cv2.imwrite(str(still), seen_through, [cv2.IMWRITE_WEBP_QUALITY, 80])
     assert still.read_bytes()[12:16] == b"VP8X"
     assert len(read_all(ImagesSource(still))[1]) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")
+def test_what_comes_through_a_fifo_is_read_from_its_beginning_to_its_end(tmp_path: Path):
+    os.mkfifo(fifo := tmp_path / "fifo")
+
+    def through(path: Path) -> tuple[StreamInfo, list[Frame]]:
+        writer = subprocess.Popen(["sh", "-c", f"exec cat '{path}' > '{fifo}'"], stderr=subprocess.DEVNULL)
+        try:
+            with contextlib.closing(FileSource(fifo)) as source:
+                return read_all(source)
+        finally:
+            writer.kill()
+            writer.wait()
+
+    read = through(video(tmp_path / "v.ts"))[1]
+    there = read_all(FileSource(tmp_path / "v.ts"))[1]
+    assert [(f.time_s, f.image.tobytes()) for f in read] == [(f.time_s, f.image.tobytes()) for f in there]
+    data, room = video(path := tmp_path / "v.mp4").read_bytes(), 1 << 20  # more than what is kept to go back in
+    at = data.index(b"moov") - 4
+    path.write_bytes(data[:at] + (8 + room).to_bytes(4, "big") + b"free" + bytes(room) + data[at:])
+    assert len(read_all(FileSource(path))[1]) == 20
+    with pytest.raises(SourceUnsupported, match="index at its end must be: download it first"):
+        through(path)
+    with pytest.raises(SourceUnsupported, match="cannot be opened as video"):
+        through(Path(__file__))
+
+
+def test_standard_input_has_another_name():
+    with pytest.raises(SourceNotFound, match="standard input is /dev/stdin"):
+        open_source("-")

@@ -8,9 +8,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -28,8 +31,9 @@ from streampose.errors import (
     SourceRefused,
     SourceTimeout,
     SourceUnauthorized,
+    SourceUnsupported,
 )
-from streampose.sources import NetworkSource, Reconnecting
+from streampose.sources import NetworkSource, Reconnecting, open_source
 
 rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
 
@@ -240,5 +244,39 @@ def test_answers_over_http(path: str, error: type):
             with pytest.raises(error):
                 source(f"http://127.0.0.1:{server.server_address[1]}/{path}").open("cam")
         finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Folder(http.server.SimpleHTTPRequestHandler):
+    """Knows no ranges."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("faststart", [False, True])
+def test_a_server_without_ranges_and_an_index_at_the_end(tmp_path: Path, faststart: bool):
+    noise = np.random.default_rng(0)
+    with av.open(str(tmp_path / "v.mp4"), "w", options={"movflags": "faststart"} if faststart else {}) as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(8):  # of 100 kB: more than what is kept to go back in
+            picture = noise.integers(0, 256, (240, 320, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode(None))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Folder, directory=tmp_path)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        recording = open_source(f"http://127.0.0.1:{server.server_address[1]}/v.mp4")
+        try:
+            if faststart:
+                recording.open("s")
+                assert len(list(iter(recording.read, None))) == 8
+            else:
+                with pytest.raises(SourceUnsupported, match="index at its end must be: download it first"):
+                    recording.open("s")
+        finally:
+            recording.close()
             server.shutdown()
             thread.join()

@@ -129,6 +129,8 @@ class StreamSnapshot:
     latency_total_s: float
     people: int
     """In the last frame."""
+    people_total: int
+    """Of all frames that were delivered; the engine's may be more, of whom no track was made."""
     batch_size: int
     """Of the last frame's batch."""
 
@@ -180,6 +182,7 @@ class StreamMetrics:
     dropped: Counter[tuple[Place, Cause]] = field(default_factory=Counter)
     latency: Histogram = field(default_factory=Histogram)
     people: int = 0
+    people_total: int = 0
     batch_size: int = 0
     _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     _recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_RECENT))
@@ -198,6 +201,7 @@ class StreamMetrics:
         """Count one delivered frame."""
         self.delivered += 1
         self.people = people
+        self.people_total += people
         self.batch_size = timing.batch_size
         self.latency.add(timing.latency_s)
         self._recent.append((timing.delivered_at, timing.latency_s))
@@ -208,6 +212,7 @@ class StreamMetrics:
         self.delivered += other.delivered
         self.dropped.update(other.dropped)
         self.latency.merge(other.latency)
+        self.people_total += other.people_total
 
     @property
     def in_flight(self) -> int:
@@ -235,6 +240,7 @@ class StreamMetrics:
             latency_at_most=self.latency.at_most(),
             latency_total_s=self.latency.total_s,
             people=self.people,
+            people_total=self.people_total,
             batch_size=self.batch_size,
         )
 

@@ -115,9 +115,10 @@ def summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> Text:
         lines.append(Text(words))
     engine = snapshot.engine
     if engine.batches:
+        people = snapshot.removed.people_total + sum(figures.people_total for figures in snapshot.streams.values())
         words = (
             f"{engine.batches} batches of {engine.frames / engine.batches:.1f} frames, "
-            f"{engine.people} people, {snapshot.elapsed_s:.1f} s"
+            f"{people} people, {snapshot.elapsed_s:.1f} s"
         )
         lines.append(dim(words))
     return Text("\n").join(lines)

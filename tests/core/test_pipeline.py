@@ -10,6 +10,7 @@ import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource, poses_of
 
 from streampose.batching import FixedBatch, LatencyBatch
+from streampose.cli.progress import summary
 from streampose.errors import (
     ConfigError,
     Disconnected,
@@ -26,6 +27,7 @@ from streampose.metrics import Cause, Place
 from streampose.pipeline import Pipeline
 from streampose.sinks.sink import StopRequested
 from streampose.streams import Outcome, Stream
+from streampose.tracking import Tracker, TrackerOptions
 
 
 def stream(name: str, script, *sinks, live: bool = False, period_s: float = 0.0, **options) -> Stream:
@@ -50,6 +52,15 @@ async def test_every_frame_of_a_file_comes_out_in_order_and_once():
     assert all(r.poses.points[0, 0, 0] == r.frame.index for r in sinks[0].results), "a frame got another one's people"
     assert all(e.closed and e.batches for e in estimators)
     assert adds_up(pipeline)
+
+
+async def test_the_people_of_a_run_are_those_that_were_delivered():
+    sink, strict = MemorySink(), Tracker(TrackerOptions(strong_score=1.1, doubt_s=0.2))
+    async with Pipeline([stream("a", range(20), sink, tracker=strict)], FakeEstimator()) as pipeline:
+        await pipeline.run()
+    snapshot, delivered = pipeline.snapshot(), sum(len(result.poses) for result in sink.results)
+    assert snapshot.streams["a"].people_total == delivered < snapshot.engine.people == 20
+    assert f", {delivered} people," in summary(snapshot, pipeline.reports).plain
 
 
 async def test_four_streams_share_batches_and_stay_apart():

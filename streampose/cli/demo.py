@@ -69,7 +69,7 @@ def demo(
             f"{judge.score.found} people found of {judge.score.people}"
         )
         say(Text.assemble((f"{judge.score.share:.1%}", "bold"), right))
-    if out is not None:
+    if out is not None and code == 0:
         say(f"written: {out}")
     raise typer.Exit(code)
 

@@ -102,6 +102,18 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
-    except Exception as error:  # a bug of ours
-        log.critical("%s: %s", type(error).__name__, error, exc_info=error, extra={"event": "crash"})
+    except Exception as error:
+        if isinstance(error, FileNotFoundError) and _is_nowhere():
+            fail("the current folder is gone: change into another one")
+        else:  # a bug of ours
+            log.critical("%s: %s", type(error).__name__, error, exc_info=error, extra={"event": "crash"})
         sys.exit(1)
+
+
+def _is_nowhere() -> bool:
+    """Whether the current folder was removed: then a relative path means nothing."""
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd calls it
+    except FileNotFoundError:
+        return True
+    return False

@@ -44,6 +44,20 @@ def test_the_demo_without_a_screen_writes_a_video_and_its_score(command, tmp_pat
         assert sum(1 for _ in container.decode(video=0)) == 120
 
 
+def test_a_demo_that_cannot_be_written_says_nothing_else(command, tmp_path: Path):
+    (tmp_path / "out" / "demo.mp4").mkdir(parents=True)
+    code, _, err = command("demo", "--seconds", 0.1, "--out", tmp_path / "out")
+    assert (code, "cannot be written: " in err, "\nwritten: " in err) == (1, True, False), err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="keeps the folder that one is in")
+def test_a_current_folder_that_is_gone_is_told_in_a_line(command, tmp_path: Path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert command("demo", "--out", "o.mp4") == (1, "", "error: the current folder is gone: change into another one\n")
+
+
 def test_the_demo_shows_several_people(command, tmp_path: Path):
     code, _, err = command("demo", "--people", 3, "--seconds", 1, "--json", tmp_path / "poses.jsonl")
     assert code == 0

@@ -20,6 +20,7 @@ from streampose.frame import Frame, StreamInfo
 from streampose.redaction import redact
 from streampose.sources.conversion import Conversion, pixel_aspect
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
+from streampose.sources.probe import missing_s
 from streampose.sources.seeking import Beginning
 from streampose.sources.spliced import Spliced, followed
 
@@ -71,6 +72,8 @@ class MediaSource:
         self._index = 0
         self.skipped_packets = 0
         """Damaged packets that were left out; decoding went on after them. Of a live source over all connections."""
+        self.damaged_pictures = 0
+        """Those that the decoder knows to be so, and gives out."""
         self.wanted: Callable[[int, float], bool] | None = None
         """Which frames are given out; the others are not converted. See `Selecting`."""
         self.begin: Beginning | None = None
@@ -101,7 +104,7 @@ class MediaSource:
 
     def _open_on(self, device: str | None, stream: str, passed_over: list[str]) -> StreamInfo:
         if not self.live:
-            self.skipped_packets = 0
+            self.skipped_packets = self.damaged_pictures = 0
         try:
             self._decodes_on = device
             container = self._connect()
@@ -170,10 +173,13 @@ class MediaSource:
 
     def close(self) -> None:
         """Close the container."""
-        if self._frames is not None and self.skipped_packets and not self.live:
-            log.warning(
-                "%s: %d damaged packets were left out", self._name, self.skipped_packets, extra={"event": "damaged"}
-            )
+        counts = {
+            "damaged packets were left out": self.skipped_packets,
+            "damaged pictures were kept": self.damaged_pictures,
+        }
+        for what, count in counts.items() if self._frames is not None and not self.live else ():
+            if count:
+                log.warning("%s: %d %s", self._name, count, what, extra={"event": "damaged"})
         self._frames = self._first = None
         if self._container is not None:
             self._container.close()
@@ -201,6 +207,7 @@ class MediaSource:
             ):
                 self._index += 1
                 continue
+            self.damaged_pictures += picture.is_corrupt
             yield Frame(
                 stream=stream,
                 index=self._index,
@@ -239,7 +246,7 @@ class MediaSource:
                 if not self.live:
                     raise self._reading_error(error) from error
                 self.skipped_packets += 1  # if nothing better comes, the watchdog ends it
-        self._ended(_missing_s(video, count, last))
+        self._ended(missing_s(video, count, last))
 
     # What a live source does in another way: live_media.py.
 
@@ -278,22 +285,9 @@ class MediaSource:
     def _reading_error(self, error: Exception) -> SourceError:
         return SourceCorrupt(f"{self._name} breaks off: {words(error)}")
 
-    def _ended(self, missing_s: float) -> None:
+    def _ended(self, lacking_s: float) -> None:
         """The demuxer says that this is the end. It says so, too, where a file was cut; and no camera has an end."""
         if self.live:
             raise SourceEnded(f"{self._name} ended the stream")
-        if missing_s:
-            raise SourceCorrupt(f"{self._name} breaks off: its last {missing_s:.1f} s are missing")
-
-
-def _missing_s(video: VideoStream, packets: int, last_pts: int | None) -> float:
-    """How much of what the container promises did not come, in seconds.
-
-    Fewer packets than promised alone mean nothing (an edit list may leave some out), and neither does an end that is a
-    little early; both together, by more than half a second, mean that the file was cut.
-    """
-    if not video.frames or packets >= video.frames or not video.duration or last_pts is None or not video.time_base:
-        return 0.0
-    end = (video.start_time or 0) + video.duration
-    missing_s = float((end - last_pts) * video.time_base)
-    return missing_s if missing_s > 0.5 else 0.0
+        if lacking_s:
+            raise SourceCorrupt(f"{self._name} breaks off: its last {lacking_s:.1f} s are missing")

@@ -270,6 +270,25 @@ def test_damaged_packets_are_left_out_and_counted(tmp_path: Path):
     source.close()
 
 
+def test_damaged_pictures_of_a_transport_stream_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Its decoder covers up what it lacks, so there is no damaged packet."""
+    noise, path = np.random.default_rng(0), tmp_path / "v.ts"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(8):
+            one = noise.integers(0, 256, (240, 320, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(one, format="bgr24")))
+        container.mux(stream.encode(None))
+    (tmp_path / "cut.ts").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for name in ("v.ts", "cut.ts"):
+        source = FileSource(tmp_path / name)
+        read_all(source)
+        source.close()
+        assert (source.damaged_pictures, source.skipped_packets) == (name == "cut.ts", 0)
+    assert caplog.messages == [f"{tmp_path / 'cut.ts'}: 1 damaged pictures were kept"]
+
+
 def test_files_that_are_no_video(tmp_path: Path):
     sound = tmp_path / "sound.wav"
     with av.open(str(sound), "w") as container:

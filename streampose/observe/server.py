@@ -18,10 +18,16 @@ from prometheus_client.registry import CollectorRegistry
 from streampose.errors import ConfigError
 from streampose.observe.access import Address
 from streampose.observe.collector import PipelineCollector
+from streampose.observe.connections import Connections
 from streampose.observe.health import Need, Verdict, live, ready
 from streampose.pipeline import Pipeline
 
 __all__ = ["Observatory"]
+
+# Prometheus keeps one; asyncio accepts as many again before it looks at any of them.
+_CONNECTIONS = 32
+# Until headers must be there, and how long a connection is kept without a request: longer than scrapes are apart.
+_IDLE_S = 75.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -44,16 +50,25 @@ class Observatory:
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        app = web.Application(middlewares=[_plain])
+        self._connections = Connections(_CONNECTIONS)
+        app = web.Application(middlewares=[self._connections.middleware(), _plain])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            keepalive_timeout=_IDLE_S,
+        )
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
+        assert self._runner.server is not None
+        self._connections.watch(self._runner.server)
         try:
-            await web.TCPSite(self._runner, self._address.host, self._address.port).start()
+            await web.TCPSite(self._runner, self._address.host, self._address.port, backlog=_CONNECTIONS).start()
         except OSError as error:
             await self._runner.cleanup()
             where = f"{self._address.host}:{self._address.port}"

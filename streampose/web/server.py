@@ -15,11 +15,11 @@ from aiohttp import web
 import streampose
 from streampose.errors import ConfigError
 from streampose.observe.access import Address
+from streampose.observe.connections import Connections
 from streampose.pipeline import Pipeline
 from streampose.sources import Source
 from streampose.web.api import Api
 from streampose.web.catalogue import Catalogue
-from streampose.web.connections import Connections
 from streampose.web.effort import Effort
 from streampose.web.feeds import Feeds
 from streampose.web.guard import Guard

@@ -20,6 +20,7 @@ from streampose.batching import FixedBatch
 from streampose.errors import ConfigError, Disconnected, SinkFailed
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.metrics import BOUNDS_S
+from streampose.observe import server
 from streampose.observe.access import Address
 from streampose.observe.server import Observatory
 from streampose.pipeline import Pipeline
@@ -260,6 +261,23 @@ async def test_a_token_guards_what_names_streams():
         assert (await client.get("/metrics", **known)).status_code == 200
         assert json.loads((await client.get("/readyz", **known)).text)["streams"]["secret-place"]["cause"] == "lost"
         assert (await client.get("/", **known)).status_code == 404
+
+
+async def test_who_only_holds_connections_takes_neither_files_nor_health(monkeypatch: pytest.MonkeyPatch):
+    """Twice as many as there is room for, each with headers that never end."""
+    monkeypatch.setattr(server, "_CONNECTIONS", 10)
+    monkeypatch.setattr(server, "_IDLE_S", 0.5)
+    async with observatory() as door:
+        held = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(20)]
+        for _, writer in held:
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: ")
+        assert (await Client(door).get("/healthz")).status_code == 200
+        ends = [asyncio.ensure_future(reader.read()) for reader, _ in held]
+        done, _ = await asyncio.wait(ends, timeout=0.2)
+        assert {ends.index(one) for one in done} >= set(range(10))  # the oldest
+        await asyncio.wait_for(asyncio.gather(*ends, return_exceptions=True), timeout=5)
+        for _, writer in held:
+            writer.transport.abort()
 
 
 async def test_addresses_that_cannot_be():

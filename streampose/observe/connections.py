@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import resource
+import sys
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -19,7 +19,7 @@ class Connections:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = min(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3)
+        self._most = min(most, _files() // 3)
         self._open: dict[object, asyncio.Transport] = {}
         self._busy: dict[object, int] = {}
 
@@ -56,3 +56,13 @@ class Connections:
             lost(handler, exc)
 
         server.connection_made, server.connection_lost = opened, closed  # type: ignore[method-assign]
+
+
+def _files() -> int:
+    """How many this process may open."""
+    try:
+        import resource  # noqa: PLC0415 - Windows has none, and no such limit
+    except ImportError:
+        return sys.maxsize
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft

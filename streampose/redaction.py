@@ -11,21 +11,28 @@ __all__ = ["redact", "server_of"]
 # than the other way.
 _USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/\s]*:\S*@|[^/\s]*@)")
 _SECRET_QUERY = re.compile(
-    r"(?P<key>[?&](?:password|passwd|pwd|pass|token|access_token|auth|key|apikey|api_key|secret|sig|signature|user|username)=)[^&\s#]*",
+    r"(?P<key>[?&;]_?(?:password|passwd|passw|pass|passphrase|psw|pwd|pw|loginpas|token|access_token|auth|key|apikey|"
+    r"api_key|secret|sig|signature|user|username|usr|loginuse)=)[^&\s#]*",
     re.IGNORECASE,
 )
+# XMEye's cameras have both in the path: rtsp://host/user=NAME_password=SECRET_channel=1_stream=0.sdp, or with "&".
+_IN_PATH = re.compile(
+    r"(?P<user>/user=)\S*?(?P<password>[_&]password=)\S*?(?=[_&](?:channel|stream)=|\s|$)", re.IGNORECASE
+)
+_HEADER = re.compile(r"(?P<key>authorization\W{0,4}b?\W?(?:bearer|basic)\s+)\S+", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Take user names, passwords and tokens out of every URL in a text.
+    """Take user names, passwords and tokens out of every URL, and every ``Authorization`` header, in a text.
 
     Args:
-        text: a URL, or any text with URLs in it.
+        text: a URL, or any text with such in it.
 
     Returns:
         The same text with ``***`` in their place: ``rtsp://***@host/path?token=***``.
     """
-    return _SECRET_QUERY.sub(r"\g<key>***", _USERINFO.sub(r"\g<scheme>***@", text))
+    text = _IN_PATH.sub(r"\g<user>***\g<password>***", _USERINFO.sub(r"\g<scheme>***@", text))
+    return _HEADER.sub(r"\g<key>***", _SECRET_QUERY.sub(r"\g<key>***", text))
 
 
 _SERVER = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:\*\*\*@)?(?P<host>[\w.:\[\]-]*)(?=[/?#]|$)")

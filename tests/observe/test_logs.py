@@ -45,6 +45,52 @@ def test_a_password_of_any_characters_is_gone_from_any_text(password: str):
     assert text == "cannot open rtsp://***@10.0.0.5:554/live (tried twice)"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://h:554/user=admin_password={}_channel=1_stream=0.sdp?real_stream",
+        "rtsp://h:554/user=admin&password={}&channel=1&stream=0.sdp?",
+        "rtsp://h/user=admin_password={}",
+        "http://h/videostream.cgi?loginuse=admin&loginpas={}&resolution=32",
+        "http://h/x?usr=admin&passw={}",
+        "http://h/x?usr=admin&PSW={}&n=1",
+        "http://h/x?_user=admin&_pwd={}",
+        "http://h/x?n=1;pw={}",
+        "srt://h:9000?mode=caller&passphrase={}&latency=20",
+    ],
+)
+@given(st.text(st.characters(min_codepoint=33, exclude_categories=("Z", "C"), exclude_characters="&#@"), max_size=9))
+def test_where_cameras_have_their_passwords_they_are_cut_and_the_rest_is_not(url: str, odd: str):
+    password = f"geheim{odd}heim"
+    text = redact(f"cannot open {url.format(password)} (tried twice)")
+    assert text == redact(f"cannot open {url.format('x')} (tried twice)")
+    assert "geheim" not in text
+    assert "admin" not in text
+    for kept in ("channel=1", "stream=0.sdp", "resolution=32", "&n=1", "?n=1", "&latency=20", " (tried twice)"):
+        assert (kept in text) == (kept in f"{url} (tried twice)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/data/user=5/day=3/clip.mp4",
+        "https://h/maps?compass=1&bypass=2&passes=3&monkey=4&users=5&author=6",
+        "rtsp://h/user=guest/stream=0.sdp",
+        "a token is needed: Authorization: Bearer",
+    ],
+)
+def test_what_is_no_secret_stays(text: str):
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "header", ["Authorization: Bearer {}", "b'authorization: Basic {}'", "{{'Authorization': 'Bearer {}'}}"]
+)
+def test_a_header_s_token_is_cut(header: str):
+    text = header.format("geheim\\x00geheim")
+    assert "geheim" not in redact(f"Invalid header value: {text} ^")
+
+
 @pytest.fixture
 def third_party() -> Iterator[tuple[logging.Logger, io.StringIO]]:
     """A library's logger with a handler and a format of its own, that does not propagate."""

@@ -18,6 +18,7 @@ from prometheus_client.registry import CollectorRegistry
 from streampose.errors import ConfigError
 from streampose.observe.access import Address
 from streampose.observe.collector import PipelineCollector
+from streampose.observe.complaints import Complaints
 from streampose.observe.connections import Connections
 from streampose.observe.health import Need, Verdict, live, ready
 from streampose.pipeline import Pipeline
@@ -57,6 +58,7 @@ class Observatory:
         app.router.add_get("/readyz", self._readyz)
         self._runner = web.AppRunner(
             app,
+            logger=Complaints(),
             access_log=None,
             handle_signals=False,
             shutdown_timeout=1.0,

@@ -131,10 +131,12 @@ async def body_of(request: web.Request, kind: str, limits: Limits) -> str:
     """A request's body as text.
 
     Raises:
-        web.HTTPException: it is of another kind, too large, too slow, or no text.
+        web.HTTPException: it is of another kind, compressed, too large, too slow, broken, or no text.
     """
     if request.content_type != kind:
         raise web.HTTPUnsupportedMediaType(text=f"send {kind}")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise web.HTTPUnsupportedMediaType(text="send it as it is, without a Content-Encoding")
     try:
         async with asyncio.timeout(limits.body_s):
             return (await request.read()).decode()
@@ -142,3 +144,5 @@ async def body_of(request: web.Request, kind: str, limits: Limits) -> str:
         raise web.HTTPRequestTimeout(text="the body took too long") from None
     except UnicodeDecodeError:
         raise web.HTTPBadRequest(text="the body is not UTF-8") from None
+    except web.RequestPayloadError:
+        raise web.HTTPBadRequest(text="the body breaks off, or its parts are not as they say") from None

@@ -15,6 +15,7 @@ from aiohttp import web
 import streampose
 from streampose.errors import ConfigError
 from streampose.observe.access import Address
+from streampose.observe.complaints import Complaints
 from streampose.observe.connections import Connections
 from streampose.pipeline import Pipeline
 from streampose.sources import Source
@@ -125,12 +126,14 @@ class WebServer:
             part.add_to(app.router)
         self._runner = web.AppRunner(
             app,
+            logger=Complaints(),
             access_log=None,
             handle_signals=False,
             shutdown_timeout=1.0,
             keepalive_timeout=limits.header_s,
             lingering_time=1.0,
             handler_cancellation=True,
+            auto_decompress=False,
         )
 
     async def __aenter__(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import threading
 import time
@@ -278,6 +279,18 @@ async def test_who_only_holds_connections_takes_neither_files_nor_health(monkeyp
         await asyncio.wait_for(asyncio.gather(*ends, return_exceptions=True), timeout=5)
         for _, writer in held:
             writer.transport.abort()
+
+
+@pytest.mark.parametrize("signed", [b"hun\0ter2", b"hunter2" * 2000])
+async def test_a_request_that_cannot_be_read_is_no_news(caplog: pytest.LogCaptureFixture, signed: bytes):
+    caplog.set_level(logging.DEBUG)
+    async with observatory() as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + signed + b"\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    assert "hun" not in caplog.text
 
 
 async def test_addresses_that_cannot_be():

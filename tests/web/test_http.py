@@ -348,6 +348,39 @@ async def test_pages_of_other_sites_get_nothing(served: Served, http: aiohttp.Cl
         assert answer.status == 421
 
 
+POST = b"POST /api/streams HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ([b"GET /api/streams HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer hun\0ter2\r\n\r\n"], 400),
+        ([b"GET /?hunter2 HTTP/1.1\r\nHost: localhost\r\nX: " + b"hunter2" * 2000 + b"\r\n\r\n"], 400),
+        ([b"\x16\x03\x01\x02hunter2\r\n\r\n"], 400),
+        ([POST + b"Content-Encoding: gzip\r\nContent-Length: 7\r\n\r\nhunter2"], 415),
+        ([POST + b"Content-Encoding: br\r\nContent-Length: 7\r\n\r\nhunter2"], 415),
+        ([POST + b"Transfer-Encoding: chunked\r\n\r\nhunter2\r\n"], 400),
+        ([POST + b"Content-Length: 9\r\n\r\nhunter2", b""], None),
+    ],
+)
+async def test_a_request_that_cannot_be_read_is_no_news(caplog, sent: list[bytes], status: int | None):
+    """Anybody can send it, without a token, as often as he likes, and with somebody's secret in it."""
+    caplog.set_level(logging.DEBUG)
+    async with serving() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
+        for data in sent:
+            writer.write(data)
+            if not data:  # he hangs up while the handler waits for more
+                await asyncio.sleep(0.02)
+                writer.transport.abort()
+        head = await reader.readline()
+        assert (int(head.split()[1]) if head else None) == status
+        writer.close()
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    assert "hunter2" not in caplog.text
+    assert "hun\\x00ter2" not in caplog.text
+
+
 async def test_a_bug_of_ours_is_told_to_the_log_alone(served: Served, http: aiohttp.ClientSession, caplog):
     def broken() -> list[object]:
         raise KeyError("a secret")

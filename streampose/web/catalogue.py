@@ -19,6 +19,7 @@ from streampose.web.finishing import DrawnOnDemand, SmoothedOnDemand
 from streampose.web.hub import Hub
 from streampose.web.limits import Limits, check_memory
 from streampose.web.settings import Settings
+from streampose.web.tasks import Tasks
 
 __all__ = ["Catalogue", "Entry", "Taken", "check_name", "new_name"]
 
@@ -68,6 +69,7 @@ class Catalogue:
     def __init__(self, pipeline: Pipeline, limits: Limits) -> None:
         self._pipeline, self._limits = pipeline, limits
         self._entries: dict[str, Entry] = {}
+        self._tasks = Tasks()
 
     def __getitem__(self, name: str) -> Entry:
         """The stream of a name, unless it is its visitor's alone.
@@ -107,6 +109,15 @@ class Catalogue:
         except ConfigError:
             del self._entries[entry.name]
             raise
+        self._tasks.start(self._tell_of_the_end(entry), f"end-{entry.name}")
+
+    async def _tell_of_the_end(self, entry: Entry) -> None:
+        await self._pipeline.ended(entry.name)
+        entry.hub.close()  # of a stream that never began nobody else does
+
+    async def aclose(self) -> None:
+        """Wait for no stream any more."""
+        await self._tasks.aclose()
 
     async def add(self, name: str, source: Source, *, origin: str) -> Entry:
         """Let a stream join.
@@ -137,6 +148,7 @@ class Catalogue:
         """End a stream, whether it has begun or not. May be called twice."""
         if entry.name in self._pipeline.reports:
             await self._pipeline.remove(entry.name, drain_s=2.0)
+        entry.hub.close()
         if self._entries.get(entry.name) is entry:
             del self._entries[entry.name]
 

@@ -165,6 +165,7 @@ class WebServer:
         await self._sessions.aclose()
         await self._closing.aclose()
         await self._feeds.aclose()
+        await self.catalogue.aclose()
         await self._runner.cleanup()
 
     @property

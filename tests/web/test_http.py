@@ -26,6 +26,7 @@ from servers.rtc_client import bare_offer
 from servers.serving import Served, serving
 
 from streampose.errors import ConfigError
+from streampose.frame import StreamInfo
 from streampose.observe.access import Address
 from streampose.sources import FileSource, SyntheticSource
 from streampose.streams import Stream
@@ -206,6 +207,44 @@ async def test_a_stream_that_never_began_is_over_too(served: Served, http: aioht
         assert answer.status == 410
     async with http.get(f"{served.url}/api/streams/none/poses") as answer:
         assert answer.status == 204
+
+
+async def test_who_follows_a_stream_that_does_not_begin_is_told(served: Served, http: aiohttp.ClientSession):
+    """It fails while it is opened, is removed meanwhile, or its session ends before it."""
+    opening, url = threading.Event(), f"{served.url}/api/streams"
+
+    class Slow(FileSource):
+        def open(self, stream: str) -> StreamInfo:
+            assert opening.wait(10)
+            return super().open(stream)
+
+    catalogue = served.server.catalogue
+    await served.server.show("fails", Slow("none.mp4"))
+    await served.server.show("removed", Slow("none.mp4"))
+    unmade = catalogue.reserve("unmade")
+
+    async def end_of(name: str) -> aiohttp.WSMsgType:
+        async with http.ws_connect(f"{url}/{name}/poses") as socket:
+            return (await socket.receive(timeout=5)).type
+
+    names = ("fails", "removed", "unmade")
+    ends = [asyncio.ensure_future(end_of(name)) for name in names]
+    events = [await http.get(f"{url}/{name}/{kind}") for name in names for kind in ("poses", "video.mjpeg")]
+    async with asyncio.timeout(5):
+        while served.server._feeds._viewers < 9:
+            await asyncio.sleep(0.01)
+    removing = asyncio.ensure_future(catalogue.release(catalogue["removed"]))
+    await catalogue.release(unmade)
+    opening.set()
+    assert await asyncio.gather(*ends) == [aiohttp.WSMsgType.CLOSE] * 3
+    async with asyncio.timeout(5):
+        texts = [await one.read() for one in events]
+    assert texts == [b"event: end\ndata: {}\n\n", b""] * 3
+    await removing
+    assert await end_of("fails") is aiohttp.WSMsgType.CLOSE  # and who comes then
+    async with asyncio.timeout(5):
+        while served.server._feeds._viewers:
+            await asyncio.sleep(0.01)
 
 
 async def test_pictures(served: Served, http: aiohttp.ClientSession):

@@ -116,17 +116,18 @@ class MediaSource:
         if not container.streams.video:
             raise SourceUnsupported(f"{self._name} has no video in it")
         video = container.streams.video[0]
+        if (codec := video.codec_context) is None:
+            raise SourceUnsupported(f"{self._name} has video of a kind that this FFmpeg cannot decode")
         for other in container.streams:
             if other is not video:
                 other.discard = Discard.all  # sound and subtitles are not even read
         video.thread_type = "SLICE" if self.live or self._threads == 1 else "AUTO"
-        video.codec_context.thread_count = self._threads
+        codec.thread_count = self._threads
         self._convert.pixel_aspect = pixel_aspect(video)
         self._frames = self._decode(container, video, stream)
         # Rotation is known only with the first picture, and so is whether anything can be decoded at all.
         self._first = next(self._frames, None)
         height, width = (video.height, video.width) if self._first is None else self._first.size_px[::-1]
-        codec = video.codec_context
         # Only the first picture shows it: a device may take the codec and then not this profile of it. The decoder's
         # format is then a software one; the pictures' own always is, since they were brought to memory.
         decodes = device is not None and codec.pix_fmt in {

@@ -22,6 +22,8 @@ def probe(path: Path) -> StreamInfo | None:
             if not container.streams.video:
                 return None
             video = container.streams.video[0]
+            if getattr(video, "codec_context", None) is None:  # nothing here decodes it; PyAV's types say otherwise
+                return None
             frames = video.frames
             if not frames and container.duration and video.average_rate:
                 frames = round(container.duration / av.time_base * video.average_rate)

@@ -36,6 +36,7 @@ from streampose.sources import (
 )
 from streampose.sources.conversion import read_latent
 from streampose.sources.images import images_in
+from streampose.sources.probe import has_square_pixels, probe
 
 WIDTH, HEIGHT = 96, 64
 
@@ -302,6 +303,22 @@ def test_files_that_are_no_video(tmp_path: Path):
         FileSource(tmp_path / "none.mp4").open("s")
     with pytest.raises(SourceUnsupported, match="folder"):
         FileSource(tmp_path).open("s")
+
+
+def test_video_that_nothing_here_decodes_is_unsupported(tmp_path: Path):
+    drawing = tmp_path / "icon.svg"
+    drawing.write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"><rect width="9" height="9"/></svg>'
+    )
+    with av.open(str(drawing)) as container:
+        if container.streams.video[0].codec_context is not None:
+            pytest.skip("this FFmpeg decodes SVG")
+    source = FileSource(drawing)
+    with pytest.raises(SourceUnsupported, match="cannot decode"):
+        source.open("s")
+    source.close()
+    assert probe(drawing) is None
+    assert has_square_pixels(drawing)
 
 
 def test_images_come_in_the_order_of_their_numbers(tmp_path: Path):

@@ -47,9 +47,10 @@ class Feeds:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Set up the routes."""
-        router.add_get("/api/streams/{id}/poses", self._poses)
+        # What has no end has no HEAD: its body would be sent for ever.
+        router.add_get("/api/streams/{id}/poses", self._poses, allow_head=False)
         router.add_get("/api/streams/{id}/picture.jpg", self._picture)
-        router.add_get("/api/streams/{id}/video.mjpeg", self._mjpeg)
+        router.add_get("/api/streams/{id}/video.mjpeg", self._mjpeg, allow_head=False)
 
     async def aclose(self) -> None:
         """Say goodbye to all."""

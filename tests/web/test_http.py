@@ -263,6 +263,15 @@ async def test_pictures(served: Served, http: aiohttp.ClientSession):
             assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (240, 320, 3)
 
 
+async def test_what_has_no_end_has_no_head(served: Served, http: aiohttp.ClientSession):
+    await playing(served)
+    for kind, status in (("poses", 405), ("video.mjpeg", 405), ("picture.jpg", 200)):
+        async with http.head(f"{served.url}/api/streams/cam/{kind}") as answer:
+            assert answer.status == status
+            assert (answer.headers.get("Allow") == "GET") is (status == 405)
+    assert served.server._feeds._viewers == 0
+
+
 async def test_a_picture_that_many_ask_for_is_drawn_once(
     served: Served, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ):

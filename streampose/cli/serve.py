@@ -202,6 +202,7 @@ async def _serve(
     # At the level of a warning a visitor could fill the log with packets that cannot be decoded.
     if not log.isEnabledFor(logging.DEBUG):
         logging.getLogger("aiortc").setLevel(logging.ERROR)
+    await options.check()
     desk = _Desk(models)
     desk.listen()
     await beside(models.load)

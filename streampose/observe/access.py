@@ -33,6 +33,11 @@ class Address:
                 f"{self.host} can be reached from other machines: give a token ({self.option} env:NAME or file:PATH)"
             )
 
+    def refusal(self, error: OSError | UnicodeError) -> ConfigError:
+        """What to raise where nobody can listen there."""
+        why = (error.strerror or error) if isinstance(error, OSError) else "this cannot be a host's name"
+        return ConfigError(f"cannot listen on {self.host}:{self.port}: {why}")
+
     def knows(self, authorization: str) -> bool:
         """Whether an ``Authorization`` header has the token, as a bearer's or as a password of HTTP Basic.
 

@@ -15,7 +15,6 @@ from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
-from streampose.errors import ConfigError
 from streampose.observe.access import Address
 from streampose.observe.collector import PipelineCollector
 from streampose.observe.complaints import Complaints
@@ -71,10 +70,9 @@ class Observatory:
         self._connections.watch(self._runner.server)
         try:
             await web.TCPSite(self._runner, self._address.host, self._address.port, backlog=_CONNECTIONS).start()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             await self._runner.cleanup()
-            where = f"{self._address.host}:{self._address.port}"
-            raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
+            raise self._address.refusal(error) from error
         return self
 
     async def __aexit__(

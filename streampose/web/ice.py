@@ -52,13 +52,20 @@ class Offered:
 
     @classmethod
     def for_host(cls, host: str) -> list[Offered]:
-        """What a server that listens at a host offers: that address; of "all", every one but loopback."""
+        """What a server that listens at a host offers: that address; of "all", every one but loopback.
+
+        Raises:
+            ConfigError: no such host.
+        """
         if host in {"0.0.0.0", "::", ""}:
             found = get_host_addresses(use_ipv4=True, use_ipv6=host != "0.0.0.0")
         elif is_loopback(host):
             found = ["::1" if host == "::1" else "127.0.0.1"]
         else:
-            found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)]
+            try:
+                found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)]
+            except (OSError, UnicodeError) as error:
+                raise ConfigError(f"there is no host {host} to listen at: {error}") from error
         return [cls(public=address) for address in dict.fromkeys(found)]
 
 

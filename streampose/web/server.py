@@ -75,6 +75,20 @@ class WebOptions:
             raise ConfigError(f"{self.tls_cert} and {self.tls_key} are no certificate and its key: {error}") from error
         return context
 
+    async def check(self) -> None:
+        """See whether a server can be there, before there is anything to serve.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        self.tls()
+        address, loop = self.address, asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(asyncio.Protocol, address.host, address.port, start_serving=False)
+        except (OSError, UnicodeError) as error:
+            raise address.refusal(error) from error
+        server.close()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDesk:
@@ -152,9 +166,9 @@ class WebServer:
                 ssl_handshake_timeout=None if self._tls is None else self._options.limits.body_s,
                 backlog=_BACKLOG,
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             await self._runner.cleanup()
-            raise ConfigError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from error
+            raise address.refusal(error) from error
         self._address = self._listening.sockets[0].getsockname()[:2]
         return self
 

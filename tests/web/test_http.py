@@ -378,6 +378,18 @@ async def test_tls(http: aiohttp.ClientSession, tmp_path: Path):
         WebOptions(address=Address(port=0), tls_cert=cert)
 
 
+async def test_what_cannot_be_listened_with_is_known_before_there_is_anything_to_serve(tmp_path: Path):
+    await WebOptions(address=Address(port=0)).check()
+    with pytest.raises(ConfigError, match="no certificate"):
+        await WebOptions(address=Address(port=0), tls_cert=tmp_path / "c", tls_key=tmp_path / "k").check()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}: "):
+            await WebOptions(address=Address(port=port)).check()
+    with pytest.raises(ConfigError, match="cannot be a host's name"):
+        await WebOptions(address=Address(host="no..name", port=0, token="x")).check()
+
+
 async def test_pages_of_other_sites_get_nothing(served: Served, http: aiohttp.ClientSession):
     port = served.url.rpartition(":")[2]
     foreign = {"Origin": "http://evil.example"}

@@ -129,6 +129,12 @@ def test_any_text_is_a_candidate_or_none(text: str):
     assert usable(text, loopback_only=True) in {True, False}
 
 
+@pytest.mark.parametrize("host", ["nosuch.invalid", "no..name", "fe80::1%nosuch"])
+def test_a_host_that_is_not_there_is_told(host: str):
+    with pytest.raises(ConfigError, match="there is no host"):
+        Offered.for_host(host)
+
+
 def test_ice_servers(monkeypatch):
     monkeypatch.setenv("STREAMPOSE_TEST_SECRET", "a/b:c@d")
     assert parse_ice_server("stun:stun.example:3478") == IceServer(url="stun:stun.example:3478")

@@ -113,6 +113,7 @@ async def test_addresses_places_and_memory_as_asked():
         (["--memory-mb", "0"], "memory-mb"),
         # Said before the models, which are not there, are loaded.
         (["Tänzerin=synthetic:", "--model", "none.onnx"], "'Tänzerin' is no name here"),
+        (["--host", "nosuch.invalid", "--token", "env:HOME", "--model", "none.onnx"], "listen on nosuch.invalid:"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(options: list[str], words: str):

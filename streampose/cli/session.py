@@ -203,18 +203,28 @@ async def _to_its_end(session: Session, watch: Watch, pipeline: Pipeline, models
 def interrupts(
     stop: Callable[[], object], cancel: Callable[[], object], screen: Screen | None = None
 ) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) drains, the second cuts off. With windows, they have the signals' thread."""
+    """The first Ctrl-C (or SIGTERM) drains, the second cuts off; so does a terminal that is closed, but for its second.
+
+    With windows, they have the signals' thread.
+    """
     loop = asyncio.get_running_loop()
+    terminals = [number for number in (1, 2) if os.isatty(number)]
     count = 0
 
     def interrupted() -> None:
         nonlocal count
         count += 1
+        _let_go(terminals)
         if count == 1:
             say("stopping: delivering what is on its way (Ctrl-C again cuts it off)")
             stop()
         else:
             cancel()
+
+    def hung_up() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # both the system and a shell send one
+        if not count:
+            interrupted()
 
     if screen is not None:
         screen.on_interrupt = lambda: loop.call_soon_threadsafe(interrupted)
@@ -222,6 +232,10 @@ def interrupts(
         return
     signals = (signal.SIGINT, signal.SIGTERM)
     previous = {}
+    # Not where it is ignored (nohup), or has another meaning (a roster).
+    hang_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    if hang_up:
+        signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(hung_up))
     for number in signals:
         try:
             loop.add_signal_handler(number, interrupted)
@@ -235,3 +249,14 @@ def interrupts(
                 signal.signal(number, previous[number])
             else:
                 loop.remove_signal_handler(number)
+        if hang_up and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def _let_go(terminals: Sequence[int]) -> None:
+    """What is said on those that are closed goes nowhere from now on, instead of being an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in terminals:
+        if not os.isatty(number):
+            os.dup2(nowhere, number)
+    os.close(nowhere)

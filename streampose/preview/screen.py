@@ -101,6 +101,8 @@ class Screen:
         run = _Run(work, self._wake)
         self._run = run
         handlers = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # under nohup it is not
+            handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
         try:
             self._loop(run)
         except cv2.error as error:
@@ -201,6 +203,10 @@ class Screen:
             self.on_interrupt()
         elif self._run is not None:
             self._run.cancel()
+
+    def _hang_up(self, number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # both the system and a shell send one
+        self._interrupt()
 
     def _close_all(self) -> None:
         if self._windows:

@@ -27,8 +27,9 @@ HEADER = struct.Struct(">q?I")
 
 def main() -> None:
     """Serve one connection."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the end is the end of the input, whoever ends our parent
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the end is the end of the input, whoever ends our parent
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
     try:
         _relay(incoming, outgoing)

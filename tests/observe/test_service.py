@@ -172,6 +172,31 @@ def test_ctrl_c_while_the_models_load_is_obeyed_at_once(assets: Path, times: int
     assert (loading.returncode, err.splitlines()[1:]) == (130, ["cut off"])
 
 
+def test_a_closed_terminal_ends_a_run_as_sigterm_does(tmp_path: Path):
+    video, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    source = "synthetic:?size=160x120&fps=30"
+    command = [*COMMAND, "run", source, "--live", "--out", video, "--json", lines, "--sessions", "1"]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, list(map(str, command)))
+    until = time.monotonic() + 30
+    while not (lines.exists() and lines.stat().st_size):
+        assert time.monotonic() < until
+        if select.select([terminal], [], [], 0.05)[0]:
+            os.read(terminal, 65536)
+    os.close(terminal)
+    try:
+        while (ended := os.waitpid(process, os.WNOHANG))[0] == 0 and time.monotonic() < until:
+            os.kill(process, signal.SIGHUP)  # as its shell does
+            time.sleep(0.02)
+    finally:
+        if ended[0] == 0:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(ended[1]) == 0
+    assert decoded(video) == len([json.loads(line) for line in lines.read_text().splitlines()]) > 0
+
+
 def test_a_second_ctrl_c_does_not_turn_into_the_end_that_the_first_avoids():
     program = """
 import atexit, os, signal

@@ -391,11 +391,13 @@ def test_it_ends_at_once_while_nothing_is_there_yet(desk: Desk, how: str):
     assert (code, "Traceback" in err) == (130 if how == "signal" else 0, False), err
 
 
-def test_the_first_interrupt_delivers_what_is_on_its_way(desk: Desk):
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGHUP] * 3])
+def test_the_first_interrupt_delivers_what_is_on_its_way(desk: Desk, signals: list[signal.Signals]):
     desk.let("camera", "model")
     desk.start(_HELD, *_RUN, "--json", "out.jsonl")
     desk.see(has(LEFT, 300))
-    desk.kill(signal.SIGINT)
+    for number in signals:
+        desk.kill(number)
     code, _, err = desk.end()
     assert code == 0, err
     assert "stopping: delivering what is on its way" in err

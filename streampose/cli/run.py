@@ -14,7 +14,7 @@ from streampose.cli.outputs import Outputs
 from streampose.cli.presets import Preset
 from streampose.cli.references import resolve
 from streampose.cli.roster import Roster
-from streampose.cli.service import parse_address, parse_need, parse_secret
+from streampose.cli.service import Metrics, MetricsToken, parse_address, parse_need, parse_secret
 from streampose.cli.session import Session, start_session
 from streampose.cli.values import named_sources, parse_rotation, parse_seconds, parse_size
 from streampose.errors import ConfigError
@@ -122,22 +122,8 @@ def run(
             rich_help_panel=_FLOW,
         ),
     ] = "none",
-    metrics: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[HOST:]PORT",
-            help="Answer there for /metrics (Prometheus), /healthz and /readyz; see `streampose top`.",
-            rich_help_panel=_SERVICE,
-        ),
-    ] = None,
-    metrics_token: Annotated[
-        str | None,
-        typer.Option(
-            metavar="env:NAME|file:PATH",
-            help="Where the token is that clients must send; needed where other machines can ask.",
-            rich_help_panel=_SERVICE,
-        ),
-    ] = None,
+    metrics: Metrics = None,
+    metrics_token: MetricsToken = None,
     ready: Annotated[
         str, typer.Option(help="How many streams must deliver for /readyz: a number, or all.", rich_help_panel=_SERVICE)
     ] = "1",

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
+import streampose
 from streampose.arenas import few_arenas
 from streampose.batching import LatencyBatch
 from streampose.cli import engine
 from streampose.cli.references import resolve
 from streampose.cli.say import dim, say
-from streampose.cli.service import parse_secret
+from streampose.cli.service import Metrics, MetricsToken, parse_address, parse_secret
 from streampose.cli.session import before_anything, beside, interrupts
 from streampose.cli.values import named_sources, parse_seconds, parse_size
 from streampose.cores import share_cores
@@ -24,6 +25,7 @@ from streampose.errors import StreamposeError
 from streampose.gauges import rss_mb
 from streampose.inference.loading import ModelChoice, describe_all
 from streampose.observe.access import Address, is_loopback
+from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
 from streampose.preview import Models, choices_of
 from streampose.redaction import redact
@@ -110,6 +112,8 @@ def serve(
     fallback: engine.Fallback = False,
     budget: engine.Budget = "100ms",
     batch: engine.Batch = None,
+    metrics: Metrics = None,
+    metrics_token: MetricsToken = None,
 ) -> None:
     """Serve a web page: a visitor's camera in, the skeleton back.
 
@@ -155,8 +159,14 @@ def serve(
         check_name(name)
     named = {name: open_source(resolve(text), live=True) for name, text in texts.items()}
     policy = LatencyBatch(parse_seconds(budget), max_frames=batch or 16)
+    # It is ready without a visitor; and a label of each visitor's would be one too many.
+    watch = WatchOptions(
+        metrics=None if metrics is None else parse_address(metrics, parse_secret(metrics_token)),
+        need=0,
+        named=frozenset(named),
+    )
     with before_anything():
-        code = asyncio.run(_serve(options, memory_mb, models, named, policy))
+        code = asyncio.run(_serve(options, memory_mb, models, named, policy, watch))
     raise typer.Exit(code)
 
 
@@ -196,16 +206,34 @@ _FOR_VISITORS_MB = 4096
 
 
 async def _serve(
-    options: WebOptions, memory_mb: int | None, models: Models, named: dict[str, Source], policy: LatencyBatch
+    options: WebOptions,
+    memory_mb: int | None,
+    models: Models,
+    named: dict[str, Source],
+    policy: LatencyBatch,
+    wanted: WatchOptions,
 ) -> int:
     share_cores()
     # At the level of a warning a visitor could fill the log with packets that cannot be decoded.
     if not log.isEnabledFor(logging.DEBUG):
         logging.getLogger("aiortc").setLevel(logging.ERROR)
     await options.check()
-    desk = _Desk(models)
-    desk.listen()
-    await beside(models.load)
+    async with Watch(wanted, version=streampose.__version__) as watch:
+        desk = _Desk(models)
+        desk.listen()
+        await beside(models.load)
+        return await _with_models(options, memory_mb, desk, named, policy, watch)
+
+
+async def _with_models(
+    options: WebOptions,
+    memory_mb: int | None,
+    desk: _Desk,
+    named: dict[str, Source],
+    policy: LatencyBatch,
+    watch: Watch,
+) -> int:
+    models = desk.models
     # CUDA alone has gigabytes: what counts is what comes after it.
     limits = replace(options.limits, memory_mb=memory_mb or (rss_mb() or 0) + _FOR_VISITORS_MB)
     options = replace(options, limits=limits)
@@ -213,10 +241,11 @@ async def _serve(
         async with Pipeline([], models.engines, policy=policy, keep_running=True) as pipeline:
             running = asyncio.create_task(pipeline.run())
             stop = asyncio.Event()
-            with interrupts(stop.set, running.cancel):
+            with interrupts(watch.stopping(stop.set), running.cancel):
                 async with WebServer(options, pipeline, ModelDesk(about=desk.about, choose=models.choose)) as server:
                     for name, source in named.items():
                         await server.show(name, source)
+                    watch.begin(pipeline)
                     _welcome(options, server.url)
                     await _either(stop, running)
                 pipeline.stop()

@@ -1,15 +1,37 @@
-"""What people type about a service, to values."""
+"""What people type about a service: options, and what they say as values."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from streampose.errors import ConfigError
 from streampose.observe.access import Address
 from streampose.observe.health import Need
 
-__all__ = ["parse_address", "parse_need", "parse_secret"]
+__all__ = ["Metrics", "MetricsToken", "parse_address", "parse_need", "parse_secret"]
+
+_SERVICE = "Service"
+
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[HOST:]PORT",
+        help="Answer there for /metrics (Prometheus), /healthz and /readyz; see `streampose top`.",
+        rich_help_panel=_SERVICE,
+    ),
+]
+MetricsToken = Annotated[
+    str | None,
+    typer.Option(
+        metavar="env:NAME|file:PATH",
+        help="Where the token is that clients must send; needed where other machines can ask.",
+        rich_help_panel=_SERVICE,
+    ),
+]
 
 
 def parse_address(text: str, token: str | None) -> Address:

@@ -6,18 +6,23 @@ Names and units follow https://prometheus.io/docs/practices/naming/: base units,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streampose.metrics import BOUNDS_S, Cause, EngineSnapshot, Place, StreamSnapshot
+from streampose.metrics import BOUNDS_S, Cause, EngineSnapshot, Place, StreamMetrics, StreamSnapshot
 from streampose.observe.state import StreamState, fault_of, state_of
 from streampose.pipeline import Pipeline
 from streampose.redaction import redact
 from streampose.streams import StreamReport
 
-__all__ = ["PipelineCollector"]
+__all__ = ["OTHERS", "PipelineCollector"]
+
+OTHERS = "(others)"
+"""The name of all streams that are counted as one."""
 
 _BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 # All that can be, so that a counter is there before it first counts, and `rate` sees its first step.
@@ -44,10 +49,12 @@ class PipelineCollector(Collector):
     Args:
         pipeline: what is watched.
         version: of streampose.
+        named: the streams that have a label each; what there is beside them is counted as one, `OTHERS`, with what was
+            removed. `None` = all have, so that no name may be a stranger's.
     """
 
-    def __init__(self, pipeline: Pipeline, version: str) -> None:
-        self._pipeline, self._version = pipeline, version
+    def __init__(self, pipeline: Pipeline, version: str, *, named: Container[str] | None = None) -> None:
+        self._pipeline, self._version, self._named = pipeline, version, named
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering it must not collect."""
@@ -57,15 +64,36 @@ class PipelineCollector(Collector):
         """All metrics, now."""
         snapshot, reports = self._pipeline.snapshot(), self._pipeline.reports
         # A program may have called a stream by its URL.
-        rows = [(redact(name), figures, reports[name]) for name, figures in snapshot.streams.items()]
+        named, streams = self._named, snapshot.streams
+        shown = [name for name in streams if named is None or name in named]
+        rows = [(redact(name), streams[name], reports[name]) for name in shown]
+        others = [] if named is None else [snapshot.removed, *(streams[name] for name in streams if name not in named)]
         info = GaugeMetricFamily("streampose_build_info", "The version that runs; always 1.", labels=["version"])
         info.add_metric([self._version], 1)
         yield info
         yield GaugeMetricFamily("streampose_uptime_seconds", "Since the pipeline started.", snapshot.elapsed_s)
-        yield from _frames(rows)
+        yield from _frames(rows + [(OTHERS, _as_one(others), StreamReport())] * bool(others))
         yield from _states(rows)
         yield from _links(rows)
         yield from _engine(snapshot.engine)
+
+
+def _as_one(figures: Sequence[StreamSnapshot]) -> StreamSnapshot:
+    """What all of them have done; of times only those that add up."""
+    dropped = Counter[tuple[Place, Cause]]()
+    for one in figures:
+        dropped.update(one.dropped)
+    return replace(
+        StreamMetrics().snapshot(0.0),
+        captured=sum(one.captured for one in figures),
+        delivered=sum(one.delivered for one in figures),
+        in_flight=sum(one.in_flight for one in figures),
+        queued=sum(one.queued for one in figures),
+        dropped=dropped,
+        people=sum(one.people for one in figures),
+        latency_at_most=tuple(map(sum, zip(*(one.latency_at_most for one in figures), strict=True))),
+        latency_total_s=sum(one.latency_total_s for one in figures),
+    )
 
 
 def _frames(rows: Sequence[_Row]) -> Iterator[Metric]:

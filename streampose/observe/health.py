@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ _STUCK_S = 30.0
 _SILENT_S = 10.0
 
 Need = int | None
-"""How many streams have to deliver for the whole to be ready; `None` = all."""
+"""How many streams have to deliver for the whole to be ready; `None` = all, and one at least; 0 = loaded is ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,21 @@ def live(pipeline: Pipeline | None) -> Verdict:
     return Verdict(True, "alive", details)
 
 
-def ready(pipeline: Pipeline | None, need: Need = 1) -> Verdict:
-    """Whether results come: the models are loaded, and enough streams have delivered within the last ten seconds."""
+def ready(pipeline: Pipeline | None, need: Need = 1, named: Container[str] | None = None) -> Verdict:
+    """Whether results come: the models are loaded, and enough streams have delivered within the last ten seconds.
+
+    Args:
+        pipeline: `None` = the models are not loaded.
+        need: how many streams are enough.
+        named: the streams that are meant, and told of; `None` = all.
+    """
     if pipeline is None:
         return Verdict(False, "the models are being loaded")
     figures, reports = pipeline.snapshot().streams, pipeline.reports
     delivering, streams = 0, {}
     for name, report in reports.items():
+        if named is not None and name not in named:
+            continue
         age_s, state = figures[name].age_s, state_of(report)
         delivers = state is StreamState.RUNNING and age_s is not None and age_s < _SILENT_S
         delivering += delivers
@@ -58,7 +66,6 @@ def ready(pipeline: Pipeline | None, need: Need = 1) -> Verdict:
             "cause": fault_of(report),
             "age_s": None if age_s is None else round(age_s, 3),
         }
-    needed = len(reports) if need is None else min(need, len(reports))
-    return Verdict(
-        delivering >= max(1, needed), f"{delivering} of {len(reports)} streams deliver", {"streams": streams}
-    )
+    needed = len(streams) if need is None else min(need, len(streams))
+    enough = delivering >= (0 if need == 0 else max(1, needed))
+    return Verdict(enough, f"{delivering} of {len(streams)} streams deliver", {"streams": streams})

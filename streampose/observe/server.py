@@ -6,7 +6,7 @@ hangs does not answer.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from types import TracebackType
 from typing import Self
 
@@ -39,13 +39,14 @@ class Observatory:
         address: where to listen; port 0 takes a free one.
         version: of streampose.
         need: how many streams have to deliver for ``/readyz``; `None` = all.
+        named: the streams that are told of by name; `None` = all. See `PipelineCollector`.
 
     Raises:
         ConfigError: nobody can listen there.
     """
 
-    def __init__(self, address: Address, *, version: str, need: Need = 1) -> None:
-        self._address, self._version, self._need = address, version, need
+    def __init__(self, address: Address, *, version: str, need: Need = 1, named: Container[str] | None = None) -> None:
+        self._address, self._version, self._need, self._named = address, version, need, named
         self._pipeline: Pipeline | None = None
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -89,7 +90,7 @@ class Observatory:
     def watch(self, pipeline: Pipeline) -> None:
         """The models are loaded: this is what to watch."""
         self._pipeline = pipeline
-        self._registry.register(PipelineCollector(pipeline, self._version))
+        self._registry.register(PipelineCollector(pipeline, self._version, named=self._named))
 
     def _known(self, request: web.Request) -> bool:
         return self._address.knows(request.headers.get("Authorization", ""))
@@ -106,7 +107,7 @@ class Observatory:
         return self._answer(request, live(self._pipeline))
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        return self._answer(request, ready(self._pipeline, self._need))
+        return self._answer(request, ready(self._pipeline, self._need, self._named))
 
     def _answer(self, request: web.Request, verdict: Verdict) -> web.Response:
         body: dict[str, object] = {"ok": verdict.ok}

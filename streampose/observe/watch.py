@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,6 +30,8 @@ class WatchOptions:
     """Where to answer for metrics and health; `None` = nowhere."""
     need: Need = 1
     """How many streams have to deliver to be ready; `None` = all."""
+    named: Container[str] | None = None
+    """The streams that are told of by name; `None` = all."""
     trace: float = 0.0
     """Share of frames whose way is traced."""
 
@@ -60,7 +62,7 @@ class Watch:
         if options.metrics is not None:
             from streampose.observe.server import Observatory  # noqa: PLC0415 - slow to import
 
-            observatory = Observatory(options.metrics, version=self._version, need=options.need)
+            observatory = Observatory(options.metrics, version=self._version, need=options.need, named=options.named)
             self._observatory = await self._stack.enter_async_context(observatory)
         return self
 

@@ -23,6 +23,7 @@ from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.metrics import BOUNDS_S
 from streampose.observe import server
 from streampose.observe.access import Address
+from streampose.observe.collector import OTHERS
 from streampose.observe.server import Observatory
 from streampose.pipeline import Pipeline
 from streampose.sources import Reconnecting, open_source
@@ -206,6 +207,36 @@ def check_histogram(family) -> None:
     for key, values in rows.items():
         assert values == sorted(values)
         assert values[-1] == counts[key]
+
+
+async def test_strangers_names_are_no_labels_and_what_they_did_is_counted_as_one():
+    def stream(name: str, frames: int) -> Stream:
+        return Stream(name=name, source=ScriptedSource(list(range(frames))), sinks=(MemorySink(),))
+
+    door = Observatory(Address(port=0), version="1", need=0, named={"ours"})
+    async with door, Pipeline([], FakeEstimator(), keep_running=True) as pipeline:
+        client = Client(door)
+        assert (await client.get("/readyz")).status_code == 503  # the models are being loaded
+        door.watch(pipeline)
+        running = asyncio.create_task(pipeline.run())
+        assert (await client.get("/readyz")).status_code == 200
+        await asyncio.sleep(0)
+        for name, frames in (("ours", 3), ("visitor-1", 4), ("visitor-2", 5)):
+            await pipeline.add(stream(name, frames))
+            await pipeline.ended(name)
+        for gone in ("visitor-1", "visitor-2"):
+            text = (await client.get("/metrics")).text
+            assert "visitor" not in text
+            assert {labels["stream"] for rows in parse(text).values() for labels, _ in rows if "stream" in labels} == {
+                "ours",
+                OTHERS,
+            }
+            assert (adds_up(parse(text), "ours"), adds_up(parse(text), OTHERS)) == (3, 9)
+            await pipeline.remove(gone)
+        assert "visitor" not in (await client.get("/readyz")).text
+        assert adds_up(await client.scrape(), OTHERS) == 9
+        pipeline.stop()
+        await running
 
 
 async def test_openmetrics_and_compression_where_they_are_asked_for():

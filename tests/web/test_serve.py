@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -46,6 +47,12 @@ def program(*options: object, **variables: str) -> Iterator[tuple[str, subproces
             one.kill()
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.2", 0))
+        return free.getsockname()[1]
+
+
 def ask(url: str, method: str = "GET", token: str | None = None, **headers: str) -> tuple[int, dict[str, str], str]:
     context = ssl._create_unverified_context()
     known = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -64,7 +71,15 @@ async def test_a_server_for_others(tmp_path: Path):
     key.write_bytes(made._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     options = ["--token", "env:OURS", "--tls-cert", cert, "--tls-key", key, "--max-peers", 1]
     ice = ["--ice-address", "127.0.0.1", "--ice-server", "turn:me:{env:TURNS}@127.0.0.1:9"]
-    with program(*options, *ice, OURS="sesame-sesame", TURNS="hush-hush") as (url, one, said):
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    watched = ["--metrics", f"127.0.0.2:{(port := free_port())}", "--metrics-token", "env:OURS"]
+    known = {"OURS": "sesame-sesame", "TURNS": "hush-hush", "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with manager, program(*options, *ice, *watched, **known) as (url, one, said):
+        assert manager.recv(4096).startswith(b"READY=1")
+        assert ask(f"http://127.0.0.2:{port}/metrics")[0] == 401
+        for path in ("healthz", "readyz", "metrics"):  # nobody is there, and it is ready
+            assert ask(f"http://127.0.0.2:{port}/{path}", token="sesame-sesame")[0] == 200
         assert url.startswith("https://")
         assert ask(f"{url}/api/streams")[0] == 401
         status, _, text = ask(f"{url}/api/streams", token="sesame-sesame")
@@ -75,6 +90,7 @@ async def test_a_server_for_others(tmp_path: Path):
         assert 'credential="hush-hush"' in link
         one.send_signal(signal.SIGINT)
         assert one.wait(30) == 0
+        assert manager.recv(4096) == b"STOPPING=1"
         assert "open https://" in said.read_text()
         assert not re.search(r"sesame|hush", said.read_text())
 

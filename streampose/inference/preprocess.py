@@ -133,7 +133,7 @@ def from_crop(points: Floats, frames: Floats, card: Card) -> Floats:
 
 
 def to_blob(batch: NDArray[np.uint8], card: Card, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-    """Pixels to the tensor that the model takes: channel order, layout, (x − mean) / std.
+    """Pixels to the tensor that the model takes: channel order, layout, (x − mean) / std; whole numbers as they are.
 
     A look-up for each plane takes 0.12 ms for 320×320 with warm caches and 0.28 with those that a model's run leaves;
     multiplying and adding 0.12 and 0.39, cv2.dnn.blobFromImage 1.4.
@@ -144,10 +144,10 @@ def to_blob(batch: NDArray[np.uint8], card: Card, dtype: np.dtype[np.generic]) -
     Returns:
         (n, 3, H, W), or (n, H, W, 3) for `channels_last`, C-contiguous.
     """
+    ordered = batch[..., ::-1] if card.rgb else batch
+    if np.issubdtype(dtype, np.integer):  # such a model normalises by itself
+        return np.ascontiguousarray(ordered if card.channels_last else ordered.transpose(0, 3, 1, 2), dtype)
     if card.channels_last:
-        ordered = batch[..., ::-1] if card.rgb else batch
-        if dtype == np.uint8 or np.issubdtype(dtype, np.integer):
-            return np.ascontiguousarray(ordered, dtype)
         normal = (ordered - np.array(card.mean, np.float32)) / np.array(card.std, np.float32)
         return np.ascontiguousarray(normal, dtype)
     n, height, width, _ = batch.shape

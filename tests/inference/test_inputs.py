@@ -1,0 +1,85 @@
+"""Models whose inputs are not what their families usually take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from dots import build, paint
+from onnx import TensorProto, helper, numpy_helper
+
+from streampose.inference.engine import Engine, EngineOptions
+from streampose.inference.family import read_card
+from streampose.inference.loading import ModelChoice, load_estimator
+from streampose.pose import Poses
+
+PHOTO = "photos/coco_mini_val/images/000000368212.jpg"
+
+
+def taking(path: Path, given: str, *, whole_numbers: bool, last: bool) -> Path:
+    """The same model with another input: bytes, which it normalises by itself, or colours last."""
+    card = read_card(Engine(path).signature, path.name)
+    model = onnx.load(path)
+    (before,) = model.graph.input
+    value, nodes = given, []
+    if last:
+        nodes.append(helper.make_node("Transpose", [value], ["planes"], perm=[0, 3, 1, 2]))
+        value = "planes"
+    if whole_numbers:
+        for name, numbers in (("mean", card.mean), ("std", card.std)):
+            constant = np.array(numbers, np.float32).reshape(1, 3, 1, 1)
+            model.graph.initializer.append(numpy_helper.from_array(constant, name))
+        nodes.append(helper.make_node("Cast", [value], ["floats"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Sub", ["floats", "mean"], ["centred"]))
+        nodes.append(helper.make_node("Div", ["centred", "std"], ["normal"]))
+        value = "normal"
+    nodes.append(helper.make_node("Identity", [value], [before.name]))
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    (width, height), dtype = card.size_px, TensorProto.UINT8 if whole_numbers else TensorProto.FLOAT
+    shape = ["b", height, width, 3] if last else ["b", 3, height, width]
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info(given, dtype, shape))
+    other = path.with_name(f"{path.stem}-{whole_numbers:d}{last:d}.onnx")
+    onnx.save(model, other)
+    return other
+
+
+def found_by(choice: ModelChoice, picture: np.ndarray, **how: bool) -> Poses:
+    estimator = load_estimator(choice, EngineOptions(device="cpu", threads=1, **how))
+    estimator.warm_up([1])
+    (poses,) = estimator([picture])
+    estimator.close()
+    return poses
+
+
+@pytest.mark.parametrize(("whole_numbers", "last"), [(True, False)])
+def test_bytes_and_colours_last_show_the_same_people(tmp_path: Path, whole_numbers: bool, last: bool):
+    """A detector, a key-point model and a one-stage model, each by both ways."""
+    truth = np.stack(np.meshgrid(np.arange(40, 161, 40), np.arange(40, 201, 40)), axis=2).reshape(-1, 2)[:17]
+    picture = paint(truth, 256, 192)
+    files = {kind: build(tmp_path / f"{kind}.onnx", kind) for kind in ("rtmdet", "simcc", "rtmo", "yolo-pose")}
+    others = {k: taking(file, "given", whole_numbers=whole_numbers, last=last) for k, file in files.items()}
+    for choice in (
+        ModelChoice(detector=others["rtmdet"], pose=others["simcc"]),
+        ModelChoice(model=others["rtmo"]),
+        ModelChoice(model=others["yolo-pose"]),
+    ):
+        for in_graph in (False, True):
+            poses = found_by(choice, picture, in_graph=in_graph)
+            assert len(poses) == 1, (choice, in_graph)
+            np.testing.assert_allclose(poses.points[0], truth, atol=0.7)
+
+
+@pytest.mark.assets
+def test_a_real_model_of_bytes_finds_whom_it_finds_of_floats(assets: Path, tmp_path: Path):
+    model = tmp_path / "m.onnx"
+    model.write_bytes((assets / "models/yolov8n-pose_640_from_int8.onnx").read_bytes())
+    picture = cv2.imread(str(assets / PHOTO))
+    of_bytes = taking(model, "given", whole_numbers=True, last=False)
+    usual, same = (found_by(ModelChoice(model=file), picture, rect=False) for file in (model, of_bytes))
+    assert len(usual) == len(same) > 0
+    np.testing.assert_allclose(same.points, usual.points, atol=0.5)

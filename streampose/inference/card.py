@@ -78,3 +78,9 @@ class Card:
     refine: Refine = Refine.DARK
     blur_px: int = 11
     """Kernel of the blur before `Refine.DARK`, in heatmap pixels."""
+
+    @property
+    def item_shape(self) -> tuple[int, int, int]:
+        """Of the input, without the batch."""
+        width, height = self.size_px
+        return (height, width, 3) if self.channels_last else (3, height, width)

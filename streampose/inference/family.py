@@ -141,7 +141,7 @@ def read_card(
         size_px: width and height, for a graph that leaves them open; `None` = the family's usual size.
 
     Raises:
-        ModelUnknown: the graph fits no family, or its number of points fits no skeleton.
+        ModelUnknown: the graph takes no pictures, fits no family, or its number of points fits no skeleton.
         ConfigError: no such family, or a size or skeleton that the graph does not have.
     """
     said = _said(signature)
@@ -156,6 +156,8 @@ def read_card(
         )
     if family not in FAMILIES:
         raise ConfigError(f"no family is called {family!r}; there are: {', '.join(FAMILIES)}")
+    if not signature.takes_pictures:
+        raise ModelUnknown(f"{name} does not take pictures of three colours: {signature}")
     try:
         card = replace(FAMILIES[family][1](signature), **said)
     except ModelUnknown:
@@ -170,7 +172,12 @@ def read_card(
         )
     if skeleton is not None and card.points not in {None, len(skeleton)}:
         raise ConfigError(f"{name} has {card.points} key points, and the skeleton {skeleton.name} {len(skeleton)}")
-    return replace(card, size_px=_size(signature, card, name, size_px), skeleton=skeleton)
+    return replace(
+        card,
+        size_px=_size(signature, card, name, size_px),
+        skeleton=skeleton,
+        channels_last=card.channels_last or signature.channels_last,
+    )
 
 
 _READERS: Mapping[str, Callable[[Any], object]] = {

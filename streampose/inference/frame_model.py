@@ -127,7 +127,7 @@ class FrameModel:
             black = np.zeros((height, width, 3), np.uint8)
             self.engine.prepare(sizes, lambda size: self([black] * size))
         else:
-            self.engine.warm_up((3, height, width), sizes)
+            self.engine.warm_up(self.card.item_shape, sizes)
             _ = self._stride  # tried now, not with the first picture
 
     def describe(self) -> str:

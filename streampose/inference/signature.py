@@ -67,8 +67,20 @@ class Signature:
         shape = self.inputs[0].shape
         if len(shape) != 4:
             return None
-        height, width = (shape[1], shape[2]) if shape[3] == 3 else (shape[2], shape[3])
+        height, width = (shape[1], shape[2]) if self.channels_last else (shape[2], shape[3])
         return (width, height) if width and height else None
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the input is (n, H, W, 3), as TensorFlow has it."""
+        shape = self.inputs[0].shape
+        return len(shape) == 4 and shape[3] == 3 and shape[1] != 3
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the input can be pictures of three colours."""
+        shape = self.inputs[0].shape
+        return not shape or (len(shape) == 4 and (self.channels_last or shape[1] in {3, None}))
 
     def own(self) -> dict[str, Any]:
         """The object under `METADATA_KEY`.

@@ -120,7 +120,7 @@ class KeypointModel:
             black, box = np.zeros((height, width, 3), np.uint8), np.array([[0, 0, width, height]], np.float32)
             self.engine.prepare(sizes, lambda size: self([black], np.repeat(box, size, axis=0), [0] * size))
         else:
-            self.engine.warm_up((height, width, 3) if self.card.channels_last else (3, height, width), sizes)
+            self.engine.warm_up(self.card.item_shape, sizes)
 
     def describe(self) -> str:
         """One line: what runs where."""

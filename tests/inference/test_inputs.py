@@ -1,4 +1,4 @@
-"""Models whose inputs are not what their families usually take."""
+"""Models whose inputs are not what their families usually take: bytes, colours last, other numbers of colours."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from dots import build, paint
 from onnx import TensorProto, helper, numpy_helper
 
+from streampose.errors import ModelUnknown
 from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.family import read_card
 from streampose.inference.loading import ModelChoice, load_estimator
@@ -56,7 +57,7 @@ def found_by(choice: ModelChoice, picture: np.ndarray, **how: bool) -> Poses:
     return poses
 
 
-@pytest.mark.parametrize(("whole_numbers", "last"), [(True, False)])
+@pytest.mark.parametrize(("whole_numbers", "last"), [(True, False), (True, True), (False, True)])
 def test_bytes_and_colours_last_show_the_same_people(tmp_path: Path, whole_numbers: bool, last: bool):
     """A detector, a key-point model and a one-stage model, each by both ways."""
     truth = np.stack(np.meshgrid(np.arange(40, 161, 40), np.arange(40, 201, 40)), axis=2).reshape(-1, 2)[:17]
@@ -83,3 +84,25 @@ def test_a_real_model_of_bytes_finds_whom_it_finds_of_floats(assets: Path, tmp_p
     usual, same = (found_by(ModelChoice(model=file), picture, rect=False) for file in (model, of_bytes))
     assert len(usual) == len(same) > 0
     np.testing.assert_allclose(same.points, usual.points, atol=0.5)
+
+
+@pytest.mark.parametrize("colours", [1, 4])
+def test_other_numbers_of_colours_are_told_with_the_signature(tmp_path: Path, colours: int):
+    model = onnx.load(build(tmp_path / "m.onnx", "simcc"))
+    (before,) = model.graph.input
+    before.type.tensor_type.shape.dim[1].dim_value = colours
+    whole = before.name
+    before.name = "given"
+    three = helper.make_node("Expand" if colours == 1 else "Slice", ["given", *_three(model, colours)], [whole])
+    model.graph.node.insert(0, three)
+    onnx.save(model, tmp_path / "c.onnx")
+    message = rf"c\.onnx does not take pictures of three colours: \(given tensor\(float\)\[\?, {colours}, 256, 192\]"
+    with pytest.raises(ModelUnknown, match=message):
+        load_estimator(ModelChoice(model=tmp_path / "c.onnx"), EngineOptions(device="cpu", threads=1))
+
+
+def _three(model: onnx.ModelProto, colours: int) -> list[str]:
+    numbers = {"e": [1, 3, 1, 1]} if colours == 1 else {"begin": [0], "end": [3], "axis": [1]}
+    for name, value in numbers.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), name))
+    return list(numbers)

@@ -40,9 +40,7 @@ def _closed(loaded: onnx.ModelProto, card: Card) -> bytes | None:
         return None
     weights = {tensor.name for tensor in graph.initializer}
     (picture,) = (value for value in graph.input if value.name not in weights)
-    width, height = card.size_px
-    size = (height, width, 3) if card.channels_last else (3, height, width)
-    for dim, number in zip(picture.type.tensor_type.shape.dim[1:], size, strict=True):
+    for dim, number in zip(picture.type.tensor_type.shape.dim[1:], card.item_shape, strict=True):
         dim.dim_value = number
     # What the file says of others is of any size.
     del graph.value_info[:]

@@ -15,6 +15,7 @@ from rich.table import Table
 from streampose.cli.say import console, dim, say
 from streampose.errors import ChecksumMismatch
 from streampose.inference import zoo
+from streampose.redaction import redact
 
 __all__ = ["models"]
 
@@ -81,7 +82,12 @@ def pull_models(
         if entry.name == zoo.NANO:
             say(f"{entry.name} is part of the package: nothing to fetch")
             continue
-        if not entry.verified and zoo.cached(entry.name, cache_dir) is None:
+        if (kept := zoo.cached(entry.name, cache_dir)) is not None:
+            instead = "" if url is None else f"; to fetch it from {redact(url)}: streampose models remove {entry.name}"
+            say(f"{entry.name} is here already: nothing to fetch{instead}")
+            typer.echo(kept)
+            continue
+        if not entry.verified:
             say(dim(f"{entry.name}: address from {entry.listed_in}, not verified by us; licence {entry.licence}"))
         with Progress(*columns, console=console, transient=True) as bars:
             task = bars.add_task(entry.name, total=None)

@@ -14,8 +14,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import onnx
 import platformdirs
 from filelock import FileLock
+from google.protobuf.message import DecodeError
 
 from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, ModelNotFound, StreamposeError
 from streampose.inference.download import Progress, download, extract_onnx, sha256_of
@@ -225,17 +227,28 @@ def _pull(known: Entry, folder: Path, source: str, progress: Progress | None) ->
 
 
 def _check(fresh: Path, found: str, name: str, source: str, record: Mapping[str, Any] | None) -> None:
-    """Whether what came may be kept: never trust a login page, which would then be enforced."""
+    """Whether what came may be kept: never trust a login page or half a model, which would then be enforced."""
     with fresh.open("rb") as file:
         head = file.read(1)
     # ONNX starts with the tag of its first field, ir_version; a page, an error text or an LFS pointer does not.
     if head != b"\x08":
         raise DownloadError(f"{source} gives no ONNX model (a web page? an error text?), and it was not kept")
+    if not _is_whole(fresh):
+        raise DownloadError(f"{source} gives no whole ONNX model (cut short?), and it was not kept: pull it again")
     if record is not None and found != record["sha256"]:
         raise ChecksumMismatch(
             f"{source} gives another {name} than the first time (SHA-256 {found[:12]}…, not {record['sha256'][:12]}…): "
             f"not kept; if you expect that, streampose models remove --forget {name}, then pull it again"
         )
+
+
+def _is_whole(model: Path) -> bool:
+    """Whether all of it came: a server that says no length may stop anywhere. What it runs on is behind its graph."""
+    try:
+        loaded = onnx.load(model, format="protobuf", load_external_data=False)
+    except DecodeError:
+        return False
+    return bool(loaded.graph.node and loaded.opset_import)
 
 
 def remove(name: str, folder: Path | None = None, *, forget: bool = False) -> bool:

@@ -140,6 +140,9 @@ def test_models_pull_and_remove(command, server: Server, tmp_path: Path):  # noq
     assert code == 0
     assert "not verified by us" in err
     assert Path(out.strip()).read_bytes() == BODY
+    again, path, err = command("models", "pull", "yolox-m", "--url", server.url, "--cache-dir", tmp_path)
+    assert (again, path, len(server.requests)) == (0, out, 1)
+    assert f"here already: nothing to fetch; to fetch it from {server.url}: streampose models remove yolox-m" in err
     assert command("models", "remove", "yolox-m", "--cache-dir", tmp_path)[0] == 0
     assert zoo.cached("yolox-m", tmp_path) is None
     server.status = [404]

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from test_download import BODY, SHA, Server, archive, server  # noqa: F401 - the fixture
+from test_download import BODY, SHA, Server, archive, model_of, server  # noqa: F401 - the fixture
 
 from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, ModelNotFound
 from streampose.inference import zoo
@@ -73,21 +73,21 @@ def test_pull_finds_and_keeps(server: Server, tmp_path: Path):  # noqa: F811
 
 
 def test_an_archive_is_unpacked(server: Server, tmp_path: Path):  # noqa: F811
-    server.body = archive(tmp_path / "a.zip", {"x/end2end.onnx": b"\x08weights"}).read_bytes()
+    server.body = archive(tmp_path / "a.zip", {"x/end2end.onnx": BODY}).read_bytes()
     path = zoo.pull("rtmpose-t", tmp_path / "cache", url=server.url.replace("model.onnx", "a.zip"))
-    assert path.read_bytes() == b"\x08weights"
+    assert path.read_bytes() == BODY
     assert not list((tmp_path / "cache").glob("*.zip*"))
 
 
 def test_the_first_download_is_trusted_and_then_enforced(server: Server, tmp_path: Path):  # noqa: F811
     zoo.pull("yolox-m", tmp_path, url=server.url)
     assert zoo.remove("yolox-m", tmp_path)
-    server.body, server.etag = b"\x08other weights", '"v2"'
+    server.body, server.etag = model_of(b"other weights"), '"v2"'
     with pytest.raises(ChecksumMismatch, match="models remove --forget yolox-m"):
         zoo.pull("yolox-m", tmp_path, url=server.url)
     assert zoo.cached("yolox-m", tmp_path) is None
     zoo.remove("yolox-m", tmp_path, forget=True)
-    assert zoo.pull("yolox-m", tmp_path, url=server.url).read_bytes() == b"\x08other weights"
+    assert zoo.pull("yolox-m", tmp_path, url=server.url).read_bytes() == server.body
 
 
 def test_a_checksum_of_the_zoo_is_enforced(server: Server, tmp_path: Path):  # noqa: F811
@@ -112,6 +112,22 @@ def test_a_page_is_never_trusted(server: Server, tmp_path: Path, page: bytes):  
     assert zoo.pull("yolox-m", tmp_path, url=server.url).read_bytes() == BODY
 
 
+@pytest.mark.parametrize("share", [0.002, 0.5, 0.99999])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_model_that_is_cut_short_is_never_trusted(server: Server, tmp_path: Path, share: float, packed: bool):  # noqa: F811
+    """As it comes from a server that says no length and hangs up, or from an archive that was made of such a file."""
+    cut = BODY[: int(len(BODY) * share)]
+    url, folder = server.url, tmp_path / "cache"
+    if packed:
+        cut, url = archive(tmp_path / "a.zip", {"m.onnx": cut}).read_bytes(), url.replace("model.onnx", "a.zip")
+    server.body, server.etag = cut, '"cut"'
+    with pytest.raises(DownloadError, match=r"no whole ONNX model \(cut short\?\), and it was not kept"):
+        zoo.pull("yolox-m", folder, url=url)
+    assert zoo.cached("yolox-m", folder) is None
+    server.body, server.etag = BODY, '"v1"'
+    assert zoo.pull("yolox-m", folder, url=server.url).read_bytes() == BODY
+
+
 def test_a_mirror_may_give_the_model_unpacked_but_no_other(server: Server, tmp_path: Path):  # noqa: F811
     server.body = archive(tmp_path / "a.zip", {"end2end.onnx": BODY}).read_bytes()
     folder = tmp_path / "cache"
@@ -120,7 +136,7 @@ def test_a_mirror_may_give_the_model_unpacked_but_no_other(server: Server, tmp_p
     server.body, server.etag = BODY, '"bare"'
     assert zoo.pull("rtmpose-t", folder, url=server.url).read_bytes() == BODY
     zoo.remove("rtmpose-t", folder)
-    server.body, server.etag = BODY[:-1], '"other"'
+    server.body, server.etag = model_of(b"other weights"), '"other"'
     with pytest.raises(ChecksumMismatch):
         zoo.pull("rtmpose-t", folder, url=server.url)
 

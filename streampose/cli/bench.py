@@ -18,7 +18,7 @@ from streampose.cli import engine
 from streampose.cli.bench_report import as_json, draw
 from streampose.cli.say import console, dim, fail, say
 from streampose.cli.session import interrupts
-from streampose.cli.values import named_sources, parse_seconds, parse_size
+from streampose.cli.values import named_sources, parse_seconds
 from streampose.cores import share_cores
 from streampose.errors import ConfigError
 from streampose.figures import Figures
@@ -33,7 +33,7 @@ from streampose.whole import writing
 
 __all__ = ["bench"]
 
-_INPUT, _MODEL, _FLOW = "Input", "Model", "Flow"
+_INPUT, _FLOW = "Input", "Flow"
 _DEFAULT_S = 10.0
 
 
@@ -59,7 +59,12 @@ def bench(
     model: engine.Model = None,
     detector: engine.Detector = None,
     pose: engine.Pose = None,
+    family: engine.Family = None,
+    detector_family: engine.DetectorFamily = None,
+    skeleton: engine.Skeleton = None,
     detector_size: engine.DetectorSize = None,
+    min_score: engine.MinScore = engine.USUAL.min_score,
+    max_people: engine.MaxPeople = engine.USUAL.max_people,
     device: engine.Device = "auto",
     sessions: engine.Sessions = None,
     threads: engine.Threads = None,
@@ -101,11 +106,16 @@ def bench(
     share_cores()
     sources = _sources(source, streams, live=live, hwaccel=hwaccel)
     live = live or any(s.live for s in sources.values())
-    choice = ModelChoice(
+    choice = engine.choice(
         model=model,
         detector=detector,
         pose=pose,
-        detector_size_px=None if detector_size is None else parse_size(detector_size),
+        family=family,
+        detector_family=detector_family,
+        skeleton=skeleton,
+        detector_size=detector_size,
+        min_score=min_score,
+        max_people=max_people,
     )
     options = engine.options(
         device=device,

@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from streampose.cli.values import parse_size
+from streampose.errors import ConfigError
 from streampose.inference.boxes import Limits
 from streampose.inference.engine import EngineOptions
-from streampose.inference.loading import default_cache
+from streampose.inference.loading import ModelChoice, default_cache
+from streampose.skeletons import SKELETONS
 
 __all__ = [
     "USUAL",
@@ -29,9 +32,11 @@ __all__ = [
     "Pose",
     "Recalibrate",
     "Sessions",
+    "Skeleton",
     "Tf32",
     "Threads",
     "Track",
+    "choice",
     "options",
 ]
 
@@ -52,6 +57,10 @@ Family = Annotated[
 ]
 DetectorFamily = Annotated[
     str | None, typer.Option(help="What --detector is, if it is not recognised.", rich_help_panel=_MODEL)
+]
+Skeleton = Annotated[
+    str | None,
+    typer.Option(help=f"The key points of --model or --pose: {', '.join(SKELETONS)}.", rich_help_panel=_MODEL),
 ]
 DetectorSize = Annotated[
     str | None, typer.Option(help="For a detector of open size: 320, 640x384.", rich_help_panel=_MODEL)
@@ -103,6 +112,37 @@ Batch = Annotated[
     int | None, typer.Option(min=1, help="Frames in a batch: exactly (files), at most (live).", rich_help_panel=_FLOW)
 ]
 Track = Annotated[bool, typer.Option(help="Give people stable numbers.", rich_help_panel=_FLOW)]
+
+
+def choice(
+    *,
+    model: str | None,
+    detector: str | None,
+    pose: str | None,
+    family: str | None,
+    detector_family: str | None,
+    skeleton: str | None,
+    detector_size: str | None,
+    min_score: float,
+    max_people: int,
+) -> ModelChoice:
+    """Which models, and how they are read.
+
+    Raises:
+        ConfigError: a value makes no sense.
+    """
+    if skeleton is not None and skeleton not in SKELETONS:
+        raise ConfigError(f"no skeleton is called {skeleton!r}; there are: {', '.join(SKELETONS)}")
+    return ModelChoice(
+        model=model,
+        detector=detector,
+        pose=pose,
+        family=family,
+        detector_family=detector_family,
+        skeleton=None if skeleton is None else SKELETONS[skeleton],
+        detector_size_px=None if detector_size is None else parse_size(detector_size),
+        limits=Limits(min_score=min_score, max_people=max_people),
+    )
 
 
 _FEWEST = 8

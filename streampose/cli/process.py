@@ -16,11 +16,10 @@ from streampose.cli.presets import Preset
 from streampose.cli.process_report import show, summary
 from streampose.cli.say import dim, fail, say
 from streampose.cli.session import interrupts
-from streampose.cli.values import parse_rate, parse_seconds, parse_size, parse_time
+from streampose.cli.values import parse_rate, parse_seconds, parse_time
 from streampose.cores import share_cores
 from streampose.errors import ConfigError
-from streampose.inference.boxes import Limits
-from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators
+from streampose.inference.loading import PoseEstimator, describe_all, load_estimators
 from streampose.loop import run_async
 from streampose.motion import parse_choice
 from streampose.offline.inputs import Input, find_inputs
@@ -33,7 +32,7 @@ from streampose.sources import Cut
 
 __all__ = ["process_command"]
 
-_INPUT, _MODEL, _REFINE, _OUTPUT = "Input", "Model", "Second pass", "Output"
+_INPUT, _REFINE, _OUTPUT = "Input", "Second pass", "Output"
 
 
 def process_command(
@@ -83,6 +82,7 @@ def process_command(
     pose: engine.Pose = None,
     family: engine.Family = None,
     detector_family: engine.DetectorFamily = None,
+    skeleton: engine.Skeleton = None,
     detector_size: engine.DetectorSize = None,
     min_score: engine.MinScore = engine.USUAL.min_score,
     max_people: engine.MaxPeople = engine.USUAL.max_people,
@@ -175,14 +175,16 @@ def process_command(
     usual = {"link": 2.0, "fill": 0.5, "calm": 0.04} if clean else {}
     link_s, fill_s, sigma_s = (usual.get(name, 0.0) if time is None else time for name, time in times.items())
     plan = Plan(
-        choice=ModelChoice(
+        choice=engine.choice(
             model=model,
             detector=detector,
             pose=pose,
             family=family,
             detector_family=detector_family,
-            detector_size_px=None if detector_size is None else parse_size(detector_size),
-            limits=Limits(min_score=min_score, max_people=max_people),
+            skeleton=skeleton,
+            detector_size=detector_size,
+            min_score=min_score,
+            max_people=max_people,
         ),
         engine=engine.options(
             device=device,

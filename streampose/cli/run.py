@@ -18,12 +18,9 @@ from streampose.cli.service import Metrics, MetricsToken, parse_address, parse_n
 from streampose.cli.session import Session, start_session
 from streampose.cli.values import named_sources, parse_rotation, parse_seconds, parse_size
 from streampose.errors import ConfigError
-from streampose.inference.boxes import Limits
-from streampose.inference.loading import ModelChoice
 from streampose.observe.watch import WatchOptions
 from streampose.preview import Preview
 from streampose.render import Renderer, Style
-from streampose.skeletons import SKELETONS
 from streampose.sources import CameraWish, format_name, is_camera, open_source
 from streampose.streams import Stream
 from streampose.tracking import OneEuro, Tracker
@@ -58,9 +55,7 @@ def run(
     pose: engine.Pose = None,
     family: engine.Family = None,
     detector_family: engine.DetectorFamily = None,
-    skeleton: Annotated[
-        str | None, typer.Option(help=f"Its key points: {', '.join(SKELETONS)}.", rich_help_panel=_MODEL)
-    ] = None,
+    skeleton: engine.Skeleton = None,
     detector_size: engine.DetectorSize = None,
     min_score: engine.MinScore = engine.USUAL.min_score,
     max_people: engine.MaxPeople = engine.USUAL.max_people,
@@ -158,17 +153,16 @@ def run(
 
       streampose run door=rtsp://10.0.0.5/a yard=rtsp://10.0.0.6/a --model rtmo-s --json out/
     """
-    if skeleton is not None and skeleton not in SKELETONS:
-        raise ConfigError(f"no skeleton is called {skeleton!r}; there are: {', '.join(SKELETONS)}")
-    choice = ModelChoice(
+    choice = engine.choice(
         model=model,
         detector=detector,
         pose=pose,
         family=family,
         detector_family=detector_family,
-        skeleton=None if skeleton is None else SKELETONS[skeleton],
-        detector_size_px=None if detector_size is None else parse_size(detector_size),
-        limits=Limits(min_score=min_score, max_people=max_people),
+        skeleton=skeleton,
+        detector_size=detector_size,
+        min_score=min_score,
+        max_people=max_people,
     )
     watch = WatchOptions(
         metrics=None if metrics is None else parse_address(metrics, parse_secret(metrics_token)),

@@ -19,11 +19,11 @@ from streampose.cli.references import resolve
 from streampose.cli.say import dim, say
 from streampose.cli.service import Metrics, MetricsToken, parse_address, parse_secret
 from streampose.cli.session import before_anything, beside, interrupts
-from streampose.cli.values import named_sources, parse_seconds, parse_size
+from streampose.cli.values import named_sources, parse_seconds
 from streampose.cores import share_cores
 from streampose.errors import StreamposeError
 from streampose.gauges import rss_mb
-from streampose.inference.loading import ModelChoice, describe_all
+from streampose.inference.loading import describe_all
 from streampose.observe.access import Address, is_loopback
 from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
@@ -91,7 +91,12 @@ def serve(
     model: engine.Model = None,
     detector: engine.Detector = None,
     pose: engine.Pose = None,
+    family: engine.Family = None,
+    detector_family: engine.DetectorFamily = None,
+    skeleton: engine.Skeleton = None,
     detector_size: engine.DetectorSize = None,
+    min_score: engine.MinScore = engine.USUAL.min_score,
+    max_people: engine.MaxPeople = engine.USUAL.max_people,
     next_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -132,11 +137,16 @@ def serve(
         limits=Limits(peers=max_peers),
     )
     few_arenas()
-    choice = ModelChoice(
+    choice = engine.choice(
         model=model,
         detector=detector,
         pose=pose,
-        detector_size_px=None if detector_size is None else parse_size(detector_size),
+        family=family,
+        detector_family=detector_family,
+        skeleton=skeleton,
+        detector_size=detector_size,
+        min_score=min_score,
+        max_people=max_people,
     )
     models = Models(
         choices_of(choice, next_model or ()),

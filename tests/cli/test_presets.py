@@ -30,7 +30,8 @@ def test_the_template_is_a_file_that_both_commands_take(command, models, clip: P
 
 def test_every_line_of_the_template_can_be_put_in_force(command, models, clip: Path, tmp_path: Path):  # noqa: F811
     text = re.sub(r"^# (?=[a-z0-9-]+ = )", "", template("balanced"), flags=re.MULTILINE)
-    for key in ("model", "detector", "pose", "person"):  # of these there are several, or none here
+    # Of these there are several, or none here.
+    for key in ("model", "detector", "pose", "family", "detector-family", "skeleton", "person"):
         text = re.sub(rf"^{key} = .*$", "", text, flags=re.MULTILINE)
     text = text.replace('detector-size = "640x384"', 'detector-size = "64"')
     assert len(tomllib.loads(text)) > 15
@@ -43,8 +44,8 @@ def test_every_line_of_the_template_can_be_put_in_force(command, models, clip: P
 def test_the_defaults_in_the_template_are_the_defaults():
     said = tomllib.loads(re.sub(r"^# (?=[a-z0-9-]+ = )", "", template("balanced"), flags=re.MULTILINE))
     known = {p.name: p.default for f in (process_command, run) for p in inspect.signature(f).parameters.values()}
-    free = {"model", "detector", "pose", "detector-size", "sessions", "threads"}
-    free |= {"at-once", "in-graph", "rect", "person"}
+    free = {"model", "detector", "pose", "family", "detector-family", "skeleton", "detector-size"}
+    free |= {"sessions", "threads", "at-once", "in-graph", "rect", "person"}
     names = {"fp16": "half"}
     for key, value in said.items():
         if key not in free:

@@ -196,6 +196,33 @@ def test_bad_models(command, models, clip: Path, tmp_path: Path):
         assert len([line for line in err.splitlines() if line.startswith("error: ")]) == 1, err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "{clip}", "--json", "{out}"], ["process", "{clip}", "-o", "{out}"], ["bench", "{clip}"], ["serve"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_all_that_run_models_read_them_as_they_are_told(command, models, clip: Path, tmp_path: Path, arguments):
+    """Key points that nobody can guess, a family that is not recognised, and what counts as a person."""
+    pose = build(tmp_path / "p.onnx", "simcc", k=18, size=(48, 64))
+    words = [word.format(clip=clip, out=tmp_path / "out") for word in arguments] + [*models[:2], "--pose", pose]
+    for said, expected in [
+        ([], "Name its skeleton"),
+        (["--skeleton", "octopus"], "no skeleton is called 'octopus'; there are: coco-17"),
+        (["--skeleton", "coco-17"], "18 key points, and the skeleton coco-17 17"),
+        (["--family", "simc"], "no family is called 'simc'"),
+        (["--detector-family", "rtm"], "no family is called 'rtm'"),
+        (["--min-score", 2], "--min-score"),
+        (["--max-people", 0], "--max-people"),
+    ]:
+        code, _, err = command(*words, *said, "--device", "cpu", *(["--port", 0] if words[0] == "serve" else []))
+        assert code in {1, 2}, said
+        assert expected in err, (said, err)
+    if words[0] in {"process", "bench"}:
+        more = ["--no-bound", "--sessions", 1] if words[0] == "bench" else []
+        said = ["--skeleton", "openpose-18", "--min-score", 0.2, "--max-people", 3]
+        assert command(*words, *said, *more)[0] == 0
+
+
 def test_bad_outputs(command, models, clip: Path, tmp_path: Path):
     for arguments, words in [
         (["--out", tmp_path / "none" / "o.mp4"], "create it first"),

@@ -8,8 +8,9 @@ from typing import Any
 
 from streampose.errors import ConfigError, ModelUnknown
 from streampose.inference import heads
-from streampose.inference.card import IMAGENET_MEAN, IMAGENET_STD, Card, Fit, Kind, Refine
-from streampose.inference.signature import METADATA_KEY, Signature
+from streampose.inference.card import IMAGENET_MEAN, IMAGENET_STD, Card, Fit, Kind
+from streampose.inference.metadata import said_by
+from streampose.inference.signature import Signature
 from streampose.pose import Skeleton
 from streampose.skeletons import COCO_17, SKELETONS
 
@@ -144,7 +145,7 @@ def read_card(
         ModelUnknown: the graph takes no pictures, fits no family, or its number of points fits no skeleton.
         ConfigError: no such family, or a size or skeleton that the graph does not have.
     """
-    said = _said(signature)
+    said = said_by(signature)
     family = family or said.pop("family", None)
     said.pop("family", None)
     if family is None:
@@ -178,32 +179,6 @@ def read_card(
         skeleton=skeleton,
         channels_last=card.channels_last or signature.channels_last,
     )
-
-
-_READERS: Mapping[str, Callable[[Any], object]] = {
-    "family": str,
-    "skeleton": SKELETONS.__getitem__,
-    "rgb": bool,
-    "mean": tuple,
-    "std": tuple,
-    "fit": Fit,
-    "fill": int,
-    "rect": bool,
-    "padding": float,
-    "udp": bool,
-    "refine": Refine,
-    "blur_px": int,
-}
-
-
-def _said(signature: Signature) -> dict[str, Any]:
-    """What the model's own metadata says, as fields of a card; it overrides what the graph suggests."""
-    said = {key: value for key, value in signature.own().items() if key in _READERS}
-    try:
-        return {key: _READERS[key](value) for key, value in said.items()}
-    except (KeyError, ValueError, TypeError) as error:
-        name = signature.path.name
-        raise ModelUnknown(f"{name}: its metadata {METADATA_KEY!r} cannot be understood: {error}") from error
 
 
 def _size(signature: Signature, card: Card, name: str, asked: tuple[int, int] | None) -> tuple[int, int]:

@@ -10,8 +10,9 @@ from dots import build
 from streampose.errors import ConfigError, ModelNotFound, ModelUnknown, ModelUnreadable, ProviderUnavailable
 from streampose.inference.card import Kind, Refine
 from streampose.inference.engine import Engine, EngineOptions, provider_report
-from streampose.inference.family import METADATA_KEY, read_card
+from streampose.inference.family import read_card
 from streampose.inference.heatmap import decode_heatmaps
+from streampose.inference.signature import METADATA_KEY
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26
 
 

@@ -22,7 +22,7 @@ from streampose.inference import fitting
 from streampose.inference.boxes import Limits
 from streampose.inference.card import Card, Fit, Kind, Refine
 from streampose.inference.engine import Engine, EngineOptions
-from streampose.inference.family import METADATA_KEY, read_card
+from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel
 from streampose.inference.graphs import fuse_crops, fuse_pictures
 from streampose.inference.graphs.builder import Builder
@@ -31,6 +31,7 @@ from streampose.inference.loading import ModelChoice, PoseEstimator, load_estima
 from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.preprocess import Placement, crop_batch, crop_frames, frame_batch, to_blob
 from streampose.inference.runner import BoundRunner, Uploads
+from streampose.inference.signature import METADATA_KEY
 from streampose.inference.top_down import KeypointModel
 from streampose.pose import Poses
 

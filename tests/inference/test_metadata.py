@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,38 @@ def test_key_points_without_scores_are_refused():
 def test_broken_metadata_is_named(key: str, text: str):
     with pytest.raises(ModelUnknown, match=rf"m\.onnx: its metadata '{key}'"):
         card(signature((1, 56, 8400), task="pose", **{key: text}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        *(("mean", value, "three numbers, one for each colour") for value in ([1, 2], "abc", 3, {})),
+        ("mean", [None, 1, 2], "three numbers"),
+        ("std", [0, 0, 0], "a number above 0"),
+        ("rgb", "false", "true or false, not 'false'"),
+        ("udp", 1, "true or false"),
+        *(("blur_px", value, "an odd number") for value in (10, 0, -3, 5.0, True)),
+        *(("padding", value, "a number") for value in (0, -1, float("nan"), float("inf"), "1.25", None)),
+        *(("fill", value, "0 to 255") for value in (300, -1, 114.5)),
+        ("skeleton", "octopus", "one of coco-17, .*, not 'octopus'"),
+        ("skeleton", ["a"], "one of coco-17"),
+        ("family", 3, "a name, not 3"),
+        ("fit", "crop", "top-left, center, stretch"),
+        ("refine", "zz", "none, quarter, dark"),
+    ],
+)
+def test_values_that_cannot_be_are_told_with_their_key(key: str, value: object, words: str):
+    said = json.dumps({key: value})
+    with pytest.raises(
+        ModelUnknown, match=rf"m\.onnx: its metadata '{METADATA_KEY}' cannot be understood: {key}: .*{words}"
+    ):
+        card(signature((1, 56, 8400), **{METADATA_KEY: said}))
+
+
+def test_a_key_that_is_not_known_is_told_with_those_that_are(caplog: pytest.LogCaptureFixture):
+    read = card(signature((1, 56, 8400), **{METADATA_KEY: '{"men": [1, 2, 3], "fill": 0, "rect": false}'}))
+    assert (read.mean, read.fill, read.rect) == ((0, 0, 0), 0, False)
+    assert "['men'], which says nothing here: family, skeleton, rgb, mean, " in caplog.text
 
 
 def test_a_skeleton_of_another_size_is_refused():

@@ -1,0 +1,104 @@
+"""What a model's own metadata says, as fields of a card."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from streampose.errors import ModelUnknown
+from streampose.inference.card import Fit, Refine
+from streampose.inference.signature import METADATA_KEY, Signature
+from streampose.skeletons import SKELETONS
+
+__all__ = ["said_by"]
+
+log = logging.getLogger("streampose")
+
+
+def said_by(signature: Signature) -> dict[str, Any]:
+    """What is under `METADATA_KEY`; it overrides what the graph suggests. Keys that are not known are passed over.
+
+    Raises:
+        ModelUnknown: a value is not what its key wants.
+    """
+    name, said = signature.path.name, signature.own()
+    if unknown := sorted(said.keys() - _READERS.keys()):
+        keys = ", ".join(_READERS)
+        log.warning("%s: its metadata %r has %s, which says nothing here: %s", name, METADATA_KEY, unknown, keys)
+    read = {}
+    for key in said.keys() & _READERS.keys():
+        try:
+            read[key] = _READERS[key](said[key])
+        except ValueError as error:
+            raise ModelUnknown(f"{name}: its metadata {METADATA_KEY!r} cannot be understood: {key}: {error}") from error
+    return read
+
+
+def _want(what: str, value: Any, good: bool) -> None:
+    if not good:
+        raise ValueError(f"{what}, not {value!r}")
+
+
+def _text(value: Any) -> str:
+    _want("a name", value, isinstance(value, str))
+    return str(value)
+
+
+def _one_of(named: Mapping[str, Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        _want(f"one of {', '.join(named)}", value, isinstance(value, str) and value in named)
+        return named[value]
+
+    return read
+
+
+def _yes(value: Any) -> bool:
+    _want("true or false", value, isinstance(value, bool))
+    return bool(value)
+
+
+def _is_number(value: Any, kind: Any = int | float) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _above_0(value: Any) -> float:
+    _want("a number above 0", value, _is_number(value) and value > 0)
+    return float(value)
+
+
+def _three(value: Any) -> tuple[float, ...]:
+    good = isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
+    _want("three numbers, one for each colour", value, good)
+    return tuple(value)
+
+
+def _deviations(value: Any) -> tuple[float, ...]:
+    return tuple(map(_above_0, _three(value)))
+
+
+def _grey(value: Any) -> int:
+    _want("a grey of 0 to 255", value, _is_number(value, int) and 0 <= value <= 255)
+    return int(value)
+
+
+def _odd(value: Any) -> int:
+    _want("an odd number of pixels", value, _is_number(value, int) and value > 0 and value % 2 == 1)
+    return int(value)
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "family": _text,
+    "skeleton": _one_of(SKELETONS),
+    "rgb": _yes,
+    "mean": _three,
+    "std": _deviations,
+    "fit": _one_of({fit.value: fit for fit in Fit}),
+    "fill": _grey,
+    "rect": _yes,
+    "padding": _above_0,
+    "udp": _yes,
+    "refine": _one_of({refine.value: refine for refine in Refine}),
+    "blur_px": _odd,
+}

@@ -23,6 +23,8 @@ _EIGHT_BIT = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMu
 def half_graph(model: Path, cache_dir: Path | None = None) -> bytes:
     """Convert weights and arithmetic to 16 bits; inputs and outputs keep their types. An 8-bit model stays as it is.
 
+    Weights in files of their own are part of what comes back.
+
     Args:
         model: path of an ONNX file.
         cache_dir: keep the result here, by the original's hash; `None` = convert anew each time.
@@ -30,14 +32,14 @@ def half_graph(model: Path, cache_dir: Path | None = None) -> bytes:
     Raises:
         ModelUnreadable: it cannot be converted.
     """
-    original = model.read_bytes()
-    kept = None
-    if cache_dir is not None:
-        kept = cache_dir / "half" / f"{hashlib.sha256(original).hexdigest()}.half"
-        if (before := unsealed(kept)) is not None:
-            return before
     try:
-        loaded = onnx.load_from_string(original)
+        loaded = onnx.load(model, format="protobuf")  # with its weights, also those that are in files of their own
+        original: bytes = loaded.SerializeToString()
+        kept = None
+        if cache_dir is not None:
+            kept = cache_dir / "half" / f"{hashlib.sha256(original).hexdigest()}.half"
+            if (before := unsealed(kept)) is not None:
+                return before
         if any(node.op_type in _EIGHT_BIT for node in loaded.graph.node):
             log.warning("%s is an 8-bit model, and stays one: 16 bits are for models of 32", model.name)
             return original

@@ -11,6 +11,7 @@ import pytest
 from dots import build
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 from test_engine import small
 
 from streampose.errors import ConfigError, DeviceLost, EngineFailed, ModelUnreadable
@@ -253,3 +254,25 @@ def test_what_is_no_model_cannot_be_halved(tmp_path: Path):
     (path := tmp_path / "m.onnx").write_bytes(b"not a model at all")
     with pytest.raises(ModelUnreadable, match=r"m\.onnx cannot be made 16-bit"):
         Engine(path, EngineOptions(device="cpu", half=True))
+
+
+def test_weights_in_a_file_of_their_own_are_made_16_bit_with_the_model(tmp_path: Path):
+    given, gives = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", 8]) for name in ("x", "y"))
+    weights = numpy_helper.from_array(np.full(8, 2, np.float32), "w")
+    graph = helper.make_graph([helper.make_node("Mul", ["x", "w"], ["y"])], "m", [given], [gives], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    path, apart = tmp_path / "m.onnx", tmp_path / "w.data"
+    onnx.save(model, path, save_as_external_data=True, location=apart.name, size_threshold=0)
+    options = EngineOptions(device="cpu", half=True, cache_dir=tmp_path / "kept")
+
+    def product() -> float:
+        return Engine(path, options).run(np.ones((1, 8), np.float32))[0].mean()
+
+    assert product() == 2
+    assert product() == 2  # as it was kept
+    apart.write_bytes(np.full(8, 3, np.float32).tobytes())
+    assert product() == 3, "what was kept of other weights was taken"
+    assert len(list((tmp_path / "kept" / "half").iterdir())) == 2
+    apart.unlink()
+    with pytest.raises(ModelUnreadable, match=r"m\.onnx cannot be made 16-bit: .*w\.data"):
+        product()

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streampose.errors import ConfigError
 from streampose.inference.card import Card
 
 __all__ = ["DECODERS", "Found", "Limits", "grid"]
@@ -23,7 +24,11 @@ Floats: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What counts as a person."""
+    """What counts as a person.
+
+    Raises:
+        ConfigError: a value makes no sense.
+    """
 
     min_score: float = 0.4
     """Of the box."""
@@ -32,6 +37,11 @@ class Limits:
     models that suppress in the graph: RTMDet's own leaves doubles (key-point AP 0.56 → 0.60 at 640 with it)."""
     max_people: int = 100
     """The best so many of a picture."""
+
+    def __post_init__(self) -> None:
+        for name in ("min_score", "max_overlap", "max_people"):
+            if not (value := getattr(self, name)) >= 0:
+                raise ConfigError(f"{name} is at least 0, not {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

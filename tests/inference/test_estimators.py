@@ -249,6 +249,12 @@ class TestLoading:
     def test_a_one_stage_model_may_be_the_detector(self, models):
         assert isinstance(load_estimator(ModelChoice(detector=models["rtmo"], pose=models["simcc"])), TopDown)
 
+    @pytest.mark.parametrize("name", ["min_score", "max_overlap", "max_people"])
+    @pytest.mark.parametrize("value", [-1, float("nan")])
+    def test_limits_below_nothing(self, name: str, value: float):
+        with pytest.raises(ConfigError, match=f"{name} is at least 0, not {value}"):
+            Limits(**{name: value})
+
     def test_the_score_limit_holds_for_the_whole_frame_too(self, tmp_path: Path):
         model = build(tmp_path / "m.onnx", "simcc")
         grid = np.stack(np.meshgrid(np.arange(40, 161, 40), np.arange(40, 201, 40)), axis=2).reshape(-1, 2)

@@ -55,6 +55,14 @@ class Found:
     points: Floats | None = None
     """(n, k, 3) x y score, from one-stage models."""
 
+    def in_sight(self) -> Found:
+        """Those of whom anything is left: a box that was clipped to the picture may have no area any more."""
+        some = _have_area(self.boxes)
+        if some.all():
+            return self
+        points = None if self.points is None else self.points[some]
+        return Found(boxes=self.boxes[some], scores=self.scores[some], points=points)
+
 
 Decoder = Callable[[Sequence[NDArray[Any]], Card, Limits], Found]
 
@@ -62,7 +70,8 @@ Decoder = Callable[[Sequence[NDArray[Any]], Card, Limits], Found]
 def _select(boxes: Floats, scores: Floats, limits: Limits, points: Floats | None = None, *, nms: bool) -> Found:
     """Those that count: by score, by overlap (`nms`), by number."""
     # Graphs with suppression inside pad with rows of score 0, and so does the engine: nobody, whatever the limit.
-    keep = np.flatnonzero((scores >= limits.min_score) & (scores > 0))
+    # A box that is inside out would hide others: its area is below 0.
+    keep = np.flatnonzero((scores >= limits.min_score) & (scores > 0) & _have_area(boxes))
     # More candidates than this are noise, and the cost of suppression grows with their square.
     keep = keep[np.argsort(-scores[keep], kind="stable")][:1000]
     if nms and len(keep) > 1 and limits.max_overlap < 1:
@@ -77,6 +86,10 @@ def _select(boxes: Floats, scores: Floats, limits: Limits, points: Floats | None
         scores=np.clip(scores[keep], 0, 1).astype(np.float32, copy=False),
         points=None if points is None else points[keep].astype(np.float32, copy=False),
     )
+
+
+def _have_area(boxes: Floats) -> NDArray[np.bool_]:
+    return (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
 
 
 def _triples(numbers: Floats) -> Floats:

@@ -144,14 +144,15 @@ def _found(rows: NDArray[np.float32]) -> Found:
     """(n, 5 + 3·k) rows of a fused graph."""
     points = rows[:, 5:]
     k = points.shape[1] // 3
-    return Found(boxes=rows[:, :4], scores=rows[:, 4], points=points.reshape(len(rows), k, 3) if k else None)
+    found = Found(boxes=rows[:, :4], scores=rows[:, 4], points=points.reshape(len(rows), k, 3) if k else None)
+    return found.in_sight()
 
 
 def _placed(found: Found, placement: Placement) -> Found:
     points = found.points
     if points is not None:
         points = np.concatenate([placement.to_picture(points[..., :2]), points[..., 2:]], axis=2)
-    return replace(found, boxes=placement.boxes_to_picture(found.boxes), points=points)
+    return replace(found, boxes=placement.boxes_to_picture(found.boxes), points=points).in_sight()
 
 
 class OneStage(OnModels):

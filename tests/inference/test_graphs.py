@@ -200,6 +200,30 @@ def test_the_same_people_are_chosen(tmp_path_factory, seed: int, family: str, ov
         np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
 
 
+@pytest.mark.parametrize("family", ["rtmdet", "rtmo"])
+def test_boxes_of_which_nothing_is_in_the_picture_are_nobody(tmp_path: Path, family: str):
+    """Beside it, without area, inside out (which would hide others); one that goes far beyond it is somebody."""
+    boxes = [[-50, -50, -40, -40], [1e9, 1e9, 2e9, 2e9], [10, 10, 10, 10], [60, 60, 20, 90], [40, 40, 20, 20]]
+    boxes += [
+        [4, 34, 60, 62],
+        [4, 4, 12, 16],
+        [-1e9, -1e9, 1e9, 1e9],
+    ]  # the first of these is where nothing but fill is
+    dets = np.column_stack([boxes, np.linspace(0.9, 0.6, len(boxes))]).astype(np.float32)
+    more = {"labels": np.zeros(len(boxes), np.int64)} if family == "rtmdet" else {}
+    if family == "rtmo":
+        more = {"keypoints": np.ones((len(boxes), 17, 3), np.float32)}
+    path = fixed(tmp_path / "m.onnx", {"dets": dets, **more}, (64, 64))
+    engine = Engine(path, EngineOptions(device="cpu", threads=1))
+    card = read_card(engine.signature, "m.onnx")
+    graph = fuse_pictures(engine.source(), card, Limits())
+    for model in (FrameModel(engine, card), FrameModel(Engine(path, engine.options, graph, fused=True), card)):
+        (found,) = model([np.zeros((64, 128, 3), np.uint8)])
+        np.testing.assert_allclose(found.boxes, [[8, 8, 24, 32], [0, 0, 128, 64]], atol=1e-3)
+        np.testing.assert_allclose(found.scores, dets[-2:, 4])
+        assert found.points is None or found.points.shape == (2, 17, 3)
+
+
 @given(
     seed=st.integers(0, 2**32 - 1),
     refine=st.sampled_from(list(Refine)),

@@ -78,7 +78,12 @@ def _best(g: Builder, limits: Limits, found: _Candidates, columns: int) -> str:
     # As many of nobody behind, so that there are enough, whatever the model gives.
     everybody = g("Pad", g.join(*rows, axis=2), g.ints([0, 0, 0, 0, first, 0]))
     scores = g.take(everybody, 4, 2)
-    scores = g("Where", g("Less", scores, g.floats(least)), g.mul(scores, g.floats(0.0)), scores)
+    # Nor does one count whose box is inside out, which would hide others.
+    counts = g.all(
+        g("Not", g("Less", scores, g.floats(least))),
+        *(g("Less", g.take(everybody, low, 2), g.take(everybody, low + 2, 2)) for low in (0, 1)),
+    )
+    scores = g("Where", counts, scores, g.mul(scores, g.floats(0.0)))
     best, picked = _highest(g, scores, everybody, first, columns)
     if apart:
         best = g.mul(best, _unhidden(g, g.take(picked, range(4), 2), first, limits.max_overlap))

@@ -11,10 +11,21 @@ from typing import Any, Self, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Frame", "Image", "Images", "Latent", "StreamInfo"]
+__all__ = ["Frame", "Image", "Images", "Latent", "StreamInfo", "is_picture"]
 
 Image: TypeAlias = NDArray[np.uint8]
 """A picture: (H, W, 3) uint8, BGR, C-contiguous."""
+
+
+def is_picture(given: object) -> bool:
+    """Whether it is what `Image` says."""
+    return (
+        isinstance(given, np.ndarray)
+        and given.dtype == np.uint8
+        and given.ndim == 3
+        and given.shape[2] == 3
+        and given.size > 0
+    )
 
 
 class Latent:

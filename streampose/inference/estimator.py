@@ -31,6 +31,7 @@ class Estimator(Protocol):
             images: one or more (H, W, 3) uint8 BGR pictures, of any sizes, of any streams.
 
         Raises:
+            ConfigError: a picture is none.
             ModelOutputError: the model returned NaN or infinities.
             EngineFailed: the runtime failed.
         """

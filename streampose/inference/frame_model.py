@@ -15,7 +15,7 @@ from streampose.frame import Image
 from streampose.inference.boxes import DECODERS, Found, Limits
 from streampose.inference.card import Card, Fit, Kind
 from streampose.inference.engine import Engine
-from streampose.inference.on_models import OnModels
+from streampose.inference.on_models import OnModels, check_pictures
 from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.preprocess import Placement, frame_batch, to_blob
 from streampose.inference.stopwatch import Stopwatch
@@ -174,6 +174,7 @@ class OneStage(OnModels):
 
     def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
         """The people of each picture; `pixels` as `ahead` gave them."""
+        check_pictures(images)
         return [self._poses(found) for found in self._model(images, pixels)]
 
     def _poses(self, found: Found) -> Poses:

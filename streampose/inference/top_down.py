@@ -15,7 +15,7 @@ from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine
 from streampose.inference.frame_model import FrameModel
 from streampose.inference.heatmap import decode_heatmaps, decode_simcc
-from streampose.inference.on_models import OnModels
+from streampose.inference.on_models import OnModels, check_pictures
 from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.preprocess import crop_batch, crop_frames, from_crop, to_blob
 from streampose.inference.stopwatch import Stopwatch
@@ -146,6 +146,7 @@ class TopDown(OnModels):
 
     def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
         """The people of each picture; `pixels` as `ahead` gave them."""
+        check_pictures(images)
         if pixels is None and (self._detector.engine.fused or self._keypoints.engine.fused):
             pixels = Pixels(images, self._staging)
         found = self._detector(images, pixels)
@@ -186,6 +187,7 @@ class WholeFrame(OnModels):
 
     def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
         """The person of each picture, or nobody; `pixels` as `ahead` gave them."""
+        check_pictures(images)
         # The card's padding is for boxes around people; here the crop is the picture itself.
         padding = self._keypoints.card.padding
         boxes = np.array([_shrunk(image.shape[1], image.shape[0], padding) for image in images], np.float32)

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from streampose.errors import SourceError
-from streampose.frame import Frame, Latent, StreamInfo
+from streampose.frame import Frame, Latent, StreamInfo, is_picture
 
 __all__ = ["Selecting", "Source", "shareable"]
 
@@ -66,7 +66,7 @@ def shareable(given: object) -> Frame:
         return given
     if not isinstance(image, np.ndarray):
         raise SourceError(f"the source gave a frame whose picture is {type(image).__name__}, not an array")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+    if not is_picture(image):
         shape = "×".join(map(str, image.shape))
         raise SourceError(f"the source gave a picture of {shape} {image.dtype}; it is height × width × 3 uint8, BGR")
     if not image.flags.writeable:

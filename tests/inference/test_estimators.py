@@ -264,6 +264,30 @@ class TestLoading:
             assert len(one([picture])[0]) == people
 
 
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_what_is_no_picture_is_told_with_its_shape_and_dtype(models, in_graph: bool):
+    good = np.zeros((48, 64, 3), np.uint8)
+    options = EngineOptions(device="cpu", threads=1, in_graph=in_graph)
+    for choice in (
+        ModelChoice(detector=models["rtmdet"], pose=models["simcc"]),
+        ModelChoice(model=models["rtmo"]),
+        ModelChoice(model=models["simcc"]),
+    ):
+        estimator = load_estimator(choice, options)
+        for bad, words in [
+            (good[..., 0], r"\(48, 64\) of uint8"),
+            (good[..., :1], r"\(48, 64, 1\) of uint8"),
+            (np.zeros((48, 64, 4), np.uint8), r"\(48, 64, 4\) of uint8"),
+            (good.astype(np.float32), r"\(48, 64, 3\) of float32"),
+            (good[:0], r"\(0, 64, 3\) of uint8"),
+            (None, r"\(\) of NoneType"),
+        ]:
+            with pytest.raises(ConfigError, match=rf"\(height, width, 3\) of uint8, BGR, not {words}"):
+                estimator([good, bad])
+        assert len(estimator([good, good[::2, ::2], good[:, ::-1]])) == 3
+        estimator.close()
+
+
 @pytest.mark.parametrize(
     ("options", "single_threaded"),
     [({"threads": 1}, True), ({"threads": 2}, False), ({"threads": 1, "in_graph": True}, False)],

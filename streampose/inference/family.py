@@ -156,7 +156,7 @@ def read_card(
             "name one if the model is of it after all"
         )
     if family not in FAMILIES:
-        raise ConfigError(f"no family is called {family!r}; there are: {', '.join(FAMILIES)}")
+        raise ConfigError(f"{name}: no family is called {family!r}; there are: {', '.join(FAMILIES)}")
     if not signature.takes_pictures:
         raise ModelUnknown(f"{name} does not take pictures of three colours: {signature}")
     try:

@@ -139,8 +139,7 @@ class Screen:
                 width, height = cv2.getWindowImageRect(self._windows[view])[2:]
                 if (picture := view.draw(width, height)) is not None:
                     cv2.imshow(self._windows[view], picture)
-            if self._windows:  # without any, the toolkit has no events
-                self._handle_events()
+            self._handle_events()
             if any(map(_is_closed, self._windows.values())):
                 self._stop()
 
@@ -159,8 +158,8 @@ class Screen:
         self._handle_events()
 
     def _handle_events(self) -> None:
-        """Let the toolkit do so: windows may be closed afterwards."""
-        if (code := cv2.waitKeyEx(1)) != -1:
+        """Let the toolkit do so, which has none without windows; some may be closed afterwards."""
+        if self._windows and (code := cv2.waitKeyEx(1)) != -1:
             self._press(code)
 
     def _resize(self, view: View) -> None:

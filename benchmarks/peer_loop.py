@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 
 import cv2
 from rtmlib.tools.object_detection import RTMDet
@@ -34,6 +35,8 @@ def main() -> None:
     estimate = ViTPose(pose, model_input_size=(192, 256), backend="onnxruntime", device="cpu")
     cameras = [Camera(url) for url in urls]
     while True:
+        if all(camera.newest is None for camera in cameras):
+            time.sleep(0.001)
         for i, camera in enumerate(cameras):
             picture, camera.newest = camera.newest, None
             if picture is None:

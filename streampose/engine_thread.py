@@ -10,10 +10,11 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from streampose.cores import stay_on_core
-from streampose.errors import EngineFailed, Typed
+from streampose.errors import EngineFailed
 from streampose.frame import Image
 from streampose.inference.estimator import Estimator
 from streampose.pose import Poses
+from streampose.typed import Typed
 from streampose.worker import Nothing, Worker
 
 __all__ = ["EngineThread"]

@@ -42,10 +42,7 @@ The message is one line that says what is wrong and what to do; `redaction.py` t
 
 from __future__ import annotations
 
-import asyncio
 import re
-from contextlib import ContextDecorator
-from types import TracebackType
 from typing import ClassVar
 
 __all__ = [
@@ -82,7 +79,6 @@ __all__ = [
     "SourceUnauthorized",
     "SourceUnsupported",
     "StreamposeError",
-    "Typed",
     "WorkerClosed",
     "WorkerStuck",
     "cause_of",
@@ -252,41 +248,6 @@ class WorkerClosed(StreamposeError, RuntimeError):
 
 class WorkerStuck(WorkerClosed, TimeoutError):
     """A call on a worker did not return within its time."""
-
-
-class Typed(ContextDecorator):
-    """Around code that is not ours, or that may have a bug: an error that nobody foresaw leaves as a typed one.
-
-    A context and a decorator. A `StreamposeError` goes through as it is, and so does the cancellation of who waits in
-    it; one that comes up on a thread without an event loop is that of somebody else's task.
-
-    Args:
-        kind: what it becomes; the original is its cause.
-        what: what failed, for the message.
-        passing: goes through, too.
-    """
-
-    def __init__(self, kind: type[StreamposeError], what: str = "", passing: tuple[type[Exception], ...] = ()) -> None:
-        self._kind, self._what = kind, what
-        self._passing: tuple[type[Exception], ...] = (StreamposeError, *passing)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        foreign = isinstance(error, asyncio.CancelledError) and not _in_event_loop()
-        if foreign or (isinstance(error, Exception) and not isinstance(error, self._passing)):
-            raise self._kind(f"{self._what}{type(error).__name__}: {error}") from error
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def cause_of(error: Exception) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 from streampose.batching import Batcher, Lane
 from streampose.channel import Channel, Overflow
 from streampose.clock import Clock
-from streampose.errors import ChannelClosed, SinkFailed, SourceError, StreamposeError, Typed, WorkerStuck, cause_of
+from streampose.errors import ChannelClosed, SinkFailed, SourceError, StreamposeError, WorkerStuck, cause_of
 from streampose.finisher import Finisher
 from streampose.metrics import Cause, Place
 from streampose.redaction import redact
@@ -32,6 +32,7 @@ from streampose.sources.conversion import read_latent
 from streampose.sources.reconnect import Reconnecting
 from streampose.sources.source import Source
 from streampose.streams import Outcome, Stream, StreamReport, Trace
+from streampose.typed import Typed
 from streampose.worker import Worker
 
 __all__ = ["Flow"]
@@ -282,6 +283,7 @@ class Flow:
             raise
         finally:
             closings.cancel()
+            closings.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else asks
         if not cut_off:
             for error in closings.result():
                 if error is not None:

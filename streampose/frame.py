@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Self, TypeAlias, overload
+from typing import Any, Self, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Frame", "Image", "Images", "Latent", "StreamInfo", "is_picture"]
+__all__ = ["Frame", "Image", "Images", "Latent", "StreamInfo", "is_picture", "read_only"]
+
+A = TypeVar("A", bound=NDArray[Any])
 
 Image: TypeAlias = NDArray[np.uint8]
 """A picture: (H, W, 3) uint8, BGR, C-contiguous."""
@@ -26,6 +28,15 @@ def is_picture(given: object) -> bool:
         and given.shape[2] == 3
         and given.size > 0
     )
+
+
+def read_only(array: A) -> A:
+    """What can only be read of it; whoever made it may still write to it."""
+    if not array.flags.writeable:
+        return array
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 class Latent:

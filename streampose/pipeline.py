@@ -178,11 +178,13 @@ class Pipeline:
         if stream.name in self._flows:
             raise ConfigError(f"a stream named {stream.name!r} is there already")
         self._check_open(stream)
-        among = [stream, *(flow.stream for flow in self._flows.values() if flow.report.outcome is None)]
-        check_apart(among)
+        check_apart(among := [stream, *self._running()])
         flow = self._flows[stream.name] = self._flow(stream, among)
         if self._group is not None:
             self._start(flow)
+
+    def _running(self) -> list[Stream]:
+        return [flow.stream for flow in self._flows.values() if flow.report.outcome is None]
 
     def _check_open(self, stream: Stream) -> None:
         if self._stopping or self._over:
@@ -242,6 +244,7 @@ class Pipeline:
         """
         check(stream)
         self._check_open(stream)
+        check_apart([stream, *(other for other in self._running() if other.name != stream.name)])
         self._replacing += 1
         try:
             await self.remove(stream.name)

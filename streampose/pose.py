@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from streampose.frame import read_only
+
 __all__ = ["Poses", "Skeleton"]
 
 # Points that a skeleton may lack but that are defined by others: the mean of these.
@@ -102,11 +104,15 @@ class Poses:
         return len(self.points)
 
     def fixed(self) -> Poses:
-        """Itself; its arrays cannot be written to any more."""
-        for array in (self.points, self.scores, self.boxes, self.box_scores, self.ids):
-            if array is not None:
-                array.flags.writeable = False
-        return self
+        """The same people in arrays that can only be read; whoever made these ones may write to his."""
+        return Poses(
+            skeleton=self.skeleton,
+            points=read_only(self.points),
+            scores=read_only(self.scores),
+            boxes=read_only(self.boxes),
+            box_scores=read_only(self.box_scores),
+            ids=None if self.ids is None else read_only(self.ids),
+        )
 
     @classmethod
     def empty(cls, skeleton: Skeleton) -> Poses:

@@ -12,10 +12,11 @@ from streampose.batching.lane import Inferred, Lane
 from streampose.batching.policy import BatchPolicy, Load, Take, Wait, Waiting, expected_s
 from streampose.batching.station import Infer, Station
 from streampose.clock import Clock
-from streampose.errors import EngineFailed, PolicyError, StreamposeError, Typed
+from streampose.errors import EngineFailed, PolicyError, StreamposeError
 from streampose.frame import Frame, Images
 from streampose.metrics import Cause, EngineMetrics, Place
 from streampose.pose import Poses
+from streampose.typed import Typed
 
 __all__ = ["Batcher"]
 

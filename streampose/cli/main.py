@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import takewhile
 from typing import Annotated
 
 import typer
@@ -38,6 +40,8 @@ _COMMANDS = {
     "cameras": "cameras:cameras",
     "models": "models:models",
 }
+# What may stand before a command without being a misspelt one, or a wish for help.
+_BEFORE = re.compile("--debug|--log-(format|level)(=.*)?|text|json|debug|info|warning|error")
 
 
 def _version(wanted: bool) -> None:
@@ -61,7 +65,7 @@ def _globals(
 
 
 def _app(words: Sequence[str]) -> typer.Typer:
-    """With the command that is among the words; with all where none is, or a file that is for several of them."""
+    """With the command that is asked for; with all where that is not clear, or there is a file for several of them."""
     app = typer.Typer(
         name="streampose",
         no_args_is_help=True,
@@ -71,10 +75,10 @@ def _app(words: Sequence[str]) -> typer.Typer:
         epilog="Exit codes: 0 all went well · 1 something failed · 2 the command was not understood · 130 cut off.",
     )
     app.callback()(_globals)
-    asked = next(([word] for word in words if word in _COMMANDS), [])
-    if not asked or any(word.startswith("--config") for word in words):
-        asked = list(_COMMANDS)
-    for name in asked:
+    before = [*takewhile(lambda word: word not in _COMMANDS, words)]
+    named = words[len(before) :][:1]
+    alone = all(map(_BEFORE.fullmatch, before)) and not any(word.startswith("--config") for word in words)
+    for name in named if named and alone else _COMMANDS:
         module, function = _COMMANDS[name].split(":")
         command = getattr(import_module(f"streampose.cli.{module}"), function)
         if isinstance(command, typer.Typer):
@@ -92,7 +96,7 @@ def main() -> None:
     completed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
     try:
         with standard_output():
-            _app([*sys.argv[1:], *completed.split()])()
+            _app([*sys.argv[1:], *completed.split()[1:]])()
     except StreamposeError as error:
         if "--debug" in sys.argv:
             log.debug("the error's way", exc_info=error)  # a bare traceback would show passwords of URLs

@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from streampose.batching import FixedBatch
-from streampose.errors import ConfigError, SinkUnavailable, SourceCorrupt, SourceError, StreamposeError, Typed
+from streampose.errors import ConfigError, SinkUnavailable, SourceCorrupt, SourceError, StreamposeError
 from streampose.inference.engine import available_cores
 from streampose.inference.estimator import Estimator
 from streampose.inference.loading import usual_batch
@@ -32,6 +32,7 @@ from streampose.offline.spool import Spool, SpoolSink
 from streampose.pipeline import Pipeline
 from streampose.sources import Excerpt
 from streampose.streams import Outcome, Stream
+from streampose.typed import Typed
 from streampose.worker import Worker
 
 __all__ = ["Progress", "Stage", "process"]

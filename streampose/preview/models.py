@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from streampose.errors import ChecksumMismatch, EngineFailed, StreamposeError, Typed
+from streampose.errors import ChecksumMismatch, EngineFailed, StreamposeError
 from streampose.inference import zoo
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimators
 from streampose.inference.switch import Switch
+from streampose.typed import Typed
 
 __all__ = ["Models", "choices_of"]
 

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from streampose.backoff import Backoff
-from streampose.errors import SinkAway, SinkFailed, SinkRefused, SinkUnavailable, StreamposeError, Typed
+from streampose.errors import SinkAway, SinkFailed, SinkRefused, SinkUnavailable, StreamposeError
 from streampose.frame import StreamInfo
 from streampose.redaction import server_of
 from streampose.result import Result
 from streampose.sinks.jsonl import to_line
 from streampose.sinks.presence import Presence
+from streampose.typed import Typed
 
 __all__ = ["Carrier", "SendSink"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import SideData, SideDataContainer
 from av.video.frame import VideoFrame
 
 from streampose.frame import Image
@@ -35,11 +35,23 @@ class Orientation:
 
 
 _AS_STORED = Orientation()
+# By quarter turns to the left.
+_TURNED = (
+    _AS_STORED,
+    Orientation(transposed=True, flipped_y=True),
+    Orientation(flipped_x=True, flipped_y=True),
+    Orientation(transposed=True, flipped_x=True),
+)
 
 
 def orientation_of(picture: VideoFrame) -> Orientation:
     """Of a decoded picture, by its display matrix."""
-    said = picture.side_data.get("DISPLAYMATRIX")
+    try:
+        # Not `picture.side_data`: a picture that knows its container, which knows it, is only let go of by the garbage
+        # collection, and of 4K ninety are there by then.
+        said = SideDataContainer(picture).get("DISPLAYMATRIX")  # type: ignore[call-arg]
+    except ValueError:  # PyAV has no name for something else that it carries (say, EXIF)
+        return _TURNED[picture.rotation // 90 % 4]
     if not isinstance(said, SideData):
         return _AS_STORED
     # x' = a x + c y, y' = b x + d y; x to the right and y down, as stored and as seen.

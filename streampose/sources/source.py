@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from streampose.errors import SourceError
-from streampose.frame import Frame, Latent, StreamInfo, is_picture
+from streampose.frame import Frame, Latent, StreamInfo, is_picture, read_only
 
 __all__ = ["Selecting", "Source", "shareable"]
 
@@ -58,6 +59,9 @@ def shareable(given: object) -> Frame:
     """
     if not isinstance(given, Frame):
         raise SourceError(f"the source gave {type(given).__name__}, not a Frame")
+    numbers: tuple[object, ...] = (given.index, given.epoch, given.pts)
+    if not all(isinstance(number, int) for number in numbers) or not isinstance(given.time_base, Fraction):
+        raise SourceError("the source gave a frame whose index, epoch and pts are no int, or its time_base no Fraction")
     captured_at: object = given.captured_at
     if not isinstance(captured_at, int | float) or not math.isfinite(captured_at):
         raise SourceError(f"the source gave a frame captured at {captured_at!r}, not at seconds of time.monotonic()")
@@ -69,8 +73,5 @@ def shareable(given: object) -> Frame:
     if not is_picture(image):
         shape = "×".join(map(str, image.shape))
         raise SourceError(f"the source gave a picture of {shape} {image.dtype}; it is height × width × 3 uint8, BGR")
-    if not image.flags.writeable:
-        return given
-    fixed = image.view()
-    fixed.flags.writeable = False
-    return given.but(image=fixed)
+    fixed = read_only(np.ascontiguousarray(image))
+    return given if fixed is image else given.but(image=fixed)

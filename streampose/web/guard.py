@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from streampose.errors import ConfigError, StreamposeError, Typed
+from streampose.errors import ConfigError, StreamposeError
 from streampose.observe.access import Address, is_loopback
 from streampose.redaction import redact
+from streampose.typed import Typed
 from streampose.web.limits import Full, Limits
 
 __all__ = ["Guard", "body_of"]

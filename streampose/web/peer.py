@@ -16,7 +16,8 @@ from typing import Any
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
-from streampose.errors import ConfigError, StreamposeError, Typed
+from streampose.errors import ConfigError, StreamposeError
+from streampose.typed import Typed
 from streampose.web.certificate import certify
 from streampose.web.effort import Effort
 from streampose.web.ice import IceServer, Offered, offer_only, usable

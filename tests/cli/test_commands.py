@@ -97,9 +97,10 @@ def test_help_names_every_command(command):
 
 
 def test_a_misspelt_command_is_told_with_the_nearest(command):
-    code, _, err = command("--log-level", "info", "serv")
+    code, _, err = command("--log-level", "info", "serv", "demo")
     assert code == 2
     assert "serve" in err.replace("'serv'", "")
+    assert "render" in command("--help", "run")[1]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower may not import higher, and parts may not import one another.
 LEVELS = [
     {"arenas", "errors", "redaction", "clock", "loop", "naming"},
+    {"typed"},
     {"frame", "pose", "skeletons", "result", "clip", "whole"},
     {
         "channel",
@@ -37,7 +38,7 @@ LEVELS = [
     {"cli", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-PARTS = LEVELS[3]
+PARTS = LEVELS[4]
 
 
 def imports(path: Path) -> list[str]:

@@ -55,6 +55,8 @@ def having(image: object) -> Frame:
         (np.zeros((48, 64, 3), np.uint8), "gave ndarray, not a Frame"),
         (frame(2, captured_at=math.nan), "captured at nan"),
         (frame(2).but(captured_at=None), "captured at None"),
+        (frame(2, captured_at=1.0).but(index=None), "index, epoch and pts"),
+        (frame(2, captured_at=1.0).but(time_base=0.04), "no Fraction"),
         (having(None), "whose picture is NoneType"),
         (having([[0]]), "whose picture is list"),
         (having(np.zeros((48, 64), np.uint8)), "48×64 uint8"),
@@ -88,6 +90,16 @@ async def test_a_tracker_that_gives_nothing_ends_its_stream_alone():
     report, others = await beside_a_good_one(bad)
     assert (report.outcome, others) == (Outcome.FAILED, 20)
     assert isinstance(report.error, StreamposeError)
+
+
+async def test_a_tracker_that_is_cancelled_by_itself_ends_its_stream_alone():
+    class Cancelled(Tracker):
+        def update(self, poses: Poses, time_s: float) -> Poses:
+            raise asyncio.CancelledError
+
+    bad = Stream(name="bad", source=ScriptedSource(range(5)), tracker=Cancelled())
+    report, others = await beside_a_good_one(bad)
+    assert (report.outcome, others) == (Outcome.FAILED, 20)
 
 
 def cancelled(*_: object) -> None:
@@ -172,6 +184,31 @@ async def test_a_sink_cannot_spoil_what_others_see(smoother: OneEuro | None):
     assert all(result.poses.points.any() for result in other.results)
 
 
+async def test_an_estimator_may_write_to_its_arrays_again():
+    class Reusing(FakeEstimator):
+        poses = poses_of(0)
+
+        def __call__(self, images: Sequence[Image]) -> list[Poses]:
+            self.poses.points[:] = float(images[0][0, 0, 0])
+            return [self.poses for _ in images]
+
+    sink = MemorySink()
+    async with Pipeline([Stream(name="s", source=ScriptedSource(range(9)), sinks=[sink])], Reusing()) as pipeline:
+        await pipeline.run()
+    assert len(sink.results) == 9
+
+
+async def test_a_picture_that_is_not_contiguous_becomes_so():
+    flipped = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)[:, ::-1]
+    sink = MemorySink()
+    stream = Stream(name="s", source=Giving(having(flipped)), sinks=[sink])
+    async with Pipeline([stream], FakeEstimator()) as pipeline:
+        await pipeline.run()
+    image = sink.results[2].frame.image
+    assert image.flags.c_contiguous
+    assert np.array_equal(image, flipped)
+
+
 async def test_who_cuts_off_does_not_wait_for_a_stuck_sink():
     gate = threading.Event()
 
@@ -222,6 +259,10 @@ async def test_a_source_that_is_in_use_is_refused_and_one_whose_stream_has_ended
     async with Pipeline([Stream(name="a", source=source)], FakeEstimator(), keep_running=True) as pipeline:
         with pytest.raises(ConfigError, match="have one ScriptedSource"):
             await pipeline.add(Stream(name="b", source=source))
+        await pipeline.add(Stream(name="c", source=ScriptedSource([0], live=True)))
+        with pytest.raises(ConfigError, match="have one ScriptedSource"):
+            await pipeline.replace(Stream(name="c", source=source))
+        assert set(pipeline.reports) == {"a", "c"}  # the old one is still there
         running = asyncio.create_task(pipeline.run())
         await asyncio.sleep(0)  # now it runs
         await pipeline.ended("a")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
+import struct
 import subprocess
 import sys
 from fractions import Fraction
@@ -194,6 +196,33 @@ def test_each_pixel_goes_where_the_display_matrix_says(tmp_path: Path, matrix: t
             # A negative place is counted from the other side.
             expected[b * x + d * y - (b + d < 0), a * x + c * y - (a + c < 0)] = before[y, x]
         np.testing.assert_array_equal(image, expected)
+
+
+def test_a_jpeg_with_more_than_pyav_has_a_name_for_is_read_and_turned(tmp_path: Path):
+    # EXIF of one entry: orientation 6, which is seen when it is turned to the right.
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHIII", 8, 1, 0x112, 3, 1, 6, 0)
+    picture_file = cv2.imencode(".jpg", picture(1))[1].tobytes()
+    with_exif = picture_file[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + picture_file[2:]
+    (tmp_path / "v.mjpeg").write_bytes(with_exif * 3)
+    info, frames = read_all(FileSource(tmp_path / "v.mjpeg"))
+    assert (info.width_px, info.height_px, len(frames)) == (HEIGHT, WIDTH, 3)
+    assert frames[0].image[12, HEIGHT // 2, 2] > 200  # red, on the left before, is at the top
+
+
+@pytest.mark.parametrize("matrix", [None, (-(1 << 16), 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)])
+def test_pictures_are_let_go_of_at_once(tmp_path: Path, matrix: tuple[int, ...] | None):
+    source = FileSource(video(tmp_path / "v.mp4", matrix=matrix))
+    source.open("s")
+    gc.collect()
+    gc.disable()
+    try:
+        while source.read() is not None:
+            pass
+        alive = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+        source.close()
+    assert alive <= 2
 
 
 def _image(source: Source, *, later: bool) -> Image:

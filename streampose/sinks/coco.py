@@ -31,8 +31,7 @@ class CocoSink:
     wants_picture = False
 
     def __init__(self, path: str | Path, *, image_id: Callable[[Frame], int] | None = None) -> None:
-        self._path = Path(path)
-        self._part = self._path
+        self._path = self._part = Path(path)
         self._image_id = image_id or (lambda frame: frame.index)
         self._file: IO[str] | None = None
         self._empty = True
@@ -49,7 +48,7 @@ class CocoSink:
             self._file = self._part.open("w", encoding="utf-8")
             self._file.write("[")
         except FileNotFoundError as error:
-            raise SinkUnavailable(f"no folder {self._path.parent} for {self._path}: create it first") from error
+            raise SinkUnavailable(f"no folder {self._part.parent} for {self._path}: create it first") from error
         except OSError as error:
             raise SinkUnavailable(f"{self._path} cannot be written: {error.strerror}") from error
 

@@ -11,7 +11,7 @@ import cv2
 from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.result import Result
-from streampose.whole import is_device, name_it, part_of
+from streampose.whole import name_it, part_of
 
 __all__ = ["SnapshotSink"]
 
@@ -29,7 +29,7 @@ class SnapshotSink:
     wants_picture = True
 
     def __init__(self, path: str | Path, *, every_s: float = 10.0) -> None:
-        self._path = Path(path)
+        self._path = self._part = Path(path)
         self._every_s = every_s
         self._due_at = 0.0
 
@@ -41,10 +41,17 @@ class SnapshotSink:
         """
         if self._path.suffix.lower() not in {".jpg", ".jpeg"}:
             raise SinkUnavailable(f"{self._path}: a snapshot is a .jpg, not {self._path.suffix or 'without a suffix'}")
-        if is_device(self._path):
+        try:
+            self._part = part_of(self._path)
+            if self._part != self._path:
+                self._part.touch()
+                self._part.unlink()
+        except FileNotFoundError as error:
+            raise SinkUnavailable(f"no folder {self._part.parent} for {self._path}: create it first") from error
+        except OSError as error:
+            raise SinkUnavailable(f"{self._path} cannot be written: {error.strerror}") from error
+        if self._part == self._path:
             raise SinkUnavailable(f"{self._path} is not a file, and a snapshot replaces what is there: name another")
-        if not self._path.parent.is_dir():
-            raise SinkUnavailable(f"no folder {self._path.parent} for {self._path}: create it first")
         self._due_at = 0.0
 
     def write(self, result: Result) -> None:
@@ -58,13 +65,12 @@ class SnapshotSink:
             return
         self._due_at = now + self._every_s
         _, data = cv2.imencode(".jpg", result.picture)
-        part = part_of(self._path)
         try:
-            part.write_bytes(data.tobytes())
-            name_it(part, self._path)
+            self._part.write_bytes(data.tobytes())
+            name_it(self._part, self._path)
         except OSError as error:
             with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+                self._part.unlink(missing_ok=True)
             raise SinkFailed(f"{self._path} could not be written: {error.strerror}") from error
 
     def close(self) -> None:

@@ -218,6 +218,15 @@ def test_a_link_stays_and_the_file_that_it_leads_to_is_written(name: str, tmp_pa
     assert list(real.parent.iterdir()) == [real]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("name", ["o.json", "o.jpg"])
+def test_a_link_to_a_folder_that_is_not_there_is_told_with_that_folder_s_name(name: str, tmp_path: Path):
+    (tmp_path / name).symlink_to(tmp_path / "gone" / "real")
+    sink = CocoSink(tmp_path / name) if name == "o.json" else SnapshotSink(tmp_path / name)
+    with pytest.raises(SinkUnavailable, match=rf"no folder \S*/gone for \S*/{name}: create it first"):
+        sink.open("s", INFO)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")
 def test_a_fifo_gets_the_coco_entries_and_a_snapshot_says_no(tmp_path: Path):
     for name in ("o.json", "o.jpg"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,11 @@ def writing(path: Path) -> Iterator[None]:
 
 def is_device(path: Path) -> bool:
     """Whether something is there that is written to, and never replaced: a device, a FIFO, a pipe."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # of Python's own questions, some raise where a folder may not be looked into
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def part_of(path: Path) -> Path:

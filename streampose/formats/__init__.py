@@ -125,11 +125,12 @@ def format_for(path: Path, name: str | None = None) -> Format:
         ConfigError: there is no such format, its library is not installed, or a folder is there that is not ours.
     """
     kind = format_named(_of(path).name if name is None else name)
-    if kind.is_folder:
-        for folder in (path, path.with_name(path.name + ".old")):
-            replaceable(folder, OPENPOSE_NAMES)
-    elif path.is_dir():
-        raise ConfigError(f"{path} is a folder, and {kind.name} is a file: name another")
+    with writing(path):
+        if kind.is_folder:
+            for folder in (path, path.with_name(path.name + ".old")):
+                replaceable(folder, OPENPOSE_NAMES)
+        elif path.is_dir():
+            raise ConfigError(f"{path} is a folder, and {kind.name} is a file: name another")
     return kind
 
 
@@ -149,7 +150,8 @@ def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) 
     """
     path = Path(path)
     kind = format_for(path, name)
-    part = path.with_name(path.name + ".part") if kind.is_folder else part_of(path)
+    with writing(path):
+        part = path.with_name(path.name + ".part") if kind.is_folder else part_of(path)
     try:
         with writing(path):
             if kind.is_folder:

@@ -126,8 +126,8 @@ def put(path: Path, data: bytes) -> None:
     Raises:
         SinkFailed: the disk is full.
     """
-    part = part_of(path)
     with writing(path):
+        part = part_of(path)
         part.write_bytes(data)
     appear(part, path)
 

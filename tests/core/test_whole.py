@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from streampose.errors import SinkFailed
+from streampose import formats
+from streampose.errors import SinkFailed, StreamposeError
+from streampose.frame import StreamInfo
+from streampose.offline.job import put
+from streampose.sinks import CocoSink, SnapshotSink
 from streampose.whole import appear_folder
+
+INFO = StreamInfo(width_px=64, height_px=48, time_base=Fraction(1, 25))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has another limit")
@@ -20,3 +30,34 @@ def test_a_folder_that_cannot_take_the_place_of_another_is_told_with_its_name(tm
     with pytest.raises(SinkFailed, match=r"x{253} cannot be written: .*too long"):
         appear_folder(part, path, re.compile(""))
     assert path.exists()
+
+
+@contextmanager
+def shut(folder: Path) -> Iterator[None]:
+    """While it lasts, nobody may look into a folder: not root either."""
+    user = os.geteuid()
+    folder.chmod(0)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="keeps folders to oneself in another way")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda folder: SnapshotSink(folder / "o.jpg").open("s", INFO),
+        lambda folder: CocoSink(folder / "o.json").open("s", INFO),
+        lambda folder: formats.write(folder / "o.csv", []),
+        lambda folder: formats.write(folder / "o.openpose", []),
+        lambda folder: put(folder / "state.json", b""),
+    ],
+    ids=["snapshot", "coco", "file", "folder", "state"],
+)
+def test_a_folder_that_may_not_be_looked_into_is_told(use, tmp_path: Path):
+    with shut(tmp_path), pytest.raises(StreamposeError, match=r"cannot be written: Permission denied"):
+        use(tmp_path)

@@ -60,7 +60,7 @@ def part_of(path: Path) -> Path:
 
 
 def name_it(part: Path, path: Path) -> None:
-    """Put what is whole in its place: that of the file to which a link leads, and the link stays.
+    """Put what is whole in its place: that of the file to which a link led at the start, and the link stays.
 
     Args:
         part: see `part_of`.
@@ -70,7 +70,12 @@ def name_it(part: Path, path: Path) -> None:
         OSError: the disk failed.
     """
     if part != path:
-        part.replace(os.path.realpath(path))
+        part.replace(_beside(part, path))
+
+
+def _beside(part: Path, path: Path) -> Path:
+    """Where what is whole belongs: a link may lead elsewhere by now, to another disk even."""
+    return part.with_name(part.name.removesuffix(".part")) if part.name.endswith(".part") else path
 
 
 def appear(part: Path, path: Path) -> None:
@@ -90,7 +95,7 @@ def appear(part: Path, path: Path) -> None:
             _sync(file)
         _sync(part)
         name_it(part, path)
-        _sync(Path(os.path.realpath(path)).parent)
+        _sync(_beside(part, path).parent)
 
 
 def of_nobody(path: Path) -> bool:

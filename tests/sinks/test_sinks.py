@@ -227,6 +227,18 @@ def test_a_link_to_a_folder_that_is_not_there_is_told_with_that_folder_s_name(na
         sink.open("s", INFO)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_link_that_leads_elsewhere_at_the_end_leads_what_was_begun_nowhere_else(tmp_path: Path):
+    link = tmp_path / "o.json"
+    link.symlink_to("before.json")
+    with contextlib.closing(CocoSink(link)) as sink:
+        sink.open("s", INFO)
+        link.unlink()
+        link.symlink_to("now.json")
+    assert json.loads((tmp_path / "before.json").read_bytes()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before.json", "o.json"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")
 def test_a_fifo_gets_the_coco_entries_and_a_snapshot_says_no(tmp_path: Path):
     for name in ("o.json", "o.jpg"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -51,12 +52,27 @@ def is_device(path: Path) -> bool:
 
 
 def part_of(path: Path) -> Path:
-    """Where a file is written until it is whole: beside the one that a link leads to; to a device at once."""
+    """Where a file is written until it is whole: beside the one that a link leads to; to a device at once.
+
+    Raises:
+        PermissionError: the link is one that a stranger may have put there.
+    """
+    if _is_strangers(path):
+        raise PermissionError(errno.EACCES, "it is another user's link in a folder of everybody's")
     if is_device(path):
         return path
     # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
     real = Path(os.path.realpath(path))
     return real.with_name(f"{real.name}.part")
+
+
+def _is_strangers(path: Path) -> bool:
+    """Whether a link is one that Linux itself would not follow (protected_symlinks), which we ask where it leads."""
+    if os.name == "nt" or not path.is_symlink():
+        return False
+    folder, owner = path.parent.stat(), path.lstat().st_uid
+    everybodys = stat.S_ISVTX | stat.S_IWOTH
+    return folder.st_mode & everybodys == everybodys and owner not in {os.geteuid(), folder.st_uid}
 
 
 def name_it(part: Path, path: Path) -> None:

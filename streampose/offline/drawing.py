@@ -21,7 +21,6 @@ from streampose.sources import Source
 from streampose.whole import (
     appear,
     appear_folder,
-    is_device,
     of_nobody,
     part_of,
     remove_folder,
@@ -113,7 +112,7 @@ def draw(
     with writing(out):
         if drawing.is_folder:
             replaceable(out, PNG_NAMES)
-        elif out.is_dir() or is_device(out):
+        elif out.is_dir() or part_of(out) == out:
             kind = "a folder" if out.is_dir() else "not a file"
             raise ConfigError(f"{out} is {kind}, and a video would be written there: name another")
         work.mkdir(parents=True, exist_ok=True)

@@ -61,3 +61,22 @@ def shut(folder: Path) -> Iterator[None]:
 def test_a_folder_that_may_not_be_looked_into_is_told(use, tmp_path: Path):
     with shut(tmp_path), pytest.raises(StreamposeError, match=r"cannot be written: Permission denied"):
         use(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root makes links of another's")
+@pytest.mark.parametrize(("mode", "owner", "taken"), [(0o1777, 65534, False), (0o755, 65534, True), (0o1777, 0, True)])
+def test_another_users_link_in_a_folder_of_everybodys_is_not_followed(
+    mode: int, owner: int, taken: bool, tmp_path: Path
+):
+    (folder := tmp_path / "everybodys").mkdir()
+    folder.chmod(mode)
+    (mine := tmp_path / "mine.csv").write_text("precious")
+    (link := folder / "o.csv").symlink_to(mine)
+    os.lchown(link, owner, -1)
+    if taken:
+        formats.write(link, [])
+    else:
+        with pytest.raises(SinkFailed, match=r"o\.csv cannot be written: it is another user's link"):
+            formats.write(link, [])
+    assert (mine.read_text() == "precious") is not taken
+    assert link.is_symlink()

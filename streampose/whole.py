@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from streampose.errors import ConfigError, SinkFailed, StreamposeError
@@ -80,13 +81,31 @@ def name_it(part: Path, path: Path) -> None:
 
     Args:
         part: see `part_of`.
-        path: where; what is a device has it all already.
+        path: where; what is a device has it all already, and what our standard output goes into gets it added there.
 
     Raises:
         OSError: the disk failed.
     """
-    if part != path:
+    if part == path:
+        return
+    if (number := _standard(path)) is None:
         part.replace(_beside(part, path))
+        return
+    with (
+        part.open("rb") as whole,
+        open(number, "wb", closefd=False) as shared,
+    ):  # opened by its name it would be emptied
+        shutil.copyfileobj(whole, shared)
+    part.unlink()
+
+
+def _standard(path: Path) -> int | None:
+    """Which of standard output and error goes into this file: others may write into it, too, before and after us."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(number)):
+                return number
+    return None
 
 
 def _beside(part: Path, path: Path) -> Path:

@@ -80,3 +80,23 @@ def test_another_users_link_in_a_folder_of_everybodys_is_not_followed(
             formats.write(link, [])
     assert (mine.read_text() == "precious") is not taken
     assert link.is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no /dev/stdout")
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_standard_stream_that_goes_into_a_file_gets_it_added(number: int, tmp_path: Path):
+    path = tmp_path / "all.csv"
+    path.write_bytes(b"before\n")
+    inode, kept = path.stat().st_ino, os.dup(number)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), number)
+        formats.write(f"/dev/fd/{number}", [], "csv")
+        os.write(number, b"after\n")
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+    formats.write(alone := tmp_path / "alone.csv", [])
+    assert path.read_bytes() == b"before\n" + alone.read_bytes() + b"after\n"
+    assert path.stat().st_ino == inode
+    assert {p.name for p in tmp_path.iterdir()} == {"all.csv", "alone.csv"}

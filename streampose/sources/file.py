@@ -16,7 +16,7 @@ __all__ = ["FileSource"]
 class FileSource(MediaSource):
     """A video file: every container and codec that PyAV opens, turned and mirrored as it says, times kept exactly.
 
-    A FIFO, or a pipe (``/dev/stdin``), is read from its beginning to its end: once.
+    A FIFO, or a pipe (``/dev/stdin``), is read from its beginning to its end: once, and in software.
 
     A damaged packet is left out and counted (`skipped_packets`); a file that breaks off gives what comes before, then
     `SourceCorrupt`.
@@ -57,6 +57,11 @@ class FileSource(MediaSource):
     def table(self) -> FrameTable | None:
         """When its frames are shown, as far as that can be known without decoding; see `Seeking`."""
         return read_table(self._url)
+
+    def _why_not(self, device: str) -> str | None:
+        if not self._path.is_file():
+            return "what is read once cannot be begun anew in software"
+        return super()._why_not(device)
 
     @property
     def _name(self) -> str:

@@ -90,7 +90,7 @@ class MediaSource:
         """
         passed_over: list[str] = []
         for device in self._devices:
-            if (why := why_not(device)) is not None:
+            if (why := self._why_not(device)) is not None:
                 passed_over.append(f"{device}: {why}")
                 continue
             try:
@@ -249,7 +249,7 @@ class MediaSource:
                 self.skipped_packets += 1  # if nothing better comes, the watchdog ends it
         self._ended(missing_s(video, count, last))
 
-    # What a live source does in another way: live_media.py.
+    # What a live source does in another way: live_media.py; and a FIFO: file.py.
 
     def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
         return container.demux(video)
@@ -260,6 +260,9 @@ class MediaSource:
 
     def _is_stale(self, captured_at: float) -> bool:
         return False
+
+    def _why_not(self, device: str) -> str | None:
+        return why_not(device)
 
     def _place(self, pts: int | None, unit: Fraction, captured_at: float) -> int:
         """Strictly increasing media time."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import threading
 from pathlib import Path
 
 import av
@@ -90,6 +93,19 @@ def test_a_file_that_is_wrong_is_wrong_with_a_device_too(tmp_path: Path, monkeyp
     cut.write_bytes(video(tmp_path / "v.mp4").read_bytes()[:900])
     with pytest.raises(SourceCorrupt, match="cut off"):
         FileSource(cut, hwaccel="auto").open("s")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")
+def test_what_is_read_once_is_decoded_in_software_from_its_first_picture(tmp_path: Path, gone: str, monkeypatch):
+    monkeypatch.setattr("streampose.sources.media.why_not", lambda device: None)
+    path, fifo = video(tmp_path / "v.ts"), tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=lambda: fifo.write_bytes(path.read_bytes()), daemon=True)
+    writer.start()
+    info, frames = read_all(FileSource(fifo, hwaccel=gone))
+    writer.join()
+    assert same(frames, read_all(FileSource(path))[1])
+    assert (info.hwaccel, info.hwaccel_note) == (None, f"{gone}: what is read once cannot be begun anew in software")
 
 
 def test_no_such_device(tmp_path: Path):

@@ -174,13 +174,12 @@ class MediaSource:
 
     def close(self) -> None:
         """Close the container."""
-        counts = {
-            "damaged packets were left out": self.skipped_packets,
-            "damaged pictures were kept": self.damaged_pictures,
-        }
-        for what, count in counts.items() if self._frames is not None and not self.live else ():
+        counts = {("packet", "left out"): self.skipped_packets, ("picture", "kept"): self.damaged_pictures}
+        for (what, done), count in counts.items() if self._frames is not None and not self.live else ():
             if count:
-                log.warning("%s: %d %s", self._name, count, what, extra={"event": "damaged"})
+                were = " was" if count == 1 else "s were"
+                text = f"%s: %d damaged {what}{were} {done}"
+                log.warning(text, self._name, count, extra={"event": "damaged"})
         self._frames = self._first = None
         if self._container is not None:
             self._container.close()

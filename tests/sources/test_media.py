@@ -316,7 +316,7 @@ def test_damaged_pictures_of_a_transport_stream_are_told(tmp_path: Path, caplog:
         read_all(source)
         source.close()
         assert (source.damaged_pictures, source.skipped_packets) == (name == "cut.ts", 0)
-    assert caplog.messages == [f"{tmp_path / 'cut.ts'}: 1 damaged pictures were kept"]
+    assert caplog.messages == [f"{tmp_path / 'cut.ts'}: 1 damaged picture was kept"]
 
 
 def test_files_that_are_no_video(tmp_path: Path):

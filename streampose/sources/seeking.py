@@ -18,6 +18,9 @@ __all__ = ["INDEX_BEHIND", "Beginning", "FrameTable", "Seeking", "index_is_behin
 # Fewer frames than this are decoded faster than a file is read for its table.
 _WORTH = 256
 
+# No index is smaller: its headers alone have 590. So what lies before this comes before it.
+_INDEX_BYTES = 500
+
 INDEX_BEHIND = (
     "cannot be sought in, and an MP4 with its index at its end must be: download it first, or make it anew with "
     "-movflags +faststart"
@@ -111,4 +114,7 @@ def index_is_behind(container: InputContainer | None, frames: int) -> bool:
 
     An MP4 is open once its index is found; where that lies behind the pictures, the first of them is out of reach.
     """
-    return container is not None and not frames and "mp4" in container.format.name.split(",")
+    if container is None or frames or "mp4" not in container.format.name.split(","):
+        return False
+    places = container.streams.video[0].index_entries
+    return len(places) > 0 and places[0].pos < _INDEX_BYTES

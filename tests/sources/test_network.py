@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 import av
 import numpy as np
@@ -249,16 +250,28 @@ def test_answers_over_http(path: str, error: type):
 
 
 class _Folder(http.server.SimpleHTTPRequestHandler):
-    """Knows no ranges."""
+    """Knows no ranges, and breaks off after as many bytes as are asked for."""
+
+    def copyfile(self, source: IO[bytes], outputfile: IO[bytes]) -> None:
+        asked = self.path.partition("?")[2]
+        outputfile.write(source.read(int(asked) if asked else -1))
 
     def log_message(self, *_: object) -> None:
         pass
 
 
-@pytest.mark.parametrize("faststart", [False, True])
-def test_a_server_without_ranges_and_an_index_at_the_end(tmp_path: Path, faststart: bool):
+@pytest.mark.parametrize(
+    ("movflags", "asked", "error"),
+    [
+        ("", "", (SourceUnsupported, "index at its end must be: download it first")),
+        ("faststart", "", None),
+        ("faststart", "?20000", (Disconnected, "was lost")),
+        ("frag_keyframe+empty_moov", "?20000", (Disconnected, "was lost")),
+    ],
+)
+def test_a_server_without_ranges_and_an_index_at_the_end(tmp_path: Path, movflags: str, asked: str, error):
     noise = np.random.default_rng(0)
-    with av.open(str(tmp_path / "v.mp4"), "w", options={"movflags": "faststart"} if faststart else {}) as container:
+    with av.open(str(tmp_path / "v.mp4"), "w", options={"movflags": movflags} if movflags else {}) as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "1", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         for _ in range(8):  # of 100 kB: more than what is kept to go back in
@@ -268,13 +281,13 @@ def test_a_server_without_ranges_and_an_index_at_the_end(tmp_path: Path, faststa
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Folder, directory=tmp_path)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        recording = open_source(f"http://127.0.0.1:{server.server_address[1]}/v.mp4")
+        recording = open_source(f"http://127.0.0.1:{server.server_address[1]}/v.mp4{asked}")
         try:
-            if faststart:
+            if error is None:
                 recording.open("s")
                 assert len(list(iter(recording.read, None))) == 8
             else:
-                with pytest.raises(SourceUnsupported, match="index at its end must be: download it first"):
+                with pytest.raises(error[0], match=error[1]):
                     recording.open("s")
         finally:
             recording.close()

@@ -38,7 +38,13 @@ def standard_output() -> Iterator[None]:
         yield
         return
     before.flush()
-    told = _Told(before.buffer, before.encoding, "replace", line_buffering=before.line_buffering)
+    told = _Told(
+        before.buffer,
+        before.encoding,
+        "replace",
+        line_buffering=before.line_buffering,
+        write_through=before.write_through,
+    )
     sys.stdout = told
     try:
         yield

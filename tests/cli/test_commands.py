@@ -14,6 +14,7 @@ import pytest
 from test_download import BODY, Server, server  # noqa: F401 - the fixture
 
 from streampose.cli.main import main
+from streampose.cli.standard import standard_output
 from streampose.inference import zoo
 
 
@@ -170,6 +171,13 @@ def test_signs_that_standard_output_cannot_show_are_replaced(command, monkeypatc
     assert command("run", "--help")[0] == 0
     shown.seek(0)
     assert "Find the people" in shown.read()
+
+
+def test_what_python_u_prints_is_there_at_once(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown := io.BytesIO(), "utf-8", write_through=True))
+    with standard_output():
+        print("half a line", end="")
+        assert shown.getvalue() == b"half a line"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its shell closes nothing")

@@ -89,10 +89,14 @@ def before_anything() -> Iterator[None]:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would go to the very end that is avoided here
-        say("cut off")
+        with contextlib.suppress(OSError):  # its terminal may be gone
+            say("cut off")
         logging.shutdown()
         # A thread that loads a model may be inside of the runtime, where the interpreter's own end aborts the process.
         os._exit(130)
+    # The interpreter's end takes every signal's handler away.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 async def run_session(session: Session) -> int:
@@ -214,17 +218,24 @@ def interrupts(
     def interrupted() -> None:
         nonlocal count
         count += 1
-        _let_go(terminals)
+        # Before any word: where nobody can be told, it is obeyed all the same.
         if count == 1:
-            say("stopping: delivering what is on its way (Ctrl-C again cuts it off)")
             stop()
         else:
             cancel()
+        _let_go([number for number in terminals if not os.isatty(number)])
+        if count == 1:
+            with contextlib.suppress(OSError):
+                say("stopping: delivering what is on its way (Ctrl-C again cuts it off)")
 
     def hung_up() -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # both the system and a shell send one
         if not count:
             interrupted()
+
+    def hang_up(*_: object) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # both the system and a shell send one
+        _let_go(terminals)  # at once: the next word may be said before the loop has its turn
+        loop.call_soon_threadsafe(hung_up)
 
     if screen is not None:
         screen.on_interrupt = lambda: loop.call_soon_threadsafe(interrupted)
@@ -233,9 +244,9 @@ def interrupts(
     signals = (signal.SIGINT, signal.SIGTERM)
     previous = {}
     # Not where it is ignored (nohup), or has another meaning (a roster).
-    hang_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
-    if hang_up:
-        signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(hung_up))
+    may_hang_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    if may_hang_up:
+        signal.signal(signal.SIGHUP, hang_up)
     for number in signals:
         try:
             loop.add_signal_handler(number, interrupted)
@@ -249,14 +260,15 @@ def interrupts(
                 signal.signal(number, previous[number])
             else:
                 loop.remove_signal_handler(number)
-        if hang_up and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        if may_hang_up and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            # What was stopped ends well, even if its terminal does not wait for that.
+            signal.signal(signal.SIGHUP, (lambda *_: _let_go(terminals)) if count else signal.SIG_DFL)
 
 
 def _let_go(terminals: Sequence[int]) -> None:
-    """What is said on those that are closed goes nowhere from now on, instead of being an error."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for number in terminals:
-        if not os.isatty(number):
+    """What is said on these goes nowhere from now on, instead of being an error."""
+    with contextlib.suppress(OSError):  # no file can be opened any more
+        for number in terminals:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, number)
-    os.close(nowhere)
+            os.close(nowhere)

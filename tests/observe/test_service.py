@@ -172,7 +172,8 @@ def test_ctrl_c_while_the_models_load_is_obeyed_at_once(assets: Path, times: int
     assert (loading.returncode, err.splitlines()[1:]) == (130, ["cut off"])
 
 
-def test_a_closed_terminal_ends_a_run_as_sigterm_does(tmp_path: Path):
+@pytest.mark.parametrize("before", [None, signal.SIGHUP, signal.SIGINT])
+def test_a_closed_terminal_ends_a_run_as_sigterm_does(tmp_path: Path, before: signal.Signals | None):
     video, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     source = "synthetic:?size=160x120&fps=30"
     command = [*COMMAND, "run", source, "--live", "--out", video, "--json", lines, "--sessions", "1"]
@@ -184,6 +185,12 @@ def test_a_closed_terminal_ends_a_run_as_sigterm_does(tmp_path: Path):
         assert time.monotonic() < until
         if select.select([terminal], [], [], 0.05)[0]:
             os.read(terminal, 65536)
+    if before is not None:  # by a shell; or by somebody who does not wait for the end
+        os.kill(process, before)
+        if before is signal.SIGINT:
+            read_until(terminal, lambda seen: b"stopping" in seen)
+        else:
+            time.sleep(0.001)
     os.close(terminal)
     try:
         while (ended := os.waitpid(process, os.WNOHANG))[0] == 0 and time.monotonic() < until:
@@ -195,6 +202,29 @@ def test_a_closed_terminal_ends_a_run_as_sigterm_does(tmp_path: Path):
             os.waitpid(process, 0)
     assert os.waitstatus_to_exitcode(ended[1]) == 0
     assert decoded(video) == len([json.loads(line) for line in lines.read_text().splitlines()]) > 0
+
+
+def test_a_stop_needs_neither_a_terminal_nor_a_file():
+    program = """
+import asyncio, os, pty, resource, signal
+from streampose.cli.session import interrupts
+
+async def main():
+    mine, theirs = pty.openpty()
+    os.dup2(theirs, 2)
+    calls = []
+    with interrupts(lambda: calls.append("stop"), lambda: calls.append("cancel")):
+        os.close(mine)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0.01)
+    print(*calls)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, b"stop cancel\n")
 
 
 def test_a_second_ctrl_c_does_not_turn_into_the_end_that_the_first_avoids():
@@ -211,6 +241,14 @@ with session.before_anything():
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "cut off\n", "")
+
+
+def test_what_is_cut_off_before_anything_ends_so_without_a_terminal_too():
+    mine, theirs = pty.openpty()
+    os.close(mine)
+    program = "from streampose.cli.session import before_anything\nwith before_anything():\n    raise KeyboardInterrupt"
+    assert subprocess.run([sys.executable, "-c", program], stderr=theirs, timeout=60, check=False).returncode == 130
+    os.close(theirs)
 
 
 def test_top_is_live_in_a_terminal_waits_for_the_next_start_and_ends_by_ctrl_c():

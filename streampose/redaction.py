@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 __all__ = ["redact", "server_of"]
 
 # What is before the last "@" of the host's part; and, as a password may hold a slash that nobody has escaped,
 # everything before the last "@" at all where a ":" comes first. That takes http://host:80/@me for one, too: better so
-# than the other way. A scheme has a greatest length, since 64 kB of a stranger's letters took 5 s without.
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)(?:[^/\s]*:\S*@|[^/\s]*@)")
+# than the other way. A stranger's text is read once, however long: a scheme has a greatest length, and where no "@"
+# follows, what was looked through for one is not looked through again (`none`).
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)(?:[^/\s:]*:\S*@|[^/\s]*@|(?P<none>[^/\s:]*:\S*))")
 _SECRET_QUERY = re.compile(
     r"(?P<key>[?&;]_?(?:password|passwd|passw|pass|passphrase|psw|pwd|pw|loginpas|token|access_token|auth|key|apikey|"
     r"api_key|secret|sig|signature|user|username|usr|loginuse)=)[^&\s#]*",
@@ -17,9 +19,14 @@ _SECRET_QUERY = re.compile(
 )
 # XMEye's cameras have both in the path: rtsp://host/user=NAME_password=SECRET_channel=1_stream=0.sdp, or with "&".
 _IN_PATH = re.compile(
-    r"(?P<user>/user=)[^\s/]*?(?P<password>[_&]password=)\S*?(?=[_&](?:channel|stream)=|\s|$)", re.IGNORECASE
+    r"(?P<user>/user=)(?:\S*?(?P<password>[_&]password=)\S*?(?=[_&](?:channel|stream)=|\s|$)|(?P<none>\S*))",
+    re.IGNORECASE,
 )
-_HEADER = re.compile(r"(?P<key>authorization\W{0,4}b?\W?(?:bearer|basic)\s+)\S+", re.IGNORECASE)
+# In JSON in JSON there are more signs before the name of the scheme; a digest is everything up to the end of the line.
+_HEADER = re.compile(
+    r"(?P<key>authorization\W{0,12}b?\W?(?:(?:bearer|basic)\s+|(?P<digest>digest\s+(?=\w+=))))(?(digest).+|\S+)",
+    re.IGNORECASE,
+)
 
 
 def redact(text: str) -> str:
@@ -31,8 +38,13 @@ def redact(text: str) -> str:
     Returns:
         The same text with ``***`` in their place: ``rtsp://***@host/path?token=***``.
     """
-    text = _IN_PATH.sub(r"\g<user>***\g<password>***", _USERINFO.sub(r"\g<scheme>***@", text))
+    text = _USERINFO.sub(partial(_unless_none, r"\g<scheme>***@"), text)
+    text = _IN_PATH.sub(partial(_unless_none, r"\g<user>***\g<password>***"), text)
     return _HEADER.sub(r"\g<key>***", _SECRET_QUERY.sub(r"\g<key>***", text))
+
+
+def _unless_none(shown: str, match: re.Match[str]) -> str:
+    return match[0] if match["none"] is not None else match.expand(shown)
 
 
 _SERVER = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:\*\*\*@)?(?P<host>[\w.:\[\]-]*)(?=[/?#]|$)")

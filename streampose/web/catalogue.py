@@ -24,6 +24,7 @@ from streampose.web.tasks import Tasks
 __all__ = ["Catalogue", "Entry", "Taken", "check_name", "new_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LONGEST = 4096
 _FROM_AFAR = re.compile(r"(rtsps?|rtmps?|https?|srt|synthetic):.*", re.DOTALL)
 
 
@@ -136,6 +137,8 @@ class Catalogue:
             ConfigError: there are too many, or the source is not understood or none of these.
             Full: there is no memory for another one.
         """
+        if len(text) > _LONGEST:  # before anything looks at it
+            raise ConfigError(f"a source of {len(text)} characters is too long: {_LONGEST} are the most")
         if sum(entry.origin == "api" for entry in self._entries.values()) >= self._limits.streams:
             raise ConfigError(f"there are {self._limits.streams} streams already")
         check_memory(self._limits)

@@ -125,6 +125,14 @@ async def test_files_and_devices_are_not_opened_over_http(served: Served, http: 
     assert not served.pipeline.reports
 
 
+async def test_a_source_that_is_too_long_is_not_looked_at(served: Served, http: aiohttp.ClientSession):
+    for length, status in ((4096, 201), (4097, 422), (64_000, 422)):
+        source = "rtsp://127.0.0.1:1/".ljust(length, "y")
+        async with http.post(f"{served.url}/api/streams", json={"id": f"x{length}", "source": source}) as answer:
+            assert answer.status == status
+            assert "yyy" not in await answer.text()
+
+
 async def test_a_recording_over_http_is_live_too(served: Served, http: aiohttp.ClientSession, monkeypatch):
     added: list[Stream] = []
     add = served.pipeline.add

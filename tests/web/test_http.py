@@ -20,17 +20,22 @@ import numpy as np
 import pytest
 from aiortc import RTCCertificate
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from fakes import FakeEstimator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers.rtc_client import bare_offer
 from servers.serving import Served, serving
 
+from streampose.batching import LatencyBatch
 from streampose.errors import ConfigError
 from streampose.frame import StreamInfo
 from streampose.observe.access import Address
+from streampose.pipeline import Pipeline
 from streampose.sources import FileSource, SyntheticSource
 from streampose.streams import Stream
 from streampose.web import feeds
+from streampose.web.catalogue import Catalogue
+from streampose.web.hub import Wish
 from streampose.web.ice import parse_ice_server
 from streampose.web.limits import Limits
 from streampose.web.offer import checked
@@ -206,6 +211,21 @@ async def test_a_stream_that_has_ended_is_over_for_who_comes_then(served: Served
             assert (answer.status, await answer.json()) == (410, {"error": "the stream has ended"})
     async with http.ws_connect(f"{url}/poses") as following:
         assert (await following.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+
+
+async def test_a_stream_may_be_there_before_its_pipeline_runs():
+    asyncio.get_running_loop().set_debug(False)  # of a first time
+    async with Pipeline([], FakeEstimator(), policy=LatencyBatch(0.2), keep_running=True) as pipeline:
+        catalogue = Catalogue(pipeline, Limits())
+        entry = await catalogue.add("early", SyntheticSource(width_px=64, height_px=64), origin="server")
+        await asyncio.sleep(0)  # who waits for its end begins to
+        running = asyncio.create_task(pipeline.run())
+        async with asyncio.timeout(10):
+            with entry.hub.following(Wish.POSES) as results:
+                assert (await anext(aiter(results))).line
+        pipeline.stop()
+        await running
+        await catalogue.aclose()
 
 
 async def test_a_stream_that_never_began_is_over_too(served: Served, http: aiohttp.ClientSession, tmp_path: Path):

@@ -227,8 +227,8 @@ async def _serve(
     # At the level of a warning a visitor could fill the log with packets that cannot be decoded.
     if not log.isEnabledFor(logging.DEBUG):
         logging.getLogger("aiortc").setLevel(logging.ERROR)
-    await options.check()
     async with Watch(wanted, version=streampose.__version__) as watch:
+        await options.check()  # after that: both could want one port
         desk = _Desk(models)
         desk.listen()
         await beside(models.load)

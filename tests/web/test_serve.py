@@ -130,6 +130,7 @@ async def test_addresses_places_and_memory_as_asked():
         # Said before the models, which are not there, are loaded.
         (["Tänzerin=synthetic:", "--model", "none.onnx"], "'Tänzerin' is no name here"),
         (["--host", "nosuch.invalid", "--token", "env:HOME", "--model", "none.onnx"], "listen on nosuch.invalid:"),
+        (["--port", "47613", "--metrics", "47613", "--model", "none.onnx"], "cannot listen on 127.0.0.1:47613"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(options: list[str], words: str):

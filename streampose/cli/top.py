@@ -29,7 +29,9 @@ _STYLES = {"running": "green", "opening": "yellow", "lost": "yellow", "failed": 
 
 
 def top(
-    url: Annotated[str, typer.Argument(help="Where `streampose run --metrics` answers.")] = "http://127.0.0.1:9464",
+    url: Annotated[
+        str, typer.Argument(help="Where a `run` or `serve` with --metrics answers.")
+    ] = "http://127.0.0.1:9464",
     token: Annotated[
         str | None, typer.Option(metavar="env:NAME|file:PATH", help="Where the token is, if it asks for one.")
     ] = None,
@@ -80,8 +82,8 @@ def _look(client: httpx.Client, url: str) -> View:
         answer = client.get(where if where.endswith("/metrics") else f"{where}/metrics")
     except httpx.TransportError as error:
         raise Disconnected(
-            f"nothing answers at {shown} ({redact(str(error)) or type(error).__name__}): is `streampose run --metrics` "
-            "running, and at that port?"
+            f"nothing answers at {shown} ({redact(str(error)) or type(error).__name__}): is a `run` or `serve` "
+            "with --metrics there, and at that port?"
         ) from error
     except httpx.InvalidURL as error:
         raise ConfigError(f"{shown} is not a URL: {error}") from error

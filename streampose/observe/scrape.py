@@ -19,6 +19,7 @@ class StreamView:
     """One stream."""
 
     state: str
+    """Empty for what is not one stream (`OTHERS`)."""
     fault: str | None
     fps_in: float | None
     fps_out: float | None
@@ -110,7 +111,7 @@ def _stream(samples: _Samples, name: str) -> StreamView:
     dropped = samples.total("streampose_frames_dropped_total", stream=name)
     late_sinks = samples.total("streampose_frames_dropped_total", stream=name, place="sink")
     return StreamView(
-        state=samples.label("streampose_stream_state", "state", stream=name) or "unknown",
+        state=samples.label("streampose_stream_state", "state", stream=name) or "",
         fault=samples.label("streampose_stream_fault", "cause", stream=name),
         fps_in=samples.one("streampose_capture_frames_per_second", stream=name),
         fps_out=samples.one("streampose_delivery_frames_per_second", stream=name),

@@ -24,6 +24,7 @@ from streampose.metrics import BOUNDS_S
 from streampose.observe import server
 from streampose.observe.access import Address
 from streampose.observe.collector import OTHERS
+from streampose.observe.scrape import read_view
 from streampose.observe.server import Observatory
 from streampose.pipeline import Pipeline
 from streampose.sources import Reconnecting, open_source
@@ -227,6 +228,7 @@ async def test_strangers_names_are_no_labels_and_what_they_did_is_counted_as_one
         for gone in ("visitor-1", "visitor-2"):
             text = (await client.get("/metrics")).text
             assert "visitor" not in text
+            assert {name: one.state for name, one in read_view(text).streams.items()} == {"ours": "ended", OTHERS: ""}
             assert {labels["stream"] for rows in parse(text).values() for labels, _ in rows if "stream" in labels} == {
                 "ours",
                 OTHERS,

@@ -284,7 +284,7 @@ def test_what_top_says_where_nothing_is(command):
     code, _, err = command("top", f"http://u:geheim@127.0.0.1:{port}")
     assert (code, err.count("\n")) == (1, 1)
     assert f"nothing answers at http://***@127.0.0.1:{port}" in err
-    assert "--metrics" in err
+    assert "a `run` or `serve` with --metrics" in err
 
 
 @pytest.fixture

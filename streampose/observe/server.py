@@ -48,6 +48,7 @@ class Observatory:
     def __init__(self, address: Address, *, version: str, need: Need = 1, named: Container[str] | None = None) -> None:
         self._address, self._version, self._need, self._named = address, version, need, named
         self._pipeline: Pipeline | None = None
+        self._stopping = False
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
@@ -92,6 +93,10 @@ class Observatory:
         self._pipeline = pipeline
         self._registry.register(PipelineCollector(pipeline, self._version, named=self._named))
 
+    def stopping(self) -> None:
+        """Nothing new should come: from now on it is not ready."""
+        self._stopping = True
+
     def _known(self, request: web.Request) -> bool:
         return self._address.knows(request.headers.get("Authorization", ""))
 
@@ -107,7 +112,8 @@ class Observatory:
         return self._answer(request, live(self._pipeline))
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        return self._answer(request, ready(self._pipeline, self._need, self._named))
+        stopping = Verdict(False, "it is stopping")
+        return self._answer(request, stopping if self._stopping else ready(self._pipeline, self._need, self._named))
 
     def _answer(self, request: web.Request, verdict: Verdict) -> web.Response:
         body: dict[str, object] = {"ok": verdict.ok}

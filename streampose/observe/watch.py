@@ -84,10 +84,12 @@ class Watch:
         self._stack.callback(self._service.keep_fed(lambda: live(pipeline).ok))
 
     def stopping(self, stop: Callable[[], object]) -> Callable[[], None]:
-        """The same function, and the service manager hears of it."""
+        """The same function, and the service manager and who asks hear of it."""
 
         def told() -> None:
             self._service.stopping()
+            if self._observatory is not None:
+                self._observatory.stopping()
             stop()
 
         return told

@@ -26,6 +26,7 @@ from streampose.observe.access import Address
 from streampose.observe.collector import OTHERS
 from streampose.observe.scrape import read_view
 from streampose.observe.server import Observatory
+from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
 from streampose.sources import Reconnecting, open_source
 from streampose.streams import Stream
@@ -208,6 +209,19 @@ def check_histogram(family) -> None:
     for key, values in rows.items():
         assert values == sorted(values)
         assert values[-1] == counts[key]
+
+
+async def test_what_is_stopping_is_not_ready_for_more():
+    stops: list[str] = []
+    options = WatchOptions(metrics=Address(port=0), need=0)
+    async with Watch(options, version="1") as watch, Pipeline([], FakeEstimator(), keep_running=True) as pipeline:
+        watch.begin(pipeline)
+        url = f"http://127.0.0.1:{watch.port}/readyz"
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(url)).status_code == 200
+            watch.stopping(lambda: stops.append("stop"))()
+            answer = await client.get(url)
+    assert (stops, answer.status_code, answer.json()["reason"]) == (["stop"], 503, "it is stopping")
 
 
 async def test_strangers_names_are_no_labels_and_what_they_did_is_counted_as_one():

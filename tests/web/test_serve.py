@@ -73,6 +73,7 @@ async def test_a_server_for_others(tmp_path: Path):
     ice = ["--ice-address", "127.0.0.1", "--ice-server", "turn:me:{env:TURNS}@127.0.0.1:9"]
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(30)
     watched = ["--metrics", f"127.0.0.2:{(port := free_port())}", "--metrics-token", "env:OURS"]
     known = {"OURS": "sesame-sesame", "TURNS": "hush-hush", "NOTIFY_SOCKET": str(tmp_path / "notify")}
     with manager, program(*options, *ice, *watched, **known) as (url, one, said):

@@ -29,9 +29,9 @@ import av
 from machine import machine
 
 from streampose.batching import LatencyBatch
-from streampose.cores import share_cores
+from streampose.cores import available_cores, share_cores
 from streampose.figures import Figures, jain
-from streampose.inference.engine import EngineOptions, available_cores
+from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.loop import run_async
 from streampose.measure import Measurement

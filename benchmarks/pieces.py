@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime as ort
 from machine import machine
 
-from streampose.inference.engine import available_cores
+from streampose.cores import available_cores
 from streampose.inference.runner import TENSOR_TYPES
 from streampose.inference.zoo import built_in
 

@@ -29,11 +29,11 @@ from bound import Work, bound
 from machine import machine
 
 from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
-from streampose.cores import share_cores
+from streampose.cores import available_cores, share_cores
 from streampose.diagnosis import diagnose
 from streampose.figures import Figures, jain
 from streampose.inference.boxes import Limits
-from streampose.inference.engine import EngineOptions, available_cores
+from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.inference.zoo import built_in
 from streampose.loop import run_async

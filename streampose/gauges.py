@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from streampose.cores import available_cores
 from streampose.figures import Gpu
 
 __all__ = ["Gauges", "machine", "rss_mb"]
@@ -111,7 +112,7 @@ def machine() -> dict[str, str | int]:
         cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu)
     return {
         "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": available_cores(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "onnxruntime": _version("onnxruntime-gpu") or _version("onnxruntime") or "unknown",

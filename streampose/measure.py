@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from streampose.batching import BatchPolicy
+from streampose.cores import available_cores
 from streampose.figures import Figures
 from streampose.frame import Image
 from streampose.gauges import Gauges
-from streampose.inference.engine import available_cores
 from streampose.inference.estimator import Estimator
 from streampose.meter import Metered, Watch
 from streampose.metrics import Histogram, Place, Snapshot

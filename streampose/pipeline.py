@@ -19,10 +19,10 @@ from typing import Self
 
 from streampose.batching import Batcher, BatchPolicy, FixedBatch, Lane, LatencyBatch
 from streampose.clock import Clock, SystemClock
+from streampose.cores import available_cores
 from streampose.engine_thread import EngineThread
 from streampose.errors import ConfigError, StreamposeError
 from streampose.flow import Flow
-from streampose.inference.engine import available_cores
 from streampose.inference.estimator import Estimator
 from streampose.metrics import EngineMetrics, Snapshot, StreamMetrics
 from streampose.streams import Stream, StreamReport, Trace, check, check_apart

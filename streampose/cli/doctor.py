@@ -19,9 +19,10 @@ from rich.text import Text
 from streampose.batching import FixedBatch
 from streampose.cli.demo import Judge
 from streampose.cli.say import console
+from streampose.cores import available_cores, cpu_quota
 from streampose.errors import ChecksumMismatch
 from streampose.inference import zoo
-from streampose.inference.engine import EngineOptions, available_cores, provider_report
+from streampose.inference.engine import EngineOptions, provider_report
 from streampose.inference.loading import ModelChoice, default_cache, describe_all, load_estimators
 from streampose.pipeline import Pipeline
 from streampose.sources import SyntheticSource, camera_names
@@ -40,7 +41,9 @@ def doctor(
     advice: list[str] = []
     _line("python", f"{platform.python_version()} on {platform.platform(terse=True)}")
     _line("packages", _versions())
-    _line("cpu", f"{available_cores()} of {os.cpu_count()} cores may be used")
+    quota = cpu_quota()
+    why = "" if quota is None else f" (a quota of {quota:g} CPUs)"
+    _line("cpu", f"{available_cores()} of {os.cpu_count()} cores may be used{why}")
     for device, why_not in provider_report().items():
         _line(device, "works" if why_not is None else f"no: {why_not}", good=why_not is None)
     if (why_not := provider_report()["cuda"]) is not None and "no NVIDIA driver" not in why_not:

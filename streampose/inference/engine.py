@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streampose.cores import available_cores
 from streampose.errors import ConfigError, DeviceLost, EngineFailed, ModelNotFound, ModelOutputError
 from streampose.inference.arrays import finite, joined
 from streampose.inference.half import half_graph
@@ -21,7 +22,6 @@ from streampose.inference.options import EngineOptions
 from streampose.inference.pixels import Pixels
 from streampose.inference.providers import (
     PROVIDERS,
-    available_cores,
     gist,
     no_gpu_here,
     provider_report,
@@ -29,7 +29,7 @@ from streampose.inference.providers import (
 from streampose.inference.runner import TENSOR_TYPES
 from streampose.inference.sessions import Sessions
 
-__all__ = ["PIECE", "Engine", "EngineOptions", "available_cores", "provider_report"]
+__all__ = ["PIECE", "Engine", "EngineOptions", "provider_report"]
 
 log = logging.getLogger("streampose")
 

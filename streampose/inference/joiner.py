@@ -14,8 +14,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from streampose.cores import available_cores
 from streampose.frame import Image
-from streampose.inference.providers import available_cores
 
 __all__ = ["AT_ONCE", "join"]
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from streampose.cores import available_cores
 from streampose.errors import ConfigError, EngineFailed, ProviderUnavailable
 from streampose.inference.boxes import Limits
 from streampose.inference.calibration import Calibration, Split, calibrate
 from streampose.inference.card import Card, Kind
-from streampose.inference.engine import PIECE, Engine, EngineOptions, available_cores
+from streampose.inference.engine import PIECE, Engine, EngineOptions
 from streampose.inference.estimator import Estimator
 from streampose.inference.family import read_card
 from streampose.inference.fitting import fitted

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from streampose.cores import available_cores
 from streampose.errors import ModelUnreadable, ProviderUnavailable
 from streampose.inference.options import EngineOptions
 from streampose.inference.profiles import shape_profiles
@@ -23,7 +24,6 @@ from streampose.inference.profiles import shape_profiles
 __all__ = [
     "DEVICE_OF",
     "PROVIDERS",
-    "available_cores",
     "cuda_runtime",
     "gist",
     "gpu_usable",
@@ -51,13 +51,6 @@ ort.set_default_logger_severity(4)  # fatal only: what matters reaches the user 
 def runtime_version() -> str:
     """Of ONNX Runtime."""
     return str(ort.__version__)
-
-
-def available_cores() -> int:
-    """How many cores this process may use: its affinity, which containers and `taskset` narrow."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(os.getpid()))  # the main thread's: engines' may be kept to a core
-    return os.cpu_count() or 1
 
 
 def provider_report() -> dict[str, str | None]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from streampose.batching import FixedBatch
+from streampose.cores import available_cores
 from streampose.errors import ConfigError, SinkUnavailable, SourceCorrupt, SourceError, StreamposeError
-from streampose.inference.engine import available_cores
 from streampose.inference.estimator import Estimator
 from streampose.inference.loading import usual_batch
 from streampose.offline.finishing import Finishing, Interrupted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streampose.inference.providers import available_cores
+from streampose.cores import available_cores
 
 __all__ = ["Effort", "Share"]
 

@@ -14,8 +14,8 @@ from fakes import FakeEstimator, MemorySink, ScriptedSource
 
 from streampose import LatencyBatch, Pipeline, Stream, cores
 from streampose import pipeline as pipelines
+from streampose.cores import available_cores
 from streampose.frame import Image
-from streampose.inference.providers import available_cores
 from streampose.pose import Poses
 
 pytestmark = [

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from streampose.cores import available_cores
 from streampose.errors import EngineFailed, ModelUnknown, ModelUnreadable, ProviderUnavailable
 from streampose.inference import providers
 from streampose.inference.arrays import finite, joined
@@ -134,7 +135,7 @@ def test_threads_are_those_asked_for_or_those_allowed(tmp_path: Path):
     model = small(tmp_path / "m.onnx")
     for threads in (None, 1, 3):
         options = Engine(model, EngineOptions(threads=threads))._sessions.runner(1)._session.get_session_options()
-        assert options.intra_op_num_threads == (threads or providers.available_cores())
+        assert options.intra_op_num_threads == (threads or available_cores())
 
 
 def test_pieces_with_different_numbers_of_boxes_are_joined():

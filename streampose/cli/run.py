@@ -117,6 +117,12 @@ def run(
             rich_help_panel=_FLOW,
         ),
     ] = "none",
+    rtsp: Annotated[
+        str,
+        typer.Option(
+            help="How RTSP cameras are asked: auto, or by FFmpeg's client over tcp or udp.", rich_help_panel=_FLOW
+        ),
+    ] = "auto",
     metrics: Metrics = None,
     metrics_token: MetricsToken = None,
     ready: Annotated[
@@ -189,7 +195,8 @@ def run(
     style = Style(boxes=boxes)
 
     def build(name: str, entry: StreamEntry) -> Stream:
-        source = open_source(resolve(entry.source), live=live, reconnect=reconnect, hwaccel=hwaccel, camera=wish)
+        text = resolve(entry.source)
+        source = open_source(text, live=live, reconnect=reconnect, hwaccel=hwaccel, camera=wish, transport=rtsp)
         return Stream(
             name=name,
             source=source,

@@ -233,7 +233,9 @@ def _copied(packet: Packet[VideoStream]) -> Packet[VideoStream]:
 
 
 def _wall_time_s(packet: Packet[VideoStream]) -> float | None:
-    """By FFmpeg's AVProducerReferenceTime: microseconds since 1970, from the camera's sender reports."""
+    """The container's own word, or FFmpeg's AVProducerReferenceTime: microseconds, from the camera's sender reports."""
+    if isinstance(packet.opaque, float):
+        return packet.opaque
     if not packet.has_sidedata("prft"):
         return None
     return float(struct.unpack_from("q", bytes(packet.get_sidedata("prft")))[0]) / 1e6

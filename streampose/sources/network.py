@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
+from dataclasses import replace
+from typing import cast
 from urllib.parse import urlsplit
 
 import av
@@ -24,11 +27,14 @@ from streampose.errors import (
 from streampose.frame import StreamInfo
 from streampose.redaction import redact
 from streampose.resolver import look_up
-from streampose.sources.hwaccel import SOFTWARE, words
+from streampose.sources.hwaccel import SOFTWARE, accelerator, words
 from streampose.sources.live_media import LiveMedia
+from streampose.sources.rtsp import NotSpoken, RtspContainer
 from streampose.sources.seeking import INDEX_BEHIND, index_is_behind
 
 __all__ = ["NetworkSource"]
+
+log = logging.getLogger("streampose")
 
 # Probing ends early: with GStreamer's server (H.264, H.265, MJPEG; TCP and UDP) the first picture comes after 0.2 s
 # instead of 1.0 s. Not "fflags nobuffer": it throws away what was probed, and with it the first key frame, so that the
@@ -43,7 +49,7 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rt
 _TRANSPORTS = {
     "tcp": {"rtsp_transport": "tcp"},
     "udp": {"rtsp_transport": "udp"},
-    "auto": {"rtsp_transport": "udp+tcp", "rtsp_flags": "prefer_tcp"},
+    "auto": {"rtsp_transport": "udp+tcp", "rtsp_flags": "prefer_tcp"},  # where our own client is not understood
 }
 
 
@@ -54,8 +60,9 @@ class NetworkSource(LiveMedia):
 
     Args:
         url: may carry a user and a password; they appear in no message.
-        transport: of RTSP: ``tcp`` (goes through firewalls and loses nothing), ``udp`` (a little fresher), or ``auto``
-            (TCP, or UDP where the server has no other).
+        transport: of RTSP: ``auto`` (over TCP, which goes through firewalls and loses nothing, by a client of our own
+            that has each picture of H.264 or H.265 as soon as it has come, and FFmpeg's where a server is not for it),
+            or FFmpeg's client over ``tcp`` or ``udp``, whose pictures come one frame interval later.
         open_timeout_s: until the stream must be open.
         stall_s: the longest time without a picture.
         hwaccel: what decodes: ``none`` (software), ``auto``, or a device (``cuda``, ``videotoolbox``, …).
@@ -90,6 +97,9 @@ class NetworkSource(LiveMedia):
         super().__init__(url, options=options, open_timeout_s=open_timeout_s, stall_s=stall_s, hwaccel=hwaccel)
         self._opening_since = 0.0
         self._probes = False
+        # Our own client of RTSP, until it turns out that a server is not for it.
+        self._own_client = transport == "auto" and self._scheme in {"rtsp", "rtsps"}
+        self._spoken: RtspContainer | None = None
 
     def open(self, stream: str) -> StreamInfo:
         """Connect, and wait for the first picture.
@@ -105,14 +115,17 @@ class NetworkSource(LiveMedia):
         """
         self._opening_since = time.monotonic()
         try:
+            self._spoken = None
             info = super().open(stream)
-        except SourceTimeout:
+        except SourceError as error:
             # A host that is off: a plain connection finds out sooner that it is back than FFmpeg's does, whose lost
             # first packets are sent again after 1, 3, 7 s.
-            self._probes = True
+            self._probes |= isinstance(error, SourceTimeout)
+            # It was understood, and yet no picture came of it: next time the other client may try.
+            self._own_client &= self._spoken is None
             raise
         self._probes = False
-        return info
+        return info if self._spoken is None else replace(info, rate=self._spoken.rate)
 
     def _dial(self) -> InputContainer:
         try:
@@ -130,7 +143,19 @@ class NetworkSource(LiveMedia):
                 socket.create_connection(address, timeout=_PROBE_S).close()
             except TimeoutError as error:
                 raise SourceTimeout(f"{self._name} did not answer within {_PROBE_S:g} s") from error
+        if self._own_client:
+            try:
+                container = self._speak()
+            except NotSpoken as why:
+                log.debug("%s: FFmpeg's client is used: %s", self._name, why, extra={"stream": self._stream})
+            else:
+                self._spoken = container
+                return cast("InputContainer", container)  # as far as a live source needs one
         return super()._dial()
+
+    def _speak(self) -> RtspContainer:
+        device = None if self._decodes_on is None else accelerator(self._decodes_on)
+        return RtspContainer.open(self._url, open_timeout_s=self._open_timeout_s, stall_s=self._stall_s, hwaccel=device)
 
     def _opening_error(self, error: Exception) -> SourceError:
         if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
@@ -143,7 +168,7 @@ class NetworkSource(LiveMedia):
             return SourceRefused(f"{self._name} refused the connection: is the server running, and the port right?")
         # An open that is interrupted by its timeout fails with whatever FFmpeg was at.
         late = time.monotonic() - self._opening_since >= 0.95 * self._open_timeout_s
-        if late or isinstance(error, av.error.TimeoutError | av.error.ExitError):
+        if late or isinstance(error, TimeoutError | av.error.ExitError):
             return SourceTimeout(f"{self._name} did not answer within {self._open_timeout_s:g} s")
         if isinstance(error, av.error.ProtocolNotFoundError):
             return SourceUnsupported(f"{self._name} is of a protocol that this build does not speak")

@@ -35,6 +35,7 @@ def open_source(
     reconnect: bool = True,
     hwaccel: str = SOFTWARE,
     camera: CameraWish | None = None,
+    transport: str = "auto",
 ) -> Source:
     """The source that a text means; it is not opened yet.
 
@@ -53,13 +54,14 @@ def open_source(
         reconnect: open cameras and network streams again when they go away.
         hwaccel: what decodes files and network streams: ``none`` (software), ``auto``, or a device (``cuda``, …).
         camera: what to ask of a camera of this machine.
+        transport: of RTSP, as `NetworkSource` takes it.
 
     Raises:
         ConfigError: the text is not understood, or cannot be had this way; no such device decodes here.
         SourceNotFound: it looks like a file, and there is none.
     """
     candidates(hwaccel)  # a wrong name is told, whatever the source is
-    source = _recognise(text.strip(), live, hwaccel, camera)
+    source = _recognise(text.strip(), live, hwaccel, camera, transport)
     if live is False and source.live:
         raise ConfigError(
             f"{redact(text)} is live: it cannot wait for every frame to be processed (leave out --offline)"
@@ -74,7 +76,7 @@ def is_camera(source: Source) -> bool:
     return isinstance(source.source if isinstance(source, Reconnecting) else source, CameraSource)
 
 
-def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | None) -> Source:
+def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | None, transport: str) -> Source:
     if not text:
         raise ConfigError("the source is empty: give a file, a folder, a URL, a camera number, or synthetic:")
     if text.startswith("synthetic:"):
@@ -85,7 +87,7 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
         return CameraSource(text, camera)
     scheme, colon, _ = text.partition("://")
     if colon:
-        return _network(text, scheme.lower(), hwaccel)
+        return _network(text, scheme.lower(), hwaccel, transport)
     path = Path(text)
     if path.is_dir() or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()):
         return ImagesSource(text)
@@ -99,7 +101,7 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
     raise SourceNotFound(f"no file at {text}" + (f"; did you mean {path.with_name(near[0])}?" if near else ""))
 
 
-def _network(text: str, scheme: str, hwaccel: str) -> Source:
+def _network(text: str, scheme: str, hwaccel: str, transport: str) -> Source:
     if scheme not in _SCHEMES:
         # Letters in a wrong order (rstp) first: by its own measure difflib finds rtp nearer.
         near = [s for s in _SCHEMES if sorted(s) == sorted(scheme)] or difflib.get_close_matches(scheme, _SCHEMES, n=1)
@@ -111,7 +113,7 @@ def _network(text: str, scheme: str, hwaccel: str) -> Source:
         raise ConfigError(f"{redact(text)} is not a URL: {error}") from error
     if not host:
         raise ConfigError(f"{redact(text)} names no host")
-    source = NetworkSource(text, hwaccel=hwaccel)
+    source = NetworkSource(text, hwaccel=hwaccel, transport=transport)
     # A recording on a web server is no camera: it has an end, and can wait.
     if scheme in {"http", "https"} and Path(urlsplit(text).path).suffix.lower() in _RECORDINGS:
         source.live = False

@@ -36,6 +36,7 @@ parser.add_argument("--sound", action="store_true")
 parser.add_argument("--udp-only", action="store_true")
 parser.add_argument("--user")
 parser.add_argument("--password")
+parser.add_argument("--digest", action="store_true", help="ask for the password so, not by Basic")
 parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="PEM files: serve rtsps")
 arguments = parser.parse_args()
 
@@ -71,7 +72,11 @@ if arguments.tls:
 if arguments.user is not None:
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "user")
-    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(arguments.user, arguments.password), token)
+    if arguments.digest:
+        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+        auth.add_digest(arguments.user, arguments.password, token)
+    else:
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(arguments.user, arguments.password), token)
 if arguments.tls or arguments.user is not None:
     server.set_auth(auth)
 

@@ -1,0 +1,147 @@
+"""An RTSP session that looks like one of PyAV's containers to those who read it."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import time
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Self, cast
+
+import av
+from av.codec.hwaccel import HWAccel
+from av.container import InputContainer
+from av.container.streams import StreamContainer
+from av.format import ContainerFormat
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from streampose.sources.rtsp.description import Track
+from streampose.sources.rtsp.reports import SenderClock
+from streampose.sources.rtsp.session import NotSpoken, RtspSession
+from streampose.sources.rtsp.units import AccessUnit, AccessUnits
+
+__all__ = ["RtspContainer"]
+
+# Pictures without what a decoder needs (a camera sends it with each key frame) before it is left to another client.
+_MOST_BLIND = 300
+
+
+class RtspContainer:
+    """Has the members of `av.container.InputContainer` that a live source needs.
+
+    The stream and its decoder are those of PyAV's demuxer of the bare codec, which is given the first picture; all
+    pictures, the first one too, then come from the session. A packet's `opaque` is the Unix time in seconds at which
+    the camera took it, where the camera tells.
+    """
+
+    duration = None
+
+    def __init__(self, session: RtspSession, track: Track) -> None:
+        self._session, self._track = session, track
+        self._clock = SenderClock(track.clock_hz)
+        self._first: deque[tuple[AccessUnit, float | None]] = deque(maxlen=1)
+        self._units = self._received()
+        self._bare: InputContainer | None = None
+
+    @classmethod
+    def open(cls, url: str, *, open_timeout_s: float, stall_s: float, hwaccel: HWAccel | None) -> Self:
+        """Connect, and wait for a picture that shows what is sent.
+
+        Raises:
+            NotSpoken: FFmpeg's own client may understand the server.
+            SourceUnauthorized: wrong user or password, or none.
+            OSError: the connection fails.
+            av.error.FFmpegError: the device cannot be opened.
+        """
+        deadline = time.monotonic() + open_timeout_s
+        session = RtspSession(url, stall_s=min(stall_s, open_timeout_s))
+        try:
+            made = cls(session, session.open(open_timeout_s))
+            made._look(deadline, hwaccel)
+        except BaseException:
+            session.close()
+            raise
+        return made
+
+    @property
+    def streams(self) -> StreamContainer:
+        """The video alone."""
+        return self._decoded.streams
+
+    @property
+    def format(self) -> ContainerFormat:
+        """Of the bare codec."""
+        return self._decoded.format
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames a second, where the camera says."""
+        return self._track.rate or self._decoded.streams.video[0].codec_context.framerate or None
+
+    def demux(self, video: VideoStream) -> Iterator[Packet[VideoStream]]:
+        """Packets of one picture each, as soon as they are whole, then an empty one.
+
+        Raises:
+            OSError: the connection fails.
+            Disconnected: what comes is not understood any more.
+        """
+        assert video.time_base is not None
+        ticks, zero = 1 / (self._track.clock_hz * video.time_base), self._first[0][0].rtp_time
+        while (received := self._first.popleft() if self._first else next(self._units, None)) is not None:
+            unit, wall_time_s = received
+            packet = cast("Packet[VideoStream]", Packet(unit.data))
+            packet.stream, packet.time_base = video, video.time_base
+            packet.pts, packet.is_keyframe = round((unit.rtp_time - zero) * ticks), unit.is_keyframe
+            packet.opaque = wall_time_s
+            yield packet
+        end = cast("Packet[VideoStream]", Packet())
+        end.stream = video
+        yield end
+
+    def close(self) -> None:
+        """End the session."""
+        self._session.close()
+        if self._bare is not None:
+            self._bare.close()
+
+    @property
+    def _decoded(self) -> InputContainer:
+        assert self._bare is not None, "it is open"
+        return self._bare
+
+    def _look(self, deadline: float, hwaccel: HWAccel | None) -> None:
+        for _ in range(_MOST_BLIND):
+            if time.monotonic() > deadline:
+                raise TimeoutError("no picture came in time")
+            if (received := next(self._units, None)) is None:
+                raise ConnectionResetError("it was closed before the first picture")
+            self._first.append(received)
+            try:
+                self._bare = self._opened(received[0], hwaccel)
+            except av.error.InvalidDataError:
+                continue
+            if self._bare.streams.video and self._bare.streams.video[0].width:
+                return
+            self._bare.close()
+        raise NotSpoken("no picture shows its size")
+
+    def _opened(self, unit: AccessUnit, hwaccel: HWAccel | None) -> InputContainer:
+        rate = {} if self._track.rate is None else {"framerate": str(self._track.rate)}
+        data = io.BytesIO(self._track.parameter_sets + unit.data)
+        return av.open(data, "r", format=self._track.codec, options=rate, hwaccel=hwaccel)
+
+    def _received(self) -> Iterator[tuple[AccessUnit, float | None]]:
+        me = secrets.randbits(32)
+        units = AccessUnits(self._track.codec, self._track.payload_type)
+        for is_report, packet in self._session.packets():
+            if is_report:
+                if self._clock.push(packet):
+                    self._session.report(self._clock.answer(me, units.sender, units.highest_sequence))
+                if self._clock.said_bye:
+                    return
+                continue
+            for unit in units.push(packet):
+                yield unit, self._clock.wall_time_s(unit.rtp_time)

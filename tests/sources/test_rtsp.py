@@ -1,0 +1,589 @@
+"""Our own client of RTSP: pictures that are there when their last packet is, and servers that do wrong."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from servers.rtsp import RtspServer, has_gstreamer
+
+from streampose.errors import (
+    Disconnected,
+    SourceEnded,
+    SourceError,
+    SourceTimeout,
+    SourceUnauthorized,
+)
+from streampose.sources import NetworkSource
+from streampose.sources.rtsp import RtspContainer
+from streampose.sources.rtsp.credentials import Credentials
+from streampose.sources.rtsp.description import first_video
+from streampose.sources.rtsp.reports import SenderClock
+from streampose.sources.rtsp.units import AccessUnit, AccessUnits
+
+rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
+
+PICTURE, KEY, SPS, PPS, SEI = 1, 5, 7, 8, 6
+
+
+# What a sender does, written from the RFCs.
+
+
+def rtp(payload: bytes, *, sequence: int, time: int, marker: bool = False, sender: int = 7, kind: int = 96) -> bytes:
+    return struct.pack("!BBHII", 0x80, marker << 7 | kind, sequence & 0xFFFF, time & 0xFFFFFFFF, sender) + payload
+
+
+def nal(kind: int, size: int = 20, *, hevc: bool = False) -> bytes:
+    header = bytes([kind << 1, 1]) if hevc else bytes([0x60 | kind])
+    return header + bytes(1 + i % 255 for i in range(size))
+
+
+def payloads(unit: bytes, mtu: int, *, hevc: bool = False) -> list[bytes]:
+    """A NAL unit as one payload, or as FU-A or FU parts."""
+    if len(unit) <= mtu:
+        return [unit]
+    size = 2 if hevc else 1
+    header, body = unit[:size], unit[size:]
+    parts = [body[i : i + mtu] for i in range(0, len(body), mtu)]
+    made = []
+    for i, part in enumerate(parts):
+        edge = (i == 0) << 7 | (i == len(parts) - 1) << 6
+        if hevc:
+            fragment = bytes([header[0] & 0x81 | 49 << 1, header[1], edge | header[0] >> 1 & 0x3F])
+        else:
+            fragment = bytes([header[0] & 0xE0 | 28, edge | header[0] & 0x1F])
+        made.append(fragment + part)
+    return made
+
+
+def together(units: list[bytes], *, hevc: bool = False) -> bytes:
+    """STAP-A, or AP."""
+    header = bytes([48 << 1, 1]) if hevc else b"\x78"
+    return header + b"".join(struct.pack("!H", len(unit)) + unit for unit in units)
+
+
+def packets(pictures: list[list[bytes]], *, mtu: int = 50, hevc: bool = False, step: int = 3000) -> list[bytes]:
+    """Pictures of NAL units as RTP, the marker bit on the last packet of each."""
+    made: list[bytes] = []
+    for i, picture in enumerate(pictures):
+        parts = [part for unit in picture for part in payloads(unit, mtu, hevc=hevc)]
+        for j, part in enumerate(parts):
+            made.append(rtp(part, sequence=len(made), time=i * step, marker=j == len(parts) - 1))
+    return made
+
+
+def annexb(picture: list[bytes]) -> bytes:
+    return b"".join(b"\0\0\0\1" + unit for unit in picture)
+
+
+def run(units: AccessUnits, sent: list[bytes]) -> list[list[AccessUnit]]:
+    """What each packet gave."""
+    return [list(units.push(packet)) for packet in sent]
+
+
+@pytest.mark.parametrize("hevc", [False, True])
+@given(
+    sizes=st.lists(st.lists(st.integers(2, 300), min_size=1, max_size=4), min_size=3, max_size=6),
+    mtu=st.integers(20, 100),
+)
+def test_pictures_come_whole_with_their_last_packet(hevc: bool, sizes: list[list[int]], mtu: int):
+    pictures = [[nal(PICTURE, size, hevc=hevc) for size in row] for row in sizes]
+    sent = packets(pictures, mtu=mtu, hevc=hevc)
+    given_ = run(AccessUnits("hevc" if hevc else "h264", 96), sent)
+    assert [unit.data for units in given_ for unit in units] == [annexb(picture) for picture in pictures]
+    # From the second picture on: of the first one it is not known yet that the marker tells its end.
+    for packet, units in list(zip(sent, given_, strict=True))[len(sent) - len(packets(pictures[-1:], mtu=mtu)) :]:
+        assert bool(units) == bool(packet[1] & 0x80)
+
+
+def test_times_go_on_where_32_bits_end_and_keys_are_known():
+    pictures = [[nal(SPS), nal(PPS), nal(SEI), nal(KEY, 200)], [nal(PICTURE)], [nal(PICTURE)]]
+    units, begin, sent = AccessUnits("h264", 96), 2**32 - 3000, []
+    for i, picture in enumerate(pictures):
+        sent += [
+            rtp(together(picture), sequence=65535 + i, time=begin + 3000 * i, marker=True),
+            rtp(nal(PICTURE), sequence=9, time=5, kind=97),  # another track's
+        ]
+    given_ = [unit for units in run(units, sent) for unit in units]
+    assert [unit.data for unit in given_] == [annexb(picture) for picture in pictures]
+    assert [unit.rtp_time - begin for unit in given_] == [0, 3000, 6000]
+    assert [unit.is_keyframe for unit in given_] == [True, False, False]
+
+
+@pytest.mark.parametrize("marks", ["every packet", "none", "the first of two"])
+def test_of_a_sender_whose_markers_lie_pictures_end_where_the_next_begin(marks: str):
+    pictures = [[nal(PICTURE, 10 + i), nal(PICTURE, 30)] for i in range(8)]
+    sent = []
+    for i, picture in enumerate(pictures):
+        for j, unit in enumerate(picture):
+            marker = {"every packet": True, "none": False, "the first of two": j == 0}[marks]
+            sent.append(rtp(unit, sequence=len(sent), time=3000 * i, marker=marker))
+    given_ = [unit.data for units in run(AccessUnits("h264", 96), sent) for unit in units]
+    assert given_ == [annexb(picture) for picture in pictures[:-1]]
+
+
+def test_a_sender_that_begins_to_lie_costs_one_picture():
+    pictures = [[nal(PICTURE, 10 + i)] for i in range(3)] + [[nal(PICTURE, 40 + i), nal(PICTURE)] for i in range(5)]
+    sent = []
+    for i, picture in enumerate(pictures):
+        sent += [rtp(unit, sequence=len(sent) + j, time=3000 * i, marker=True) for j, unit in enumerate(picture)]
+    given_ = [unit.data for units in run(AccessUnits("h264", 96), sent) for unit in units]
+    assert given_ == [annexb(p) for p in pictures[:3]] + [annexb([u]) for u in pictures[3]] + [
+        annexb(p) for p in pictures[4:-1]
+    ]
+
+
+def test_a_lost_part_takes_its_unit_alone():
+    pictures = [[nal(PICTURE, 30)], [nal(PICTURE, 300), nal(PICTURE, 30)], [nal(PICTURE, 20)]]
+    sent = packets(pictures)
+    lost = run(AccessUnits("h264", 96), sent[:3] + sent[4:])
+    given_ = [unit.data for units in lost for unit in units]
+    assert given_[0] == annexb(pictures[0])
+    assert given_[1].endswith(annexb([pictures[1][1]]))
+    assert len(given_[1]) < len(annexb(pictures[1]))
+    assert given_[2] == annexb(pictures[2])
+
+
+@settings(max_examples=300)
+@given(
+    codec=st.sampled_from(["h264", "hevc"]),
+    sent=st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.builds(
+                lambda payload, sequence, time, marker: rtp(payload, sequence=sequence, time=time, marker=marker),
+                st.binary(max_size=30),
+                st.integers(0, 4),
+                st.integers(0, 2),
+                st.booleans(),
+            ),
+            st.builds(lambda tail: b"\xbf\xe0" + tail, st.binary(max_size=40)),  # extension, padding, senders
+        ),
+        max_size=30,
+    ),
+)
+def test_nothing_that_comes_is_too_strange(codec: str, sent: list[bytes]):
+    units = AccessUnits(codec, 96)
+    for packet in sent:
+        for unit in units.push(packet):
+            assert unit.data.startswith(b"\0\0\0\1")
+    clock = SenderClock(90_000)
+    for packet in sent:
+        clock.push(packet)
+
+
+# What a server says.
+
+SDP = """v=0
+o=- 0 0 IN IP4 127.0.0.1
+s=camera
+a=control:*
+m=audio 0 RTP/AVP 8
+a=control:trackID=0
+m=video 0 RTP/AVP 96
+a=rtpmap:96 {codec}/90000
+a=fmtp:96 packetization-mode=1; sprop-parameter-sets={sets};profile-level-id=42C01E
+a=framerate:{rate}
+a=control:trackID=1
+"""
+
+
+def sdp(codec: str = "H264", sets: str = "Z0LAHtoCgPaEAAADAAQAAAMA8jxYuoA=,aM4PyA==", rate: str = "12.5") -> str:
+    return SDP.format(codec=codec, sets=sets, rate=rate)
+
+
+def test_the_first_video_of_a_description():
+    address, track = first_video(sdp().replace("\n", "\r\n"))
+    assert track is not None
+    assert (address, track.control, track.codec, track.payload_type) == ("*", "trackID=1", "h264", 96)
+    assert (track.clock_hz, track.rate) == (90_000, Fraction(25, 2))
+    first, second = (base64.b64decode(word) for word in ("Z0LAHtoCgPaEAAADAAQAAAMA8jxYuoA=", "aM4PyA=="))
+    assert track.parameter_sets == annexb([first, second])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        sdp(codec="JPEG"),
+        sdp().replace("RTP/AVP 96", "RTP/SAVP 96"),
+        sdp().replace("packetization-mode=1", "packetization-mode=2"),
+        sdp().replace("m=video", "m=application"),
+        sdp().replace("96", "ninety-six"),
+        sdp().replace("/90000", "/fast"),
+        "",
+        "m=video",
+    ],
+)
+def test_what_is_not_understood_is_left_to_another(text: str):
+    assert first_video(text)[1] is None
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "1/0", "many", "1e9", "nan", "inf"])
+def test_a_rate_that_cannot_be_is_none(rate: str):
+    track = first_video(sdp(rate=rate, sets="!!,,=="))[1]
+    assert track is not None
+    assert track.rate is None
+
+
+@given(st.text(max_size=300))
+def test_no_description_is_too_strange(text: str):
+    first_video("m=video 0 RTP/AVP 96\n" + text)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "response"),
+    [
+        # RFC 7616, 3.9.1, but for `nc` and `cnonce`, which are drawn: both are put into what a server reckons.
+        ("MD5", "md5"),
+        ("SHA-256", "sha256"),
+    ],
+)
+def test_a_digest_is_what_the_server_reckons(algorithm: str, response: str):
+    me, url = Credentials.of("rtsp://Mufasa:Circle%20of%20Life@camera/dir"), "rtsp://camera/dir"
+    assert me == Credentials("Mufasa", "Circle of Life")
+    nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
+    challenge = f'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm={algorithm}, nonce="{nonce}", '
+    answer = me.answer(['Basic realm="x"', challenge + 'opaque="FQhe/qaU"'], "DESCRIBE", url)
+    assert answer is not None
+    said = dict(re.findall(r'(\w+)="?([^",]+)"?', answer))
+
+    def hashed(text: str) -> str:
+        return hashlib.new(response, text.encode()).hexdigest()
+
+    mine, theirs = hashed("Mufasa:http-auth@example.org:Circle of Life"), hashed(f"DESCRIBE:{url}")
+    assert said["response"] == hashed(f"{mine}:{nonce}:{said['nc']}:{said['cnonce']}:auth:{theirs}")
+    assert (said["opaque"], said["uri"]) == ("FQhe/qaU", url)
+
+
+def test_the_old_digest_basic_and_what_nobody_knows():
+    me = Credentials("user", "pass")
+    answer = me.answer(['Digest realm="r", nonce="n"'], "PLAY", "rtsp://h/")
+    mine, theirs = (hashlib.md5(text.encode()).hexdigest() for text in ("user:r:pass", "PLAY:rtsp://h/"))
+    assert answer is not None
+    assert f'response="{hashlib.md5(f"{mine}:n:{theirs}".encode()).hexdigest()}"' in answer
+    assert me.answer(["basic"], "PLAY", "rtsp://h/") == "Basic " + base64.b64encode(b"user:pass").decode()
+    assert me.answer(["Negotiate", 'Digest algorithm=MD5-sess, nonce="n"'], "PLAY", "rtsp://h/") is None
+
+
+def test_the_camera_s_clock_by_its_reports():
+    clock = SenderClock(90_000)
+    assert clock.wall_time_s(0) is None
+    report = struct.pack("!BBHIIIIII", 0x80, 200, 6, 7, 2_208_988_800 + 1000, 1 << 31, 2**32 - 45_000, 0, 0)
+    assert clock.push(report)
+    assert clock.wall_time_s(2**32 - 45_000) == 1000.5
+    assert clock.wall_time_s(45_000) == 1001.5
+    assert clock.wall_time_s(2**32 - 90_000) == 1000.0
+    assert not clock.said_bye
+    assert not clock.push(struct.pack("!BBHI", 0x81, 203, 1, 7))
+    assert clock.said_bye
+    answer = clock.answer(1, 7, 99)
+    kinds, at = [], 0
+    while at < len(answer):  # whole packets one after the other
+        kinds.append(answer[at + 1])
+        at += 4 * (int.from_bytes(answer[at + 2 : at + 4], "big") + 1)
+    assert (kinds, at) == ([201, 202], len(answer))
+
+
+# Servers.
+
+
+@pytest.fixture(scope="module")
+def coded() -> list[bytes]:
+    """Ten pictures of H.264, each with all of its NAL units; the first is a key frame with parameter sets."""
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "yuv420p", Fraction(1, 30)
+    encoder.options = {"tune": "zerolatency", "preset": "ultrafast"}
+    made = []
+    for i in range(10):
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * i, np.uint8), format="bgr24")
+        frame.pts = i
+        made += [bytes(packet) for packet in encoder.encode(frame.reformat(format="yuv420p"))]
+    return made
+
+
+def units_of(picture: bytes) -> list[bytes]:
+    return [unit for unit in re.split(b"\0\0\0?\1", picture) if unit]
+
+
+Talk = Callable[[socket.socket], None]
+
+
+@contextmanager
+def serving(talk: Talk) -> Iterator[str]:
+    """A server of one connection after the other; gives its URL."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(10)
+                with suppress(OSError):
+                    talk(connection)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"rtsp://127.0.0.1:{listening.getsockname()[1]}/live"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join(15)
+
+
+def request(connection: socket.socket) -> tuple[str, str]:
+    """The next request and its number; what is interleaved is passed over."""
+    text = b""
+    while not text.endswith(b"\r\n\r\n"):
+        if not (byte := connection.recv(1)):
+            raise ConnectionResetError
+        if not text and byte == b"$":
+            _, size = struct.unpack("!BH", connection.recv(3, socket.MSG_WAITALL))
+            connection.recv(size, socket.MSG_WAITALL)
+            continue
+        text += byte
+    number = re.search(rb"CSeq: (\d+)", text)
+    assert number is not None
+    return text.decode().split(" ", 1)[0], number[1].decode()
+
+
+def answer(connection: socket.socket, number: str, *lines: str, body: str = "", status: str = "200 OK") -> None:
+    head = [f"RTSP/1.0 {status}", f"CSeq: {number}", *lines, f"Content-Length: {len(body)}"]
+    connection.sendall(("\r\n".join(head) + "\r\n\r\n" + body).encode())
+
+
+def begin(connection: socket.socket) -> None:
+    """Everything up to PLAY, as a camera says it."""
+    for _ in range(3):
+        method, number = request(connection)
+        if method == "DESCRIBE":
+            answer(connection, number, body=sdp())
+        else:
+            answer(connection, number, "Session: 12;timeout=60", "Transport: RTP/AVP/TCP;interleaved=2-3")
+
+
+def send(connection: socket.socket, picture: bytes, i: int, **options: bool) -> None:
+    """One picture, interleaved; all of its units in packets of their own."""
+    units = units_of(picture)
+    for j, unit in enumerate(units):
+        packet = rtp(unit, sequence=100 * i + j, time=3000 * i, marker=j == len(units) - 1)
+        connection.sendall(b"$\x02" + struct.pack("!H", len(packet)) + packet)
+
+
+def camera(url: str, **options: float) -> NetworkSource:
+    return NetworkSource(url, **{"open_timeout_s": 5.0, "stall_s": 1.0, **options})
+
+
+def test_a_picture_is_there_before_the_next_one_begins(coded: list[bytes]):
+    """FFmpeg's client would wait for it."""
+    go_on = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        for i in range(3):
+            send(connection, coded[i], i)
+        go_on.wait(10)
+
+    with serving(talk) as url:
+        source = camera(url)
+        info = source.open("cam")
+        try:
+            assert (info.width_px, info.height_px, info.codec, info.rate) == (64, 48, "h264", Fraction(25, 2))
+            frames = [source.read() for _ in range(3)]
+        finally:
+            go_on.set()
+            source.close()
+    assert [frame.pts for frame in frames] == [0, 40_000, 80_000]  # of 1 200 000 a second
+    assert frames[2].image.mean() == pytest.approx(40, abs=3)
+
+
+def test_requests_of_the_server_and_answers_come_between_packets(coded: list[bytes]):
+    asked: list[str] = []
+
+    def talk(connection: socket.socket) -> None:
+        for i in range(3):
+            _, number = request(connection)
+            if i == 2:  # pictures before the answer to PLAY
+                send(connection, coded[0], 0)
+            more = ("Session: 12;timeout=2", "Transport: RTP/AVP/TCP;interleaved=2-3")
+            answer(connection, number, *more, body=sdp() if i == 0 else "")
+        connection.sendall(b"OPTIONS rtsp://x/ RTSP/1.0\r\nCSeq: 7\r\n\r\n")
+        send(connection, coded[1], 1)
+        send(connection, coded[2], 2)
+        reply = b""
+        while not reply.endswith(b"CSeq: 7\r\n\r\n"):
+            reply += connection.recv(1)
+        threading.Event().wait(1.1)  # half of its session's life
+        send(connection, coded[3], 3)
+        send(connection, coded[4], 4)
+        method, number = request(connection)
+        asked.append(method)
+        answer(connection, number)
+        send(connection, coded[5], 5)
+        asked.append(request(connection)[0])
+
+    with serving(talk) as url:
+        source = camera(url, stall_s=3.0)
+        source.open("cam")
+        frames = [source.read() for _ in range(6)]
+        source.close()
+    assert [round(frame.image.mean() / 20) for frame in frames] == [0, 1, 2, 3, 4, 5]
+    assert asked == ["GET_PARAMETER", "TEARDOWN"]
+
+
+def until_closed(connection: socket.socket) -> None:
+    """By the client."""
+    while connection.recv(1 << 16):
+        pass
+
+
+def garbage(connection: socket.socket) -> None:
+    connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+
+
+def endless(connection: socket.socket) -> None:
+    request(connection)
+    connection.sendall(b"RTSP/1.0 200 OK\r\n")
+    while True:
+        connection.sendall(b"X: y\r\n" * 1000)
+
+
+def huge(connection: socket.socket) -> None:
+    _, number = request(connection)
+    connection.sendall(f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\nContent-Length: 99999999999\r\n\r\n".encode())
+
+
+def silent(connection: socket.socket) -> None:
+    connection.recv(1)
+    until_closed(connection)
+
+
+def closes(connection: socket.socket) -> None:
+    request(connection)
+
+
+def no_picture(connection: socket.socket) -> None:
+    begin(connection)
+    until_closed(connection)
+
+
+@pytest.mark.parametrize("talk", [garbage, endless, huge, silent, closes, no_picture])
+def test_a_server_that_does_wrong_is_a_typed_error_in_time(talk: Talk):
+    with serving(talk) as url:
+        source = camera(url, open_timeout_s=1.0)
+        with pytest.raises(SourceError) as caught:
+            source.open("cam")
+        source.close()
+    assert not isinstance(caught.value, SourceUnauthorized)
+
+
+def test_a_wrong_password_is_tried_once():
+    """Cameras lock users out who try too often."""
+    tries = []
+
+    def talk(connection: socket.socket) -> None:
+        while True:
+            _, number = request(connection)
+            tries.append(number)
+            answer(connection, number, 'WWW-Authenticate: Digest realm="r", nonce="n"', status="401 Unauthorized")
+
+    with serving(talk) as url:
+        source = camera(url.replace("//", "//user:secret@"))
+        with pytest.raises(SourceUnauthorized, match="check user and password") as caught:
+            source.open("cam")
+        source.close()
+    assert "secret" not in str(caught.value)
+    assert tries == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [
+        ("close", SourceEnded),
+        ("bye", SourceEnded),
+        ("silence", SourceTimeout),
+        ("garbage", Disconnected),
+    ],
+)
+def test_how_a_stream_ends(coded: list[bytes], end: str, error: type[SourceError]):
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        for i in range(4):
+            send(connection, coded[i], i)
+        if end == "bye":
+            connection.sendall(b"$\x03\x00\x08" + struct.pack("!BBHI", 0x81, 203, 1, 7))
+        if end == "garbage":
+            connection.sendall(b"nonsense\r\n" * 20_000)
+        if end != "close":
+            until_closed(connection)
+
+    with serving(talk) as url:
+        source = camera(url)
+        source.open("cam")
+        assert all(source.read() is not None for _ in range(4))
+        with pytest.raises(error):
+            source.read()
+        source.close()
+
+
+def test_a_server_that_our_client_gets_no_picture_of_is_ffmpeg_s_from_then_on(
+    coded: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    opened = []
+
+    def open_(*args: object, **options: object) -> RtspContainer:
+        opened.append(args)
+        return real(*args, **options)
+
+    real = RtspContainer.open
+    monkeypatch.setattr(RtspContainer, "open", open_)
+
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        broken = [units_of(coded[0])[0], *(unit[:1] + b"\xff" * 20 for unit in units_of(coded[1]))]
+        for i in range(20):
+            send(connection, annexb(broken), i)
+
+    with serving(talk) as url:
+        source = camera(url)
+        for _ in range(3):
+            with pytest.raises(SourceError):
+                source.open("cam")
+            source.close()
+    assert len(opened) == 1
+
+
+@rtsp
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_both_codecs_of_a_real_server_are_spoken(codec: str, monkeypatch: pytest.MonkeyPatch):
+    """With a password by digest, and sound beside the pictures."""
+    spoken = []
+    real = RtspContainer.open
+    monkeypatch.setattr(RtspContainer, "open", lambda *a, **o: spoken.append(real(*a, **o)) or spoken[-1])
+    server = RtspServer("--codec", codec, "--sound", "--user", "user", "--password", "secret", "--digest")
+    try:
+        source = NetworkSource(server.url(userinfo="user:secret@"))
+        info = source.open("cam")
+        assert (info.codec, info.width_px, info.height_px) == ({"h264": "h264", "h265": "hevc"}[codec], 160, 120)
+        frames = [source.read() for _ in range(20)]
+        assert all(b.pts > a.pts for a, b in pairwise(frames))
+        source.close()
+    finally:
+        server.kill()
+    assert len(spoken) == 1

@@ -32,13 +32,15 @@ class EngineThread:
     Latent pictures are made on its threads.
 
     Args:
-        estimator: is closed with this.
+        estimator: what runs.
         name: of its threads.
         core: the one that it stays on (`stay_on_core`); `None` = it runs where there is room.
+        closes: the estimator with this.
     """
 
-    def __init__(self, estimator: Estimator, name: str, core: int | None = None) -> None:
-        self._runs = Worker(estimator, name)
+    def __init__(self, estimator: Estimator, name: str, core: int | None = None, *, closes: bool = True) -> None:
+        self._estimator = estimator
+        self._runs: Worker[Any] = Worker(estimator if closes else Nothing(), name)
         if core is not None:
             self._runs.start(stay_on_core, core)
         self._ahead: Callable[[Sequence[Image]], Any] | None = getattr(estimator, "ahead", None)
@@ -58,7 +60,7 @@ class EngineThread:
         Raises:
             Exception: whatever the estimator raised, when awaited.
         """
-        estimator: Callable[..., list[Poses]] = self._runs.thing
+        estimator: Callable[..., list[Poses]] = self._estimator
         if self._ahead is None or self._sends is None:
             return self._runs.start(lambda: estimator(list(images)))
         sent: Future[Any] = Future()
@@ -79,7 +81,7 @@ class EngineThread:
         sent.set_result(pixels)
 
     async def aclose(self) -> None:
-        """Close the estimator, after any call in progress, and end the threads."""
+        """End the threads, after any call in progress, and close the estimator if it is this one's to close."""
         async with AsyncExitStack() as stack:
             stack.enter_context(Typed(EngineFailed, "closing: "))
             stack.push_async_callback(self._runs.aclose)

@@ -36,6 +36,7 @@ class Pipeline:
     Args:
         streams: what to run; names are unique.
         estimators: the engines, one thread each; on a CPU two sessions of one thread beat one of two.
+        close_estimators: at its end; `False` keeps them for another pipeline, and closing them is yours.
         policy: sizes the batches; by default `FixedBatch` when no stream is live, else `LatencyBatch`.
         clock: for tests.
         engine_name: what computes, for displays (say, ``"CUDA"``).
@@ -45,8 +46,7 @@ class Pipeline:
     All methods belong to the event loop: from other threads, use ``loop.call_soon_threadsafe``.
 
     Raises:
-        ConfigError: no stream, or two of one name or with one source; an estimator twice, or none; a stream that makes
-            no sense.
+        ConfigError: no stream, or two with one name, source, sink or file; an estimator twice, or none; nonsense.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Pipeline:
         streams: Sequence[Stream],
         estimators: Estimator | Sequence[Estimator],
         *,
+        close_estimators: bool = True,
         policy: BatchPolicy | None = None,
         clock: Clock | None = None,
         engine_name: str | None = None,
@@ -62,9 +63,6 @@ class Pipeline:
     ) -> None:
         if not streams and not keep_running:
             raise ConfigError("a pipeline needs at least one stream")
-        names = [stream.name for stream in streams]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"two streams are named {twice[0]!r}: give each its own name")
         for stream in streams:
             check(stream)
         check_apart(streams)
@@ -74,7 +72,7 @@ class Pipeline:
         live = keep_running or any(stream.source.live for stream in streams)
         self._policy: BatchPolicy = policy or (LatencyBatch() if live else FixedBatch())
         self._clock = clock or SystemClock()
-        self._cores = available_cores()
+        self._cores, self._close_estimators = available_cores(), close_estimators
         self._engine_name = engine_name
         self._trace = trace
         self._engine_metrics = EngineMetrics()
@@ -130,9 +128,11 @@ class Pipeline:
         # Recordings are decoded ahead as fast as they can be: they do as well, or better, where everything may move.
         live = self._keep_running or any(flow.lane.live for flow in self._flows.values())
         stay = live and self._cores_have_engines()
-        engines = [EngineThread(e, f"engine-{i}", core=i if stay else None) for i, e in enumerate(self._engines)]
-        for engine in engines:
-            self._stack.push_async_callback(engine.aclose)
+        engines = []
+        for i, estimator in enumerate(self._engines):
+            core = i if stay else None
+            engines.append(EngineThread(estimator, f"engine-{i}", core, closes=self._close_estimators))
+            self._stack.push_async_callback(engines[-1].aclose)
         self._batcher = Batcher(engines, self._policy, self._clock, metrics=self._engine_metrics, on_failure=self.stop)
         return self
 

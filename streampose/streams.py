@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 from streampose.errors import ConfigError
@@ -47,6 +49,16 @@ def check(stream: Stream) -> None:
         ConfigError: it does not.
     """
     name, budget_s, frames = stream.name, stream.budget_s, stream.credits
+    if not isinstance(stream.sinks, Sequence):
+        raise ConfigError(f"stream {name!r} has sinks that are no list: sinks=[{type(stream.sinks).__name__}(…)]")
+    _has(name, "source", stream.source, ("live", "open", "read", "close"))
+    for sink in stream.sinks:
+        _has(name, "sink", sink, ("wants_picture", "open", "write", "close"))
+    if len({id(sink) for sink in stream.sinks}) < len(stream.sinks):
+        raise ConfigError(f"stream {name!r} has one sink twice")
+    for what, part in (("tracker", stream.tracker), ("smoother", stream.smoother)):
+        if part is not None:
+            _has(name, what, part, ("update", "reset"))
     if stream.smoother is not None and stream.tracker is None:
         raise ConfigError(f"stream {name!r} smooths without tracking: smoothing follows a person, so it needs ids")
     if not 1e-3 <= stream.weight <= 1e3:
@@ -57,19 +69,44 @@ def check(stream: Stream) -> None:
         raise ConfigError(f"stream {name!r} has {frames} credits: they are a whole number from 1 on")
 
 
+def _has(name: str, what: str, thing: object, members: tuple[str, ...]) -> None:
+    if lacking := [member for member in members if not hasattr(thing, member)]:
+        hint = ": open_source(…) makes one of a text" if what == "source" and isinstance(thing, str) else ""
+        raise ConfigError(
+            f"stream {name!r} has a {what} that is none, {type(thing).__name__} without {', '.join(lacking)}{hint}"
+        )
+
+
 def check_apart(streams: Sequence[Stream]) -> None:
     """See that what belongs to one stream is in no other.
 
     Raises:
-        ConfigError: two have one source, tracker or smoother.
+        ConfigError: two have one name, source, tracker, smoother or sink, or write one file.
     """
+    names = [stream.name for stream in streams]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"two streams are named {twice[0]!r}: give each its own name")
     owners: dict[int, str] = {}
+    files: dict[str, str] = {}
     for stream in streams:
-        for thing in (stream.source, stream.tracker, stream.smoother):
+        for thing in (stream.source, stream.tracker, stream.smoother, *stream.sinks):
             owner = owners.setdefault(id(thing), stream.name)
             if thing is not None and owner != stream.name:
                 what = type(thing).__name__
                 raise ConfigError(f"streams {owner!r} and {stream.name!r} have one {what}: give each its own")
+        for file in (_file(sink) for sink in stream.sinks):
+            if file is not None and files.setdefault(file, stream.name) != stream.name:
+                raise ConfigError(
+                    f"streams {files[file]!r} and {stream.name!r} write one file, {file}: give each its own"
+                )
+
+
+def _file(sink: Sink) -> str | None:
+    """What it writes, if that is a file of its own: not standard output, a pipe or a device."""
+    path = getattr(sink, "path", None)
+    if not isinstance(path, Path) or (path.exists() and not path.is_file()):
+        return None
+    return os.path.realpath(path)
 
 
 class Outcome(Enum):

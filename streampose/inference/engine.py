@@ -138,8 +138,9 @@ class Engine:
         Raises:
             ModelOutputError: NaN or infinity came back.
             DeviceLost: the device is gone, for this process for good.
-            EngineFailed: the runtime failed otherwise, or has no memory for even one item.
+            EngineFailed: the runtime failed otherwise, or has no memory for even one item; or this was closed.
         """
+        self._check_open()
         pieces, start, total = [], 0, len(items[0])
         while start < total:
             n = min(self._piece, total - start)
@@ -153,6 +154,7 @@ class Engine:
 
     def send(self, shared: Pixels) -> None:
         """Send pictures to the GPU before they are run; from any one other thread. Nothing, if a CPU runs the model."""
+        self._check_open()
         sessions = self._sessions
         if sessions.provider != PROVIDERS["cpu"]:
             self._there(sessions, shared)
@@ -193,6 +195,11 @@ class Engine:
         """Let go of the session and its memory."""
         with contextlib.suppress(AttributeError):
             del self._sessions
+
+    def _check_open(self) -> None:
+        if not hasattr(self, "_sessions"):
+            why = "a Pipeline closes its estimators, unless it is told close_estimators=False"
+            raise EngineFailed(f"{self.path.name} was closed: {why}")
 
     @property
     def _piece(self) -> int:

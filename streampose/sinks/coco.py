@@ -31,7 +31,7 @@ class CocoSink:
     wants_picture = False
 
     def __init__(self, path: str | Path, *, image_id: Callable[[Frame], int] | None = None) -> None:
-        self._path = self._part = Path(path)
+        self.path = self._part = Path(path)
         self._image_id = image_id or (lambda frame: frame.index)
         self._file: IO[str] | None = None
         self._empty = True
@@ -44,13 +44,13 @@ class CocoSink:
             SinkUnavailable: it cannot be created.
         """
         try:
-            self._part = part_of(self._path)
+            self._part = part_of(self.path)
             self._file = self._part.open("w", encoding="utf-8")
             self._file.write("[")
         except FileNotFoundError as error:
-            raise SinkUnavailable(f"no folder {self._part.parent} for {self._path}: create it first") from error
+            raise SinkUnavailable(f"no folder {self._part.parent} for {self.path}: create it first") from error
         except OSError as error:
-            raise SinkUnavailable(f"{self._path} cannot be written: {error.strerror}") from error
+            raise SinkUnavailable(f"{self.path} cannot be written: {error.strerror}") from error
 
     def write(self, result: Result) -> None:
         """Append the people of one frame.
@@ -79,9 +79,9 @@ class CocoSink:
                 return
             with file:
                 file.write("\n]\n")
-            name_it(self._part, self._path)
+            name_it(self._part, self.path)
         except OSError as error:
-            raise SinkFailed(f"{self._path} could not be finished: {error.strerror}") from error
+            raise SinkFailed(f"{self.path} could not be finished: {error.strerror}") from error
 
     def _put(self, text: str) -> None:
         assert self._file is not None
@@ -89,4 +89,4 @@ class CocoSink:
             self._file.write(text)
         except OSError as error:
             self._broken = True
-            raise SinkFailed(f"{self._path} broke off: {error.strerror}") from error
+            raise SinkFailed(f"{self.path} broke off: {error.strerror}") from error

@@ -41,6 +41,11 @@ class JsonlSink:
         self._size_bytes = 0
         self._begun_at = 0.0
 
+    @property
+    def path(self) -> Path | None:
+        """Of the file; `None` = standard output."""
+        return None if self._path == "-" else Path(self._path)
+
     def open(self, stream: str, info: StreamInfo) -> None:
         """Create the file.
 

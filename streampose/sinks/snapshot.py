@@ -29,7 +29,7 @@ class SnapshotSink:
     wants_picture = True
 
     def __init__(self, path: str | Path, *, every_s: float = 10.0) -> None:
-        self._path = self._part = Path(path)
+        self.path = self._part = Path(path)
         self._every_s = every_s
         self._due_at = 0.0
 
@@ -39,19 +39,19 @@ class SnapshotSink:
         Raises:
             SinkUnavailable: it cannot.
         """
-        if self._path.suffix.lower() not in {".jpg", ".jpeg"}:
-            raise SinkUnavailable(f"{self._path}: a snapshot is a .jpg, not {self._path.suffix or 'without a suffix'}")
+        if self.path.suffix.lower() not in {".jpg", ".jpeg"}:
+            raise SinkUnavailable(f"{self.path}: a snapshot is a .jpg, not {self.path.suffix or 'without a suffix'}")
         try:
-            self._part = part_of(self._path)
-            if self._part != self._path:
+            self._part = part_of(self.path)
+            if self._part != self.path:
                 self._part.touch()
                 self._part.unlink()
         except FileNotFoundError as error:
-            raise SinkUnavailable(f"no folder {self._part.parent} for {self._path}: create it first") from error
+            raise SinkUnavailable(f"no folder {self._part.parent} for {self.path}: create it first") from error
         except OSError as error:
-            raise SinkUnavailable(f"{self._path} cannot be written: {error.strerror}") from error
-        if self._part == self._path:
-            raise SinkUnavailable(f"{self._path} is not a file, and a snapshot replaces what is there: name another")
+            raise SinkUnavailable(f"{self.path} cannot be written: {error.strerror}") from error
+        if self._part == self.path:
+            raise SinkUnavailable(f"{self.path} is not a file, and a snapshot replaces what is there: name another")
         self._due_at = 0.0
 
     def write(self, result: Result) -> None:
@@ -67,11 +67,11 @@ class SnapshotSink:
         _, data = cv2.imencode(".jpg", result.picture)
         try:
             self._part.write_bytes(data.tobytes())
-            name_it(self._part, self._path)
+            name_it(self._part, self.path)
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._part.unlink(missing_ok=True)
-            raise SinkFailed(f"{self._path} could not be written: {error.strerror}") from error
+            raise SinkFailed(f"{self.path} could not be written: {error.strerror}") from error
 
     def close(self) -> None:
         """Nothing is open."""

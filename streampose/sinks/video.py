@@ -44,7 +44,7 @@ class VideoSink:
     def __init__(
         self, path: str | Path, *, codec: str = "libx264", crf: int = 23, preset: str = "superfast", threads: int = 1
     ) -> None:
-        self._path = Path(path)
+        self.path = Path(path)
         self._codec, self._threads = codec, threads
         self._options = {"crf": str(crf), "preset": preset} if codec == "libx264" else {}
         self._file: FileIO | None = None
@@ -58,13 +58,13 @@ class VideoSink:
         Raises:
             SinkUnavailable: it cannot be created.
         """
-        if (container_format := VIDEO_SUFFIXES.get(self._path.suffix.lower())) is None:
+        if (container_format := VIDEO_SUFFIXES.get(self.path.suffix.lower())) is None:
             known = ", ".join(VIDEO_SUFFIXES)
             raise SinkUnavailable(
-                f"{self._path}: video is written as {known}, not {self._path.suffix or 'without a suffix'}"
+                f"{self.path}: video is written as {known}, not {self.path.suffix or 'without a suffix'}"
             )
-        if not self._path.parent.is_dir():
-            raise SinkUnavailable(f"no folder {self._path.parent} for {self._path}: create it first")
+        if not self.path.parent.is_dir():
+            raise SinkUnavailable(f"no folder {self.path.parent} for {self.path}: create it first")
         self._film = Film(info, key_s=_FRAGMENT_S)
         options: dict[str, str] = {}
         if container_format != "matroska":
@@ -72,11 +72,11 @@ class VideoSink:
             options = {**FRAGMENTED, "movie_timescale": str(self._film.time_base.denominator)}
         try:
             # Our own file, not FFmpeg's: its errors are the system's, and it is let go of whatever happens.
-            self._file = self._path.open("wb", buffering=0)
+            self._file = self.path.open("wb", buffering=0)
             self._container = av.open(self._file, "w", format=container_format, container_options=options)
         except (av.error.FFmpegError, OSError) as error:
             self._let_go()
-            raise SinkUnavailable(f"{self._path} cannot be written: {error.strerror or error}") from error
+            raise SinkUnavailable(f"{self.path} cannot be written: {error.strerror or error}") from error
 
     def write(self, result: Result) -> None:
         """Encode one picture.
@@ -91,7 +91,7 @@ class VideoSink:
             self._mux(stream, self._film.add(result.frame, result.picture))
         except (av.error.FFmpegError, OSError) as error:
             raise SinkFailed(
-                f"{self._path} broke off: {error.strerror or error}; what is there can be played"
+                f"{self.path} broke off: {error.strerror or error}; what is there can be played"
             ) from error
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class VideoSink:
         """
         container, self._container = self._container, None
         try:
-            finish(container, self._stream, self._path)
+            finish(container, self._stream, self.path)
         finally:
             self._let_go()
 
@@ -116,7 +116,7 @@ class VideoSink:
         try:
             stream = self._container.add_stream(self._codec, rate=film.rate, options=self._options)
         except (av.error.FFmpegError, ValueError) as error:
-            raise SinkFailed(f"{self._path}: no encoder {self._codec} here: {error}") from error
+            raise SinkFailed(f"{self.path}: no encoder {self._codec} here: {error}") from error
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = film.begin(picture)
         stream.pix_fmt = "yuv420p"

@@ -112,7 +112,7 @@ def test_one_place_for_several_streams_is_told():
 
 
 def files(outputs: Outputs, name: str) -> list[str]:
-    return [Path(sink._path).name for sink in outputs.sinks(name, live=True)]
+    return [sink.path.name for sink in outputs.sinks(name, live=True)]
 
 
 def test_a_stream_that_comes_again_writes_to_the_next_files_that_are_nobodys(tmp_path: Path):

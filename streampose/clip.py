@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import overload
 
 import numpy as np
 
+from streampose.errors import FormatUnreadable
 from streampose.pose import Poses, Skeleton
 
-__all__ = ["Clip", "Moment"]
+__all__ = ["Clip", "Moment", "of_one_skeleton"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,3 +83,20 @@ class Clip(Sequence[Moment]):
 
     def __iter__(self) -> Iterator[Moment]:
         return iter(self.moments)
+
+
+def of_one_skeleton(moments: Iterable[Moment]) -> Iterator[Moment]:
+    """The same moments, for files that hold one skeleton.
+
+    Raises:
+        FormatUnreadable: one has another skeleton than the first.
+    """
+    skeleton: Skeleton | None = None
+    for moment in moments:
+        skeleton = skeleton or moment.poses.skeleton
+        if moment.poses.skeleton != skeleton:
+            raise FormatUnreadable(
+                f"frame {moment.index} has the points of {moment.poses.skeleton.name}, those before it have "
+                f"{skeleton.name}'s: this kind of file holds one skeleton, .jsonl several"
+            )
+        yield moment

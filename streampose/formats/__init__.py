@@ -146,6 +146,7 @@ def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) 
 
     Raises:
         ConfigError: there is no such format, its library is not installed, or a folder is there that is not ours.
+        FormatUnreadable: the moments have several skeletons, or for Parquet there are none.
         SinkFailed: the disk is full, or read-only.
     """
     path = Path(path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from streampose.clip import Moment
+from streampose.clip import Moment, of_one_skeleton
 from streampose.errors import FormatUnreadable
 from streampose.pose import Poses
 from streampose.skeletons import SKELETONS
@@ -29,8 +29,11 @@ def write_npz(path: Path, moments: Iterable[Moment]) -> None:
     ``points (P, K, 2)``, ``scores (P, K)`` float32, ``names (K,)``, ``skeleton``, ``stream``, ``version``.
 
     The arrays are in memory as a whole while they are written.
+
+    Raises:
+        FormatUnreadable: the moments have several skeletons.
     """
-    clip = list(moments)
+    clip = list(of_one_skeleton(moments))
     every = [m.poses for m in clip]
     k = len(every[0].skeleton) if every else 0
     counts = [len(poses) for poses in every]

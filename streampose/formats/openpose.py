@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
 from streampose.naming import safe
-from streampose.pose import Poses
+from streampose.pose import Poses, Skeleton
 from streampose.skeletons import COCO_WHOLEBODY_133, FACE, LEFT_HAND, OPENPOSE_18, OPENPOSE_25, RIGHT_HAND
 
 __all__ = ["OPENPOSE_NAMES", "read_openpose", "write_openpose"]
@@ -73,6 +73,8 @@ def _flat(points: NDArray[np.float32], scores: NDArray[np.float32]) -> list[floa
 def read_openpose(path: Path) -> Iterator[Moment]:
     """The body points of each frame; a person's box is that of their points.
 
+    A frame of nobody has the skeleton of the first that has somebody.
+
     These files know neither times nor the size of the picture: the number of a frame stands for its time, at 30 a
     second, and `size_px` is (0, 0).
 
@@ -82,19 +84,31 @@ def read_openpose(path: Path) -> Iterator[Moment]:
     files = sorted((int(m["index"]), m["stream"], p) for p in path.iterdir() if (m := _FRAME.fullmatch(p.name)))
     if not files:
         raise FormatUnreadable(f"{path} has no files called …_keypoints.json in it")
+    # A file of nobody does not say how many points they would have: the first one of somebody does.
+    known = (poses.skeleton for *_, file in files if len(poses := _read(file, OPENPOSE_25)))
+    skeleton = next(known, OPENPOSE_25)
     for index, stream, file in files:
-        try:
-            poses = _poses(json.loads(file.read_text())["people"])
-        except (ValueError, LookupError, TypeError, ArithmeticError) as error:
-            raise FormatUnreadable(f"{file} is not OpenPose's: {type(error).__name__} {error}") from error
         yield Moment(
-            stream=stream or path.name, index=index, pts=index, time_base=Fraction(1, 30), size_px=_NO_SIZE, poses=poses
+            stream=stream or path.name,
+            index=index,
+            pts=index,
+            time_base=Fraction(1, 30),
+            size_px=_NO_SIZE,
+            poses=_read(file, skeleton),
         )
 
 
-def _poses(people: list[dict[str, Any]]) -> Poses:
+def _read(file: Path, nobodys: Skeleton) -> Poses:
+    """The people of one file; nobody is of the skeleton that is given."""
+    try:
+        return _poses(json.loads(file.read_text())["people"], nobodys)
+    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+        raise FormatUnreadable(f"{file} is not OpenPose's: {type(error).__name__} {error}") from error
+
+
+def _poses(people: list[dict[str, Any]], nobodys: Skeleton) -> Poses:
     if not people:
-        return Poses.empty(OPENPOSE_25)
+        return Poses.empty(nobodys)
     rows = [np.array(person["pose_keypoints_2d"], np.float32).reshape(-1, 3) for person in people]
     table = np.stack(rows)
     skeleton = _BY_SIZE[table.shape[1]]

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from streampose.clip import Moment
+from streampose.clip import Moment, of_one_skeleton
 from streampose.errors import ConfigError, FormatUnreadable
 from streampose.formats.table import columns, moments_of, rows_of
 from streampose.pose import Skeleton
@@ -47,10 +47,10 @@ def write_parquet(path: Path, moments: Iterable[Moment]) -> None:
 
     Raises:
         ConfigError: pyarrow is not installed.
-        FormatUnreadable: there is not one moment, so that nobody knows the columns.
+        FormatUnreadable: there is not one moment, so that nobody knows the columns; or they have several skeletons.
     """
     arrow = pyarrow_here()
-    moments = iter(moments)
+    moments = of_one_skeleton(moments)
     first = next(moments, None)
     if first is None:
         raise FormatUnreadable(f"{path}: there are no frames to write")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from streampose.clip import Moment
+from streampose.clip import Moment, of_one_skeleton
 from streampose.errors import FormatUnreadable
 from streampose.pose import Poses, Skeleton
 from streampose.skeletons import SKELETONS
@@ -92,10 +92,14 @@ def _moment(group: list[Mapping[str, Any]]) -> Moment:
 
 
 def write_csv(path: Path, moments: Iterable[Moment]) -> None:
-    """With a first line of names; of a file without moments, nothing."""
+    """With a first line of names; of a file without moments, nothing.
+
+    Raises:
+        FormatUnreadable: the moments have several skeletons.
+    """
     with path.open("w", encoding="utf-8", newline="") as file:
         writer, begun = csv.writer(file), False
-        for moment in moments:
+        for moment in of_one_skeleton(moments):
             if not begun:
                 writer.writerow(columns(moment.poses.skeleton))
                 begun = True

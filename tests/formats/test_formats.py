@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from streampose import Poses
 from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError, FormatUnreadable
-from streampose.formats import FORMATS, load, write
+from streampose.formats import FORMATS, load, read, write
 from streampose.formats.jsonl import dump, moment_of, record_of
-from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_25
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25
 
 
 def poses(people: int, seed: int = 0, skeleton=COCO_17, *, ids: bool = True) -> Poses:
@@ -146,6 +146,40 @@ def test_people_of_openpose_may_have_no_number(tmp_path: Path):
     file.write_text(json.dumps(known))
     with pytest.raises(FormatUnreadable, match="is not OpenPose's"):
         load(tmp_path / "a.openpose")
+
+
+def bodies(folder: Path, *counts: int, k: int = 18) -> Path:
+    """A folder as OpenPose writes it: of each count a file, of so many people of k points each."""
+    folder.mkdir(exist_ok=True)
+    for index, count in enumerate(counts):
+        people = [{"person_id": [-1], "pose_keypoints_2d": [50.0, 60.0, 0.9] * k} for _ in range(count)]
+        (folder / f"v_{index:012d}_keypoints.json").write_text(json.dumps({"version": 1.3, "people": people}))
+    return folder
+
+
+@pytest.mark.parametrize(("k", "skeleton"), [(18, OPENPOSE_18), (25, OPENPOSE_25)])
+@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".csv", ".jsonl"])
+def test_a_frame_of_nobody_has_the_skeleton_of_its_folder(tmp_path: Path, suffix: str, k: int, skeleton):
+    folder = bodies(tmp_path / "in", 0, 1, 0, 2, k=k)
+    assert load(folder).skeleton == skeleton
+    write(tmp_path / f"a{suffix}", read(folder))
+    again = load(tmp_path / f"a{suffix}")
+    assert again.skeleton == skeleton
+    assert [len(moment.poses) for moment in again] == [0, 1, 0, 2]
+
+
+def test_a_folder_of_nobody_is_body_25(tmp_path: Path):
+    assert load(bodies(tmp_path / "in", 0, 0)).skeleton == OPENPOSE_25
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".csv"])
+def test_two_skeletons_are_refused_where_one_fits(tmp_path: Path, suffix: str):
+    mixed = [moments([1, 1])[0], moments([1, 1], HALPE_26)[1]]
+    with pytest.raises(FormatUnreadable, match=r"frame 2 has the points of halpe-26, .* coco-17.*\.jsonl"):
+        write(tmp_path / f"a{suffix}", mixed)
+    assert not list(tmp_path.iterdir())
+    write(tmp_path / "a.jsonl", mixed)
+    assert [m.poses.skeleton for m in read(tmp_path / "a.jsonl")] == [COCO_17, HALPE_26]
 
 
 def test_coco_results_are_read_by_pycocotools(tmp_path: Path):

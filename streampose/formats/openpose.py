@@ -23,7 +23,7 @@ __all__ = ["OPENPOSE_NAMES", "read_openpose", "write_openpose"]
 OPENPOSE_NAMES = re.compile(r".*_keypoints\.json", re.DOTALL)
 """Of the files in such a folder."""
 
-_FRAME = re.compile(r"(?!\._)(?P<stream>.*?)_?(?P<index>\d+)_keypoints\.json")
+_FRAME = re.compile(r"(?!\._)(?:(?P<stream>.*?)_?(?P<index>\d+)|.*)_keypoints\.json", re.DOTALL)
 _BY_SIZE = {25: OPENPOSE_25, 18: OPENPOSE_18}
 # What OpenPose has beyond the 68 points of a face: the pupils, which no model of ours gives.
 _PUPILS = 2
@@ -73,15 +73,15 @@ def _flat(points: NDArray[np.float32], scores: NDArray[np.float32]) -> list[floa
 def read_openpose(path: Path) -> Iterator[Moment]:
     """The body points of each frame; a person's box is that of their points.
 
-    A frame of nobody has the skeleton of the first that has somebody.
+    A frame of nobody has the skeleton of the first that has somebody. Who has no body points is left out.
 
     These files know neither times nor the size of the picture: the number of a frame stands for its time, at 30 a
-    second, and `size_px` is (0, 0).
+    second, and `size_px` is (0, 0). Where a file has no number, all are counted in the order of their names.
 
     Raises:
-        FormatUnreadable: there are no such files, or one is damaged.
+        FormatUnreadable: there are no such files, or one is damaged or has other bodies than BODY_25 and COCO's 18.
     """
-    files = sorted((int(m["index"]), m["stream"], p) for p in path.iterdir() if (m := _FRAME.fullmatch(p.name)))
+    files = _files(path)
     if not files:
         raise FormatUnreadable(f"{path} has no files called …_keypoints.json in it")
     # A file of nobody does not say how many points they would have: the first one of somebody does.
@@ -98,20 +98,32 @@ def read_openpose(path: Path) -> Iterator[Moment]:
         )
 
 
+def _files(path: Path) -> list[tuple[int, str, Path]]:
+    """Number, stream and place of each, in order: by number, or by name where one has no number, as pictures may."""
+    found = [(m, p) for p in sorted(path.iterdir()) if (m := _FRAME.fullmatch(p.name))]
+    if all(m["index"] for m, _ in found):
+        return sorted((int(m["index"]), m["stream"], p) for m, p in found)
+    return [(place, "", p) for place, (_, p) in enumerate(found)]
+
+
 def _read(file: Path, nobodys: Skeleton) -> Poses:
     """The people of one file; nobody is of the skeleton that is given."""
     try:
         return _poses(json.loads(file.read_text())["people"], nobodys)
+    except FormatUnreadable as error:
+        raise FormatUnreadable(f"{file}: {error}") from error
     except (ValueError, LookupError, TypeError, ArithmeticError) as error:
         raise FormatUnreadable(f"{file} is not OpenPose's: {type(error).__name__} {error}") from error
 
 
 def _poses(people: list[dict[str, Any]], nobodys: Skeleton) -> Poses:
+    # Of who is seen only by hands or face, there is no body.
+    people = [person for person in people if person["pose_keypoints_2d"]]
     if not people:
         return Poses.empty(nobodys)
-    rows = [np.array(person["pose_keypoints_2d"], np.float32).reshape(-1, 3) for person in people]
-    table = np.stack(rows)
-    skeleton = _BY_SIZE[table.shape[1]]
+    table = np.stack([np.array(person["pose_keypoints_2d"], np.float32).reshape(-1, 3) for person in people])
+    if (skeleton := _BY_SIZE.get(table.shape[1])) is None:
+        raise FormatUnreadable(f"it has bodies of {table.shape[1]} points; read are {' and '.join(map(str, _BY_SIZE))}")
     points, scores = np.ascontiguousarray(table[..., :2]), np.ascontiguousarray(table[..., 2])
     known = scores > 0
     low = np.where(known[..., None], points, np.inf).min(axis=1)

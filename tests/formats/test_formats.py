@@ -172,6 +172,30 @@ def test_a_folder_of_nobody_is_body_25(tmp_path: Path):
     assert load(bodies(tmp_path / "in", 0, 0)).skeleton == OPENPOSE_25
 
 
+def test_pictures_without_a_number_are_read_by_name(tmp_path: Path):
+    folder = bodies(tmp_path / "in", 2, 1)
+    for before, after in ((0, "portrait"), (1, "face2face")):
+        (folder / f"v_{before:012d}_keypoints.json").rename(folder / f"{after}_keypoints.json")
+    assert [(m.stream, m.index, len(m.poses)) for m in load(folder)] == [("in", 0, 1), ("in", 1, 2)]
+    (folder / "shot2_keypoints.json").write_text('{"people": []}')
+    assert [(m.stream, m.index, len(m.poses)) for m in load(folder)] == [("in", 0, 1), ("in", 1, 2), ("in", 2, 0)]
+
+
+def test_who_has_no_body_is_left_out(tmp_path: Path):
+    folder = bodies(tmp_path / "in", 1, 2)
+    for file in folder.iterdir():
+        known = json.loads(file.read_text())
+        known["people"][0]["pose_keypoints_2d"] = []
+        file.write_text(json.dumps(known))
+    assert [len(moment.poses) for moment in load(folder)] == [0, 1]
+
+
+def test_bodies_of_other_models_are_told_by_their_size(tmp_path: Path):
+    folder = bodies(tmp_path / "in", 1, k=15)
+    with pytest.raises(FormatUnreadable, match=r"_keypoints\.json: it has bodies of 15 points; read are 25 and 18"):
+        load(folder)
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".parquet", ".csv"])
 def test_two_skeletons_are_refused_where_one_fits(tmp_path: Path, suffix: str):
     mixed = [moments([1, 1])[0], moments([1, 1], HALPE_26)[1]]

@@ -92,7 +92,7 @@ def read(path: str | Path) -> Iterator[Moment]:
     try:
         yield from kind.read(path)
     except OSError as error:
-        raise FormatUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
+        raise FormatUnreadable(f"{path} cannot be read: {error.strerror or ' '.join(str(error).split())}") from error
 
 
 def load(path: str | Path) -> Clip:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +20,12 @@ from streampose.skeletons import SKELETONS
 __all__ = ["read_npz", "write_npz"]
 
 _VERSION = 1
+# A RuntimeError is what zipfile says of an archive that claims to be encrypted, or packed as nothing can unpack it;
+# a TokenError what NumPy lets through of a damaged header.
+_DAMAGED = (
+    LookupError, ValueError, TypeError, ArithmeticError, EOFError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
 _PERSON = ("frame_row", "ids", "boxes", "box_scores", "points", "scores")
 
 
@@ -71,7 +79,8 @@ def read_npz(path: Path) -> Iterator[Moment]:
         FormatUnreadable: it is another archive.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Our own file: NumPy leaves it open where it is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             data = {name: archive[name] for name in archive.files}
         if int(data["version"]) != _VERSION:
             raise FormatUnreadable(f"{path}: version {data['version']} is not known; this streampose reads {_VERSION}")
@@ -99,7 +108,7 @@ def read_npz(path: Path) -> Iterator[Moment]:
                     ids=None if (part["ids"] < 0).any() else part["ids"],
                 ),
             )
-    except (LookupError, ValueError, TypeError, ArithmeticError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         if isinstance(error, FormatUnreadable):
             raise
         raise FormatUnreadable(f"{path} is no archive of poses: {type(error).__name__} {error}") from error

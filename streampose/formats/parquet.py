@@ -78,7 +78,10 @@ def read_parquet(path: Path) -> Iterator[Moment]:
     with path.open("rb") as file:
         try:
             table = arrow.parquet.ParquetFile(file)
-        except arrow.ArrowInvalid as error:
+            rows = (row for batch in table.iter_batches(_GROUP) for row in batch.to_pylist())
+            yield from moments_of(rows, str(path))
+        except FormatUnreadable:
+            raise
+        # What is damaged may be a name or text of Arrow's, too: then it is a UnicodeDecodeError.
+        except (arrow.ArrowException, ValueError) as error:
             raise FormatUnreadable(f"{path} is not Parquet: {error}") from error
-        rows = (row for batch in table.iter_batches(_GROUP) for row in batch.to_pylist())
-        yield from moments_of(rows, str(path))

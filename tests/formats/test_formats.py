@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +253,53 @@ def test_what_is_no_file_of_poses_says_so(tmp_path: Path, name: str, content: st
     (tmp_path / name).write_text(content)
     with pytest.raises(FormatUnreadable, match=words):
         load(tmp_path / name)
+
+
+def packed_wrongly(file: bytes) -> bytes:
+    start = 30 + int.from_bytes(file[26:28], "little") + int.from_bytes(file[28:30], "little")
+    return file[:start] + b"\xff" * 8 + file[start + 8 :]
+
+
+def unknown_packing(file: bytes) -> bytes:
+    entry = file.index(b"PK\1\2")
+    return file[: entry + 10] + b"\x63\0" + file[entry + 12 :]
+
+
+def encrypted(file: bytes) -> bytes:
+    entry = file.index(b"PK\1\2")
+    return file[: entry + 8] + bytes([file[entry + 8] | 1]) + file[entry + 9 :]
+
+
+def header_without_end(file: bytes) -> bytes:
+    with zipfile.ZipFile(BytesIO(file)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    changed = BytesIO()
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(b"}", b"(", 1))
+    return changed.getvalue()
+
+
+@pytest.mark.parametrize("damaged", [packed_wrongly, unknown_packing, encrypted, header_without_end])
+def test_a_damaged_archive_is_told_in_a_line(tmp_path: Path, damaged: Callable[[bytes], bytes]):
+    write(path := tmp_path / "a.npz", moments([1, 2]))
+    path.write_bytes(damaged(path.read_bytes()))
+    with pytest.raises(FormatUnreadable, match=r"a\.npz is no archive of poses: .+") as told:
+        load(path)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("there", "damage"), [(b"nose_score", b"nose_\xffcore"), (b"\x15", b"\xff")], ids=["text", "structure"]
+)
+def test_a_damaged_table_is_told_in_a_line(tmp_path: Path, there: bytes, damage: bytes):
+    write(path := tmp_path / "a.parquet", moments([1, 2]))
+    content = path.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    path.write_bytes(content[:footer] + content[footer:].replace(there, damage, 1))
+    with pytest.raises(FormatUnreadable, match=r"a\.parquet (is not Parquet|cannot be read): .+") as told:
+        load(path)
+    assert "\n" not in str(told.value)
 
 
 def test_names_that_say_nothing(tmp_path: Path):

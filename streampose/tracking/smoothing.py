@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from streampose.errors import ConfigError
 from streampose.pose import Poses, Skeleton
 
 __all__ = ["OneEuro", "OneEuroOptions"]
@@ -17,7 +18,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneEuroOptions:
-    """How calm, and how quick."""
+    """How calm, and how quick.
+
+    Raises:
+        ConfigError: a value makes no sense.
+    """
 
     min_cutoff_hz: float = 1.0
     """Cut-off for what stands still: lower = calmer."""
@@ -31,6 +36,14 @@ class OneEuroOptions:
     """A point that scores less is passed on as it is, and moves nothing."""
     forget_s: float = 0.5
     """A point that was not seen for so long, in media time, starts anew."""
+
+    def __post_init__(self) -> None:
+        for name in ("min_cutoff_hz", "beta", "speed_cutoff_hz"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise ConfigError(f"{name} is at least 0, and finite, not {value}")
+        for name in ("min_score", "forget_s"):
+            if not (value := getattr(self, name)) >= 0:
+                raise ConfigError(f"{name} is at least 0, not {value}")
 
 
 class _Filter:

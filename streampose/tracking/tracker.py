@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from streampose.errors import ConfigError
 from streampose.pose import Poses
 from streampose.tracking.motion import Motion
 from streampose.tracking.similarity import Looks, similarity
@@ -18,7 +19,11 @@ __all__ = ["Tracker", "TrackerOptions"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerOptions:
-    """What counts as the same person."""
+    """What counts as the same person.
+
+    Raises:
+        ConfigError: a value makes no sense.
+    """
 
     keep_lost_s: float = 1.0
     """How long somebody who is not seen keeps their id, in seconds of media time."""
@@ -36,6 +41,14 @@ class TrackerOptions:
     in size from one frame to the next: a corridor clip of 6 people gives 6 ids, with twice these two limits 8."""
     min_weak_similarity: float = 0.2
     """The same for box scores below `strong_score`, which only carry on those who were seen a frame ago."""
+
+    def __post_init__(self) -> None:
+        for name in ("keep_lost_s", "strong_score", "doubt_s", "doubt_pose"):
+            if not (value := getattr(self, name)) >= 0:
+                raise ConfigError(f"{name} is at least 0, not {value}")
+        for name in ("pose_weight", "min_similarity", "min_weak_similarity"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ConfigError(f"{name} is from 0 to 1, not {value}")
 
 
 @dataclass(slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from streampose.errors import ConfigError
 from streampose.pose import Poses
 from streampose.skeletons import COCO_17
 from streampose.tracking import OneEuro, OneEuroOptions
@@ -131,3 +133,11 @@ def test_needs_ids_and_a_time():
 def test_nobody():
     nobody = replace(Poses.empty(COCO_17), ids=np.zeros(0, np.int64))
     assert len(OneEuro().update(nobody, 0)) == 0
+
+
+@pytest.mark.parametrize("name", ["min_cutoff_hz", "beta", "speed_cutoff_hz", "min_score", "forget_s"])
+def test_options_that_make_no_sense_are_refused(name: str):
+    for value in (-1.0, math.nan) + ((math.inf,) if name.endswith(("_hz", "beta")) else ()):
+        with pytest.raises(ConfigError, match=f"^{name} is at least 0.*, not {value}$"):
+            OneEuroOptions(**{name: value})
+    OneEuroOptions(**{name: 0.0})

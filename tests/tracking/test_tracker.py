@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streampose.errors import ConfigError
 from streampose.pose import Poses
 from streampose.skeletons import COCO_17, OPENPOSE_18
 from streampose.tracking import OneEuro, Tracker, TrackerOptions
@@ -240,3 +242,13 @@ def test_smoothing_calms_real_points_and_does_not_lag():
     trembling = [np.abs(np.diff(points, 2, axis=0)).mean() for points in (raw, calm)]
     assert trembling[1] < trembling[0] / 3
     assert np.abs(np.subtract(raw, calm)).mean() < 0.01 * np.mean(sizes)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(TrackerOptions)])
+def test_options_that_make_no_sense_are_refused(name: str):
+    share = name in {"pose_weight", "min_similarity", "min_weak_similarity"}
+    for value in (-1.0, math.nan) + ((5.0,) if share else ()):
+        with pytest.raises(ConfigError, match=f"^{name} is .*0.*, not {value}$"):
+            TrackerOptions(**{name: value})
+    for value in (0.0, 1.0):
+        TrackerOptions(**{name: value})

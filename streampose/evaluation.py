@@ -39,7 +39,8 @@ class Pck:
 def pck(truth: Poses, found: Poses, within: float = 0.1) -> Pck:
     """PCK (Yang and Ramanan, 2013): a key point is right if it lies within a share of the person's height of the truth.
 
-    People are paired so that their points lie nearest in all; somebody who is missing has no point right.
+    People are paired so that most points are right in all; somebody who is missing has no point right, and a point
+    that is not known is not right, wherever it lies.
 
     Args:
         truth: score 1 = in sight; lower is not asked for.
@@ -52,6 +53,6 @@ def pck(truth: Poses, found: Poses, within: float = 0.1) -> Pck:
         return Pck(total=total, people=len(truth), found=len(found))
     distance = np.linalg.norm(truth.points[:, None] - found.points[None], axis=3)
     height = np.maximum(truth.boxes[:, 3] - truth.boxes[:, 1], 1.0)[:, None, None]
-    right = (distance <= within * height) & asked[:, None]
+    right = (distance <= within * height) & asked[:, None] & found.seen(0)
     rows, columns = linear_sum_assignment(right.sum(axis=2), maximize=True)
     return Pck(right=int(right[rows, columns].sum()), total=total, people=len(truth), found=len(found))

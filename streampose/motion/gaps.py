@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,21 +35,24 @@ def fill(moments: Iterable[Moment], *, max_gap_s: float = 0.5, min_score: float 
     """Put in people and points that are missing for a short while, on straight lines in time.
 
     What is put in scores as the weaker of its two ends. What was seen is passed on as it is; nothing is put in before
-    somebody is first seen, or after the last time. It looks ahead by `max_gap_s`, and holds no more than that.
+    somebody is first seen in an epoch, or after the last time. It looks ahead by `max_gap_s`, and holds no more than
+    that.
 
     Args:
         moments: in order, with ids; those without ids are passed on.
         max_gap_s: longer gaps stay, in media time.
         min_score: a point below it is missing.
     """
-    filler = _Filler(max_gap_s, min_score)
-    window = filler.window
-    for moment in moments:
-        window.append(moment)
-        while moment.time_s - window[0].time_s > max_gap_s:
+    # Ids of different epochs are different people: each epoch is filled by itself.
+    for _, epoch in groupby(moments, key=lambda moment: moment.epoch):
+        filler = _Filler(max_gap_s, min_score)
+        window = filler.window
+        for moment in epoch:
+            window.append(moment)
+            while moment.time_s - window[0].time_s > max_gap_s:
+                yield filler.next()
+        while window:
             yield filler.next()
-    while window:
-        yield filler.next()
 
 
 class _Filler:

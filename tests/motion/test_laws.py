@@ -127,6 +127,21 @@ def test_filling_puts_in_single_points():
     assert filled[6].poses.scores[0, 9] == pytest.approx(1.0)
 
 
+def test_nothing_is_filled_in_across_epochs():
+    """The same id before and after a reconnect is two people: neither walks to the other, nor lends a point."""
+    clip = walk(list(range(0, 400, 20)))
+    for i in (9, 10):
+        clip[i] = moment(20 * i, {})
+    for i in (8, 11):
+        clip[i].poses.scores[0, 9] = 0.0
+    epochs = [replace(m, epoch=int(i >= 10)) for i, m in enumerate(clip)]
+    assert [len(m.poses) for m in fill(clip)] == [1] * 20
+    filled = list(fill(iter(epochs)))
+    assert [len(m.poses) for m in filled] == [1] * 9 + [0, 0] + [1] * 9
+    assert [m.poses.scores[0, 9] for m in (filled[8], filled[11])] == [0, 0]
+    assert [m.epoch for m in filled] == [m.epoch for m in epochs]
+
+
 def test_somebody_who_comes_back_is_linked_but_not_somebody_else():
     clip = walk(list(range(0, 1000, 20)), who=1) + walk(list(range(1500, 2500, 20)), who=2)
     clip += [moment(ms, {3: person(600, size=40)}) for ms in range(2600, 3000, 20)]

@@ -18,7 +18,7 @@ _os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # for ever (opencv/opencv#21952, PyAV-Org/PyAV#978).
 import cv2 as _cv2  # noqa: F401
 
-from streampose.api import stream
+from streampose.api import results, stream
 from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
 from streampose.clip import Clip, Moment
 from streampose.errors import StreamposeError
@@ -101,6 +101,7 @@ __all__ = [
     "load_estimator",
     "load_estimators",
     "open_source",
+    "results",
     "run_with_windows",
     "send_to",
     "stream",

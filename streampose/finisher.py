@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streampose.frame import Frame, Image
+from streampose.frame import Frame, Image, read_only
 from streampose.pose import Poses
 from streampose.render import Hud, Renderer
 from streampose.streams import Stream
@@ -19,8 +19,9 @@ class Finisher:
 
     def __init__(self, stream: Stream) -> None:
         self._tracker, self._smoother = stream.tracker, stream.smoother
-        wanted = any(sink.wants_picture for sink in stream.sinks)
-        self._renderer = (stream.renderer or Renderer()) if wanted else None
+        takers = sum(sink.wants_picture for sink in stream.sinks)
+        self._renderer = (stream.renderer or Renderer()) if takers else None
+        self._shared = takers > 1
         self._epoch = 0
 
     def brief(self, poses: Poses) -> bool:
@@ -43,7 +44,8 @@ class Finisher:
             return poses, None
         if hud is not None:  # its other figures change a few times a second
             hud = replace(hud, people=len(poses))
-        return poses, self._renderer(frame.image, poses, hud)
+        picture = self._renderer(frame.image, poses, hud)
+        return poses, read_only(picture) if self._shared else picture
 
     def close(self) -> None:
         """Nothing to let go of."""

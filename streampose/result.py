@@ -40,7 +40,10 @@ class Result:
     """Their arrays are read-only, since all sinks see them: a copy can be changed."""
     timing: Timing
     picture: Image | None = None
-    """The rendered frame, (H, W, 3) uint8 BGR; `None` when no sink of the stream wants one."""
+    """The rendered frame, (H, W, 3) uint8 BGR; `None` when no sink of the stream wants one.
+
+    Read-only where several sinks want it: a copy can be drawn on.
+    """
 
     @property
     def moment(self) -> Moment:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ from dots import build
 from fakes import ScriptedSource
 
 import streampose
-from streampose.errors import ModelNotFound, SourceNotFound
+from streampose.errors import ConfigError, EngineFailed, ModelNotFound, SourceNotFound
 
 
 @pytest.fixture
@@ -63,3 +67,105 @@ def test_nothing_is_told_about_the_machine(model: Path, tmp_path: Path):
     )
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
     assert not list(home.rglob("*onnxruntime*"))  # where it notes what it is going to send
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("streampose")]
+
+
+def test_an_ordinary_loop_gets_every_frame_and_leaves_no_thread(model: Path):
+    source = streampose.SyntheticSource(width_px=64, height_px=64, seconds=1, live=False)
+    assert [r.frame.index for r in streampose.results(source, model=model)] == list(range(30))
+    assert not threads()
+
+
+async def test_an_ordinary_loop_also_within_a_running_event_loop(model: Path):
+    """As in a notebook."""
+    source = ScriptedSource(range(10_000))
+    for result in streampose.results(source, model=model):
+        if result.frame.index == 5:
+            break
+    assert source.closed == 1
+    assert not threads()
+
+
+def test_an_ordinary_loop_is_told_what_failed(model: Path):
+    results = streampose.results(ScriptedSource([0, 1, SourceNotFound("gone")]), model=model)
+    assert [next(results).frame.index for _ in range(2)] == [0, 1]
+    with pytest.raises(SourceNotFound):
+        next(results)
+    with pytest.raises(SourceNotFound):
+        next(streampose.results("none.mp4", model=model))
+    assert not threads()
+
+
+def test_ctrl_c_in_an_ordinary_loop_ends_it(model: Path):
+    code = f"""
+import streampose, threading
+try:
+    for n, result in enumerate(streampose.results("synthetic:?fps=2&size=64x64", model={str(model)!r})):
+        print("result", flush=True)
+except KeyboardInterrupt:
+    print([t.name for t in threading.enumerate() if t.name.startswith("streampose")], flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "result\n"
+    process.send_signal(signal.SIGINT)
+    rest, said = process.communicate(timeout=20)
+    assert rest.splitlines()[-1:] == ["[]"], said
+    assert process.returncode == 0
+
+
+def test_both_ways_take_the_same():
+    ordinary, asynchronous = (inspect.signature(way).parameters for way in (streampose.results, streampose.stream))
+    assert list(ordinary) == list(asynchronous)
+    assert "ordinary iterator" in (streampose.results.__doc__ or "")
+
+
+def test_models_that_are_loaded_serve_one_source_after_the_other(model: Path):
+    (estimator,) = streampose.load_estimators(streampose.ModelChoice(model=model), throughput=True)[:1]
+    for _ in range(2):
+        given = list(streampose.results(ScriptedSource(range(5)), estimators=[estimator]))
+        assert [r.frame.index for r in given] == list(range(5))
+    estimator.close()
+    with pytest.raises(EngineFailed, match="was closed: a Pipeline closes its estimators"):
+        list(streampose.results(ScriptedSource(range(5)), estimators=[estimator]))
+
+
+async def test_limits_are_a_choice_s(model: Path):
+    source = streampose.SyntheticSource(width_px=64, height_px=64, seconds=1, live=False)
+    nobody = streampose.ModelChoice(model=model, limits=streampose.Limits(max_people=0))
+    assert {len(r.poses) async for r in streampose.stream(source, choice=nobody)} == {0}
+
+
+async def test_of_what_is_live_the_newest_result_waits(model: Path):
+    source = ScriptedSource(range(20), live=True, period_s=0.05)
+    results = streampose.stream(source, model=model, budget_s=5.0)
+    first = await anext(results)
+    await asyncio.sleep(0.5)
+    second, third = await anext(results), await anext(results)
+    await results.aclose()
+    assert second.frame.index - first.frame.index >= 5
+    assert third.frame.index == second.frame.index + 1, "an older one had waited behind the newest"
+
+
+@pytest.mark.parametrize("source", [None, b"x", [0], object()], ids=repr)
+async def test_what_is_no_source_is_said(source: object, model: Path):
+    with pytest.raises(ConfigError, match="has a source that is none"):
+        await anext(streampose.stream(source, model=model))
+
+
+async def test_contradictions_are_said(model: Path):
+    choice = streampose.ModelChoice(model=model)
+    estimator = streampose.load_estimator(choice)
+    for wrong in (
+        {"estimators": [estimator], "model": model},
+        {"estimators": [estimator], "options": streampose.EngineOptions()},
+        {"choice": choice, "model": model},
+        {"budget_s": 0},
+        {"budget_s": -1.0},
+    ):
+        with pytest.raises(ConfigError):
+            await anext(streampose.stream(ScriptedSource([0]), **wrong))
+    estimator.close()

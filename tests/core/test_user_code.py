@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -252,6 +254,90 @@ def test_what_makes_no_sense_is_refused():
             Pipeline(one, estimators)
     with pytest.raises(ConfigError, match="positive"):
         Pipeline(one, twice).set_budget("a", -1)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"sinks": MemorySink()}, r"sinks that are no list: sinks=\[MemorySink"),
+        ({"sinks": [print]}, "a sink that is none, builtin_function_or_method without"),
+        ({"sinks": "poses.jsonl"}, "a sink that is none, str without"),
+        ({"source": "clip.mp4"}, r"a source that is none, str .* open_source"),
+        ({"tracker": True}, "a tracker that is none, bool without update, reset"),
+        ({"tracker": Tracker(), "smoother": 1}, "a smoother that is none"),
+    ],
+)
+async def test_parts_that_are_none_are_said_before_anything_runs(part: dict[str, object], words: str):
+    """Some of them ended every stream of a pipeline."""
+    options: dict[str, object] = {"name": "bad", "source": ScriptedSource([0]), **part}
+    with pytest.raises(ConfigError, match=words):
+        Pipeline([Stream(**options)], FakeEstimator())  # type: ignore[arg-type]
+    async with Pipeline([], FakeEstimator(), keep_running=True) as pipeline:
+        with pytest.raises(ConfigError, match=words):
+            await pipeline.add(Stream(**options))  # type: ignore[arg-type]
+
+
+async def test_two_streams_have_no_sink_and_no_file_in_common(tmp_path: Path):
+    """Both would have ended well, with half of the lines broken, or one of two videos."""
+
+    def streams(*sinks: Sink) -> list[Stream]:
+        return [Stream(name=f"s{i}", source=ScriptedSource([0]), sinks=[sink]) for i, sink in enumerate(sinks)]
+
+    file, link = tmp_path / "one.jsonl", tmp_path / "link.jsonl"
+    file.touch()
+    link.symlink_to(file)
+    shared = MemorySink()
+    for wrong, words in (
+        (streams(shared, shared), "have one MemorySink"),
+        (streams(streampose.JsonlSink(file), streampose.JsonlSink(link)), "write one file"),
+        (
+            streams(streampose.VideoSink(tmp_path / "a.mp4"), streampose.VideoSink(f"{tmp_path}/./a.mp4")),
+            "write one file",
+        ),
+        (streams(streampose.CocoSink(file), streampose.SnapshotSink(file)), "write one file"),
+        ([Stream(name="s", source=ScriptedSource([0]), sinks=[shared, shared])], "one sink twice"),
+        ([Stream(name="s", source=ScriptedSource([0]))] * 2, "are named 's'"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            Pipeline(wrong, FakeEstimator())
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    Pipeline(streams(streampose.JsonlSink("-"), streampose.JsonlSink("-")), FakeEstimator())
+    Pipeline(streams(streampose.JsonlSink(pipe), streampose.JsonlSink(pipe)), FakeEstimator())
+    async with Pipeline(streams(streampose.JsonlSink(file)), FakeEstimator(), keep_running=True) as pipeline:
+        with pytest.raises(ConfigError, match="write one file"):
+            await pipeline.add(Stream(name="b", source=ScriptedSource([0]), sinks=[streampose.JsonlSink(file)]))
+        await pipeline.replace(Stream(name="s0", source=ScriptedSource([0]), sinks=[streampose.JsonlSink(file)]))
+
+
+async def test_a_picture_that_several_sinks_want_is_read_only_and_one_s_own_is_not():
+    class Drawing(MemorySink):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wants_picture, self.refused = True, 0
+
+        def write(self, result: Result) -> None:
+            assert result.picture is not None
+            try:
+                result.picture[:] = 0
+            except ValueError:
+                self.refused += 1
+
+    for sinks, refused in ([Drawing()], 0), ([Drawing(), Drawing()], 4):
+        stream = Stream(name="s", source=ScriptedSource(range(4)), sinks=sinks)
+        async with Pipeline([stream], FakeEstimator()) as pipeline:
+            assert (await pipeline.run())["s"].error is None
+        assert [sink.refused for sink in sinks] == [refused] * len(sinks)
+
+
+async def test_estimators_may_stay_open():
+    estimator = FakeEstimator()
+    for keep in (True, True, False):
+        stream = Stream(name="s", source=ScriptedSource(range(4)), sinks=[sink := MemorySink()])
+        async with Pipeline([stream], estimator, close_estimators=not keep) as pipeline:
+            await pipeline.run()
+        assert len(sink.results) == 4
+        assert estimator.closed == (not keep)
 
 
 async def test_a_source_that_is_in_use_is_refused_and_one_whose_stream_has_ended_is_not():

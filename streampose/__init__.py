@@ -30,7 +30,7 @@ from streampose.inference.estimator import Estimator
 from streampose.inference.loading import ModelChoice, load_estimator, load_estimators
 from streampose.metrics import Snapshot
 from streampose.pipeline import Pipeline
-from streampose.pose import Poses, Skeleton
+from streampose.pose import Person, Poses, Skeleton
 from streampose.preview import WindowSink, run_with_windows
 from streampose.render import Renderer, Style
 from streampose.result import Result, Timing
@@ -47,7 +47,7 @@ from streampose.sinks import (
     send_to,
 )
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25
-from streampose.sources import Source, SyntheticSource, open_source
+from streampose.sources import PushSource, Source, SyntheticSource, open_source
 from streampose.streams import Outcome, Stream, StreamReport
 from streampose.tracking import OneEuro, Tracker
 
@@ -74,9 +74,11 @@ __all__ = [
     "Moment",
     "OneEuro",
     "Outcome",
+    "Person",
     "Pipeline",
     "Poses",
     "PushSink",
+    "PushSource",
     "Renderer",
     "Result",
     "Rotation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from streampose.frame import read_only
 
-__all__ = ["Poses", "Skeleton"]
+__all__ = ["Person", "Poses", "Skeleton"]
 
 # Points that a skeleton may lack but that are defined by others: the mean of these.
 _DERIVED = {
@@ -65,8 +66,34 @@ def _mirrored(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Person:
+    """One of them; ``person["left_wrist"]`` is a point's x, y and score. Its arrays are those of the `Poses`."""
+
+    skeleton: Skeleton
+    id: int | None
+    """Within a stream's epoch; `None` = nobody is tracked."""
+    score: float
+    """In [0, 1]."""
+    box: NDArray[np.float32]
+    """(4,) x1 y1 x2 y2."""
+    points: NDArray[np.float32]
+    """(k, 2) x y."""
+    scores: NDArray[np.float32]
+    """(k,) in [0, 1]; 0 = not known."""
+
+    def __getitem__(self, name: str) -> tuple[float, float, float]:
+        try:
+            i = self.skeleton.points.index(name)
+        except ValueError:
+            raise KeyError(f"{self.skeleton.name} has no {name!r}; it has {', '.join(self.skeleton.points)}") from None
+        return float(self.points[i, 0]), float(self.points[i, 1]), float(self.scores[i])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Poses:
-    """The n people of one picture, as a structure of arrays. n may be 0, and then it is 0. Equal to itself only.
+    """The n people of one picture, as a structure of arrays; going through it gives each `Person`. n may be 0.
+
+    Equal to itself only.
 
     Coordinates are pixels of the source image, origin at its top-left corner, where the centre of the first
     pixel is (0, 0).
@@ -102,6 +129,17 @@ class Poses:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def __iter__(self) -> Iterator[Person]:
+        for i in range(len(self)):
+            yield Person(
+                skeleton=self.skeleton,
+                id=None if self.ids is None else int(self.ids[i]),
+                score=float(self.box_scores[i]),
+                box=self.boxes[i],
+                points=self.points[i],
+                scores=self.scores[i],
+            )
 
     def fixed(self) -> Poses:
         """The same people in arrays that can only be read; whoever made these ones may write to his."""

@@ -11,6 +11,8 @@ import av
 import numpy as np
 import pytest
 
+import streampose
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -35,6 +37,19 @@ def clip(tmp_path: Path) -> Path:
 
 def test_three_lines(tmp_path: Path, clip: Path):
     assert len(run(tmp_path, "three_lines.py", str(clip)).splitlines()) == 12
+
+
+def test_push_frames(tmp_path: Path):
+    with av.open(str(tmp_path / "people.mp4"), "w") as container:
+        source = streampose.SyntheticSource(people=1, seconds=1, live=False)
+        info = source.open("s")
+        stream = container.add_stream("libx264", rate=30, width=info.width_px, height=info.height_px, pix_fmt="yuv420p")
+        while (frame := source.read()) is not None:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, "bgr24")))
+        container.mux(stream.encode())
+    lines = run(tmp_path, "push_frames.py", "people.mp4").splitlines()
+    assert len(lines) >= 25
+    assert lines[-1].startswith("frame 29: person 1 has the nose at ")
 
 
 def test_files_to_video(tmp_path: Path, clip: Path):

@@ -11,6 +11,7 @@ from streampose.sources.network import NetworkSource
 from streampose.sources.offer import CameraInfo, CameraMode, CameraWish, format_name, in_words
 from streampose.sources.opening import is_camera, open_source
 from streampose.sources.paced import Paced
+from streampose.sources.pushed import PushSource
 from streampose.sources.reconnect import Link, LinkState, Reconnecting
 from streampose.sources.source import Source
 from streampose.sources.synthetic import SyntheticSource
@@ -30,6 +31,7 @@ __all__ = [
     "Looped",
     "NetworkSource",
     "Paced",
+    "PushSource",
     "Reconnecting",
     "Source",
     "SyntheticSource",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import poses_of
@@ -86,3 +88,22 @@ def test_no_secret_survives(user: str, password: str, token: str):
 
 def test_an_at_sign_in_a_password_is_hidden_too():
     assert redact("rtsp://me:p@ss@host/x") == "rtsp://***@host/x"
+
+
+def test_people_one_by_one():
+    poses = Poses(
+        skeleton=COCO_17,
+        points=np.arange(2 * 17 * 2, dtype=np.float32).reshape(2, 17, 2),
+        scores=np.full((2, 17), 0.5, np.float32),
+        boxes=np.array([[0, 1, 2, 3], [4, 5, 6, 7]], np.float32),
+        box_scores=np.array([0.25, 0.75], np.float32),
+        ids=np.array([7, 9]),
+    )
+    first, second = poses
+    assert (first.id, second.id, second.score, second.box.tolist()) == (7, 9, 0.75, [4, 5, 6, 7])
+    assert first["nose"] == (0.0, 1.0, 0.5)
+    assert second["right_ankle"] == (66.0, 67.0, 0.5)
+    with pytest.raises(KeyError, match="coco-17 has no 'tail'; it has nose, left_eye"):
+        first["tail"]
+    assert next(iter(replace(poses, ids=None))).id is None
+    assert list(Poses.empty(COCO_17)) == []

@@ -1,0 +1,33 @@
+"""Pictures from your own hands: whatever gives arrays is a source; here OpenCV's reader.
+
+python examples/push_frames.py clip.mp4      (or 0, a webcam)
+"""
+
+import sys
+import threading
+
+import cv2
+
+import streampose
+
+
+def feed(source: streampose.PushSource, name: str) -> None:
+    capture = cv2.VideoCapture(int(name) if name.isdigit() else name)
+    while (read := capture.read())[0] and source.push(read[1]):
+        pass
+    source.end()
+
+
+def main(name: str) -> None:
+    source = streampose.PushSource(live=name.isdigit())  # what is not live waits for every picture to be taken
+    threading.Thread(target=feed, args=(source, name), daemon=True).start()
+    for result in streampose.results(source):
+        for person in result.poses:
+            x, y, score = person["nose"]
+            print(f"frame {result.frame.index}: person {person.id} has the nose at {x:.0f}, {y:.0f} ({score:.0%} sure)")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])

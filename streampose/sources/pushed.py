@@ -1,0 +1,137 @@
+"""Pictures from a program's own hands: a source that is pushed into."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from fractions import Fraction
+
+from streampose.errors import Disconnected, SourceError, SourceTimeout
+from streampose.frame import Frame, Image, StreamInfo, is_picture
+
+__all__ = ["PushSource"]
+
+_TIME_BASE = Fraction(1, 1_000_000)
+
+
+class PushSource:
+    """Gives out what `push` is given: from a camera's SDK, GStreamer's appsink, ROS, a socket, a game.
+
+    Args:
+        live: pictures that are not taken in time are dropped, the newest is kept, and `push` never waits; else `push`
+            waits until there is room, so nothing is lost: call it on a thread of its own then.
+        wait_s: the longest time without a picture; `None` = for ever.
+    """
+
+    def __init__(self, *, live: bool = True, wait_s: float | None = None) -> None:
+        self.live = live
+        self._wait_s = wait_s
+        self._room = 1 if live else 2
+        self._waiting: deque[tuple[int, int, float, Image]] = deque()
+        self._changed = threading.Condition()
+        self._ended = self._closed = False
+        self._count, self._last_pts = 0, -1
+        self._began_at: float | None = None
+        self._first: Frame | None = None
+        self._stream = ""
+        self.dropped = 0
+        """Pictures for which a fresher one came before they were taken."""
+
+    def push(self, picture: Image, *, time_s: float | None = None, captured_at: float | None = None) -> bool:
+        """Give a picture; from any thread, and from the event loop if it is live.
+
+        Args:
+            picture: (H, W, 3) uint8 BGR. It is not copied: do not write to it any more.
+            time_s: media time in seconds, increasing; `None` = as it passes since the first picture.
+            captured_at: monotonic seconds when it was taken, from which a live one's budget counts; `None` = now.
+
+        Returns:
+            `False` = nobody takes it any more: the stream was ended, removed or stopped.
+
+        Raises:
+            SourceError: it is no such picture, or has no such time; the stream goes on.
+        """
+        captured_at = time.monotonic() if captured_at is None else captured_at
+        if not is_picture(picture):
+            raise SourceError("a picture that is pushed is an array, height × width × 3 uint8, BGR")
+        if not math.isfinite(captured_at) or (time_s is not None and not math.isfinite(time_s)):
+            raise SourceError(f"a picture that is pushed has times in seconds, not {captured_at} and {time_s}")
+        with self._changed:
+            self._changed.wait_for(lambda: self.live or len(self._waiting) < self._room or self._over)
+            if self._over:
+                return False
+            self._began_at = captured_at if self._began_at is None else self._began_at
+            pts = round((captured_at - self._began_at if time_s is None else time_s) / _TIME_BASE)
+            self._last_pts = pts = max(pts, self._last_pts + 1)
+            if len(self._waiting) == self._room:
+                self._waiting.popleft()
+                self.dropped += 1
+            self._waiting.append((self._count, pts, captured_at, picture))
+            self._count += 1
+            self._changed.notify_all()
+        return True
+
+    def end(self) -> None:
+        """No more will come; what waits is still given out."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def open(self, stream: str) -> StreamInfo:
+        """Wait for the first picture.
+
+        Raises:
+            SourceTimeout: none came.
+            Disconnected: it was ended before.
+        """
+        self._stream = stream
+        if (first := self._next()) is None:
+            raise Disconnected("it was ended before its first picture")
+        self._first = first
+        width, height = first.size_px
+        return StreamInfo(width_px=width, height_px=height, time_base=_TIME_BASE)
+
+    def read(self) -> Frame | None:
+        """The next picture; `None` = it was ended.
+
+        Raises:
+            SourceTimeout: none came.
+        """
+        first, self._first = self._first, None
+        return first or self._next()
+
+    def interrupt(self) -> None:
+        """End what blocks; from any thread."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what waits; `push` takes nothing any more."""
+        with self._changed:
+            self._closed = True
+            self._waiting.clear()
+            self._first = None
+            self._changed.notify_all()
+
+    @property
+    def _over(self) -> bool:
+        return self._ended or self._closed
+
+    def _next(self) -> Frame | None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._waiting or self._over, self._wait_s):
+                raise SourceTimeout(f"no picture was pushed for {self._wait_s:g} s")
+            if not self._waiting:
+                return None
+            index, pts, captured_at, picture = self._waiting.popleft()
+            self._changed.notify_all()
+        return Frame(
+            stream=self._stream,
+            index=index,
+            epoch=0,
+            pts=pts,
+            time_base=_TIME_BASE,
+            captured_at=captured_at,
+            image=picture,
+        )

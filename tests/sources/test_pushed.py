@@ -1,0 +1,104 @@
+"""A source that is pushed into."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+
+import numpy as np
+import pytest
+from fakes import FakeEstimator, MemorySink, picture
+
+from streampose import Outcome, Pipeline, PushSource, Stream
+from streampose.errors import Disconnected, SourceError, SourceTimeout
+
+
+def test_what_is_live_gives_the_newest():
+    source = PushSource()
+    assert all(source.push(picture(i), captured_at=10.0 + i) for i in range(3))
+    info = source.open("s")
+    assert (info.width_px, info.height_px) == (64, 48)
+    first = source.read()
+    assert first is not None
+    assert (first.index, first.time_s, first.captured_at, first.image[0, 0, 0]) == (2, 2.0, 12.0, 2)
+    assert source.dropped == 2
+    source.push(picture(3), captured_at=12.0)  # at the same moment: media time goes on nevertheless
+    source.end()
+    assert not source.push(picture(4))
+    last = source.read()
+    assert last is not None
+    assert last.pts == first.pts + 1
+    assert source.read() is None
+
+
+async def test_nothing_is_lost_of_what_is_not_live():
+    source, sink = PushSource(live=False), MemorySink(delay_s=0.002)
+
+    def feed() -> None:
+        for i in range(50):
+            assert source.push(picture(i), time_s=i / 25)
+        source.end()
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    async with Pipeline([Stream(name="s", source=source, sinks=[sink])], FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    thread.join()
+    assert reports["s"].outcome is Outcome.ENDED
+    assert [int(result.frame.image[0, 0, 0]) for result in sink.results] == list(range(50))
+    assert [result.frame.time_s for result in sink.results] == [i / 25 for i in range(50)]
+
+
+async def test_a_stopped_stream_ends_a_push_that_waits():
+    source, taken = PushSource(live=False), []
+
+    def feed() -> None:
+        while source.push(picture()):
+            taken.append(1)
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    async with asyncio.timeout(20), Pipeline([Stream(name="s", source=source)], FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        while len(taken) < 10:
+            await asyncio.sleep(0.01)
+        pipeline.stop()
+        assert (await running)["s"].outcome is Outcome.STOPPED
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_silence_has_its_limit():
+    source = PushSource(wait_s=0.05)
+    with pytest.raises(SourceTimeout):
+        source.open("s")
+    source.push(picture())
+    source.open("s")
+    assert source.read() is not None
+    with pytest.raises(SourceTimeout):
+        source.read()
+    waiting = PushSource()
+    threading.Timer(0.05, waiting.interrupt).start()
+    began = time.monotonic()
+    with pytest.raises(Disconnected):
+        waiting.open("s")
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("given", "times"),
+    [
+        (np.zeros((4, 4), np.uint8), {}),
+        (np.zeros((4, 4, 3), np.float32), {}),
+        (None, {}),
+        (picture(), {"time_s": math.nan}),
+        (picture(), {"captured_at": math.inf}),
+    ],
+)
+def test_what_is_no_picture_is_said_to_who_pushes(given: object, times: dict[str, float]):
+    source = PushSource()
+    with pytest.raises(SourceError, match="that is pushed"):
+        source.push(given, **times)  # type: ignore[arg-type]
+    assert source.push(picture())

@@ -76,9 +76,8 @@ def _select(boxes: Floats, scores: Floats, limits: Limits, points: Floats | None
     keep = keep[np.argsort(-scores[keep], kind="stable")][:1000]
     if nms and len(keep) > 1 and limits.max_overlap < 1:
         corner, size = boxes[keep, :2], boxes[keep, 2:] - boxes[keep, :2]
-        chosen = cv2.dnn.NMSBoxes(
-            np.hstack([corner, size]).tolist(), scores[keep].tolist(), limits.min_score, limits.max_overlap
-        )
+        # By score these are chosen already, and OpenCV's limit leaves out who just reaches it.
+        chosen = cv2.dnn.NMSBoxes(np.hstack([corner, size]).tolist(), scores[keep].tolist(), 0.0, limits.max_overlap)
         keep = keep[np.asarray(chosen, np.intp).reshape(-1)]
     keep = keep[: limits.max_people]
     return Found(

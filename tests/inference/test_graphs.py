@@ -200,6 +200,16 @@ def test_the_same_people_are_chosen(tmp_path_factory, seed: int, family: str, ov
         np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
 
 
+def test_who_just_reaches_the_least_score_counts_beside_others_too(tmp_path: Path):
+    rows = np.zeros((300, 56), np.float32)
+    for row, (x, score) in enumerate([(16, 0.9), (48, 0.4), (32, 0.39)]):
+        rows[row, :5] = x, 32, 8, 20, score
+    choice = ModelChoice(model=fixed(tmp_path / "m.onnx", {"output0": rows.T}, (64, 64)), limits=Limits(min_score=0.4))
+    for estimator in both(choice):
+        (poses,) = estimator([np.zeros((64, 64, 3), np.uint8)])
+        np.testing.assert_allclose(poses.box_scores, [0.9, 0.4])
+
+
 @pytest.mark.parametrize("family", ["rtmdet", "rtmo"])
 def test_boxes_of_which_nothing_is_in_the_picture_are_nobody(tmp_path: Path, family: str):
     """Beside it, without area, inside out (which would hide others); one that goes far beyond it is somebody."""

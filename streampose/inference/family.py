@@ -34,8 +34,9 @@ def _yolo_card(s: Signature, family: str) -> Card:
     )
 
 
-def _yolo_pose_card(s: Signature, family: str, numbers: int) -> Card:
-    """Of a head with so many numbers for the key points of one person."""
+def _yolo_pose_card(s: Signature, family: str, axis: int, before: int) -> Card:
+    """Of a head with the numbers of one person along an axis, so many of them before those of the key points."""
+    numbers = (s.outputs[0].shape[axis] or 0) - before
     k, each = s.ultralytics("kpt_shape") or (numbers // 3, 3)
     if each != 3 or k * each != numbers:
         raise ValueError(f"{k} key points of {each} numbers, not of x, y, score")
@@ -115,10 +116,10 @@ FAMILIES: Mapping[str, tuple[Callable[[Signature], bool], Callable[[Signature], 
     ),
     "yolo-pose-end2end": (
         heads.is_yolo_pose_end2end,
-        lambda s: _yolo_pose_card(s, "yolo-pose-end2end", heads.end2end_rows(s) - 6),
+        lambda s: _yolo_pose_card(s, "yolo-pose-end2end", 2, 6),
     ),
     "yolo-end2end": (heads.is_yolo_end2end, lambda s: _yolo_card(s, "yolo-end2end")),
-    "yolo-pose": (heads.is_yolo_pose, lambda s: _yolo_pose_card(s, "yolo-pose", heads.yolo_columns(s) - 5)),
+    "yolo-pose": (heads.is_yolo_pose, lambda s: _yolo_pose_card(s, "yolo-pose", 1, 5)),
     "yolo": (heads.is_yolo, lambda s: _yolo_card(s, "yolo")),
 }
 """By name: whether a signature is of this family, and its card."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 from streampose.inference.signature import Signature
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26
 
 # What a family's models are published with; a model of another skeleton must say so (metadata or `skeleton=`).
 SKELETON_BY_SIZE = {len(s): s for s in (COCO_17, HALPE_26, COCO_WHOLEBODY_133)}
+
+# Fewer are no anchors: 96 × 96 pixels have 189, and what MoveNet MultiPose gives ([1, 6, 56]) are its people.
+_FEWEST_ANCHORS = 100
+# More are anchors, not what a head without NMS leaves of them, which is 300 by default: raw heads of YOLOv5 and YOLOv7
+# ([b, 25200, 6], [b, 25500, 57]) have a centre and a size where it has corners.
+_MOST_BOXES = 1000
 
 _Shape = tuple[int | None, ...]
 
@@ -94,8 +102,10 @@ def yolo_columns(s: Signature) -> int:
         return 0
     _, columns, anchors = shapes[0]
     # Exported for pictures of any size, the number of anchors is open; then only Ultralytics' metadata tells.
-    known = columns < anchors if columns and anchors else "task" in s.metadata
-    return (columns or 0) if known else 0
+    said = "task" in s.metadata
+    if columns and anchors:
+        return columns if columns < anchors and (said or anchors >= _FEWEST_ANCHORS) else 0
+    return (columns or 0) if said else 0
 
 
 def is_yolo_pose(s: Signature) -> bool:
@@ -114,7 +124,8 @@ def end2end_rows(s: Signature) -> int:
     if len(shapes) != 1 or len(shapes[0]) != 3:
         return 0
     _, boxes, rows = shapes[0]
-    return rows if rows and (boxes is None or boxes >= rows) else 0
+    most = math.inf if "task" in s.metadata else _MOST_BOXES
+    return rows if rows and (boxes is None or rows <= boxes <= most) else 0
 
 
 def is_yolo_end2end(s: Signature) -> bool:

@@ -160,6 +160,8 @@ def read_card(
         raise ConfigError(f"{name}: no family is called {family!r}; there are: {', '.join(FAMILIES)}")
     if not signature.takes_pictures:
         raise ModelUnknown(f"{name} does not take pictures of three colours: {signature}")
+    if not heads.could_be(signature, family):
+        raise ModelUnknown(f"{name} does not look like {family}: {signature}")
     try:
         card = replace(FAMILIES[family][1](signature), **said)
     except ModelUnknown:

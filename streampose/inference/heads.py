@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from streampose.inference.signature import Signature
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26
@@ -92,7 +93,12 @@ def is_yolox(s: Signature) -> bool:
     size, shapes = s.size_px, _shapes(s)
     if len(shapes) != 1 or len(shapes[0]) != 3 or size is None or (shapes[0][2] or 0) < 6:
         return False
-    return shapes[0][1] == sum((size[0] // d) * (size[1] // d) for d in (8, 16, 32))
+    return shapes[0][1] == _cells(size)
+
+
+def _cells(size: tuple[int, int]) -> int:
+    """Of strides 8, 16 and 32 together."""
+    return sum((size[0] // d) * (size[1] // d) for d in (8, 16, 32))
 
 
 def yolo_columns(s: Signature) -> int:
@@ -141,3 +147,47 @@ def is_yolo_pose_end2end(s: Signature) -> bool:
 def _is_pose(s: Signature, numbers: int) -> bool:
     """Whether so many numbers are key points: the metadata says so, or they fit a skeleton."""
     return numbers > 0 and _is_task(s, "pose") and ("task" in s.metadata or numbers / 3 in SKELETON_BY_SIZE)
+
+
+# What each family's decoder takes: a number as it is, one with a + or more, a letter any. Beside the output of a family
+# in `_FIRST_COUNTS` there may be maps, as from YOLO's segmentation models.
+_OUTPUTS = {
+    "rtmdet": ("b n 5", "b n"),
+    "yolox-nms": ("b n 5", "b n"),
+    "rtmo": ("b n 5", "b n k 3"),
+    "movenet": ("b 1 17 3",),
+    "heatmap": ("b k h w",),
+    "vitpose": ("b k h w",),
+    "simcc": ("b k x", "b k y"),
+    "picodet": ("b c n", "b n 4"),
+    "yolox": ("b n 6+",),
+    "yolox-decoded": ("b n 6+",),
+    "yolo": ("b 5+ n",),
+    "yolo-end2end": ("b n 6+",),
+    "yolo-pose": ("b 8+ n",),
+    "yolo-pose-end2end": ("b n 9+",),
+}
+_FIRST_COUNTS = {"yolo", "yolo-end2end", "yolo-pose", "yolo-pose-end2end"}
+
+
+def could_be(s: Signature, family: str) -> bool:
+    """Whether a family's decoder can take these outputs at all; nothing that the graph leaves open is against it."""
+    wanted, shapes = _OUTPUTS[family], _shapes(s)
+    given, more = shapes[: len(wanted)], shapes[len(wanted) :]
+    if len(given) < len(wanted) or (more and family not in _FIRST_COUNTS) or any(0 < len(shape) < 4 for shape in more):
+        return False
+    if not all(not shape or _fits(shape, pattern.split()) for shape, pattern in zip(given, wanted, strict=True)):
+        return False
+    # Of which cell a row is, only its place says.
+    return family != "yolox" or s.size_px is None or not shapes[0] or shapes[0][1] in {None, _cells(s.size_px)}
+
+
+def _fits(shape: _Shape, pattern: Sequence[str]) -> bool:
+    return len(shape) == len(pattern) and all(map(_is_so_long, shape, pattern))
+
+
+def _is_so_long(side: int | None, wanted: str) -> bool:
+    number = wanted.rstrip("+")
+    if side is None or not number.isdecimal():
+        return True
+    return side == int(number) or (wanted.endswith("+") and side > int(number))

@@ -10,7 +10,7 @@ from dots import build
 from streampose.errors import ConfigError, ModelNotFound, ModelUnknown, ModelUnreadable, ProviderUnavailable
 from streampose.inference.card import Kind, Refine
 from streampose.inference.engine import Engine, EngineOptions, provider_report
-from streampose.inference.family import read_card
+from streampose.inference.family import FAMILIES, read_card
 from streampose.inference.heatmap import decode_heatmaps
 from streampose.inference.signature import METADATA_KEY
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26
@@ -33,6 +33,15 @@ def test_real_models_are_recognised(assets: Path, name: str, family: str, kind: 
     card = read_card(Engine(assets / "models" / f"{name}.onnx").signature, name)
     assert (card.family, card.kind) == (family, kind)
     assert kind is Kind.DETECTOR or card.skeleton == COCO_17
+
+
+@pytest.mark.assets
+def test_a_real_model_is_taken_for_no_family_whose_outputs_are_others(assets: Path):
+    signature = Engine(assets / "models" / "picodet_s_320_pedestrian.onnx").signature
+    # SimCC's are of as many dimensions; that one is told by its number of key points.
+    for family in FAMILIES.keys() - {"picodet", "simcc"}:
+        with pytest.raises(ModelUnknown, match=f"picodet.onnx does not look like {family}: .image tensor"):
+            read_card(signature, "picodet.onnx", family=family)
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,35 @@ def test_an_unknown_graph_is_shown_with_what_is_known():
     assert all(family in message for family in FAMILIES)
 
 
+@pytest.mark.parametrize(
+    ("family", "outputs"),
+    [
+        ("simcc", [(1, 17, 64, 48)]),
+        ("heatmap", [(1, 17, 384), (1, 17, 512)]),
+        ("movenet", [(1, 17, 64, 48)]),
+        ("picodet", [(1, 3549, 85)]),
+        ("picodet", [(1, None, 5), (1, None)]),
+        ("rtmdet", [(1, 1, 2125), (1, 2125, 4)]),
+        ("rtmo", [(1, None, 5), (1, None)]),
+        ("yolox", [(1, 56, 8400)]),
+        ("yolox-decoded", [(1, 8400, 85), (1, 8400, 4)]),
+        ("yolo", [(1, 1, 2125), (1, 2125, 4)]),
+        ("yolo-end2end", [(None, None, None), (None, None)]),
+    ],
+)
+def test_a_family_of_other_outputs_is_refused_before_any_picture(family: str, outputs: list[tuple]):
+    with pytest.raises(ModelUnknown, match=rf"m\.onnx does not look like {family}: .* → \(output0"):
+        card(signature(*outputs), family=family)
+
+
+def test_a_named_family_is_believed_where_the_graph_leaves_shapes_open():
+    assert card(signature((), ()), family="rtmo").family == "rtmo"
+    assert card(signature((None, None, None), (None, None)), family="rtmdet").family == "rtmdet"
+    assert card(signature((None, None, None)), family="yolox").family == "yolox"
+    # Ultralytics' segmentation models find people, too; what they draw them with is not looked at.
+    assert card(signature((1, 116, 8400), (1, 32, 160, 160), task="segment"), family="yolo").family == "yolo"
+
+
 def test_sizes_that_the_graph_cannot_take_are_refused():
     with pytest.raises(ConfigError, match="takes 640×640 only, not 320×320"):
         card(signature((1, 56, 8400)), size_px=(320, 320))

@@ -19,6 +19,7 @@ from streampose.gauges import machine
 from streampose.inference.download import sha256_of
 from streampose.inference.kept import keep
 from streampose.inference.providers import runtime_version
+from streampose.inference.weights import files_of
 
 __all__ = ["Calibration", "Split", "calibrate", "splits"]
 
@@ -109,7 +110,7 @@ def calibrate(
 
     Args:
         load: an estimator whose sessions have so many threads.
-        models: the files; their bytes are part of what is remembered.
+        models: the files; what they hold is part of what is remembered.
         cores: how many to share out.
         folder: where it is remembered, one file for each set of models; `None` = by this process only.
         variant: what else changes how the models run.
@@ -118,20 +119,23 @@ def calibrate(
     Raises:
         ModelError: a model could not be loaded or run.
     """
+    files = [file for model in models for file in files_of(model)]
+    beside = [file for file in files if file not in models]
     about = {
         "cpu": str(machine()["cpu"]),
         "onnxruntime": runtime_version(),
         "cores": str(cores),
-        "models": " ".join(map(sha256_of, models)),
+        "models": " ".join([*map(sha256_of, models), *map(_state, beside)]),
         "variant": variant,
     }
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
+    ways = splits(cores, sum(file.stat().st_size for file in files))
     kept = None if folder is None else folder / f"{name}.json"
     if not again:
         found = _measured_here.get(name) if kept is None else _read(kept, about)
         if found is not None:
             return found
-    measured = Calibration(splits=_measured(load, splits(cores, sum(model.stat().st_size for model in models))))
+    measured = Calibration(splits=_measured(load, ways))
     log.info("measured on %d cores: %s", cores, "; ".join(f"{s} {s.fps:.0f} fps" for s in measured.splits))
     if kept is None:
         _measured_here[name] = measured
@@ -139,6 +143,12 @@ def calibrate(
         value = {"about": about, "splits": [asdict(split) for split in measured.splits]}
         keep(kept, f"{json.dumps(value, indent=2)}\n".encode())
     return measured
+
+
+def _state(weights: Path) -> str:
+    """What changes with a file that is too large to be hashed at each start."""
+    state = weights.stat()
+    return f"{state.st_size}@{state.st_mtime_ns}"
 
 
 def _measured(load: Callable[[int], _Runnable], ways: Sequence[Split]) -> tuple[Split, ...]:

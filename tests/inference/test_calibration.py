@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 from dots import build
 from test_engine import small
@@ -21,6 +22,7 @@ from streampose.inference.calibration import Calibration, Split, calibrate, spli
 from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.loading import ModelChoice, describe_all, load_estimators
 from streampose.inference.profiles import shape_profiles
+from streampose.inference.weights import files_of
 
 MEASURED = Calibration(
     splits=(Split(sessions=1, threads=4, fps=100, frame_s=0.01), Split(sessions=4, threads=1, fps=160, frame_s=0.02))
@@ -104,6 +106,44 @@ def test_another_model_is_measured_for_itself(model: Path, tmp_path: Path):
     measure(model, tmp_path / "kept", made)
     measure(small(tmp_path / "other.onnx", "Sigmoid"), tmp_path / "kept", made)
     assert len(made) == 6
+
+
+def with_weights_beside(model: Path, location: str) -> Path:
+    """The same model with weights that are in a file of their own, which is not made."""
+    loaded = onnx.load(model)
+    weights = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[1])
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value=location)
+    loaded.graph.initializer.append(weights)
+    onnx.save(loaded, model)
+    return model
+
+
+def test_weights_in_a_file_of_their_own_are_weighed_and_remembered(model: Path, tmp_path: Path):
+    made: list[Sleeper] = []
+    beside = tmp_path / "w.bin"
+    with_weights_beside(model, beside.name)
+
+    def ways(bytes_: int) -> int:
+        with beside.open("wb") as file:
+            file.truncate(bytes_)  # a hole: it takes no room
+        return len(measure(model, tmp_path / "kept", made).splits)
+
+    assert ways(400 << 20) == 1  # three copies would be more than 1 GB
+    assert len(made) == 1
+    assert ways(1 << 20) == 2, "what was remembered of other weights was taken"
+    assert measure(model, tmp_path / "kept", made).splits
+    assert len(made) == 4
+
+
+def test_the_files_of_a_model(model: Path, tmp_path: Path):
+    assert files_of(model) == [model]
+    with_weights_beside(model, "w.bin")
+    assert files_of(model) == [model]  # it is not there, as the runtime will say
+    (beside := tmp_path / "w.bin").touch()
+    assert files_of(model) == [model, beside]
+    (text := tmp_path / "text.onnx").write_text("no model, in whatever location")
+    assert files_of(text) == [text]
 
 
 @pytest.mark.parametrize("damage", ["not json", "[]", '{"about": {}}', "foreign", "zero", "no end"])

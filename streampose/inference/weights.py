@@ -1,0 +1,41 @@
+"""The files that a model's weights are in: its own, and those beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+__all__ = ["files_of"]
+
+
+def files_of(model: Path) -> list[Path]:
+    """An ONNX file, and the files of weights that it names and that are there (ONNX's external data)."""
+    # The name of what each such tensor has to say: most models have none, and need not be parsed.
+    if b"location" not in model.read_bytes():
+        return [model]
+    try:
+        loaded = onnx.load(model, format="protobuf", load_external_data=False)
+    except DecodeError:  # it is no ONNX model, as who loads it says
+        return [model]
+    graphs = loaded.graph, *loaded.functions
+    named = {entry.value for graph in graphs for tensor in _tensors(graph) for entry in _locations(tensor)}
+    beside = (model.parent / name for name in sorted(named))
+    return [model, *(path for path in beside if path.is_file())]
+
+
+def _tensors(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.TensorProto]:
+    """Also those of constants, and of graphs within."""
+    if isinstance(graph, onnx.GraphProto):
+        yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _locations(tensor: onnx.TensorProto) -> Iterator[onnx.StringStringEntryProto]:
+    return (entry for entry in tensor.external_data if entry.key == "location")

@@ -10,8 +10,10 @@ from typing import Any
 import onnx
 
 from streampose.errors import ModelUnreadable
+from streampose.inference.download import sha256_of
 from streampose.inference.kept import keep, sealed, unsealed
 from streampose.inference.providers import gist
+from streampose.inference.weights import files_of
 
 __all__ = ["half_graph"]
 
@@ -33,16 +35,17 @@ def half_graph(model: Path, cache_dir: Path | None = None) -> bytes:
         ModelUnreadable: it cannot be converted.
     """
     try:
-        loaded = onnx.load(model, format="protobuf")  # with its weights, also those that are in files of their own
-        original: bytes = loaded.SerializeToString()
         kept = None
         if cache_dir is not None:
-            kept = cache_dir / "half" / f"{hashlib.sha256(original).hexdigest()}.half"
+            original = " ".join(map(sha256_of, files_of(model)))
+            kept = cache_dir / "half" / f"{hashlib.sha256(original.encode()).hexdigest()}.half"
             if (before := unsealed(kept)) is not None:
                 return before
+        loaded = onnx.load(model, format="protobuf")  # with its weights, also those that are in files of their own
         if any(node.op_type in _EIGHT_BIT for node in loaded.graph.node):
             log.warning("%s is an 8-bit model, and stays one: 16 bits are for models of 32", model.name)
-            return original
+            whole: bytes = loaded.SerializeToString()
+            return whole
         converted = _converted(loaded)
     except Exception as error:  # protobuf's and the converter's exceptions share no base class
         raise ModelUnreadable(f"{model.name} cannot be made 16-bit: {gist(error)}") from error

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from test_engine import small
 
 from streampose.errors import ConfigError, DeviceLost, EngineFailed, ModelUnreadable
+from streampose.inference import half as half_module
 from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.half import half_graph
 from streampose.inference.kept import unsealed
@@ -214,6 +215,15 @@ def test_half_models_are_kept_and_close(tmp_path: Path):
         if node.op_type == "Cast"
     ]
     assert onnx.TensorProto.FLOAT16 in casts
+
+
+def test_a_half_model_that_is_kept_is_taken_without_the_original_being_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = small(tmp_path / "m.onnx", "Sigmoid")
+    made = half_graph(path, tmp_path)
+    monkeypatch.setattr(half_module.onnx, "load", lambda *_, **__: pytest.fail("parsed"))
+    assert half_graph(path, tmp_path) == made
 
 
 @pytest.mark.parametrize("left", [0, 10, -40, -1])

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -132,7 +133,7 @@ def calibrate(
     ways = splits(cores, sum(file.stat().st_size for file in files))
     kept = None if folder is None else folder / f"{name}.json"
     if not again:
-        found = _measured_here.get(name) if kept is None else _read(kept, about)
+        found = _measured_here.get(name) if kept is None else _read(kept, about, ways)
         if found is not None:
             return found
     measured = Calibration(splits=_measured(load, ways))
@@ -222,24 +223,22 @@ def _quickest(run: _Runnable) -> float:
     return best
 
 
-def _read(path: Path, about: Mapping[str, str]) -> Calibration | None:
+def _read(path: Path, about: Mapping[str, str], ways: Sequence[Split]) -> Calibration | None:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         if value["about"] != about:
             log.warning("%s is of another machine or model: measuring anew", path)
             return None
-        found = tuple(
-            Split(
-                sessions=int(s["sessions"]), threads=int(s["threads"]), fps=float(s["fps"]), frame_s=float(s["frame_s"])
-            )
-            for s in value["splits"]
-        )
+        tried = [(s["sessions"], s["threads"]) for s in value["splits"]]
+        figures = [(float(s["fps"]), float(s["frame_s"])) for s in value["splits"]]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         log.warning("%s is damaged (%s): measuring anew", path, error)
         return None
-    if not found or any(min(s.sessions, s.threads, s.fps, s.frame_s) <= 0 for s in found):
+    alike = tried == [(way.sessions, way.threads) for way in ways]
+    if not alike or not all(0 < figure < math.inf for pair in figures for figure in pair):
         log.warning("%s has figures that cannot be: measuring anew", path)
         return None
-    return Calibration(splits=found)
+    found = (replace(way, fps=fps, frame_s=frame_s) for way, (fps, frame_s) in zip(ways, figures, strict=True))
+    return Calibration(splits=tuple(found))

@@ -29,14 +29,28 @@ MEASURED = Calibration(
 )
 
 
+CANNOT_BE: dict[str, dict] = {
+    "no threads": {"threads": 0},
+    "endless threads": {"threads": math.inf},
+    "a hundred sessions": {"sessions": 100, "threads": 1, "fps": 1e9},
+    "sessions and a bit": {"sessions": 2.9},
+    "no rate": {"fps": math.nan},
+    "endless rate": {"fps": math.inf},
+    "huge rate": {"fps": 10**400},
+    "no time": {"frame_s": 0},
+}
+
+
 class Sleeper:
     """A frame takes 8 ms, divided by the threads: all ways have one rate, one thread is slowest for one frame."""
+
+    frame_s = 0.008
 
     def __init__(self, threads: int) -> None:
         self.threads, self.closed = threads, False
 
     def warm_up(self, sizes: Sequence[int]) -> None:
-        time.sleep(sum(sizes) * 0.008 / self.threads)
+        time.sleep(sum(sizes) * self.frame_s / self.threads)
 
     def close(self) -> None:
         self.closed = True
@@ -146,8 +160,15 @@ def test_the_files_of_a_model(model: Path, tmp_path: Path):
     assert files_of(text) == [text]
 
 
-@pytest.mark.parametrize("damage", ["not json", "[]", '{"about": {}}', "foreign", "zero", "no end"])
-def test_a_file_that_cannot_be_right_is_measured_again(model: Path, tmp_path: Path, caplog, damage: str):
+@pytest.mark.parametrize(
+    "damage",
+    ["not json", "[]", '{"about": {}}', "foreign", *CANNOT_BE, pytest.param("[" * 100_000, id="deep")],
+)
+def test_a_file_that_cannot_be_right_is_measured_again(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, damage: str
+):
+    monkeypatch.setattr(Sleeper, "frame_s", 0.0002)
+    monkeypatch.setattr(calibration, "_TRY_S", 0.002)
     made: list[Sleeper] = []
     measure(model, tmp_path / "kept", made)
     (kept,) = (tmp_path / "kept").iterdir()
@@ -155,8 +176,8 @@ def test_a_file_that_cannot_be_right_is_measured_again(model: Path, tmp_path: Pa
     if damage == "foreign":
         value["about"]["cpu"] = "another"
         damage = json.dumps(value)
-    elif damage in ("zero", "no end"):
-        value["splits"][0]["threads"] = 0 if damage == "zero" else math.inf
+    elif damage in CANNOT_BE:
+        value["splits"][-1] |= CANNOT_BE[damage]
         damage = json.dumps(value)
     kept.write_text(damage)
     with caplog.at_level(logging.WARNING, "streampose"):

@@ -11,6 +11,8 @@ __all__ = ["DEVICES", "EngineOptions"]
 
 DEVICES = ("auto", "tensorrt", "cuda", "cpu")
 _GPUS = ("tensorrt", "cuda")
+# Of sessions, and of threads: more than the largest machines have cores, and no more than the runtime can count.
+_MOST = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,9 @@ class EngineOptions:
         for name in ("sessions", "threads", "max_batch", "memory_limit_bytes"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name} is at least 1, not {value}")
+        for name in ("sessions", "threads"):
+            if (getattr(self, name) or 0) > _MOST:
+                raise ConfigError(f"{name} is at most {_MOST}, not {getattr(self, name)}")
 
     def each(self) -> tuple[EngineOptions, ...]:
         """These options for each device that is named, of one device each."""

@@ -144,6 +144,7 @@ def open_session(
         ProviderUnavailable: the device that was asked for cannot be used.
     """
     passed_over: dict[str, str] = {}
+    session_options = _session_options(options)
     for device in PROVIDERS if options.device == "auto" else [options.device]:
         if (why := _why_not(device)) is not None:
             passed_over[device] = why
@@ -159,7 +160,7 @@ def open_session(
                 chosen[device] = provider_options(device, options, mark) | shape_profiles(bytes_, options.max_batch)
             providers = [(PROVIDERS[d], chosen[d]) for d in chosen]
             # Its own fallback would print, and run on the CPU as if nothing else had been asked for.
-            session = ort.InferenceSession(graph or str(model), _session_options(options), providers, enable_fallback=0)
+            session = ort.InferenceSession(graph or str(model), session_options, providers, enable_fallback=0)
         except Exception as error:  # the runtime's exceptions share no useful base class
             if options.cuda_graphs and _NOT_RECORDED in str(error):
                 return open_session(model, replace(options, cuda_graphs=False), graph)

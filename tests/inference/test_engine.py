@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from streampose.cores import available_cores
-from streampose.errors import EngineFailed, ModelUnknown, ModelUnreadable, ProviderUnavailable
+from streampose.errors import ConfigError, EngineFailed, ModelUnknown, ModelUnreadable, ProviderUnavailable
 from streampose.inference import providers
 from streampose.inference.arrays import finite, joined
 from streampose.inference.engine import Engine, EngineOptions
@@ -151,3 +151,9 @@ def test_infinite_outputs_are_found_and_big_ones_pass():
         assert not finite(np.array([1, bad], np.float32))
     assert finite(np.array([], np.float32))
     assert finite(np.array([1, 2]))
+
+
+@pytest.mark.parametrize("name", ["sessions", "threads"])
+def test_more_than_any_machine_has_is_no_fault_of_the_model(name: str):
+    with pytest.raises(ConfigError, match=f"{name} is at most 4096, not 3000000000"):
+        EngineOptions(**{name: 3_000_000_000})

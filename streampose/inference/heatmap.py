@@ -94,6 +94,9 @@ def _dark(maps: Floats, x: NDArray[np.intp], y: NDArray[np.intp], blur_px: int, 
         good &= (x > 1) & (x < w - 2) & (y > 1) & (y < h - 2)
     det[~good] = 1
     step: Floats = np.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], axis=1) / det[:, None]
+    if udp:
+        # The blur falls steeply where the map ends, and a peak there would be drawn inwards by a whole cell.
+        step *= np.stack([(x > 0) & (x < w - 1), (y > 0) & (y < h - 1)], axis=1)
     # A peak lies within the pixel that is its arg-max or next to it; a larger step is a broken map.
     good &= (np.abs(step) <= 2).all(axis=1)
     step[~good] = 0

@@ -80,6 +80,17 @@ def test_peaks_at_the_border(at: tuple[int, int], refine: Refine, udp: bool):
     assert np.abs(points[0, 0] - at).max() < 1.1
 
 
+@pytest.mark.parametrize("at", [(-0.4, 20.3), (46.7, 20.3), (20.3, 0.4), (20.3, 63.3), (0.2, 63.3)])
+def test_udp_leaves_a_peak_in_the_outermost_cells_there(at: tuple[float, float]):
+    """It was drawn inwards by a whole cell; along the other axis it is refined as elsewhere."""
+    y, x = np.mgrid[:64, :48]
+    maps = np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * 2.0**2)).astype(np.float32)[None, None]
+    points, _ = decode_heatmaps(maps, Refine.DARK, udp=True)
+    for found, truth, cells in zip(points[0, 0], at, (48, 64), strict=True):
+        cell = round(truth)
+        assert found == cell if cell in (0, cells - 1) else found == pytest.approx(truth, abs=0.01)
+
+
 def test_mirrored_maps_give_mirrored_points():
     maps = blobs(7, 4, 17, 64, 48)
     for refine in Refine:

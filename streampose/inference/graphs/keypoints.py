@@ -53,10 +53,18 @@ class _Peaked:
 
     def inside(self, g: Builder, margin: int) -> str:
         """(n·k, 1): 1.0 where the peak has so many neighbours on all sides."""
-        within = []
-        for at, cells in zip((g.cast(self.y), g.cast(self.x)), self.size, strict=True):
-            within += [g("Less", g.floats(margin - 0.5), at), g("Less", at, g.floats(cells - margin - 0.5))]
-        return g.cast(g.all(*within))
+        return g.mul(*self.between(g, margin))
+
+    def between(self, g: Builder, margin: int) -> tuple[str, str]:
+        """For x and for y (n·k, 1): 1.0 where the peak has so many neighbours on both sides."""
+
+        def within(place: str, cells: int) -> str:
+            at = g.cast(place)
+            low, high = g.floats(margin - 0.5), g.floats(cells - margin - 0.5)
+            return g.cast(g.all(g("Less", low, at), g("Less", at, high)))
+
+        h, w = self.size
+        return within(self.x, w), within(self.y, h)
 
     def patches(self, g: Builder, reach: int) -> str:
         """(n·k, (2·reach + 1)²): the map around each peak, 0 beyond its edge."""
@@ -113,10 +121,10 @@ def _dark(g: Builder, card: Card, peaked: _Peaked) -> str:
     good = g.all(g("Less", dxx, g.floats(0.0)), g("Less", g.floats(1e-12), det))
     numerators = g.join(g.sub(g.mul(dxy, dy), g.mul(dyy, dx)), g.sub(g.mul(dxy, dx), g.mul(dxx, dy)), axis=1)
     step = g.div(numerators, g("Where", good, det, g.floats(1.0)))
+    step = g.mul(step, g.join(*peaked.between(g, 1), axis=1) if card.udp else peaked.inside(g, 2))
     far = g("Less", g.floats(2.0), g("Abs", step))
     good = g.all(good, *(g("Not", g.take(far, [i], 1)) for i in (0, 1)))
-    step = g("Where", good, step, g.floats(0.0))
-    return step if card.udp else g.mul(step, peaked.inside(g, 2))
+    return g("Where", good, step, g.floats(0.0))
 
 
 def _simcc(g: Builder, card: Card, outputs: Mapping[str, Shape]) -> tuple[str, str]:

@@ -88,9 +88,17 @@ def _odd(value: Any) -> int:
     return int(value)
 
 
+def _size(value: Any) -> tuple[int, int]:
+    good = isinstance(value, list) and len(value) == 2 and all(_is_number(side, int) and side > 0 for side in value)
+    _want("width and height, two whole numbers above 0", value, good)
+    width, height = value
+    return width, height
+
+
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "family": _text,
     "skeleton": _one_of(SKELETONS),
+    "size_px": _size,
     "rgb": _yes,
     "mean": _three,
     "std": _deviations,

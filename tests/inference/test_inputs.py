@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from streampose.errors import ModelUnknown
 from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.family import read_card
 from streampose.inference.loading import ModelChoice, load_estimator
+from streampose.inference.signature import METADATA_KEY
 from streampose.pose import Poses
 
 PHOTO = "photos/coco_mini_val/images/000000368212.jpg"
@@ -73,6 +75,17 @@ def test_bytes_and_colours_last_show_the_same_people(tmp_path: Path, whole_numbe
             poses = found_by(choice, picture, in_graph=in_graph)
             assert len(poses) == 1, (choice, in_graph)
             np.testing.assert_allclose(poses.points[0], truth, atol=0.7)
+
+
+def test_key_points_of_a_model_of_any_size_are_found_at_the_one_that_it_names(tmp_path: Path):
+    truth = np.stack(np.meshgrid(np.arange(40, 241, 50), np.arange(40, 351, 80)), axis=2).reshape(-1, 2)[:17]
+    said = {METADATA_KEY: json.dumps({"family": "heatmap", "size_px": [288, 384]})}
+    model = build(tmp_path / "m.onnx", "heatmap", size=(288, 384), free_size=True, metadata=said)
+    detector = build(tmp_path / "d.onnx", "rtmdet", size=(288, 384))
+    estimator = load_estimator(ModelChoice(detector=detector, pose=model), EngineOptions(device="cpu", threads=1))
+    assert "m.onnx (heatmap, 288×384," in estimator.describe()
+    (poses,) = estimator([paint(truth, 384, 288)])
+    np.testing.assert_allclose(poses.points[0], truth, atol=0.7)
 
 
 @pytest.mark.assets

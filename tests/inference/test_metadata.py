@@ -119,6 +119,7 @@ def test_broken_metadata_is_named(key: str, text: str):
         *(("blur_px", value, "an odd number") for value in (10, 0, -3, 5.0, True)),
         *(("padding", value, "a number") for value in (0, -1, float("nan"), float("inf"), "1.25", None)),
         *(("fill", value, "0 to 255") for value in (300, -1, 114.5)),
+        *(("size_px", value, "width and height") for value in (192, [192], [192, 0], [1.5, 2], ["a", "b"], [True, 2])),
         ("skeleton", "octopus", "one of coco-17, .*, not 'octopus'"),
         ("skeleton", ["a"], "one of coco-17"),
         ("family", 3, "a name, not 3"),
@@ -137,7 +138,7 @@ def test_values_that_cannot_be_are_told_with_their_key(key: str, value: object, 
 def test_a_key_that_is_not_known_is_told_with_those_that_are(caplog: pytest.LogCaptureFixture):
     read = card(signature((1, 56, 8400), **{METADATA_KEY: '{"men": [1, 2, 3], "fill": 0, "rect": false}'}))
     assert (read.mean, read.fill, read.rect) == ((0, 0, 0), 0, False)
-    assert "['men'], which says nothing here: family, skeleton, rgb, mean, " in caplog.text
+    assert "['men'], which says nothing here: family, skeleton, size_px, rgb, mean, " in caplog.text
 
 
 def test_a_skeleton_of_another_size_is_refused():
@@ -194,6 +195,16 @@ def test_a_named_family_is_believed_where_the_graph_leaves_shapes_open():
     assert card(signature((None, None, None)), family="yolox").family == "yolox"
     # Ultralytics' segmentation models find people, too; what they draw them with is not looked at.
     assert card(signature((1, 116, 8400), (1, 32, 160, 160), task="segment"), family="yolo").family == "yolo"
+
+
+def test_what_a_graph_leaves_open_its_metadata_may_say():
+    said = {METADATA_KEY: '{"family": "heatmap", "size_px": [288, 384]}'}
+    shape = (None, 17, None, None)
+    assert card(signature(shape, size=(None, None), **said)).size_px == (288, 384)
+    assert card(signature(shape, size=(256, 192), **said)).size_px == (192, 256)  # the graph knows better
+    free = signature((None, 84, None), size=(None, None), task="detect", **{METADATA_KEY: '{"size_px": [320, 320]}'})
+    assert card(free).size_px == (320, 320)
+    assert card(free, size_px=(640, 384)).size_px == (640, 384)
 
 
 def test_sizes_that_the_graph_cannot_take_are_refused():

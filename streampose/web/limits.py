@@ -41,7 +41,7 @@ class Limits:
     messages_per_s: float = 20.0
     message_bytes: int = 4096
     message_parts: int = 512
-    """Packets of a message that is not whole, of one data channel: the longest that is taken has four."""
+    """Packets of messages that are not whole, and packets behind a gap: the longest message that is taken has four."""
     send_bytes: int = 65_536
     """What may wait in a peer's data channel; beyond it poses are dropped."""
     write_s: float = 10.0

@@ -22,7 +22,7 @@ from streampose.web.certificate import certify
 from streampose.web.effort import Effort
 from streampose.web.ice import IceServer, Offered, offer_only, usable
 from streampose.web.limits import Limits
-from streampose.web.messages import waiting_parts
+from streampose.web.messages import bound
 from streampose.web.offer import checked
 from streampose.web.tasks import Tasks
 
@@ -109,6 +109,7 @@ class Peer(ABC):
                     transceiver.direction = "inactive"  # nobody would take what it brings
             if pc.sctp is not None:
                 offer_only(pc.sctp.transport.transport.iceGatherer, around.offered)
+                bound(pc.sctp, around.limits, self.end)
             await pc.setLocalDescription(await pc.createAnswer())
             self._check(video)
         if self.ending:
@@ -196,8 +197,6 @@ class Peer(ABC):
                     self.end(f"not connected within {limits.connect_s:g} s")
             elif (reason := await self._idle(now)) is not None:
                 self.end(reason)
-            if waiting_parts(self._pc.sctp) > limits.message_parts:
-                self.end("a message without end")
 
     async def _close(self) -> None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -10,7 +12,7 @@ import av
 import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
-from aiortc.rtcsctptransport import SCTP_DATA_FIRST_FRAG, DataChunk
+from aiortc.rtcsctptransport import SCTP_DATA_FIRST_FRAG, SCTP_DATA_LAST_FRAG, SCTP_DATA_UNORDERED, DataChunk
 from hypothesis import given
 from hypothesis import strategies as st
 from servers.rtc_client import Pictures, RtcClient, grey
@@ -81,18 +83,38 @@ async def test_a_frame_that_claims_to_be_huge_never_reaches_a_decoder():
     await peer.close()
 
 
-async def test_a_message_without_end_ends_that_session():
+WHOLE = SCTP_DATA_UNORDERED | SCTP_DATA_FIRST_FRAG | SCTP_DATA_LAST_FRAG
+
+
+@pytest.mark.parametrize(
+    ("flags", "streams", "missing", "reason"),
+    [
+        (SCTP_DATA_FIRST_FRAG, 1, 0, "a message without end"),
+        (SCTP_DATA_FIRST_FRAG, 12, 0, "a message without end"),
+        # aiortc sorts all of these again for each one that comes: 18,000 held everybody up for ten seconds.
+        (WHOLE, 1, 1, "messages behind a gap without end"),
+        (WHOLE, 30, 0, "messages on more streams than there are uses for"),
+    ],
+    ids=["one", "on several streams", "behind a gap", "streams"],
+)
+async def test_messages_without_end_end_that_session_at_once(flags: int, streams: int, missing: int, reason: str):
     async with serving() as served, RtcClient(served.url, Pictures(grey())) as client:
         await client.until(lambda: client.said)
-        sctp = client.pc.sctp
-        for i in range(600):
-            chunk = DataChunk(flags=0 if i else SCTP_DATA_FIRST_FRAG)
-            chunk.tsn, sctp._local_tsn = sctp._local_tsn, sctp._local_tsn + 1
-            chunk.stream_id, chunk.stream_seq, chunk.protocol, chunk.user_data = 99, 0, 51, b"x" * 8
-            await sctp._send_chunk(chunk)
+        sctp, (peer,) = client.pc.sctp, served.server._sessions._peers.values()
+        there = peer._pc.sctp
+        sctp._local_tsn += missing
+        with contextlib.suppress(ConnectionError):  # it is ended meanwhile
+            for i in range(1200):
+                chunk = DataChunk(flags=flags if i < streams or flags == WHOLE else 0)
+                chunk.tsn, sctp._local_tsn = sctp._local_tsn, sctp._local_tsn + 1
+                chunk.stream_id, chunk.stream_seq, chunk.protocol, chunk.user_data = 99 + i % streams, 0, 51, b"x" * 8
+                await sctp._send_chunk(chunk)
+                await asyncio.sleep(0)  # a loopback socket holds some hundreds
         await client.until(lambda: client.said[-1]["type"] == "bye")
-        assert client.said[-1]["reason"] == "a message without end"
+        assert client.said[-1]["reason"] == reason
         await gone(served)
+        kept = [len(stream.reassembly) for stream in there._inbound_streams.values()]
+        assert max(sum(kept), len(there._sack_misordered), 30 * len(kept)) <= 513
 
 
 async def test_without_memory_nobody_new_is_let_in():

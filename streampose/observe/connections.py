@@ -14,6 +14,8 @@ __all__ = ["Connections"]
 class Connections:
     """Where there are too many, the oldest one that asks for nothing goes; if there is none, the newest.
 
+    A request is one when all of its body is there: until then nothing is done for it.
+
     Args:
         most: at a time; never more than a third of the files that this process may open.
     """
@@ -21,22 +23,22 @@ class Connections:
     def __init__(self, most: int) -> None:
         self._most = min(most, _files() // 3)
         self._open: dict[object, asyncio.Transport] = {}
-        self._busy: dict[object, int] = {}
+        self._asked: dict[object, list[web.Request]] = {}
 
     def middleware(self) -> Middleware:
         """For `aiohttp.web.Application`: it says who asks for something."""
 
         @web.middleware
         async def busy(request: web.Request, handler: Handler) -> web.StreamResponse:
-            # Requests of one connection may follow each other closely, so they are counted.
-            connection = request.protocol
-            self._busy[connection] = self._busy.get(connection, 0) + 1
+            # Requests of one connection may follow each other closely.
+            asked = self._asked.setdefault(request.protocol, [])
+            asked.append(request)
             try:
                 return await handler(request)
             finally:
-                self._busy[connection] -= 1
-                if not self._busy[connection]:
-                    del self._busy[connection]
+                asked.remove(request)
+                if not asked:
+                    del self._asked[request.protocol]
 
         return busy
 
@@ -48,7 +50,7 @@ class Connections:
             made(handler, transport)
             self._open[handler] = transport
             if len(self._open) > self._most:
-                idle = (one for one in self._open if one not in self._busy)
+                idle = (one for one in self._open if not self._busy(one))
                 self._open.pop(next(idle)).abort()
 
         def closed(handler: web.RequestHandler, exc: BaseException | None = None) -> None:
@@ -56,6 +58,9 @@ class Connections:
             lost(handler, exc)
 
         server.connection_made, server.connection_lost = opened, closed  # type: ignore[method-assign]
+
+    def _busy(self, connection: object) -> bool:
+        return any(request.content.is_eof() for request in self._asked.get(connection, ()))
 
 
 def _files() -> int:

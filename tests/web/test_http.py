@@ -717,6 +717,27 @@ async def test_idle_connections_lock_nobody_out(http: aiohttp.ClientSession):
             writer.transport.abort()
 
 
+async def test_bodies_that_are_not_whole_lock_nobody_out(http: aiohttp.ClientSession, caplog):
+    """As many as there is room for, of requests whose bodies do not come; who follows a stream stays."""
+    async with serving(limits=Limits(connections=20)) as served:
+        await playing(served)
+        port = int(served.url.rpartition(":")[2])
+        half = f"POST /whip HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Type: application/sdp\r\n"
+        async with http.ws_connect(f"{served.url}/api/streams/cam/poses") as following:
+            slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(30)]
+            for _, writer in slow:
+                writer.write(f"{half}Content-Length: 9000\r\n\r\nv=0".encode())
+            await asyncio.sleep(0.1)
+            for _ in range(5):
+                async with aiohttp.ClientSession() as newcomer, newcomer.get(f"{served.url}/api/streams") as answer:
+                    assert answer.status == 200
+            for _ in range(10):
+                assert (await following.receive(timeout=5)).type is aiohttp.WSMsgType.TEXT
+        for _, writer in slow:
+            writer.transport.abort()
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR], caplog.text
+
+
 @settings(max_examples=300)
 @given(st.one_of(st.text(), st.binary().map(lambda b: b.decode("latin-1"))))
 def test_what_is_no_offer_is_refused_in_words(text: str):

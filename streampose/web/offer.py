@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from streampose.errors import ConfigError
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+from streampose.errors import ConfigError, StreamposeError
+from streampose.typed import Typed
 from streampose.web.ice import usable
 from streampose.web.limits import Limits
 
-__all__ = ["checked", "fragment"]
+__all__ = ["checked", "fragment", "refusing"]
+
+log = logging.getLogger("streampose")
 
 _SECTIONS = 6
+_CODEC = re.compile(r"a=rtpmap:\d+ (VP8|H264)/", re.IGNORECASE)
+
+
+class _Foreign(StreamposeError):
+    """An error of aiortc's: it is about its own code, and tells who sent the SDP nothing."""
+
+
+@contextmanager
+def refusing(words: str) -> Iterator[None]:
+    """Around what aiortc makes of a stranger's SDP: its errors become these words, and are in the log for debugging.
+
+    Raises:
+        ConfigError: with these words.
+    """
+    try:
+        with Typed(_Foreign):
+            yield
+    except _Foreign as error:
+        log.debug("%s: %s", words, error)
+        raise ConfigError(words) from error
 
 
 def checked(text: str, limits: Limits, *, loopback_only: bool) -> str:
@@ -25,8 +54,11 @@ def checked(text: str, limits: Limits, *, loopback_only: bool) -> str:
     sections = sum(line.startswith("m=") for line in lines)
     if not 1 <= sections <= _SECTIONS:
         raise ConfigError(f"an offer has 1 to {_SECTIONS} media sections, not {sections}")
-    if not any(line.startswith("m=video ") for line in lines):
-        raise ConfigError("the offer has no video")
+    video = _video(lines)
+    if not any(line.startswith("a=fingerprint:") for line in video):
+        raise ConfigError("the offer has no DTLS fingerprint (a=fingerprint)")
+    if not any(_CODEC.match(line) for line in video):
+        raise ConfigError("the offer has neither VP8 nor H.264")
     # aiortc takes bundles of sections that are not there, and then cannot close what it has made of them.
     # And as RFC 9725 wants it, all sections are one transport: another one might never connect.
     mids = [line.removeprefix("a=mid:") for line in lines if line.startswith("a=mid:")]
@@ -46,6 +78,19 @@ def checked(text: str, limits: Limits, *, loopback_only: bool) -> str:
                 continue
         kept.append(line)
     return "\r\n".join(line for line in kept if line) + "\r\n"
+
+
+def _video(lines: list[str]) -> list[str]:
+    """What holds for the first video: the lines of the session, and its own.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    begins = [at for at, line in enumerate(lines) if line.startswith("m=")]
+    for at, end in pairwise([*begins, len(lines)]):
+        if lines[at].startswith("m=video "):
+            return lines[: begins[0]] + lines[at:end]
+    raise ConfigError("the offer has no video")
 
 
 def fragment(text: str) -> tuple[list[tuple[str | None, str]], str | None]:

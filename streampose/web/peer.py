@@ -23,7 +23,7 @@ from streampose.web.effort import Effort
 from streampose.web.ice import IceServer, Offered, offer_only, usable
 from streampose.web.limits import Limits
 from streampose.web.messages import bound
-from streampose.web.offer import checked
+from streampose.web.offer import checked, refusing
 from streampose.web.tasks import Tasks
 
 __all__ = ["Peer", "Surroundings"]
@@ -97,7 +97,7 @@ class Peer(ABC):
     async def _answer(self, offer: str) -> str:
         pc, around = self._pc, self._around
         description = checked(offer, around.limits, loopback_only=around.loopback_only)
-        with Typed(ConfigError, "the offer cannot be answered: "):
+        with refusing("the offer is malformed, or has no VP8 or H.264 of a kind that is known here"):
             video = self._prepare()
             # What is preferred counts when codecs are negotiated, which is in the next call.
             known = RTCRtpSender.getCapabilities("video").codecs
@@ -130,7 +130,7 @@ class Peer(ABC):
         for mid, line in lines:
             if not usable(line, loopback_only=self._around.loopback_only):
                 continue
-            with Typed(ConfigError, "a candidate cannot be used: "):
+            with refusing("a candidate is malformed"):
                 candidate = candidate_from_sdp(line.removeprefix("a=").removeprefix("candidate:"))
                 candidate.sdpMid = mid or "0"
                 await self._pc.addIceCandidate(candidate)

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -743,6 +744,40 @@ async def test_bodies_that_are_not_whole_lock_nobody_out(http: aiohttp.ClientSes
 def test_what_is_no_offer_is_refused_in_words(text: str):
     with pytest.raises(ConfigError):
         checked(text, Limits(), loopback_only=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (r"a=fingerprint:.*\r\n", "", "no DTLS fingerprint"),  # aiortc would answer, and fail an assertion later
+        (r"VP8/90000|H264/90000", "AV1/90000", "neither VP8 nor H.264"),
+        (r"packetization-mode=1|VP8", "x", "no VP8 or H.264 of a kind"),
+        (r"setup:actpass", "setup:holdconn", "malformed"),
+        (r"a=mid:0", "a=mid:0\r\na=rtcp-fb:97", "malformed"),
+    ],
+    ids=["fingerprint", "codec", "H264", "setup", "feedback"],
+)
+async def test_an_offer_that_cannot_be_answered_is_refused_in_words(
+    served: Served, caplog, old: str, new: str, words: str
+):
+    caplog.set_level(logging.DEBUG, "streampose")
+    offer = re.sub(old, new, await bare_offer())
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{served.url}/whip", data=offer, headers=SDP) as answer,
+    ):
+        error = (await answer.json())["error"]
+        assert answer.status == 400
+    assert words in error
+    assert "Error" not in error  # none of Python's, which is in the log where it says more
+    assert ("Error: " in caplog.text) is ("malformed" in error)
+
+
+async def test_a_fingerprint_of_the_whole_session_will_do():
+    offer = await bare_offer()
+    prints = re.findall(r"a=fingerprint:.*\r\n", offer)
+    lines = re.sub(r"a=fingerprint:.*\r\n", "", offer).replace("t=0 0\r\n", "t=0 0\r\n" + prints[0])
+    assert checked(lines, Limits(), loopback_only=True)
 
 
 @pytest.mark.parametrize(

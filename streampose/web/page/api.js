@@ -21,6 +21,11 @@ export function setToken(text) {
   given.dispatchEvent(new Event("token"));
 }
 
+/** Calls this at each token that is given. */
+export function onToken(taken) {
+  given.addEventListener("token", taken);
+}
+
 /** Resolves when the next token is there. */
 export function tokenGiven() {
   return new Promise((resolve) => given.addEventListener("token", resolve, { once: true }));
@@ -28,15 +33,20 @@ export function tokenGiven() {
 
 export async function request(path, options = {}) {
   const headers = { ...options.headers };
-  if (token !== null) headers.Authorization = `Bearer ${token}`;
+  if (token !== null) headers.Authorization = `Bearer ${bytesOf(token)}`;
   let response;
   try {
     response = await fetch(path, { ...options, headers });
   } catch {
     throw noServer();
   }
-  if (!response.ok) throw await httpTrouble(response);
+  if (!response.ok) throw await httpTrouble(response, token !== null);
   return response;
+}
+
+/** The text's UTF-8 as a header can have it: one sign a byte. */
+function bytesOf(text) {
+  return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
 export async function json(path) {

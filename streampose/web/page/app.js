@@ -1,6 +1,6 @@
 // The page: what is pressed, and what is shown.
 
-import { setToken, takeToken } from "./api.js";
+import { onToken, setToken, takeToken } from "./api.js";
 import { openCamera } from "./camera.js";
 import { drawFrame } from "./draw.js";
 import { DrawnClock } from "./drawnclock.js";
@@ -34,6 +34,7 @@ const state = {
   inferences: [],
   shownAt: 0,
   peopleSaid: null,
+  waiting: false, // for a token, to start
 };
 
 const wishes = () => ({
@@ -58,6 +59,19 @@ function say(text, kind = "idle") {
 function complain(trouble) {
   notice.hidden = trouble === null;
   notice.textContent = trouble?.message ?? "";
+}
+
+function askForToken(focus) {
+  $("token-form").hidden = false;
+  if (focus) $("token").focus();
+}
+
+/** What the list of cameras meets. While our own camera is on, its session says what is wrong. */
+function listed(trouble) {
+  if (trouble?.needsToken) {
+    if (trouble.wrongToken) complain(trouble);
+    askForToken(trouble.wrongToken);
+  }
 }
 
 function posed({ record, at }) {
@@ -159,7 +173,7 @@ async function start() {
   stopped.catch(() => undefined);
   const unlessStopped = (work) => Promise.race([work, stopped]);
   $("start").textContent = "Stop";
-  $("token-form").hidden = true;
+  state.waiting = false;
   complain(null);
   say("Opening the camera …");
   let camera = null;
@@ -190,8 +204,11 @@ async function start() {
     }
   } catch (trouble) {
     if (signal.aborted) return; // what there was to say has been said
-    if (trouble.needsToken) $("token-form").hidden = false;
     stop(trouble);
+    if (trouble.needsToken) {
+      state.waiting = true;
+      askForToken(true);
+    }
     if (!(trouble instanceof Trouble)) throw trouble;
   } finally {
     camera?.getTracks().forEach((track) => track.stop());
@@ -241,10 +258,15 @@ $("token-form").onsubmit = (event) => {
   event.preventDefault();
   setToken($("token").value);
   $("token").value = "";
-  start();
 };
+onToken(() => {
+  $("token-form").hidden = true;
+  complain(null);
+  if (state.waiting) start();
+});
+addEventListener("hashchange", takeToken);
 addEventListener("pagehide", () => state.session?.close());
 takeToken();
 mode();
 watchRendered();
-new Tiles($("cameras"), $("tiles"), $("watch"));
+new Tiles($("cameras"), $("tiles"), $("watch"), listed);

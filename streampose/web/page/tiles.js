@@ -9,8 +9,9 @@ const AGAIN_MS = 1000;
 const OVER = ["ended", "stopped", "failed", "cancelled"];
 
 export class Tiles {
-  constructor(section, list, dialog) {
-    Object.assign(this, { section, list, dialog, tiles: new Map() });
+  /** `onTrouble` is called with what keeps the list from coming, and with null when it has come. */
+  constructor(section, list, dialog, onTrouble) {
+    Object.assign(this, { section, list, dialog, onTrouble, tiles: new Map() });
     this.refresh();
   }
 
@@ -18,9 +19,14 @@ export class Tiles {
     if (document.visibilityState === "visible") {
       try {
         this.show((await json("/api/streams")).streams.filter(({ origin }) => origin !== "peer"));
+        this.onTrouble(null);
       } catch (trouble) {
-        this.show([]); // the status line says what is wrong
-        if (trouble.needsToken) await tokenGiven();
+        this.show([]);
+        this.onTrouble(trouble);
+        if (trouble.needsToken) {
+          await tokenGiven();
+          return this.refresh();
+        }
       }
     }
     setTimeout(() => this.refresh(), LIST_MS);

@@ -1,10 +1,10 @@
 // What is said to people when something does not work: what it is, and what to do.
 
-/** An error whose message is for people. `retry`: whether it may go away by itself. */
+/** An error whose message is for people. `retry`: whether it may go away by itself. `wrongToken`: it needs another one. */
 export class Trouble extends Error {
-  constructor(message, { retry = false, needsToken = false, waitMs = 0 } = {}) {
+  constructor(message, { retry = false, needsToken = false, wrongToken = false, waitMs = 0 } = {}) {
     super(message);
-    Object.assign(this, { retry, needsToken, waitMs });
+    Object.assign(this, { retry, needsToken, wrongToken, waitMs });
   }
 }
 
@@ -25,7 +25,7 @@ export function notSecure() {
   );
 }
 
-export async function httpTrouble(response) {
+export async function httpTrouble(response, tokenSent) {
   let said = "";
   try {
     said = (await response.json()).error ?? "";
@@ -33,7 +33,10 @@ export async function httpTrouble(response) {
     said = response.statusText;
   }
   const waitMs = 1000 * Number(response.headers.get("Retry-After") ?? 0);
-  if (response.status === 401) return new Trouble("This server wants a token.", { needsToken: true });
+  if (response.status === 401) {
+    const words = tokenSent ? "That token is not the right one." : "This server wants a token.";
+    return new Trouble(words, { needsToken: true, wrongToken: tokenSent });
+  }
   if (response.status === 503) return new Trouble(`No room now: ${said}. Trying again.`, { retry: true, waitMs });
   if (response.status >= 500) return new Trouble(`The server has a problem: ${said}`, { retry: true });
   return new Trouble(`The server refused: ${said}`);

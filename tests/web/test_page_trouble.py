@@ -1,0 +1,73 @@
+"""The page where something is missing: the token, the camera, the server, the stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from servers.browser import CHROMIUM, chromium
+from servers.page import until
+from servers.serving import Served, serving
+
+from streampose.sources import SyntheticSource
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or find_spec("playwright") is None,
+    reason="Chromium or Playwright is absent: apt-get install chromium; pip install '.[test]'",
+)
+TOKEN = "ключ-ü"
+NO_CAMERA = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('x', 'NotFoundError'); };"
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Any]:
+    async with chromium() as browser:
+        yield browser
+
+
+async def open_page(browser: Any, url: str, script: str = "") -> Any:
+    page = await browser.new_page()
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    await page.add_init_script(script)
+    await page.goto(url)
+    return page
+
+
+async def camera(served: Served, name: str = "door", **options: Any) -> None:
+    await served.server.show(name, SyntheticSource(width_px=320, height_px=240, rate=10, **options))
+
+
+async def test_who_has_no_camera_is_asked_for_the_token_and_sees_those_of_the_server(browser: Any):
+    async with serving(token=TOKEN) as served:
+        await camera(served)
+        page = await open_page(browser, f"{served.url}/", NO_CAMERA)
+        await page.wait_for_selector("#token-form:not([hidden])")
+        await page.click("#start")
+        await until(page, "document.getElementById('notice').textContent.includes('No camera')")
+        assert await page.is_visible("#token-form")
+        await page.fill("#token", "wrong")
+        await page.press("#token", "Enter")
+        await until(page, "document.getElementById('notice').textContent.includes('not the right one')")
+        assert await page.evaluate("document.activeElement.id") == "token"
+        await page.fill("#token", TOKEN)  # beyond Latin-1, as headers are
+        await page.press("#token", "Enter")
+        await page.wait_for_selector("#tiles button")
+        assert await page.is_hidden("#token-form")
+        assert await page.is_hidden("#notice")
+        assert await page.inner_text("#start") == "Start"  # nobody's camera is asked for again
+        assert page.faults == []
+
+
+async def test_a_token_behind_the_address_of_a_page_that_is_open_is_taken(browser: Any):
+    async with serving(token=TOKEN) as served:
+        await camera(served)
+        page = await open_page(browser, f"{served.url}/")
+        await page.wait_for_selector("#token-form:not([hidden])")
+        await page.goto(f"{served.url}/#token={TOKEN}")
+        await page.wait_for_selector("#tiles button")
+        assert page.url == f"{served.url}/"
+        assert page.faults == []

@@ -168,9 +168,9 @@ class Catalogue:
         entry.settings = settings
 
     def is_over(self, entry: Entry) -> bool:
-        """Whether a stream has begun and ended, for whatever reason."""
+        """Whether a stream has ended, for whatever reason."""
         report = self._pipeline.reports.get(entry.name)
-        return report is not None and report.outcome is not None
+        return entry.hub.closed or (report is not None and report.outcome is not None)
 
     def list(self) -> list[dict[str, Any]]:
         """All that are not hidden, as plain data."""

@@ -60,7 +60,7 @@ class Feeds:
         entry = self._entry(request)
         if web.WebSocketResponse().can_prepare(request):
             return await self._socket(request, entry)
-        if self._is_over(entry):
+        if self._catalogue.is_over(entry):
             # An EventSource asks again after every end, and is told by this alone not to.
             return web.Response(status=204)
         with self._room(), entry.hub.following(Wish.POSES) as items:
@@ -136,12 +136,9 @@ class Feeds:
             raise web.HTTPNotFound(text="there is no such stream") from None
 
     def _going_on(self, request: web.Request) -> Entry:
-        if self._is_over(entry := self._entry(request)):
+        if self._catalogue.is_over(entry := self._entry(request)):
             raise web.HTTPGone(text="the stream has ended")
         return entry
-
-    def _is_over(self, entry: Entry) -> bool:
-        return entry.hub.closed or self._catalogue.is_over(entry)
 
     @contextlib.contextmanager
     def _room(self) -> Iterator[None]:

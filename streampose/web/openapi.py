@@ -158,7 +158,7 @@ def document(version: str) -> dict[str, Any]:
         },
         "/whip": {"post": _session("Publish video (WHIP, RFC 9725) for oneself alone", 409)},
         "/whip/{id}": {"parameters": [_ID], "post": _session("Publish video (WHIP) under this name", 409)},
-        "/whep/{id}": {"parameters": [_ID], "post": _session("Play a stream's drawn video (WHEP)", 404)},
+        "/whep/{id}": {"parameters": [_ID], "post": _session("Play a stream's drawn video (WHEP)", 404, 410)},
         "/session/{session}": {
             "parameters": [{"name": "session", "in": "path", "required": True, "schema": text}],
             "patch": {

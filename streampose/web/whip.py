@@ -64,6 +64,8 @@ class Whip:
             entry = self._studio.catalogue[request.match_info["id"]]
         except KeyError:
             raise web.HTTPNotFound(text="there is no such stream") from None
+        if self._studio.catalogue.is_over(entry):
+            raise web.HTTPGone(text="the stream has ended")
         return await self._open(request, partial(Player, self._around, hub=entry.hub), offer)
 
     async def _open(

@@ -210,6 +210,8 @@ async def test_a_stream_that_has_ended_is_over_for_who_comes_then(served: Served
     for kind in ("picture.jpg", "video.mjpeg"):
         async with http.get(f"{url}/{kind}") as answer:
             assert (answer.status, await answer.json()) == (410, {"error": "the stream has ended"})
+    async with http.post(f"{served.url}/whep/short", data="v=0", headers=SDP) as answer:
+        assert answer.status == 410
     async with http.ws_connect(f"{url}/poses") as following:
         assert (await following.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
 

@@ -60,14 +60,43 @@ async def test_who_has_no_camera_is_asked_for_the_token_and_sees_those_of_the_se
         assert await page.is_hidden("#notice")
         assert await page.inner_text("#start") == "Start"  # nobody's camera is asked for again
         assert page.faults == []
-
-
-async def test_a_token_behind_the_address_of_a_page_that_is_open_is_taken(browser: Any):
-    async with serving(token=TOKEN) as served:
-        await camera(served)
+        # And so is one that is put behind the address of a page that is open.
         page = await open_page(browser, f"{served.url}/")
         await page.wait_for_selector("#token-form:not([hidden])")
         await page.goto(f"{served.url}/#token={TOKEN}")
         await page.wait_for_selector("#tiles button")
         assert page.url == f"{served.url}/"
+        assert page.faults == []
+
+
+async def test_what_has_ended_and_what_is_closed_too_soon_is_not_played(browser: Any):
+    status = "document.getElementById('watch-status').textContent"
+    async with serving() as served:
+        await camera(served)
+        await camera(served, "short", seconds=0.2)
+        await served.pipeline.ended("short")
+        page = await open_page(browser, f"{served.url}/")
+        asked: list[str] = []
+        page.on("request", lambda request: "/whep/" in request.url and asked.append(request.url))
+        await page.click("#tiles li:nth-child(2) button")
+        await until(page, f"{status} === 'The stream has ended.'")
+        assert len(asked) == 1
+        await page.keyboard.press("Escape")
+
+        go_on = asyncio.Event()
+
+        async def slow(route: Any) -> None:
+            await go_on.wait()
+            await route.continue_()
+
+        await page.route("**/api/config", slow)
+        await page.click("#tiles button")
+        await until(page, "document.getElementById('watch').open")
+        await page.keyboard.press("Escape")
+        await until(page, "!document.getElementById('watch').open")
+        async with page.expect_response("**/api/config"):
+            go_on.set()
+        await asyncio.sleep(0.5)
+        assert await page.evaluate("document.getElementById('watch-video').srcObject === null")
+        assert len(asked) == 1
         assert page.faults == []

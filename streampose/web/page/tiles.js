@@ -2,6 +2,7 @@
 
 import { json, request, tokenGiven } from "./api.js";
 import { negotiate } from "./rtc.js";
+import { lost } from "./words.js";
 
 const LIST_MS = 3000;
 const PICTURE_MS = 500;
@@ -87,13 +88,15 @@ export class Tiles {
     const [video, status] = [this.dialog.querySelector("video"), this.dialog.querySelector("[role=status]")];
     this.dialog.querySelector("h2").textContent = id;
     status.textContent = "Connecting …";
+    const closed = new Promise((resolve) => this.dialog.addEventListener("close", () => resolve(null), { once: true }));
     this.dialog.showModal();
-    const { ice_servers: iceServers } = await json("/api/config").catch(() => ({ ice_servers: [] }));
-    const closed = new Promise((resolve) => this.dialog.addEventListener("close", () => resolve(""), { once: true }));
+    const config = await Promise.race([closed, json("/api/config").catch(() => ({ ice_servers: [] }))]);
+    if (config === null) return;
     let trouble;
-    while ((trouble = await Promise.race([closed, play(id, iceServers, video, status, closed)]))) {
+    while ((trouble = await Promise.race([closed, play(id, config.ice_servers, video, status, closed)]))) {
+      status.textContent = trouble.message;
+      if (!trouble.retry) break;
       // As one's own camera does, it comes back by itself.
-      status.textContent = `${trouble} Trying again …`;
       const waited = new Promise((resolve) => setTimeout(resolve, AGAIN_MS * (1 + Math.random()), "waited"));
       if (!(await Promise.race([closed, waited]))) break;
     }
@@ -101,7 +104,7 @@ export class Tiles {
   }
 }
 
-/** Plays a camera until it is not wanted any more, or there is trouble: resolves with words about it. */
+/** Plays a camera until it is not wanted any more, or there is trouble: resolves with it. */
 async function play(id, iceServers, video, status, unwanted) {
   const [pc, ending] = [new RTCPeerConnection({ iceServers }), new AbortController()];
   pc.addTransceiver("video", { direction: "recvonly" });
@@ -109,16 +112,16 @@ async function play(id, iceServers, video, status, unwanted) {
     video.srcObject = new MediaStream([track]);
     video.play().catch(() => undefined);
   };
-  const lost = new Promise((resolve) => {
+  const broken = new Promise((resolve) => {
     pc.onconnectionstatechange = () => {
       if (pc.connectionState === "connected") status.textContent = "";
-      if (["failed", "disconnected"].includes(pc.connectionState)) resolve("The connection was lost.");
+      if (["failed", "disconnected"].includes(pc.connectionState)) resolve(lost());
     };
   });
   const refused = new Promise((resolve) => {
-    negotiate(pc, `/whep/${id}`, ending.signal).catch((error) => resolve(error.message));
+    negotiate(pc, `/whep/${id}`, ending.signal).catch(resolve);
   });
-  const trouble = await Promise.race([unwanted, lost, refused]);
+  const trouble = await Promise.race([unwanted, broken, refused]);
   ending.abort();
   pc.close();
   return trouble;

@@ -100,3 +100,35 @@ async def test_what_has_ended_and_what_is_closed_too_soon_is_not_played(browser:
         assert await page.evaluate("document.getElementById('watch-video').srcObject === null")
         assert len(asked) == 1
         assert page.faults == []
+
+
+async def test_one_of_several_cameras_can_be_chosen(browser: Any):
+    """A phone has one that faces away."""
+    two = """const { mediaDevices } = navigator, open = mediaDevices.getUserMedia.bind(mediaDevices);
+      window.asked = [];
+      mediaDevices.getUserMedia = async (wish) => {
+        asked.push(wish.video.deviceId ?? wish.video.facingMode);
+        const camera = await open({ video: true });
+        camera.getVideoTracks()[0].getSettings = () => ({ deviceId: asked.at(-1) === "user" ? "front" : asked.at(-1) });
+        return camera;
+      };
+      mediaDevices.enumerateDevices = async () => [
+        { kind: "audioinput", deviceId: "ear", label: "" }, { kind: "videoinput", deviceId: "front", label: "Front" },
+        { kind: "videoinput", deviceId: "back", label: "" },
+      ];"""
+    async with serving() as served:
+        page = await open_page(browser, f"{served.url}/", two)
+        assert await page.is_hidden("#camera")
+        await page.click("#start")
+        live = "document.getElementById('status').dataset.state === 'live'"
+        await until(page, live)
+        camera = page.get_by_label("Camera", exact=True)
+        assert await camera.locator("option").all_inner_texts() == ["Front", "Camera 2"]
+        assert await camera.input_value() == "front"
+        await camera.focus()
+        await page.keyboard.press("ArrowDown")
+        await until(page, "asked.length === 2")
+        await until(page, live)
+        assert await page.evaluate("asked") == ["user", "back"]
+        assert await camera.input_value() == "back"
+        assert page.faults == []

@@ -1,7 +1,7 @@
 // The page: what is pressed, and what is shown.
 
 import { onToken, setToken, takeToken } from "./api.js";
-import { openCamera } from "./camera.js";
+import { listCameras, openCamera } from "./camera.js";
 import { drawFrame } from "./draw.js";
 import { DrawnClock } from "./drawnclock.js";
 import { FrameClock } from "./frameclock.js";
@@ -178,8 +178,9 @@ async function start() {
   say("Opening the camera …");
   let camera = null;
   try {
-    camera = await openCamera();
+    camera = await openCamera($("camera").value);
     signal.throwIfAborted();
+    $("camera-choice").hidden = (await unlessStopped(listCameras($("camera"), camera))) < 2;
     const track = camera.getVideoTracks()[0];
     track.onended = () => run === mine && stop(new Trouble("The camera was unplugged or taken away. Press Start to try again."));
     source.srcObject = camera;
@@ -247,6 +248,11 @@ function changed() {
 
 $("start").onclick = () => (run !== null ? stop() : start());
 $("save").onclick = save;
+$("camera").onchange = () => {
+  if (run === null) return;
+  stop();
+  setTimeout(start); // by then the other one is let go of: phones open one at a time
+};
 $("model").onchange = ({ target }) => state.session?.say({ type: "model", name: target.value });
 for (const id of ["mirror", "smooth", "ids", "confidence"]) $(id).onchange = changed;
 $("budget").onchange = ({ target }) => {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +34,9 @@ async def open_page(browser: Any, url: str, script: str = "") -> Any:
     page = await browser.new_page()
     page.faults = []
     page.on("pageerror", lambda error: page.faults.append(str(error)))
-    await page.add_init_script(script)
+    await page.add_init_script(
+        "window.shown = []; document.addEventListener('streampose:shown', ({detail}) => shown.push(detail));" + script
+    )
     await page.goto(url)
     return page
 
@@ -131,4 +135,11 @@ async def test_one_of_several_cameras_can_be_chosen(browser: Any):
         await until(page, live)
         assert await page.evaluate("asked") == ["user", "back"]
         assert await camera.input_value() == "back"
+        # That was another session: what is saved is of one.
+        (name,) = served.pipeline.reports
+        await until(page, f"shown.at(-1)?.record.stream === '{name}'")
+        async with page.expect_download() as waiting:
+            await page.click("#save")
+        saved = json.loads(Path(await (await waiting.value).path()).read_text())
+        assert {record["stream"] for record in saved} == {name}
         assert page.faults == []

@@ -75,6 +75,8 @@ function listed(trouble) {
 }
 
 function posed({ record, at }) {
+  // Each session has a name of its own: neither what is saved nor the clocks of times mix several.
+  if (state.records.at(-1)?.stream !== record.stream) state.records = [];
   state.records.push(record);
   if (state.records.length > SAVED) state.records.shift();
   state.inferences.push(record.inference_ms);

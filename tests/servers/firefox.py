@@ -49,6 +49,9 @@ class Page:
     async def goto(self, url: str) -> None:
         await self._command("browsingContext.navigate", context=self._context, url=url, wait="complete")
 
+    async def reload(self) -> None:
+        await self._command("browsingContext.reload", context=self._context, wait="complete")
+
     async def before(self, script: str) -> None:
         """Run this in each page before its own scripts."""
         await self._command("script.addPreloadScript", functionDeclaration=f"() => {{{script}}}")

@@ -47,6 +47,12 @@ async def test_poses_over_the_right_body_both_ways_and_again_after_the_server_wa
         async with firefox(tmp_path) as page:
             await page.before(_CAMERA.replace("JPEGS", jpegs))
             await page.goto(serve.url)
+            # It keeps what was chosen over a reload, where the page says what it begins with.
+            said = "[confidence.value, document.getElementById('confidence-out').textContent]"
+            await page.evaluate("(confidence.value = '0.8', confidence.onchange())")
+            assert await page.evaluate(said) == ["0.8", "0.80"]
+            await page.reload()
+            assert await page.evaluate(said) == ["0.3", "0.30"]
             await page.evaluate("document.getElementById('start').click()")
             await live(page, poses=75)  # by then the page knows whose time is which
             estimator = load_estimator(ModelChoice(), EngineOptions(device="cpu", threads=1))

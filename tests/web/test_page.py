@@ -390,6 +390,8 @@ async def test_controls_are_taken_mirror_is_seen_and_each_figure_has_its_line(br
     await until(page, "document.getElementById('confidence-out').textContent === '0.95'")
     await page.fill("#budget", "500")
     await until(page, "document.getElementById('budget-out').textContent === '500 ms'")
+    await page.check("#budget-default")
+    assert await page.inner_text("#budget-out") == "the server’s"
 
     # The mirrored picture and the plain one are each other's mirror images, not each other.
     async def picture() -> np.ndarray:

@@ -25,7 +25,6 @@ source.muted = source.playsInline = true;
 let run = null;
 
 const state = {
-  budget: null,
   session: null,
   clock: null,
   drawn: null,
@@ -39,7 +38,7 @@ const state = {
 
 const wishes = () => ({
   mode: document.querySelector("input[name=mode]:checked").value,
-  budget_ms: state.budget, // null: the server's
+  budget_ms: $("budget-default").checked ? null : Number($("budget").value), // null: the server's
   mirror: $("mirror").checked,
   smooth: $("smooth").checked,
   ids: $("ids").checked,
@@ -242,7 +241,7 @@ function save() {
 
 function changed() {
   const now = wishes();
-  if (now.budget_ms !== null) $("budget-out").textContent = `${now.budget_ms} ms`;
+  $("budget-out").textContent = now.budget_ms === null ? "the server’s" : `${now.budget_ms} ms`;
   $("confidence-out").textContent = now.confidence.toFixed(2);
   mode();
   state.session?.say({ type: "set", ...now });
@@ -256,9 +255,9 @@ $("camera").onchange = () => {
   setTimeout(start); // by then the other one is let go of: phones open one at a time
 };
 $("model").onchange = ({ target }) => state.session?.say({ type: "model", name: target.value });
-for (const id of ["mirror", "smooth", "ids", "confidence"]) $(id).onchange = changed;
-$("budget").onchange = ({ target }) => {
-  state.budget = Number(target.value);
+for (const id of ["mirror", "smooth", "ids", "confidence", "budget-default"]) $(id).onchange = changed;
+$("budget").onchange = () => {
+  $("budget-default").checked = false;
   changed();
 };
 for (const radio of document.querySelectorAll("input[name=mode]")) radio.onchange = changed;

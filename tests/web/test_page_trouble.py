@@ -70,6 +70,16 @@ async def test_who_has_no_camera_is_asked_for_the_token_and_sees_those_of_the_se
         await page.goto(f"{served.url}/#token={TOKEN}")
         await page.wait_for_selector("#tiles button")
         assert page.url == f"{served.url}/"
+        # The server goes away and comes back, and nobody has pressed Start.
+        await page.clock.install()
+        await page.route("**/api/streams", lambda route: route.abort())
+        await page.goto(f"{served.url}/?again#token={TOKEN}")
+        await until(page, "document.getElementById('notice').textContent.includes('does not answer')")
+        assert await page.is_hidden("#cameras")
+        await page.unroute("**/api/streams")
+        await page.clock.fast_forward(3000)  # until the list is asked for again
+        await until(page, "document.getElementById('notice').hidden")
+        assert await page.is_visible("#cameras")
         assert page.faults == []
 
 

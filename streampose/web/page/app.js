@@ -34,6 +34,7 @@ const state = {
   shownAt: 0,
   peopleSaid: null,
   waiting: false, // for a token, to start
+  away: false, // is the server, as the notice says
 };
 
 const wishes = () => ({
@@ -56,8 +57,9 @@ function say(text, kind = "idle") {
 }
 
 function complain(trouble) {
+  const words = trouble?.message ?? "";
   notice.hidden = trouble === null;
-  notice.textContent = trouble?.message ?? "";
+  if (notice.textContent !== words) notice.textContent = words; // else it would be read out again
 }
 
 function askForToken(focus) {
@@ -68,9 +70,14 @@ function askForToken(focus) {
 /** What the list of cameras meets. While our own camera is on, its session says what is wrong. */
 function listed(trouble) {
   if (trouble?.needsToken) {
-    if (trouble.wrongToken) complain(trouble);
+    if (trouble.wrongToken || state.away) complain(trouble);
+    state.away = false;
     askForToken(trouble.wrongToken);
+    return;
   }
+  if (run !== null) return;
+  if (trouble !== null || state.away) complain(trouble);
+  state.away = trouble !== null;
 }
 
 function posed({ record, at }) {
@@ -174,7 +181,7 @@ async function start() {
   stopped.catch(() => undefined);
   const unlessStopped = (work) => Promise.race([work, stopped]);
   $("start").textContent = "Stop";
-  state.waiting = false;
+  state.waiting = state.away = false;
   complain(null);
   say("Opening the camera …");
   let camera = null;

@@ -256,7 +256,7 @@ async def _with_models(
                     for name, source in named.items():
                         await server.show(name, source)
                     watch.begin(pipeline)
-                    _welcome(options, server.url)
+                    _welcome(options, server.urls)
                     await _either(stop, running)
                 pipeline.stop()
                 await running
@@ -277,7 +277,8 @@ async def _either(stop: asyncio.Event, running: asyncio.Task[Any]) -> None:
         stopped.cancel()
 
 
-def _welcome(options: WebOptions, url: str) -> None:
-    say(f"open {url}" + ("#token=… with the token" if options.address.token is not None else ""))
+def _welcome(options: WebOptions, urls: list[str]) -> None:
+    behind, whose = ("", "") if options.address.token is None else ("#token=…", " with the token")
+    say("open " + " or ".join(url + behind for url in urls) + whose)
     if options.tls_cert is None and not is_loopback(options.address.host):
         say("without TLS (--tls-cert, --tls-key) browsers of other machines give no camera, and the token can be read")

@@ -183,11 +183,20 @@ class WebServer:
         await self._runner.cleanup()
 
     @property
-    def url(self) -> str:
-        """Where it is, for a person."""
+    def urls(self) -> list[str]:
+        """Where it is, for a person; where it listens at all addresses, each by which others reach it."""
         host, port = self._address
-        host = f"[{host}]" if ":" in host else host
-        return f"{'http' if self._tls is None else 'https'}://{host}:{port}/"
+        hosts = [host]
+        if host in {"0.0.0.0", "::"}:
+            alike = [place.public for place in Offered.for_host(host) if (":" in place.public) is (":" in host)]
+            hosts = alike or ["::1" if ":" in host else "127.0.0.1"]
+        scheme = "http" if self._tls is None else "https"
+        return [f"{scheme}://{f'[{one}]' if ':' in one else one}:{port}/" for one in hosts]
+
+    @property
+    def url(self) -> str:
+        """The first of them."""
+        return self.urls[0]
 
     @property
     def sessions(self) -> int:

@@ -69,7 +69,7 @@ async def test_a_server_for_others(tmp_path: Path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     cert.write_bytes(made._cert.public_bytes(Encoding.PEM))
     key.write_bytes(made._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    options = ["--token", "env:OURS", "--tls-cert", cert, "--tls-key", key, "--max-peers", 1]
+    options = ["--host", "0.0.0.0", "--token", "env:OURS", "--tls-cert", cert, "--tls-key", key, "--max-peers", 1]
     ice = ["--ice-address", "127.0.0.1", "--ice-server", "turn:me:{env:TURNS}@127.0.0.1:9"]
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
@@ -82,6 +82,7 @@ async def test_a_server_for_others(tmp_path: Path):
         for path in ("healthz", "readyz", "metrics"):  # nobody is there, and it is ready
             assert ask(f"http://127.0.0.2:{port}/{path}", token="sesame-sesame")[0] == 200
         assert url.startswith("https://")
+        assert not url.startswith("https://0.0.0.0:")  # which is nobody's address
         assert ask(f"{url}/api/streams")[0] == 401
         status, _, text = ask(f"{url}/api/streams", token="sesame-sesame")
         assert (status, json.loads(text)["streams"]) == (200, [])

@@ -77,6 +77,11 @@ class Publisher(Peer):
         self._unsent = 0
         self._pc.on("datachannel", self._opened)
 
+    @property
+    def silent_s(self) -> float:
+        """For how long no picture has come."""
+        return time.monotonic() - self._heard_at
+
     def _prepare(self) -> RTCRtpTransceiver:
         transceiver = self._pc.addTransceiver(self._video, direction="sendrecv")
         self._reception = Reception(transceiver.receiver, self._around.limits, self.end)

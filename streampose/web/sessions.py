@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 from streampose.errors import ConfigError
@@ -39,6 +39,9 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._peers)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(tuple(self._peers.values()))
 
     def get(self, session: str) -> Peer | None:
         """The session of this id."""

@@ -19,6 +19,8 @@ from streampose.web.sessions import Sessions
 
 __all__ = ["Whip"]
 
+# Cameras send more often; a session of which no picture has come for so long makes way for another one of its name.
+_SILENT_S = 1.5
 _SDP, _FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
 
 
@@ -51,12 +53,23 @@ class Whip:
         name = request.match_info.get("id")
         offer = await body_of(request, _SDP, self._around.limits)
         if name is not None and name in self._studio.catalogue:
-            raise _taken()
+            await self._succeed(name)
         make = partial(Publisher, self._around, name=name or new_name(), hidden=name is None, studio=self._studio)
         try:
             return await self._open(request, make, offer)
         except Taken:  # by somebody who came while room was made
             raise _taken() from None
+
+    async def _succeed(self, name: str) -> None:
+        """End the session of this name if nothing comes of it: whoever had it has crashed, and comes again.
+
+        Raises:
+            web.HTTPConflict: something does.
+        """
+        before = next((peer for peer in self._sessions if isinstance(peer, Publisher) and peer.name == name), None)
+        if before is None or not (before.ending or before.silent_s > _SILENT_S):
+            raise _taken()
+        await before.ended("whoever had its name came again")
 
     async def _play(self, request: web.Request) -> web.Response:
         offer = await body_of(request, _SDP, self._around.limits)
@@ -118,4 +131,4 @@ class Whip:
 
 
 def _taken() -> web.HTTPConflict:
-    return web.HTTPConflict(text="there is a stream of this name already")
+    return web.HTTPConflict(text="there is a stream of this name already", headers={"Retry-After": "2"})

@@ -24,6 +24,7 @@ from streampose.frame import Image
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator
 from streampose.sources import FileSource, SyntheticSource
+from streampose.web import whip
 from streampose.web.limits import Limits
 
 QUICK = Limits(idle_s=1.5, connect_s=10.0)
@@ -181,6 +182,25 @@ async def test_one_who_vanishes_is_noticed_and_everything_comes_back():
             await gone(served)
             await client.__aexit__()
         assert resources() <= before + 2
+
+
+async def test_who_has_crashed_gets_the_name_again_and_nobody_else_does(served: Served, monkeypatch):
+    monkeypatch.setattr(whip, "_SILENT_S", 0.4)
+    async with RtcClient(served.url, Pictures(grey()), stream="studio") as crashed:
+        await crashed.until(lambda: crashed.poses)
+        async with RtcClient(served.url, Pictures(grey()), stream="studio") as other:
+            assert other.answer is not None
+            assert (other.answer.status, "Retry-After" in other.answer.headers) == (409, True)
+        crashed.location = None
+        transport = crashed.pc.getTransceivers()[0].receiver.transport.transport
+        transport._connection.send = transport._send = _nothing
+        (publisher,) = served.server._sessions
+        await crashed.until(lambda: publisher.silent_s > 0.4)
+        async with RtcClient(served.url, Pictures(grey()), stream="studio") as again:
+            assert again.answer is not None
+            assert again.answer.status == 201
+            await again.until(lambda: again.poses)
+    await gone(served)
 
 
 async def _nothing(*_: object) -> None:

@@ -113,6 +113,14 @@ async def test_what_has_ended_and_what_is_closed_too_soon_is_not_played(browser:
         await asyncio.sleep(0.5)
         assert await page.evaluate("document.getElementById('watch-video').srcObject === null")
         assert len(asked) == 1
+
+        # The page of docs/web.md, where a proxy would serve it.
+        text = (Path(__file__).parents[2] / "docs" / "web.md").read_text()
+        own = text.partition("```html\n")[2].partition("```")[0]
+        await page.route("**/own", lambda route: route.fulfill(body=own, content_type="text/html"))
+        await page.goto(f"{served.url}/own")
+        drawn = "pen.getImageData(0, 0, view.width, view.height).data.some((value) => value > 0)"
+        await until(page, f"view.width === 320 && {drawn}")
         assert page.faults == []
 
 

@@ -10,21 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from servers.browser import CHROMIUM, chromium
 from servers.page import until
 from servers.serving import Served, serving
 
 from streampose.sources import SyntheticSource
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or find_spec("playwright") is None,
-    reason="Chromium or Playwright is absent: apt-get install chromium; pip install '.[test]'",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        CHROMIUM is None or find_spec("playwright") is None,
+        reason="Chromium or Playwright is absent: apt-get install chromium; pip install '.[test]'",
+    ),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 TOKEN = "ключ-ü"
 NO_CAMERA = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('x', 'NotFoundError'); };"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Any]:
     async with chromium() as browser:
         yield browser

@@ -1,4 +1,5 @@
-"""Poses of pictures that are in memory as one array, as node editors hand them around: (B, H, W, 3) RGB from 0 to 1."""
+"""Poses of pictures that are in memory as one array, as node editors hand them around: (B, H, W, 3) RGB, floats from 0
+to 1 or bytes."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def find_poses(
     """The people in each picture.
 
     Args:
-        images: (B, H, W, 3) floats from 0 to 1, RGB: an array, or a tensor of PyTorch on any device.
+        images: (B, H, W, 3) RGB, floats from 0 to 1 or uint8: an array, or a tensor of PyTorch on any device.
         estimator: from `load_estimator`; keep it, loading takes longer than a few pictures.
         rate: pictures a second that they stand for.
         batch: pictures at a time; `None` = as many as make good use of the engine without taking much memory.
@@ -47,7 +48,7 @@ def find_poses(
         progress: called after each batch.
 
     Raises:
-        ConfigError: the array has another shape.
+        ConfigError: the array has another shape, or holds other values.
         ModelError: of the kind that fits.
     """
     count, height, width = _shape(images)
@@ -110,10 +111,12 @@ def pose_images(
         (B, H, W, 3) RGB, or (B, H, W, 4) where it is see-through; floats from 0 to 1.
 
     Raises:
-        ConfigError: there are no pictures to draw upon.
+        ConfigError: there are no pictures to draw upon, or they are not as for `find_poses`.
     """
-    if painter.wants_image and images is None:
-        raise ConfigError("to draw upon the video, give its images")
+    if painter.wants_image:
+        if images is None:
+            raise ConfigError("to draw upon the video, give its images")
+        _shape(images)
     return _painted(
         clip, lambda m, i: painter(m, _pictures(images[i : i + 1])[0] if painter.wants_image else None), progress
     )
@@ -138,7 +141,11 @@ def face_images(
 
     Returns:
         (B, size, size, 3) RGB floats from 0 to 1.
+
+    Raises:
+        ConfigError: the images are not as for `find_poses`.
     """
+    _shape(images)
     found = survey(clip)
     spans = pick(found, Choice(by="largest"))
     one = only(clip, spans) if found else (moment.having(largest(moment.poses)) for moment in clip)
@@ -163,16 +170,33 @@ def _painted(
     return np.stack(list(rows())) if len(clip) else np.zeros((0, 1, 1, 3), np.float32)
 
 
+# Floats a little above 1 are what sharpening and enlarging leave, and are cut; those of 0 to 255 are a mistake.
+_BRIGHTEST = 1.5
+
+
 def _shape(images: Any) -> tuple[int, int, int]:
     shape = tuple(int(side) for side in getattr(images, "shape", ()))
-    if len(shape) != 4 or shape[3] not in {3, 4}:
-        raise ConfigError(f"images are (B, H, W, 3) from 0 to 1, not {shape}")
+    if len(shape) != 4 or shape[3] not in {3, 4} or 0 in shape[1:]:
+        raise ConfigError(f"images are (B, H, W, 3), floats from 0 to 1 or uint8, not {shape}")
     return shape[0], shape[1], shape[2]
 
 
 def _pictures(images: Any) -> list[Image]:
-    """(b, H, W, 3+) RGB floats to BGR bytes; a tensor of a GPU is brought here."""
+    """(b, H, W, 3+) RGB to BGR bytes; a tensor of a GPU is brought here."""
     if hasattr(images, "detach"):
         images = images.detach().cpu().numpy()
-    rows = np.asarray(images)[..., 2::-1]
-    return [np.ascontiguousarray(np.rint(np.clip(row, 0, 1) * 255), np.uint8) for row in rows]
+    return [_bgr(row) for row in np.asarray(images)[..., 2::-1]]
+
+
+def _bgr(picture: NDArray[Any]) -> Image:
+    if picture.dtype == np.uint8:
+        return np.ascontiguousarray(picture)
+    if not np.issubdtype(picture.dtype, np.floating):
+        raise ConfigError(f"images are floats from 0 to 1 or uint8, not {picture.dtype}")
+    if not np.isfinite(picture).all():
+        raise ConfigError("images are floats from 0 to 1, and here are some that are not finite")
+    if picture.max() > _BRIGHTEST:
+        raise ConfigError(
+            f"images are floats from 0 to 1, not up to {picture.max():g}: divide those of 0 to 255 by 255"
+        )
+    return np.ascontiguousarray(np.rint(np.clip(picture, 0, 1) * 255), np.uint8)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -14,10 +15,10 @@ import av
 import numpy as np
 import pytest
 
-from streampose import ModelChoice, SyntheticSource, load_estimator
+from streampose import COCO_17, Image, ModelChoice, Poses, SyntheticSource, load_estimator
 from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError
-from streampose.images import find_poses, pose_images
+from streampose.images import face_images, find_poses, pose_images
 from streampose.motion import largest
 from streampose.render import PALETTES, FigurePainter
 
@@ -122,3 +123,42 @@ def test_drawing_upon_the_images_changes_only_where_somebody_is(images: np.ndarr
         pose_images(clip, FigurePainter(look=PALETTES["coco"], background="video"))
     with pytest.raises(ConfigError, match="are \\(B, H, W, 3\\)"):
         find_poses(images[0], estimator)
+
+
+def test_bytes_and_floats_are_the_same_pictures():
+    """Bytes were cut to 0 and 1 as if they were floats: models saw pictures of two colours, and nobody in them."""
+    colours = np.array([[[[255, 128, 0], [3, 2, 1]]]], np.uint8)
+    clip = find_poses(colours, _Seeing([]), track=False)
+    over = FigurePainter(look=PALETTES["coco"], background="video")
+    for images in (colours, colours.astype(np.float32) / 255, colours.astype(np.float16) / 255, colours / 255 * 1.001):
+        seen = _Seeing([])
+        find_poses(images, seen, track=False)
+        assert np.array_equal(seen.pictures[0], colours[0][..., ::-1])
+        assert np.array_equal(pose_images(clip, over, images), colours.astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize("wrong", [255 * np.ones(1), np.nan * np.ones(1), -np.inf * np.ones(1), np.ones(1, np.int64)])
+def test_other_values_are_told(wrong: np.ndarray):
+    images = np.broadcast_to(wrong, (1, 8, 8, 3))
+    clip = find_poses(np.zeros((1, 8, 8, 3), np.uint8), _Seeing([]), track=False)
+    with pytest.raises(ConfigError, match="0 to 1"):
+        find_poses(images, _Seeing([]))
+    with pytest.raises(ConfigError, match="0 to 1"):
+        pose_images(clip, FigurePainter(look=PALETTES["coco"], background="video"), images)
+    with pytest.raises(ConfigError, match="not \\(8, 8, 3\\)"):
+        face_images(clip, images[0])
+
+
+@dataclass
+class _Seeing:
+    """An estimator that finds nobody, and keeps what it was shown."""
+
+    pictures: list[Image]
+    skeleton = COCO_17
+
+    def __call__(self, images: Sequence[Image]) -> list[Poses]:
+        self.pictures += images
+        return [Poses.empty(COCO_17) for _ in images]
+
+    def close(self) -> None:
+        pass

@@ -8,6 +8,7 @@ door=                    leaves
 
 import asyncio
 import sys
+import threading
 
 import streampose as sp
 
@@ -42,18 +43,39 @@ async def change(pipeline: sp.Pipeline, name: str, source: str) -> None:
     print(f"{name} is {source} now", flush=True)
 
 
+def typed_lines() -> asyncio.Queue[str]:
+    """What is typed, and "" at its end. Nothing interrupts the reading, so it has a thread that no end waits for."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str] = asyncio.Queue()
+
+    def read() -> None:
+        line = "\n"
+        while line:
+            line = sys.stdin.readline()
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
+
+
 async def main() -> None:
     async with sp.Pipeline([], sp.load_estimator(sp.ModelChoice()), keep_running=True) as pipeline:
         running = asyncio.create_task(pipeline.run())
-        while line := await asyncio.to_thread(sys.stdin.readline):
-            name, _, source = line.strip().partition("=")
-            try:
-                await change(pipeline, name, source)
-            except sp.StreamposeError as error:  # the others go on
-                print(error, flush=True)
-        pipeline.stop()
-        await running
+        lines = typed_lines()
+        try:
+            while line := await lines.get():
+                name, _, source = line.strip().partition("=")
+                try:
+                    await change(pipeline, name, source)
+                except sp.StreamposeError as error:  # the others go on
+                    print(error, flush=True)
+        finally:  # at Ctrl-C, too
+            pipeline.stop()
+            await running
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

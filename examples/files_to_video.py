@@ -44,4 +44,9 @@ async def main(*clips: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    asyncio.run(main(*sys.argv[1:]))
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except KeyboardInterrupt:  # outputs are whole all the same
+        sys.exit(130)
+    except sp.StreamposeError as error:
+        sys.exit(str(error))

@@ -21,11 +21,19 @@ async def main(*urls: str) -> None:
     ]
     estimator = sp.load_estimator(sp.ModelChoice())
     async with sp.Pipeline(cameras, estimator, policy=sp.LatencyBatch(budget_s=0.2)) as pipeline:
-        for name, report in (await pipeline.run()).items():
-            print(name, report.outcome.value, report.error or "")
+        try:
+            await pipeline.run()
+        finally:  # at Ctrl-C, too
+            for name, report in pipeline.reports.items():
+                print(name, report.outcome.value, report.error or "")
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    asyncio.run(main(*sys.argv[1:]))
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except KeyboardInterrupt:  # outputs are whole all the same
+        sys.exit(130)
+    except sp.StreamposeError as error:
+        sys.exit(str(error))

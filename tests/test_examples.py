@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +104,45 @@ def test_custom_sink(tmp_path: Path):
 def test_rtsp_to_json_says_what_failed(tmp_path: Path):
     out = run(tmp_path, "rtsp_to_json.py", "rtsp://no..camera/none")
     assert out.startswith("cam1 failed")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "typed", "last"),
+    [
+        ("come_and_go.py", (), "a=synthetic:?people=1\n", "a: "),
+        ("three_lines.py", ("synthetic:",), "", " ms"),
+        ("rtsp_to_json.py", ("synthetic:",), "", "cam1 cancelled"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and FIFOs are POSIX")
+def test_ctrl_c_ends_it(tmp_path: Path, name: str, arguments: tuple[str, ...], typed: str, last: str):
+    """Its input stays open all the while: one that read it on a thread of asyncio's waited for one more line."""
+    os.mkfifo(tmp_path / "cam1.jsonl")
+    command = [sys.executable, "-u", EXAMPLES / name, *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
+        print(typed, end="", file=running.stdin, flush=True)
+        if name == "rtsp_to_json.py":  # which prints nothing while it runs
+            with (tmp_path / "cam1.jsonl").open() as lines:
+                assert next(lines)
+                running.send_signal(signal.SIGINT)
+                lines.read()
+        else:
+            assert next(line for line in running.stdout if last in line)
+            running.send_signal(signal.SIGINT)
+        said, failures = running.stdout.read(), running.stderr.read()
+        assert running.wait(timeout=60) == 130
+    assert "Traceback" not in failures
+    assert "Fatal" not in failures
+    assert last in said or name != "rtsp_to_json.py"
+
+
+@pytest.mark.parametrize("name", ["three_lines.py", "rtsp_to_json.py"])
+def test_a_wrong_file_is_told_in_a_line(tmp_path: Path, name: str):
+    command = [sys.executable, EXAMPLES / name, "away.mp4"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (1, "no file at away.mp4\n")

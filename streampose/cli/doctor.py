@@ -24,6 +24,7 @@ from streampose.errors import ChecksumMismatch
 from streampose.inference import zoo
 from streampose.inference.engine import EngineOptions, provider_report
 from streampose.inference.loading import ModelChoice, default_cache, describe_all, load_estimators
+from streampose.inference.providers import no_gpu_here
 from streampose.pipeline import Pipeline
 from streampose.sources import SyntheticSource, camera_names
 from streampose.streams import Stream
@@ -46,7 +47,7 @@ def doctor(
     _line("cpu", f"{available_cores()} of {os.cpu_count()} cores may be used{why}")
     for device, why_not in provider_report().items():
         _line(device, "works" if why_not is None else f"no: {why_not}", good=why_not is None)
-    if (why_not := provider_report()["cuda"]) is not None and "no NVIDIA driver" not in why_not:
+    if (why_not := provider_report()["cuda"]) is not None and not no_gpu_here(why_not):
         advice.append(f"the GPU is not used: {why_not}")
     cameras = camera_names()
     _line("cameras", ", ".join(cameras) or "none found", good=bool(cameras))

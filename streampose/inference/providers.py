@@ -8,10 +8,12 @@ import hashlib
 import io
 import logging
 import os
+import platform
 import re
 import sys
 from dataclasses import replace
 from functools import lru_cache
+from importlib.metadata import distributions
 from pathlib import Path
 
 import onnxruntime as ort
@@ -64,24 +66,27 @@ def gpu_usable() -> bool:
 
 
 _NO_DRIVER = "no NVIDIA driver on this machine"
-_NOT_BUILT = "this onnxruntime is built without"
+_NO_BUILD = "there is no CUDA build of ONNX Runtime for"
 
 
 def no_gpu_here(why: str | None) -> bool:
     """Whether a device was passed over because there is none, which is no news."""
-    return (why or _NO_DRIVER).startswith((_NO_DRIVER, _NOT_BUILT))
+    return (why or _NO_DRIVER).startswith((_NO_DRIVER, _NO_BUILD))
 
 
 @lru_cache
 def _why_not(device: str) -> str | None:
-    name = PROVIDERS[device]
-    if name not in ort.get_available_providers():
-        return f"{_NOT_BUILT} {name}: pip install onnxruntime-gpu"
     if device == "cpu":
         return None
+    # Only where a GPU could be used is it worth to install anything. A build of somebody else may be for more systems.
+    built = PROVIDERS[device] in ort.get_available_providers()
+    if not built and not (sys.platform in {"linux", "win32"} and platform.machine() in {"x86_64", "AMD64"}):
+        return f"{_NO_BUILD} {platform.system()} on {platform.machine()}"
     driver = _missing("nvcuda") if sys.platform == "win32" else _missing("cuda", 1)
     if driver is not None:
         return f"{_NO_DRIVER} ({driver})"
+    if not built:
+        return _not_built(PROVIDERS[device])
     # From here on the CUDA wheels' libraries are found by name. What is missing it prints; we say it ourselves.
     with contextlib.redirect_stdout(io.StringIO()):
         ort.preload_dlls()
@@ -93,6 +98,16 @@ def _why_not(device: str) -> str | None:
     if device == "tensorrt" and (missing := _missing("nvinfer", 10)) is not None:
         return f"no TensorRT libraries ({missing})"
     return None
+
+
+def _not_built(provider: str) -> str:
+    runtimes = {name for there in distributions() if (name := there.name) in {"onnxruntime", "onnxruntime-gpu"}}
+    if len(runtimes) > 1:
+        return (
+            "onnxruntime lies over onnxruntime-gpu: pip uninstall onnxruntime onnxruntime-gpu, then install streampose "
+            "again"
+        )
+    return f"this onnxruntime is built without {provider}: pip uninstall onnxruntime, then install onnxruntime-gpu"
 
 
 def _missing(library: str, major: int | str = "") -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,55 @@ def test_a_machine_without_gpu_has_nothing_to_say(tmp_path: Path, monkeypatch: p
     without = dict.fromkeys(("tensorrt", "cuda"), "no NVIDIA driver on this machine (libcuda.so.1: …)")
     monkeypatch.setattr(providers, "_why_not", without.get)
     assert Engine(small(tmp_path / "m.onnx")).note == ""
+
+
+class TestAdvice:
+    """Where the runtime has no CUDA: what is said of it is what helps."""
+
+    PLAIN, OTHER = "onnxruntime", "onnxruntime-gpu"
+
+    @pytest.fixture
+    def says(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+        def why(*packages: str, driver: bool, system: str = "linux", machine: str = "x86_64") -> str:
+            for package in packages:
+                about = tmp_path / f"{package.replace('-', '_')}-1.21.0.dist-info"
+                about.mkdir()
+                (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.21.0\n")
+            with monkeypatch.context() as patched:
+                patched.setattr("sys.path", [str(tmp_path)])
+                patched.setattr(providers.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+                patched.setattr(providers, "_missing", lambda *_: None if driver else "libcuda.so.1: no such file")
+                patched.setattr("sys.platform", system)
+                patched.setattr("platform.machine", lambda: machine)
+                report = providers.provider_report()
+            assert report["cpu"] is None
+            return report["cuda"] or "it works"
+
+        providers._why_not.cache_clear()
+        yield why
+        providers._why_not.cache_clear()
+
+    def test_without_a_driver_there_is_nothing_to_install(self, says: Callable[..., str]):
+        why = says(self.PLAIN, driver=False)
+        assert why == "no NVIDIA driver on this machine (libcuda.so.1: no such file)"
+        assert providers.no_gpu_here(why)
+
+    @pytest.mark.parametrize(("system", "machine"), [("darwin", "arm64"), ("linux", "aarch64")])
+    def test_where_there_are_no_wheels_none_is_advised(self, says: Callable[..., str], system: str, machine: str):
+        why = says(self.PLAIN, driver=True, system=system, machine=machine)
+        assert why.startswith("there is no CUDA build of ONNX Runtime for")
+        assert "pip" not in why
+        assert providers.no_gpu_here(why)
+
+    def test_one_over_the_other(self, says: Callable[..., str]):
+        why = says(self.PLAIN, self.OTHER, driver=True)
+        assert "pip uninstall onnxruntime onnxruntime-gpu, then install streampose again" in why
+        assert not providers.no_gpu_here(why)
+
+    def test_the_one_without(self, says: Callable[..., str]):
+        why = says(self.PLAIN, driver=True)
+        assert why.startswith("this onnxruntime is built without CUDAExecutionProvider: pip uninstall onnxruntime,")
+        assert not providers.no_gpu_here(why)
 
 
 def test_threads_are_those_asked_for_or_those_allowed(tmp_path: Path):

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from streampose.errors import ConfigError
+
 __all__ = ["Rotation", "create", "rotate"]
 
 
@@ -18,14 +20,24 @@ class Rotation:
     The file that is written keeps its name, ``NAME.jsonl``. An old one becomes ``NAME.000001.jsonl``, the next one
     ``NAME.000002.jsonl`` and so on, also over restarts: in the order of their numbers, the one without a number last,
     they are what would have been one file.
+
+    Raises:
+        ConfigError: a value makes no sense.
     """
 
     max_bytes: int | None = None
-    """No file is longer, unless one line alone is."""
+    """No file is longer, unless one line alone is; ≥ 1."""
     max_age_s: float | None = None
-    """Since its first line; looked at when the next line comes."""
+    """Since its first line, > 0; looked at when the next line comes."""
     keep: int | None = None
     """How many old files stay, ≥ 1; `None` = all."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_bytes", "keep"):
+            if (value := getattr(self, name)) is not None and not value >= 1:
+                raise ConfigError(f"{name} is at least 1, not {value}")
+        if self.max_age_s is not None and not self.max_age_s > 0:
+            raise ConfigError(f"max_age_s is more than 0, not {self.max_age_s}")
 
     def is_due(self, size_bytes: int, begun_at: float, line_bytes: int) -> bool:
         """Whether another file is begun before this line.

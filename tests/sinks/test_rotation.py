@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_sinks import INFO, result, small_disk  # noqa: F401
 
-from streampose.errors import SinkFailed, SinkUnavailable
+from streampose.errors import ConfigError, SinkFailed, SinkUnavailable
 from streampose.sinks import JsonlSink, Rotation, jsonl, rotation
 from streampose.sinks.jsonl import to_line
 from streampose.sinks.rotation import rotate
@@ -199,3 +199,10 @@ def test_a_kill_at_any_moment_loses_no_written_line(tmp_path: Path):
     assert len(begins) == 3
     for begin, end in zip(begins, [*begins[1:], len(numbers)], strict=True):
         assert numbers[begin:end] == list(range(end - begin))
+
+
+@pytest.mark.parametrize("wrong", [{"max_bytes": -1}, {"max_bytes": 0}, {"max_age_s": 0}, {"keep": 0}])
+def test_what_would_begin_a_file_for_each_line_or_keep_no_old_one_is_refused(wrong: dict[str, int]):
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"{name} is (at least 1|more than 0), not {wrong[name]}"):
+        Rotation(**wrong)

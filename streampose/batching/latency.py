@@ -9,7 +9,8 @@ from functools import partial
 
 from streampose.batching.cost import BatchCost, Load
 from streampose.batching.plans import at_first_turns, freshest_first, in_time, one_after_the_other, then_the_rest
-from streampose.batching.policy import Decision, Take, Wait, Waiting
+from streampose.batching.policy import Decision, Take, Wait, Waiting, check_size
+from streampose.errors import ConfigError
 
 __all__ = ["LatencyBatch"]
 
@@ -68,14 +69,13 @@ class LatencyBatch:
         cost: the cost model; a fresh one by default.
 
     Raises:
-        ValueError: a budget or a size that is not positive.
+        ConfigError: a budget that is not positive, or a size that is not a whole number from 1 on.
     """
 
     def __init__(self, budget_s: float = 0.1, *, max_frames: int = 16, cost: BatchCost | None = None) -> None:
-        if max_frames < 1:
-            raise ValueError(f"a batch has at least 1 frame, not {max_frames}")
+        check_size(max_frames)
         if not budget_s > 0:
-            raise ValueError(f"a latency budget is positive, not {budget_s} s")
+            raise ConfigError(f"a latency budget is positive, not {budget_s} s")
         self.budget_s = budget_s
         self.max_frames = max_frames
         self.cost = cost or BatchCost()

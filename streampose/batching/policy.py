@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from streampose.batching.cost import Load
+from streampose.errors import ConfigError
 
-__all__ = ["BatchPolicy", "Decision", "FixedBatch", "Load", "Take", "Wait", "Waiting", "expected_s"]
+__all__ = ["BatchPolicy", "Decision", "FixedBatch", "Load", "Take", "Wait", "Waiting", "check_size", "expected_s"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,18 +88,30 @@ def expected_s(policy: BatchPolicy, load: Load) -> float:
     return known(load)
 
 
+def check_size(frames: int) -> None:
+    """See that it is a number of frames that a batch can have.
+
+    Raises:
+        ConfigError: it is not a whole number from 1 on.
+    """
+    if not (isinstance(frames, int) and frames >= 1):
+        raise ConfigError(f"a batch has at least 1 frame, and a whole number of them, not {frames}")
+
+
 class FixedBatch:
     """Always `frames` at a time: the highest throughput where nobody waits for the single frame, as with files.
 
     A smaller batch leaves only when no more frames can come.
+
+    Raises:
+        ConfigError: not a whole number from 1 on.
     """
 
     # Whether more can come changes with time, too: a source may stall.
     _ASK_AGAIN_S = 0.25
 
     def __init__(self, frames: int = 4) -> None:
-        if frames < 1:
-            raise ValueError(f"a batch has at least 1 frame, not {frames}")
+        check_size(frames)
         self.max_frames = frames
         self.engines = 1
         self.budget_s = math.inf

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streampose.batching import BatchCost, BatchPolicy, FixedBatch, LatencyBatch, Load, Take, Wait, Waiting
+from streampose.errors import ConfigError
 
 BUDGET_S = 0.1
 
@@ -437,10 +438,17 @@ def test_a_prediction_is_always_positive_and_finite(history: list[tuple[int, flo
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: FixedBatch(0), lambda: LatencyBatch(0.0), lambda: LatencyBatch(0.1, max_frames=0)]
+    "make",
+    [
+        lambda: FixedBatch(0),
+        lambda: FixedBatch(1.5),
+        lambda: LatencyBatch(0.0),
+        lambda: LatencyBatch(math.nan),
+        lambda: LatencyBatch(0.1, max_frames=0),
+    ],
 )
 def test_senseless_sizes_are_refused(make):
-    with pytest.raises(ValueError, match=r"at least 1|positive"):
+    with pytest.raises(ConfigError, match=r"at least 1|positive"):
         make()
 
 

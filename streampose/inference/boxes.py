@@ -31,7 +31,7 @@ class Limits:
     """
 
     min_score: float = 0.4
-    """Of the box."""
+    """Of the box, from 0 to 1."""
     max_overlap: float = 0.5
     """Of two boxes that overlap by more (intersection over union), the better stays; 1 = both stay. It also holds for
     models that suppress in the graph: RTMDet's own leaves doubles (key-point AP 0.56 → 0.60 at 640 with it)."""
@@ -42,6 +42,8 @@ class Limits:
         for name in ("min_score", "max_overlap", "max_people"):
             if not (value := getattr(self, name)) >= 0:
                 raise ConfigError(f"{name} is at least 0, not {value}")
+            if name != "max_people" and value > 1:
+                raise ConfigError(f"{name} is at most 1, not {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

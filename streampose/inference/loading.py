@@ -48,6 +48,9 @@ class ModelChoice:
 
     Nothing at all is `streampose-nano`, the pair that is part of the package; it also stands in for the missing half of
     a detector or key-point model that is named alone.
+
+    Raises:
+        ConfigError: a skeleton or a size is none.
     """
 
     model: str | Path | None = None
@@ -66,6 +69,13 @@ class ModelChoice:
     """Width and height for a detector whose graph leaves them open."""
     limits: Limits = field(default_factory=Limits)
     """What counts as a person."""
+
+    def __post_init__(self) -> None:
+        if self.skeleton is not None and not isinstance(self.skeleton, Skeleton):
+            raise ConfigError(f"a skeleton is a Skeleton, as streampose.COCO_17 is one, not {self.skeleton!r}")
+        size = self.detector_size_px
+        if size is not None and not (isinstance(size, tuple) and len(size) == 2 and all(s >= 1 for s in size)):
+            raise ConfigError(f"detector_size_px is (width, height), as (320, 320), not {size!r}")
 
 
 def load_estimator(choice: ModelChoice, options: EngineOptions | None = None) -> PoseEstimator:
@@ -112,6 +122,8 @@ def _keypoints(engine: Engine, card: Card) -> KeypointModel:
 
 def _files(choice: ModelChoice) -> tuple[Found] | tuple[Found, Found]:
     """Of the one that does all, or of the detector and the key-point model."""
+    if not isinstance(choice, ModelChoice):
+        raise ConfigError(f"models are chosen by a ModelChoice, as ModelChoice(model={str(choice)!r})")
     if choice.model is not None and (choice.detector, choice.pose) != (None, None):
         raise ConfigError("give either one model, or a detector and a pose model, not both")
     if choice.model is not None and str(choice.model) != NANO:

@@ -60,6 +60,8 @@ class EngineOptions:
     each start, which takes TensorRT minutes."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.device, str):
+            raise ConfigError(f"a device is a name, as cpu or cuda:0, not {self.device!r}")
         parts = [part.strip().partition(":") for part in self.device.split(",")]
         for name, colon, number in parts:
             if name not in DEVICES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from test_heatmap import textbook_dark
 from streampose.errors import ConfigError, ModelMismatch
 from streampose.inference.boxes import Limits
 from streampose.inference.engine import EngineOptions
-from streampose.inference.loading import ModelChoice, load_estimator
+from streampose.inference.loading import ModelChoice, load_estimator, load_estimators
 from streampose.inference.stopwatch import STAGES
 from streampose.inference.top_down import TopDown, WholeFrame
 from streampose.pose import Poses
@@ -255,11 +256,31 @@ class TestLoading:
         with pytest.raises(ConfigError, match=f"{name} is at least 0, not {value}"):
             Limits(**{name: value})
 
+    @pytest.mark.parametrize("name", ["min_score", "max_overlap"])
+    def test_limits_above_all(self, name: str):
+        with pytest.raises(ConfigError, match=f"{name} is at most 1, not 40"):
+            Limits(**{name: 40})
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: load_estimator("rtmo-s"), r"ModelChoice\(model='rtmo-s'\)"),
+            (lambda: load_estimators("rtmo-s", throughput=True), r"ModelChoice\(model='rtmo-s'\)"),
+            (lambda: ModelChoice(skeleton="coco-17"), "streampose.COCO_17 .* not 'coco-17'"),
+            (lambda: ModelChoice(detector_size_px=320), r"\(width, height\), .* not 320"),
+            (lambda: ModelChoice(detector_size_px=(320, 0)), r"not \(320, 0\)"),
+            (lambda: EngineOptions(device=0), "cuda:0, not 0"),
+        ],
+    )
+    def test_what_is_near_is_told_how_it_is_meant(self, make: Callable[[], object], message: str):
+        with pytest.raises(ConfigError, match=message):
+            make()
+
     def test_the_score_limit_holds_for_the_whole_frame_too(self, tmp_path: Path):
         model = build(tmp_path / "m.onnx", "simcc")
         grid = np.stack(np.meshgrid(np.arange(40, 161, 40), np.arange(40, 201, 40)), axis=2).reshape(-1, 2)
         picture = paint(grid[:17], 256, 192)
-        for min_score, people in ((0.3, 1), (1.1, 0)):
+        for min_score, people in ((0.3, 1), (1.0, 0)):
             one = load_estimator(ModelChoice(model=model, limits=Limits(min_score=min_score)))
             assert len(one([picture])[0]) == people
 

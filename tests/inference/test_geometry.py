@@ -140,9 +140,9 @@ def test_nan_is_an_error(tmp_path: Path):
         model([np.zeros((50, 50, 3), np.uint8)], np.array([[0, 0, 50, 50]], np.float32))
 
 
-def test_max_people_and_min_score(tmp_path: Path):
+def test_max_people(tmp_path: Path):
     path = build(tmp_path / "m.onnx", "rtmo", size=(320, 320))
     image = paint(dots(17, 300, 300), 300, 300)
-    for limits, people in ((Limits(), 1), (Limits(max_people=0), 0), (Limits(min_score=1.1), 0)):
-        (poses,) = load_estimator(ModelChoice(model=path, limits=limits))([image])
+    for most, people in ((100, 1), (0, 0)):
+        (poses,) = load_estimator(ModelChoice(model=path, limits=Limits(max_people=most)))([image])
         assert len(poses) == people

@@ -83,6 +83,7 @@ def test_the_class_of_people_is_the_one_with_that_name():
     columns[4:, 0], columns[4:, 1] = (0.9, 0.1, 0), (0.1, 0.8, 0)
     found = DECODERS["yolo"]([columns], free, Limits())
     np.testing.assert_allclose(found.scores, [0.8])
+    assert len(DECODERS["yolo"]([columns], free, Limits(min_score=0.9)).scores) == 0
     rows = np.array([[0, 0, 9, 9, 0.9, 0], [5, 5, 9, 9, 0.7, 1]], np.float32)
     found = DECODERS["yolo-end2end"]([rows], end2end, Limits())
     np.testing.assert_allclose(found.boxes, [[5, 5, 9, 9]])

@@ -64,7 +64,7 @@ def open_source(
     source = _recognise(text.strip(), live, hwaccel, camera, transport)
     if live is False and source.live:
         raise ConfigError(
-            f"{redact(text)} is live: it cannot wait for every frame to be processed (leave out --offline)"
+            f"{redact(text)} is live: it cannot wait until every frame is processed (leave out --offline or live=False)"
         )
     if reconnect and isinstance(source, LiveMedia) and source.live:
         return Reconnecting(source)

@@ -35,6 +35,8 @@ from streampose.preview import WindowSink, run_with_windows
 from streampose.render import Renderer, Style
 from streampose.result import Result, Timing
 from streampose.sinks import (
+    CallSink,
+    Carrier,
     CocoSink,
     JsonlSink,
     PushSink,
@@ -60,6 +62,8 @@ __all__ = [
     "OPENPOSE_18",
     "OPENPOSE_25",
     "BatchPolicy",
+    "CallSink",
+    "Carrier",
     "Clip",
     "CocoSink",
     "EngineOptions",

@@ -1,6 +1,7 @@
 """Where results go."""
 
 from streampose.sinks.alpha import PNG_NAMES, AlphaVideoSink, PngSink
+from streampose.sinks.call import CallSink
 from streampose.sinks.coco import CocoSink
 from streampose.sinks.joined import join_videos
 from streampose.sinks.jsonl import JsonlSink
@@ -16,6 +17,7 @@ __all__ = [
     "PNG_NAMES",
     "VIDEO_SUFFIXES",
     "AlphaVideoSink",
+    "CallSink",
     "Carrier",
     "CocoSink",
     "JsonlSink",

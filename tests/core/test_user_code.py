@@ -16,12 +16,12 @@ import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource, frame, poses_of
 
 import streampose
-from streampose.errors import ConfigError, EngineFailed, SourceError, StreamposeError
+from streampose.errors import ConfigError, EngineFailed, SinkFailed, SourceError, StreamposeError
 from streampose.frame import Frame, Image
 from streampose.pipeline import Pipeline
 from streampose.pose import Poses
 from streampose.result import Result
-from streampose.sinks import Sink
+from streampose.sinks import CallSink, Sink, StopRequested
 from streampose.streams import Outcome, Stream, StreamReport
 from streampose.tracking import OneEuro, Tracker
 
@@ -371,3 +371,44 @@ async def test_a_stream_that_is_left_early_can_be_closed():
             assert len(result.poses) >= 0
             break
     assert threading.active_count() <= before + 1  # the executor's, in which the models were loaded
+
+
+@pytest.mark.parametrize("wants_picture", [False, True])
+async def test_a_function_is_called_with_each_result_on_a_thread_of_its_own(wants_picture: bool):
+    seen: list[Result] = []
+    threads: set[int] = set()
+
+    def look(result: Result) -> None:
+        seen.append(result)
+        threads.add(threading.get_ident())
+
+    sink = CallSink(look, wants_picture=wants_picture)
+    async with Pipeline([Stream(name="s", source=ScriptedSource(range(9)), sinks=[sink])], FakeEstimator()) as pipeline:
+        await pipeline.run()
+    assert [result.frame.index for result in seen] == list(range(9))
+    assert all((result.picture is not None) == wants_picture for result in seen)
+    assert len(threads - {threading.get_ident()}) == 1
+
+
+async def test_a_function_may_stop_the_run_and_its_errors_are_its_streams_alone():
+    def enough(result: Result) -> None:
+        if result.frame.index == 3:
+            raise StopRequested
+
+    endless = Stream(name="s", source=ScriptedSource(range(10**6)), sinks=[CallSink(enough)])
+    async with asyncio.timeout(20), Pipeline([endless], FakeEstimator()) as pipeline:
+        assert (await pipeline.run())["s"].outcome is Outcome.STOPPED
+    bad = Stream(name="bad", source=ScriptedSource(range(5)), sinks=[CallSink(lambda result: result.nothing)])
+    report, others = await beside_a_good_one(bad)
+    assert isinstance(report.error, SinkFailed)
+    assert "has no attribute 'nothing'" in str(report.error)
+    assert others == 20
+
+
+def test_what_cannot_be_called_by_a_thread_is_refused():
+    async def waits(_: Result) -> None: ...
+
+    with pytest.raises(ConfigError, match="call_soon_threadsafe"):
+        CallSink(waits)
+    with pytest.raises(ConfigError, match="a function"):
+        CallSink([])

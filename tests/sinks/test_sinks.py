@@ -23,7 +23,7 @@ from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.pose import Poses
 from streampose.result import Result, Timing
-from streampose.sinks import CocoSink, JsonlSink, Rotation, Sink, SnapshotSink, VideoSink
+from streampose.sinks import CallSink, CocoSink, JsonlSink, Rotation, Sink, SnapshotSink, VideoSink
 from streampose.sinks.alpha import AlphaVideoSink
 from streampose.skeletons import COCO_17, HALPE_26
 from streampose.sources import open_source
@@ -372,3 +372,7 @@ def test_an_hd_video_has_the_colours_of_its_source(tmp_path: Path):
         with av.open(str(video)) as container:
             planes.append(next(container.decode(video=0)).to_ndarray(format="yuv420p").astype(int))
     assert np.abs(planes[0] - planes[1]).max() <= 2
+
+
+def test_a_function_is_a_sink_as_others_are():
+    conforms(lambda: CallSink(lambda result: result.frame.index))

@@ -29,7 +29,7 @@ _RECORDINGS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts"})
 
 
 def open_source(
-    text: str,
+    text: str | Path | int,
     *,
     live: bool | None = None,
     reconnect: bool = True,
@@ -37,7 +37,7 @@ def open_source(
     camera: CameraWish | None = None,
     transport: str = "auto",
 ) -> Source:
-    """The source that a text means; it is not opened yet.
+    """The source that a text, a path or a camera's number means; it is not opened yet.
 
     ====================================  ==========================================================
     ``clip.mp4``, ``file:///a/clip.mp4``  a video file
@@ -57,11 +57,14 @@ def open_source(
         transport: of RTSP, as `NetworkSource` takes it.
 
     Raises:
-        ConfigError: the text is not understood, or cannot be had this way; no such device decodes here.
+        ConfigError: it is not understood, or cannot be had this way; no such device decodes here.
         SourceNotFound: it looks like a file, and there is none.
     """
     candidates(hwaccel)  # a wrong name is told, whatever the source is
-    source = _recognise(text.strip(), live, hwaccel, camera, transport)
+    if not isinstance(text, str | Path | int):
+        raise ConfigError(f"a source is a text, a path or a camera's number, not {text!r}")
+    text = str(text).strip()
+    source = _recognise(text, live, hwaccel, camera, transport)
     if live is False and source.live:
         raise ConfigError(
             f"{redact(text)} is live: it cannot wait until every frame is processed (leave out --offline or live=False)"

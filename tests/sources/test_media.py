@@ -408,7 +408,12 @@ def test_what_people_type(tmp_path: Path):
         source = open_source(text)
         assert isinstance(source.source if isinstance(source, Reconnecting) else source, kind), text
         assert isinstance(open_source(text, reconnect=False), kind), text
-    assert not open_source(str(clip)).live
+    assert not open_source(clip).live
+    camera = open_source(0)
+    assert isinstance(camera, Reconnecting)
+    assert isinstance(camera.source, CameraSource)
+    with pytest.raises(ConfigError, match="a path or a camera's number, not None"):
+        open_source(None)
     assert isinstance(open_source(str(clip), live=True), Paced)
     assert open_source("http://10.0.0.5/clip.mp4").live is False
     assert open_source("rtsp://10.0.0.5/a").live

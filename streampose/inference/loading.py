@@ -78,13 +78,18 @@ class ModelChoice:
             raise ConfigError(f"detector_size_px is (width, height), as (320, 320), not {size!r}")
 
 
-def load_estimator(choice: ModelChoice, options: EngineOptions | None = None) -> PoseEstimator:
-    """Load one estimator.
+def load_estimator(choice: ModelChoice | None = None, options: EngineOptions | None = None) -> PoseEstimator:
+    """Load one estimator; it is closed by its ``close()``, by ``with``, or by the pipeline that it is given to.
+
+    Args:
+        choice: which models; `None` = `streampose-nano`.
+        options: how they are run; `None` = the defaults.
 
     Raises:
         ConfigError: the choice contradicts itself.
         ModelError: of the kind that fits.
     """
+    choice = choice or ModelChoice()
     files = _files(choice)
     if len(files) == 1:
         (found,) = files
@@ -153,7 +158,7 @@ def _card(
 
 
 def load_estimators(
-    choice: ModelChoice,
+    choice: ModelChoice | None = None,
     options: EngineOptions | None = None,
     *,
     throughput: bool,
@@ -166,7 +171,7 @@ def load_estimators(
     several GPUs; for the most frames a second two, if the first is ready within 5 s (1.2 to 1.5 × as fast on an H100).
 
     Args:
-        choice: which models.
+        choice: which models; `None` = `streampose-nano`.
         options: how they are run; `None` = the defaults, with what is measured kept in `default_cache()`.
         throughput: for the most frames a second; else for the least latency, as long as one session has time enough …
         streams: … for so many live streams.
@@ -175,6 +180,7 @@ def load_estimators(
         ConfigError: the choice contradicts itself.
         ModelError: of the kind that fits.
     """
+    choice = choice or ModelChoice()
     options = options or EngineOptions(cache_dir=default_cache())
     estimators: list[PoseEstimator] = []
     if options.device != "cpu" and (options.device != "auto" or gpu_usable()):

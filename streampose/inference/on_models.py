@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from streampose.errors import ConfigError
 from streampose.frame import Image, is_picture
@@ -22,8 +23,10 @@ def check_pictures(images: Sequence[Image]) -> None:
     """What is none is said before models look at it, who would find nobody there. 0.3 µs each.
 
     Raises:
-        ConfigError: one is none; the message has its shape and dtype.
+        ConfigError: one is none, and the message has its shape and dtype; or there is one picture alone.
     """
+    if getattr(images, "ndim", 0) == 3:
+        raise ConfigError("an estimator takes a list of pictures, and this is one picture: give it as [picture]")
     for image in images:
         if not is_picture(image):
             shape, dtype = getattr(image, "shape", ()), getattr(image, "dtype", type(image).__name__)
@@ -104,7 +107,15 @@ class OnModels:
         """Seconds spent so far in each of `STAGES`."""
         return total_seconds(*(model.timings for model in self._models))
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Let go of the sessions."""
+        """Let go of the sessions; ``with load_estimator() as estimator:`` does so at its end."""
         for model in self._models:
             model.close()

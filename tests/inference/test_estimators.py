@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_heatmap import textbook_dark
 
-from streampose.errors import ConfigError, ModelMismatch
+from streampose.errors import ConfigError, EngineFailed, ModelMismatch
 from streampose.inference.boxes import Limits
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator, load_estimators
@@ -283,6 +283,24 @@ class TestLoading:
         for min_score, people in ((0.3, 1), (1.0, 0)):
             one = load_estimator(ModelChoice(model=model, limits=Limits(min_score=min_score)))
             assert len(one([picture])[0]) == people
+
+
+def test_without_a_choice_it_is_nano_and_a_block_closes_it():
+    with load_estimator() as estimator:
+        assert "nano-detector.onnx" in estimator.describe()
+        assert len(estimator([np.zeros((48, 64, 3), np.uint8)])) == 1
+    with pytest.raises(EngineFailed, match="closed"):
+        estimator([np.zeros((48, 64, 3), np.uint8)])
+    many = load_estimators(options=EngineOptions(sessions=2, threads=1), throughput=True)
+    assert ["nano-detector.onnx" in one.describe() for one in many] == [True, True]
+
+
+@pytest.mark.parametrize("kind", ["rtmo", "simcc"])
+def test_one_picture_alone_is_told_to_be_no_list(models, kind: str):
+    with load_estimator(ModelChoice(model=models[kind])) as estimator:
+        with pytest.raises(ConfigError, match=r"list of pictures.* \[picture\]"):
+            estimator(np.zeros((48, 64, 3), np.uint8))
+        assert len(estimator(np.zeros((2, 48, 64, 3), np.uint8))) == 2
 
 
 @pytest.mark.parametrize("in_graph", [False, True])

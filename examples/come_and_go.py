@@ -59,7 +59,8 @@ def typed_lines() -> asyncio.Queue[str]:
 
 
 async def main() -> None:
-    async with sp.Pipeline([], sp.load_estimator(sp.ModelChoice()), keep_running=True) as pipeline:
+    estimator = await asyncio.to_thread(sp.load_estimator)
+    async with sp.Pipeline([], estimator, keep_running=True) as pipeline:
         running = asyncio.create_task(pipeline.run())
         lines = typed_lines()
         try:

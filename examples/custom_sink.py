@@ -36,7 +36,7 @@ class RaisedHands:
 async def main() -> None:
     source = sp.open_source("synthetic:?people=2&seconds=10", live=False)
     stream = sp.Stream(name="figures", source=source, sinks=[RaisedHands()], tracker=sp.Tracker())
-    estimators = sp.load_estimators(sp.ModelChoice(), throughput=True)
+    estimators = await asyncio.to_thread(sp.load_estimators, throughput=True)
     async with sp.Pipeline([stream], estimators) as pipeline:
         await pipeline.run()
 

@@ -34,7 +34,7 @@ async def main(*clips: str) -> None:
         for name, clip in by_name(clips).items()
     ]
     # On a CPU one session for each core; on a GPU one.
-    estimators = sp.load_estimators(sp.ModelChoice(), throughput=True)
+    estimators = await asyncio.to_thread(sp.load_estimators, throughput=True)
     async with sp.Pipeline(streams, estimators, policy=sp.FixedBatch(4)) as pipeline:
         await pipeline.run()
         for name, figures in pipeline.snapshot().streams.items():

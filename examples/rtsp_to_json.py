@@ -19,7 +19,7 @@ async def main(*urls: str) -> None:
         )
         for i, url in enumerate(urls, 1)
     ]
-    estimator = sp.load_estimator(sp.ModelChoice())
+    estimator = await asyncio.to_thread(sp.load_estimator)
     async with sp.Pipeline(cameras, estimator, policy=sp.LatencyBatch(budget_s=0.2)) as pipeline:
         try:
             await pipeline.run()

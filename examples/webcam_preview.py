@@ -3,6 +3,7 @@
 python examples/webcam_preview.py [SOURCE]
 """
 
+import asyncio
 import sys
 
 import streampose as sp
@@ -16,7 +17,7 @@ async def main(source: str = "0") -> None:
         tracker=sp.Tracker(),
         smoother=sp.OneEuro(),
     )
-    estimator = sp.load_estimator(sp.ModelChoice())
+    estimator = await asyncio.to_thread(sp.load_estimator)
     async with sp.Pipeline([webcam], estimator, policy=sp.LatencyBatch(budget_s=0.1)) as pipeline:
         await pipeline.run()
 

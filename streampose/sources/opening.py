@@ -25,6 +25,8 @@ __all__ = ["is_camera", "open_source"]
 
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "udp", "rtp", "tcp")
 _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DOTALL)
+# An address whose scheme was forgotten: 10.0.0.5/a?x=1, user:password@camera/a, localhost:8554/a.
+_HOST = re.compile(r"([^/@:]+:[^/@]*@[\w.-]+|\d{1,3}(\.\d{1,3}){3}|[\w.-]+:\d{2,5}(?=/))([:/].*)?", re.DOTALL)
 _RECORDINGS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts"})
 
 
@@ -96,6 +98,8 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
         return ImagesSource(text)
     if path.exists():
         return FileSource(path, hwaccel=hwaccel)
+    if _HOST.fullmatch(text) and not Path(path.parts[0]).exists():
+        raise SourceNotFound(f"no file of this name, and no scheme: did you mean {redact(f'rtsp://{text}')}?")
     if any(sign in text for sign in "*?["):
         return ImagesSource(text)
     if text == "-":

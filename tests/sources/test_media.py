@@ -430,6 +430,12 @@ def test_what_people_type(tmp_path: Path):
         ("rtsp://[abc/x", None, ConfigError, "not a URL"),
         ("0", False, ConfigError, "live"),
         ("synthetic:?peple=2", None, ConfigError, "people"),
+        ("10.0.0.5/a?x=1", None, SourceNotFound, r"did you mean rtsp://10\.0\.0\.5/a\?x=1\?"),
+        ("clip@2x.mp4", None, SourceNotFound, r"no file at clip@2x\.mp4; did you mean clip\.mp4\?"),
+        ("12.10.20.26.mp4", None, SourceNotFound, r"no file at 12\.10\.20\.26\.mp4"),
+        ("10.0.0.5:554", None, SourceNotFound, r"did you mean rtsp://10\.0\.0\.5:554\?"),
+        ("u:pw@camera/a?x=[1]", None, SourceNotFound, r"did you mean rtsp://\*\*\*@camera/a"),
+        ("localhost:8554/cam", None, SourceNotFound, r"did you mean rtsp://localhost:8554/cam\?"),
     ],
 )
 def test_what_is_not_understood(here: Path, text: str, live: bool | None, error: type, words: str):
@@ -443,6 +449,13 @@ def test_a_name_may_hold_the_signs_of_a_glob(here: Path):
     cv2.imwrite("a[1].png", picture(1))
     _, frames = read_all(open_source("a[1].png"))
     assert len(frames) == 1
+
+
+@pytest.mark.parametrize("folder", ["10.0.0.5", "cam:80"])
+def test_a_folder_may_be_named_as_a_host(here: Path, folder: str):
+    (here / folder).mkdir()
+    cv2.imwrite(f"{folder}/a1.png", picture(1))
+    assert len(read_all(open_source(f"{folder}/a?.png"))[1]) == 1
 
 
 def test_errors_of_sources_are_source_errors():

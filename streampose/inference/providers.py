@@ -140,6 +140,7 @@ def _cuda_major() -> str:
 
 # What CUDA graphs do not take.
 _NOT_RECORDED = "graph capture feature"
+_TO_EXPORT = "it is one of PyTorch; export it first, Ultralytics' by `yolo export model={} format=onnx`"
 # What is wrong with the file on any device.
 _FILE_ERRORS = ("InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel", "NotImplemented")
 
@@ -180,7 +181,8 @@ def open_session(
             if options.cuda_graphs and _NOT_RECORDED in str(error):
                 return open_session(model, replace(options, cuda_graphs=False), graph)
             if device == "cpu" or type(error).__name__ in _FILE_ERRORS:
-                raise ModelUnreadable(f"{model.name} is not an ONNX model that can be loaded: {gist(error)}") from error
+                why = _TO_EXPORT.format(model.name) if model.suffix.lower() in {".pt", ".pth"} else gist(error)
+                raise ModelUnreadable(f"{model.name} is not an ONNX model that can be loaded: {why}") from error
             passed_over[device] = gist(error)
         else:
             if session.get_providers()[0] == PROVIDERS[device]:

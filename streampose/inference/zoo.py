@@ -90,7 +90,8 @@ def entry(name: str) -> Entry:
     """
     if name in entries():
         return entries()[name]
-    near = difflib.get_close_matches(name, entries(), n=3)
+    small = name.lower()
+    near = difflib.get_close_matches(small, entries(), n=3) or [known for known in entries() if small in known][:3]
     hint = f"did you mean {', '.join(near)}?" if near else "see `streampose models list`"
     raise ModelNotFound(f"no model file and no model is called {name!r}; {hint}")
 

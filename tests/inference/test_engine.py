@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,6 +71,14 @@ def test_a_failing_run_is_ours_to_report_and_close_is_final(tmp_path: Path):
     engine.close()
     with pytest.raises(EngineFailed):
         engine.run(np.zeros((1, 3), np.float32))
+
+
+@pytest.mark.parametrize("name", ["yolov8n-pose.pt", "vitpose.PTH"])
+def test_a_model_of_pytorch_is_to_be_exported(tmp_path: Path, name: str):
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:  # what torch.save writes
+        archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
+    with pytest.raises(ModelUnreadable, match=f"PyTorch; export it first, .* model={name} format=onnx"):
+        Engine(tmp_path / name)
 
 
 def test_models_of_several_inputs_are_unknown(tmp_path: Path):

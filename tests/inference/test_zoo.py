@@ -48,6 +48,9 @@ def test_a_path_is_a_path_and_a_name_must_be_pulled(tmp_path: Path):
     assert zoo.find(file).path == file
     with pytest.raises(ModelNotFound, match="streampose models pull rtmo-s"):
         zoo.find("rtmo-s", tmp_path)
+    for name, meant in (("RTMO-S", "rtmo-s"), ("nano", "streampose-nano"), ("Tiny-HumanArt", "yolox-tiny-humanart")):
+        with pytest.raises(ModelNotFound, match=f"called '{name}'; did you mean {meant}"):
+            zoo.entry(name)
     with pytest.raises(ModelNotFound, match="did you mean rtmo-"):
         zoo.find("rtmos", tmp_path)
     with pytest.raises(ModelNotFound, match="no model file at"):

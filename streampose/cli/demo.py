@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
@@ -16,7 +14,7 @@ from streampose.evaluation import Pck, pck
 from streampose.frame import StreamInfo
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, default_cache
-from streampose.preview import Preview
+from streampose.preview import Preview, why_no_screen
 from streampose.result import Result
 from streampose.sources import SyntheticSource
 from streampose.streams import Stream
@@ -42,8 +40,7 @@ def demo(
     otherwise to streampose-demo.mp4; in the end it says how many key points were right (PCK@0.1 of the person's
     height).
     """
-    screen = sys.platform == "win32" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    show = out is None and screen
+    show = out is None and why_no_screen() is None
     if out is None and not show:
         out = "streampose-demo.mp4"
     source = SyntheticSource(people=people, seconds=seconds, seed=seed, live=show)

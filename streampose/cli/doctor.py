@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import platform
-import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -26,12 +25,14 @@ from streampose.inference.engine import EngineOptions, provider_report
 from streampose.inference.loading import ModelChoice, default_cache, describe_all, load_estimators
 from streampose.inference.providers import no_gpu_here
 from streampose.pipeline import Pipeline
+from streampose.preview import why_no_screen
 from streampose.sources import SyntheticSource, camera_names
 from streampose.streams import Stream
 
 __all__ = ["doctor"]
 
-_PACKAGES = ("streampose", "onnxruntime-gpu", "onnxruntime", "numpy", "opencv-python", "av", "aiortc", "scipy")
+_OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+_PACKAGES = ("streampose", "onnxruntime-gpu", "onnxruntime", "numpy", *_OPENCV, "av", "aiortc", "scipy")
 _ENCODERS = ("libx264", "h264_nvenc", "h264_vaapi", "h264_qsv", "h264_videotoolbox")
 
 
@@ -59,8 +60,8 @@ def doctor(
         f"{', '.join(encoders) or 'none'} (compiled into PyAV, FFmpeg {av.ffmpeg_version_info})",
         good=bool(encoders),
     )
-    screen = sys.platform == "win32" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    _line("screen", "there" if screen else "none: --show does not work here, --out does", good=screen)
+    no_screen = why_no_screen()
+    _line("screen", "there" if no_screen is None else f"no: {no_screen}", good=no_screen is None)
     _line("models", ", ".join(_models(advice)) + f"; pulled ones in {zoo.default_folder()}")
     failed = bool(seconds) and not asyncio.run(_self_test(seconds, advice))
     for line in advice:
@@ -71,7 +72,7 @@ def doctor(
 def _versions() -> str:
     found = []
     for name in _PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):  # of the two runtimes there is one
+        with contextlib.suppress(PackageNotFoundError):  # of the runtimes, and of OpenCV's builds, there is one
             found.append(f"{name} {version(name)}")
     return ", ".join(found)
 

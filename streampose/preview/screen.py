@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, Generic, TypeVar
@@ -14,15 +12,15 @@ from typing import Any, ClassVar, Generic, TypeVar
 import cv2
 
 from streampose.errors import SinkUnavailable
+from streampose.preview.display import check_screen
 from streampose.preview.keys import ESCAPE, Action, action_of
 from streampose.preview.view import View
 from streampose.preview.x11 import let_qt_have_its_events
 
-__all__ = ["Screen", "check_screen", "run_with_windows"]
+__all__ = ["Screen", "run_with_windows"]
 
 T = TypeVar("T")
 
-_PLATFORM: str = sys.platform
 # How long a key or a dragged corner waits at most; a new picture wakes the loop at once.
 _TICK_S = 0.01
 # A run that was asked to stop by a key and does not is cancelled: its camera may be silent, and its sink never called.
@@ -287,14 +285,3 @@ def _is_closed(title: str) -> bool:
         return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1
     except cv2.error:  # so says Qt when it was the last one
         return True
-
-
-def check_screen() -> None:
-    """See whether there is a screen.
-
-    Raises:
-        SinkUnavailable: there is none.
-    """
-    # Asked beforehand, because Qt does not raise an error: it ends the process.
-    if _PLATFORM == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise SinkUnavailable("no screen here (DISPLAY is not set): leave out --show, or write to a file with --out")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from streampose.errors import SinkUnavailable
 from streampose.frame import Frame, StreamInfo
-from streampose.preview.screen import Screen, check_screen
+from streampose.preview.display import check_screen
+from streampose.preview.screen import Screen
 from streampose.preview.view import View
 from streampose.render import Style
 from streampose.result import Result

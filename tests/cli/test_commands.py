@@ -73,6 +73,20 @@ def test_the_doctor_reports_and_tests(command):
         assert word in err
 
 
+def test_the_doctor_tells_an_opencv_without_windows(command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "opencv_python_headless-4.12.0.88.dist-info").mkdir()
+    about = "Metadata-Version: 2.1\nName: opencv-python-headless\nVersion: 4.12.0.88\n"
+    (tmp_path / "opencv_python_headless-4.12.0.88.dist-info" / "METADATA").write_text(about)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("cv2.currentUIFramework", lambda: "")
+    code, _, err = command("doctor", "--seconds", 0)
+    words = " ".join(err.split())
+    assert code == 0
+    assert "opencv-python-headless 4.12.0.88" in words
+    assert "screen no: this OpenCV has no windows: pip uninstall" in words
+
+
 COMMANDS = [
     "run",
     "serve",

@@ -41,6 +41,15 @@ def test_no_screen_is_said(monkeypatch: pytest.MonkeyPatch):
         run_with_windows(_nothing())
 
 
+def test_an_opencv_without_windows_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("cv2.currentUIFramework", lambda: "")  # so says opencv-python-headless
+    for show in (lambda: run_with_windows(_nothing()), lambda: WindowSink().open("s", None)):  # type: ignore[arg-type]
+        with pytest.raises(SinkUnavailable, match=r"no windows: pip uninstall .*-headless, .* --show \(WindowSink\)"):
+            show()
+    assert Screen.current is None
+
+
 def test_a_window_that_nothing_drives_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DISPLAY", ":0")  # nothing is opened
     with pytest.raises(SinkUnavailable, match="run_with_windows"):

@@ -74,7 +74,9 @@ class ModelChoice:
         if self.skeleton is not None and not isinstance(self.skeleton, Skeleton):
             raise ConfigError(f"a skeleton is a Skeleton, as streampose.COCO_17 is one, not {self.skeleton!r}")
         size = self.detector_size_px
-        if size is not None and not (isinstance(size, tuple) and len(size) == 2 and all(s >= 1 for s in size)):
+        if size is not None and not (
+            isinstance(size, tuple) and len(size) == 2 and all(isinstance(side, int) and side >= 1 for side in size)
+        ):
             raise ConfigError(f"detector_size_px is (width, height), as (320, 320), not {size!r}")
 
 

@@ -269,6 +269,7 @@ class TestLoading:
             (lambda: ModelChoice(skeleton="coco-17"), "streampose.COCO_17 .* not 'coco-17'"),
             (lambda: ModelChoice(detector_size_px=320), r"\(width, height\), .* not 320"),
             (lambda: ModelChoice(detector_size_px=(320, 0)), r"not \(320, 0\)"),
+            (lambda: ModelChoice(detector_size_px=("320", "320")), r"not \('320', '320'\)"),
             (lambda: EngineOptions(device=0), "cuda:0, not 0"),
         ],
     )

@@ -1,4 +1,4 @@
-"""A sink of your own: who raises a hand? Runs on drawn figures.
+"""A sink of your own: who raises a hand? Runs on drawn figures. Where a function is enough, `sp.CallSink` takes it.
 
 python examples/custom_sink.py
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import Future
@@ -154,7 +155,15 @@ def results(coming: _Results) -> _Ordinary:
         made.set_result((asyncio.get_running_loop(), over))
         await over.wait()
 
-    thread = threading.Thread(target=asyncio.run, args=(home(),), name="streampose-results", daemon=True)
+    def live() -> None:
+        try:
+            asyncio.run(home())
+        except BaseException as error:
+            if made.done():
+                raise
+            made.set_exception(error)
+
+    thread = threading.Thread(target=live, name="streampose-results", daemon=True)
     thread.start()
     loop, over = made.result()
     asking: list[asyncio.Task[Any]] = []
@@ -173,6 +182,8 @@ def results(coming: _Results) -> _Ordinary:
         while (result := asyncio.run_coroutine_threadsafe(following(), loop).result()) is not None:
             yield result
     finally:
+        if sys.is_finalizing():  # a script that has ended: the thread is gone
+            return  # noqa: B012 - there is nobody to tell
         ending = asyncio.run_coroutine_threadsafe(end(), loop)
         ending.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))
         if threading.current_thread() is not thread:  # Python may collect the iterator there

@@ -62,8 +62,9 @@ def _affinity() -> list[int]:
 def _quotas(root: Path) -> Iterator[float]:
     """Of the groups this process is in and of those around them, as far as they can be seen from here."""
     mounts, known = root / "sys/fs/cgroup", root / "proc/self/cgroup"
-    groups = known.read_text().splitlines() if known.exists() else []
-    for hierarchy, controllers, path in (group.split(":", 2) for group in groups):
+    groups = known.read_text(errors="replace").splitlines() if known.exists() else []
+    for line in groups:
+        hierarchy, controllers, path = [*line.split(":", 2), "", ""][:3]
         if hierarchy == "0":  # version 2, alone or beside version 1
             bases = [mounts, mounts / "unified"]
         elif "cpu" in controllers.split(","):
@@ -73,7 +74,7 @@ def _quotas(root: Path) -> Iterator[float]:
         inside = Path(path.lstrip("/"))
         # In a container the path may be the host's, while its own group is mounted as the uppermost.
         for group in (base / level for base in bases for level in (inside, *inside.parents)):
-            with contextlib.suppress(OSError, ValueError):  # the uppermost has no quota; "max" is none
+            with contextlib.suppress(OSError, ValueError, ZeroDivisionError):  # the uppermost has none, "max" is none
                 yield _quota(group)
 
 

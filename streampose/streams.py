@@ -104,9 +104,10 @@ def check_apart(streams: Sequence[Stream]) -> None:
 def _file(sink: Sink) -> str | None:
     """What it writes, if that is a file of its own: not standard output, a pipe or a device."""
     path = getattr(sink, "path", None)
-    if not isinstance(path, Path) or (path.exists() and not path.is_file()):
+    try:
+        return os.path.realpath(path) if isinstance(path, Path) and (path.is_file() or not path.exists()) else None
+    except (OSError, ValueError):  # it cannot be one, as will be said when it is opened
         return None
-    return os.path.realpath(path)
 
 
 class Outcome(Enum):

@@ -117,6 +117,16 @@ except KeyboardInterrupt:
     assert process.returncode == 0
 
 
+def test_a_script_that_leaves_an_ordinary_loop_ends(model: Path):
+    code = f"""
+import streampose
+results = streampose.results("synthetic:?fps=20&size=64x64", model={str(model)!r})
+for result in results:
+    break
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
 def test_both_ways_take_the_same():
     ordinary, asynchronous = (inspect.signature(way).parameters for way in (streampose.results, streampose.stream))
     assert list(ordinary) == list(asynchronous)

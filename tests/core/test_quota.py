@@ -55,6 +55,8 @@ def tree(root: Path, groups: str, files: dict[str, str]) -> Path:
             None,
         ),
         ("0::/\n", {"cpu.max": "nonsense\n"}, None),
+        ("0::/\n", {"cpu.max": "100000 0\n"}, None),
+        ("0:\nnonsense\n0::/\n", {"cpu.max": "100000 100000\n"}, 1.0),
     ],
 )
 def test_the_tightest_group_is_the_quota(tmp_path: Path, groups: str, files: dict[str, str], quota: float | None):

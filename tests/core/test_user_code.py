@@ -300,6 +300,8 @@ async def test_two_streams_have_no_sink_and_no_file_in_common(tmp_path: Path):
     ):
         with pytest.raises(ConfigError, match=words):
             Pipeline(wrong, FakeEstimator())
+    for no_name in ("x" * 300, "a\0b"):  # is its own stream's trouble
+        Pipeline(streams(streampose.JsonlSink(no_name), streampose.JsonlSink(no_name)), FakeEstimator())
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     Pipeline(streams(streampose.JsonlSink("-"), streampose.JsonlSink("-")), FakeEstimator())

@@ -7,7 +7,10 @@ import hashlib
 import re
 import socket
 import struct
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -105,7 +108,9 @@ def test_pictures_come_whole_with_their_last_packet(hevc: bool, sizes: list[list
     given_ = run(AccessUnits("hevc" if hevc else "h264", 96), sent)
     assert [unit.data for units in given_ for unit in units] == [annexb(picture) for picture in pictures]
     # From the second picture on: of the first one it is not known yet that the marker tells its end.
-    for packet, units in list(zip(sent, given_, strict=True))[len(sent) - len(packets(pictures[-1:], mtu=mtu)) :]:
+    for packet, units in list(zip(sent, given_, strict=True))[
+        len(sent) - len(packets(pictures[-1:], mtu=mtu, hevc=hevc)) :
+    ]:
         assert bool(units) == bool(packet[1] & 0x80)
 
 
@@ -231,7 +236,7 @@ def test_what_is_not_understood_is_left_to_another(text: str):
     assert first_video(text)[1] is None
 
 
-@pytest.mark.parametrize("rate", ["0", "-1", "1/0", "many", "1e9", "nan", "inf"])
+@pytest.mark.parametrize("rate", ["0", "-1", "1/0", "many", "1e9", "1e999999999", "nan", "inf", "12345"])
 def test_a_rate_that_cannot_be_is_none(rate: str):
     track = first_video(sdp(rate=rate, sets="!!,,=="))[1]
     assert track is not None
@@ -345,6 +350,7 @@ def serving(talk: Talk) -> Iterator[str]:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
         thread.join(15)
+        assert not thread.is_alive(), "".join(traceback.format_stack(sys._current_frames()[thread.ident or 0]))
 
 
 def request(connection: socket.socket) -> tuple[str, str]:
@@ -587,3 +593,171 @@ def test_both_codecs_of_a_real_server_are_spoken(codec: str, monkeypatch: pytest
     finally:
         server.kill()
     assert len(spoken) == 1
+
+
+# What a reviewer found.
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("streampose-feed")]
+
+
+def test_a_camera_whose_reports_alone_go_on_keeps_no_thread(coded: list[bytes]):
+    """Nor a socket, and a session of the camera's."""
+
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        for i in range(3):
+            send(connection, coded[i], i)
+        report = struct.pack("!BBHIIIIII", 0x80, 200, 6, 7, 1, 0, 0, 0, 0)
+        while True:
+            connection.sendall(b"$\x03" + struct.pack("!H", len(report)) + report)
+            time.sleep(0.05)
+
+    with serving(talk) as url:
+        source = camera(url, stall_s=0.4)
+        source.open("cam")
+        assert all(source.read() is not None for _ in range(3))
+        with pytest.raises(SourceTimeout):
+            source.read()
+        source.close()
+        until = time.monotonic() + 3
+        while threads() and time.monotonic() < until:
+            time.sleep(0.02)
+    assert not threads()
+
+
+def test_a_camera_slower_than_the_opening_has_its_patience(coded: list[bytes]):
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        for i in range(4):
+            send(connection, coded[i], i)
+            time.sleep(0.5)
+
+    with serving(talk) as url:
+        source = camera(url, open_timeout_s=0.4, stall_s=2.0)
+        source.open("cam")
+        assert all(source.read() is not None for _ in range(3))
+        source.close()
+
+
+def test_lines_between_packets_are_passed_over(coded: list[bytes]):
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        for i in range(6):
+            send(connection, coded[i], i)
+            connection.sendall(b"\r\n")
+
+    with serving(talk) as url:
+        source = camera(url)
+        source.open("cam")
+        assert all(source.read() is not None for _ in range(6))
+        source.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "words"),
+    [
+        ("401 Unauthorized", 'WWW-Authenticate: Digest realm="r", nonce="new"', ["GET_PARAMETER", "GET_PARAMETER"]),
+        ("501 Not Implemented", "X: y", ["GET_PARAMETER", "OPTIONS"]),
+    ],
+)
+def test_a_session_is_kept_as_its_server_wants_it(coded: list[bytes], status: str, header: str, words: list[str]):
+    asked: list[str] = []
+
+    def talk(connection: socket.socket) -> None:
+        for i in range(4):
+            _, number = request(connection)
+            if i == 0:
+                answer(connection, number, 'WWW-Authenticate: Digest realm="r", nonce="old"', status="401 Unauthorized")
+            else:
+                more = ("Session: 12 ;timeout=2", "Transport: RTP/AVP/TCP;interleaved=2-3")
+                answer(connection, number, *more, body=sdp() if i == 1 else "")
+        for i in range(6):
+            send(connection, coded[i], i)
+            time.sleep(0.25)
+        asked.append(request(connection)[0])
+        answer(connection, "9", header, status=status)
+        send(connection, coded[6], 6)
+        asked.append(request(connection)[0])
+        answer(connection, "10")
+        send(connection, coded[7], 7)
+        until_closed(connection)
+
+    with serving(talk) as url:
+        source = camera(url.replace("//", "//user:secret@"), stall_s=3.0)
+        source.open("cam")
+        assert all(source.read() is not None for _ in range(8))
+        source.close()
+    assert asked == words
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Session: 12;timeout=" + "9" * 400,
+        "Session: 12;timeout=0",
+        "Transport: RTP/AVP/TCP;interleaved=" + "2" * 5000 + "-3",
+        "WWW-Authenticate: " + "x" * 8000,
+    ],
+    ids=["life", "no life", "channels", "challenge"],
+)
+def test_strange_numbers_cost_nothing(coded: list[bytes], header: str):
+    def talk(connection: socket.socket) -> None:
+        for i in range(3):
+            _, number = request(connection)
+            more = (header, "Session: 12", "Transport: RTP/AVP/TCP;interleaved=2-3")
+            answer(connection, number, *more, body=sdp() if i == 0 else "")
+        for i in range(3):
+            send(connection, coded[i], i)
+        until_closed(connection)
+
+    with serving(talk) as url:
+        source = camera(url)
+        with suppress(SourceError):  # two headers of one name: the first one counts
+            source.open("cam")
+            assert source.read() is not None
+        source.close()
+
+
+def test_a_challenge_is_read_in_time_that_grows_with_its_length():
+    me, texts = Credentials("a", "b"), ["Digest " + "x" * n for n in (100_000, 400_000)]
+    took = []
+    for text in texts:
+        began = time.process_time()
+        me.answer([text], "PLAY", "rtsp://h/")
+        took.append(time.process_time() - began)
+    assert took[1] < 1.0, took  # by squares it takes minutes
+
+
+def test_a_host_s_second_address_is_tried(coded: list[bytes], monkeypatch: pytest.MonkeyPatch):
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        for i in range(3):
+            send(connection, coded[i], i)
+        until_closed(connection)
+
+    with serving(talk) as url, socket.create_server(("127.0.0.1", 0)) as other:
+        dead = other.getsockname()[1]
+        other.close()
+        real = socket.getaddrinfo
+
+        def two(host: str, port: int, *args: object, **options: object) -> list[object]:
+            good = real(host, port, type=socket.SOCK_STREAM)
+            return [(*good[0][:4], ("127.0.0.1", dead)), *good]
+
+        monkeypatch.setattr("streampose.sources.rtsp.session.socket.getaddrinfo", two)
+        source = camera(url)
+        source.open("cam")
+        assert source.read() is not None
+        source.close()
+
+
+def test_a_picture_without_end_is_given_up():
+    units = AccessUnits("h264", 96)
+    sent = [rtp(b"\x7c\x85" + b"\1" * 60_000, sequence=0, time=0)]
+    sent += [rtp(b"\x7c\x05" + b"\1" * 60_000, sequence=i, time=0) for i in range(1, 600)]
+    sent += [rtp(nal(PICTURE), sequence=600 + i, time=3000 * (1 + i), marker=True) for i in range(3)]
+    given_ = [unit.data for units_ in run(units, sent) for unit in units_]
+    assert given_
+    assert all(given_)

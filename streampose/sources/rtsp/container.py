@@ -18,15 +18,18 @@ from av.format import ContainerFormat
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from streampose.errors import SourceTimeout
+from streampose.redaction import redact
 from streampose.sources.rtsp.description import Track
 from streampose.sources.rtsp.reports import SenderClock
-from streampose.sources.rtsp.session import NotSpoken, RtspSession
+from streampose.sources.rtsp.session import RtspSession
 from streampose.sources.rtsp.units import AccessUnit, AccessUnits
 
-__all__ = ["RtspContainer"]
+__all__ = ["NoPicture", "RtspContainer"]
 
-# Pictures without what a decoder needs (a camera sends it with each key frame) before it is left to another client.
-_MOST_BLIND = 300
+
+class NoPicture(SourceTimeout):
+    """The server was understood, and yet no picture came."""
 
 
 class RtspContainer:
@@ -39,8 +42,8 @@ class RtspContainer:
 
     duration = None
 
-    def __init__(self, session: RtspSession, track: Track) -> None:
-        self._session, self._track = session, track
+    def __init__(self, session: RtspSession, track: Track, stall_s: float) -> None:
+        self._session, self._track, self._stall_s = session, track, stall_s
         self._clock = SenderClock(track.clock_hz)
         self._first: deque[tuple[AccessUnit, float | None]] = deque(maxlen=1)
         self._units = self._received()
@@ -50,17 +53,24 @@ class RtspContainer:
     def open(cls, url: str, *, open_timeout_s: float, stall_s: float, hwaccel: HWAccel | None) -> Self:
         """Connect, and wait for a picture that shows what is sent.
 
+        Args:
+            url: may carry a user and a password.
+            open_timeout_s: until it must be connected.
+            stall_s: the longest time without a picture, the first one too.
+            hwaccel: what decodes.
+
         Raises:
             NotSpoken: FFmpeg's own client may understand the server.
+            NoPicture: it may get pictures, too.
             SourceUnauthorized: wrong user or password, or none.
             OSError: the connection fails.
             av.error.FFmpegError: the device cannot be opened.
         """
-        deadline = time.monotonic() + open_timeout_s
-        session = RtspSession(url, stall_s=min(stall_s, open_timeout_s))
+        session = RtspSession(url)
         try:
-            made = cls(session, session.open(open_timeout_s))
-            made._look(deadline, hwaccel)
+            made = cls(session, session.open(open_timeout_s), stall_s)
+            session.deadline = time.monotonic() + stall_s
+            made._look(hwaccel, redact(url))
         except BaseException:
             session.close()
             raise
@@ -112,11 +122,15 @@ class RtspContainer:
         assert self._bare is not None, "it is open"
         return self._bare
 
-    def _look(self, deadline: float, hwaccel: HWAccel | None) -> None:
-        for _ in range(_MOST_BLIND):
-            if time.monotonic() > deadline:
-                raise TimeoutError("no picture came in time")
-            if (received := next(self._units, None)) is None:
+    def _look(self, hwaccel: HWAccel | None, name: str) -> None:
+        """Open what decodes, by the first picture that shows how."""
+        while True:
+            try:
+                received = next(self._units, None)
+            except TimeoutError as error:
+                why = f"is connected, but no picture that shows its size came in {self._stall_s:g} s"
+                raise NoPicture(f"{name} {why}") from error
+            if received is None:
                 raise ConnectionResetError("it was closed before the first picture")
             self._first.append(received)
             try:
@@ -126,7 +140,6 @@ class RtspContainer:
             if self._bare.streams.video and self._bare.streams.video[0].width:
                 return
             self._bare.close()
-        raise NotSpoken("no picture shows its size")
 
     def _opened(self, unit: AccessUnit, hwaccel: HWAccel | None) -> InputContainer:
         rate = {} if self._track.rate is None else {"framerate": str(self._track.rate)}
@@ -145,3 +158,5 @@ class RtspContainer:
                 continue
             for unit in units.push(packet):
                 yield unit, self._clock.wall_time_s(unit.rtp_time)
+                if self._bare is not None:  # of the pictures that are looked at, all have one time
+                    self._session.deadline = time.monotonic() + self._stall_s

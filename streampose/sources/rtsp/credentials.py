@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 __all__ = ["Credentials"]
 
-_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,]+))')
+_PARAMETER = re.compile(r'\b(\w+)\s*=\s*(?:"([^"]*)"|([^\s,]+))')
 # Best first; cameras that name none mean MD5.
 _HASHES = {"SHA-256": "sha256", "MD5": "md5"}
 

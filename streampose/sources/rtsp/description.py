@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +14,7 @@ __all__ = ["START_CODE", "Track", "first_video"]
 
 START_CODE = b"\0\0\0\1"
 _CODECS = {"H264": "h264", "H265": "hevc"}
+_RATE = re.compile(r"\d{1,3}(\.\d{1,6})?")
 _SETS = ("sprop-vps", "sprop-sps", "sprop-pps", "sprop-parameter-sets")
 
 
@@ -70,10 +72,7 @@ def _track(words: list[str], attributes: dict[str, str], section: list[str]) -> 
     interleaved = said.get("packetization-mode") == "2" or said.get("sprop-max-don-diff", "0") != "0"
     if words[2].upper() not in {"RTP/AVP", "RTP/AVP/TCP"} or codec is None or interleaved or len(mapped) < 2:
         return None
-    try:
-        rate = Fraction(attributes["framerate"]).limit_denominator(1001)
-    except (KeyError, ValueError, ZeroDivisionError):
-        rate = None
+    rate = Fraction(attributes["framerate"]) if _RATE.fullmatch(attributes.get("framerate", "")) else Fraction(0)
     try:
         return Track(
             codec=codec,
@@ -81,7 +80,7 @@ def _track(words: list[str], attributes: dict[str, str], section: list[str]) -> 
             clock_hz=max(1, int(mapped[1])),
             control=attributes.get("control", ""),
             parameter_sets=b"".join(START_CODE + unit for name in _SETS for unit in _decoded(said.get(name, ""))),
-            rate=rate if rate is not None and 0 < rate <= 1000 else None,
+            rate=rate.limit_denominator(1001) or None,
         )
     except ValueError:
         return None

@@ -22,10 +22,11 @@ _PORTS = {"rtsp": 554, "rtsps": 322}
 _CHUNK = 1 << 16
 _LONGEST_LINE, _MOST_LINES, _LONGEST_BODY = 8192, 100, 1 << 18
 # Packets that come before the answer to what started them.
-_MOST_EARLY = 4096
+_MOST_EARLY_BYTES = 8 << 20
 # Of the life that a server gives a session without a word from us.
 _USUAL_LIFE_S = 60.0
-_CHANNELS = re.compile(r"interleaved\s*=\s*(\d+)(?:\s*-\s*(\d+))?")
+_CHANNELS = re.compile(r"interleaved\s*=\s*(\d{1,3})(?:\s*-\s*(\d{1,3}))?")
+_LIFE = re.compile(r"timeout\s*=\s*0*([1-9]\d{0,4})")
 
 
 class NotSpoken(Exception):
@@ -47,24 +48,25 @@ class RtspSession:
 
     Args:
         url: may carry a user and a password.
-        stall_s: the longest wait for a packet.
     """
 
-    def __init__(self, url: str, *, stall_s: float) -> None:
+    def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._name, self._scheme = redact(url), parts.scheme.lower()
         self._host, self._port = parts.hostname or "", parts.port or _PORTS[self._scheme]
         self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._credentials = Credentials.of(url)
         self._challenges: list[str] = []
-        self._stall_s = stall_s
         self._socket: socket.socket | None = None
         self._buffer, self._at = b"", 0
-        self._deadline = 0.0
-        self._early: deque[tuple[int, bytes]] = deque(maxlen=_MOST_EARLY)
+        self.deadline = 0.0
+        """Monotonic seconds until which it waits for what comes."""
+        self._early: deque[tuple[int, bytes]] = deque()
+        self._early_bytes = 0
         self._sent, self._session = 0, ""
         self._aggregate = self._url
         self._channels = 0, 1
+        self._word, self._repeats = "GET_PARAMETER", False
         self._word_after_s, self._word_at = _USUAL_LIFE_S / 2, 0.0
 
     def open(self, within_s: float) -> Track:
@@ -75,20 +77,23 @@ class RtspSession:
             SourceUnauthorized: wrong user or password, or none.
             OSError: the connection fails (also `TimeoutError`).
         """
-        self._deadline = time.monotonic() + within_s
-        connection = socket.create_connection((self._host, self._port), timeout=within_s)
+        self.deadline = time.monotonic() + within_s
+        self._socket = connection = self._connect()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = connection
         if self._scheme == "rtsps":  # cameras sign their certificates themselves
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            self._socket = context.wrap_socket(connection, server_hostname=self._host)
+            try:
+                self._socket = context.wrap_socket(connection, server_hostname=self._host)
+            except ssl.SSLError as error:  # FFmpeg's library may speak an older one
+                raise NotSpoken(f"not this TLS: {error.reason}") from error
         described = self._ask("DESCRIBE", self._url, Accept="application/sdp")
         base = described.one("content-base") or described.one("content-location") or self._url
         address, track = first_video(described.body.decode(errors="replace"))
         if track is None:
             raise NotSpoken("no H.264 or H.265 over plain RTP")
         self._aggregate = _below(base, address)
+        base = address if "://" in address else base
         wish = "RTP/AVP/TCP;unicast;interleaved=0-1"
         granted = self._ask("SETUP", _below(base, track.control), Transport=wish)
         transport = granted.one("transport")
@@ -97,8 +102,9 @@ class RtspSession:
         if channels := _CHANNELS.search(transport):
             first = int(channels[1])
             self._channels = first, int(channels[2] or first + 1)
-        self._session, _, rest = granted.one("session").partition(";")
-        if life := re.search(r"timeout\s*=\s*(\d+)", rest):
+        session, _, rest = granted.one("session").partition(";")
+        self._session = session.strip()
+        if life := _LIFE.search(rest):
             self._word_after_s = max(1.0, int(life[1]) / 2)
         self._ask("PLAY", self._aggregate, Range="npt=0.000-")
         self._word_at = time.monotonic() + self._word_after_s
@@ -108,7 +114,7 @@ class RtspSession:
         """RTP packets, and RTCP's (then `True`), until the server closes the connection.
 
         Raises:
-            OSError: the connection fails; `TimeoutError` = nothing came.
+            OSError: the connection fails; `TimeoutError` = the deadline is over.
             Disconnected: what comes is not understood any more.
         """
         media, control = self._channels
@@ -117,21 +123,52 @@ class RtspSession:
                 channel, data = self._early.popleft()
             else:
                 now = time.monotonic()
-                self._deadline = now + self._stall_s
-                if now > self._word_at:
-                    self._word_at = now + self._word_after_s
-                    self._send("GET_PARAMETER", self._aggregate)
+                if now > self.deadline:
+                    raise TimeoutError("nothing whole came in time")
                 try:
+                    if now > self._word_at:
+                        self._word_at = now + self._word_after_s
+                        self._send(self._word, self._aggregate)
                     came = self._next()
+                    if isinstance(came, _Answer):
+                        self._heard(came)
+                        continue
                 except NotSpoken as error:
                     raise Disconnected(f"{self._name} was lost: {error}") from error
                 if came is None:
                     return
-                if isinstance(came, _Answer):
-                    continue
                 channel, data = came
             if channel in {media, control}:
                 yield channel == control, data
+
+    def _heard(self, answer: _Answer) -> None:
+        """To a word that keeps the session: some want another password now, some know OPTIONS only."""
+        if answer.status == 200:
+            self._repeats = False
+        elif not self._repeats:
+            self._repeats = True
+            if answer.status == 401:
+                self._challenges = answer.headers.get("www-authenticate", [])
+            else:
+                self._word = "OPTIONS"
+            self._send(self._word, self._aggregate)
+
+    def _connect(self) -> socket.socket:
+        """To the first of the host's addresses that answers; each has its share of the time."""
+        addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        for i, (family, kind, protocol, _, address) in enumerate(addresses, 1):
+            connection = socket.socket(family, kind, protocol)
+            try:
+                left = self.deadline - time.monotonic()
+                connection.settimeout(max(0.1, left / (len(addresses) - i + 1)))
+                connection.connect(address)
+            except OSError:
+                connection.close()
+                if i == len(addresses):
+                    raise
+            else:
+                return connection
+        raise ConnectionRefusedError("the host has no address")
 
     def report(self, packet: bytes) -> None:
         """Send it on RTCP's channel."""
@@ -147,9 +184,10 @@ class RtspSession:
             if self._session:
                 connection.settimeout(0.1)
                 connection.sendall(self._request("TEARDOWN", self._aggregate, {}))
-        except OSError:
+        except (OSError, NotSpoken):
             pass  # it is gone
-        connection.close()
+        finally:
+            connection.close()
 
     def _ask(self, method: str, url: str, **headers: str) -> _Answer:
         for _ in range(2):
@@ -173,6 +211,9 @@ class RtspSession:
                 raise ConnectionResetError("closed in the middle of the conversation")
             if isinstance(came, _Answer):
                 return came
+            self._early_bytes += len(came[1]) + 64
+            if self._early_bytes > _MOST_EARLY_BYTES:
+                raise NotSpoken("pictures without end before the answer")
             self._early.append(came)
 
     def _send(self, method: str, url: str, **headers: str) -> None:
@@ -194,12 +235,18 @@ class RtspSession:
     def _next(self) -> tuple[int, bytes] | _Answer | None:
         """A packet with its channel, an answer, or `None`: the server has closed the connection."""
         while True:
-            if not self._fill(4):
+            if not self._fill(1):
                 return None
-            if self._buffer[self._at] != 0x24:
+            first = self._buffer[self._at]
+            if first in b"\r\n":  # between messages
+                self._at += 1
+                continue
+            if first != 0x24:
                 if (answer := self._message()) is not None:
                     return answer
                 continue
+            if not self._fill(4):
+                return None
             channel = self._buffer[self._at + 1]
             size = int.from_bytes(self._buffer[self._at + 2 : self._at + 4], "big")
             if not self._fill(4 + size):
@@ -253,7 +300,7 @@ class RtspSession:
         while lacking > 0:
             if self._socket is None:
                 return False
-            left = self._deadline - time.monotonic()
+            left = self.deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("nothing whole came in time")
             self._socket.settimeout(left)

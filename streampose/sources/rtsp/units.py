@@ -14,6 +14,8 @@ _HEADER = struct.Struct("!BBHII")
 _LENGTH = struct.Struct("!H")
 # No camera's picture is so large: what claims to be is given up.
 _MAX_BYTES = 32 << 20
+# What Python takes to keep a part.
+_PART_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +138,8 @@ class AccessUnits:
                 unit_header = bytes([first & 0x81 | (flags & 0x3F) << 1, packet[begin + 1]])
             else:
                 unit_header = bytes([first & 0xE0 | flags & 0x1F])
-            self._begin(unit_header + packet[begin + header + 1 : end])
             self._open = True
+            self._begin(unit_header + packet[begin + header + 1 : end])
         elif self._open:
             self._add(packet[begin + header + 1 : end])
         if flags & 0x40:
@@ -149,17 +151,17 @@ class AccessUnits:
     def _begin(self, unit: bytes) -> None:
         """A NAL unit, or its first part."""
         kind = self._kind(unit[0])
-        self._add(START_CODE)
-        self._add(unit)
         if self._hevc:
             self._pictured |= kind < 32
             self._key |= 16 <= kind <= 21 or kind == 33
         else:  # a sequence's parameters are sent where one can begin, also by encoders that refresh bit by bit
             self._pictured |= 1 <= kind <= 5
             self._key |= kind in {5, 7}
+        self._add(START_CODE)
+        self._add(unit)
 
     def _add(self, part: bytes) -> None:
-        self._bytes += len(part)
+        self._bytes += len(part) + _PART_BYTES
         if self._bytes > _MAX_BYTES:
             self._clear()
             return

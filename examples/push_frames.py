@@ -11,16 +11,17 @@ import cv2
 import streampose
 
 
-def feed(source: streampose.PushSource, name: str) -> None:
-    capture = cv2.VideoCapture(int(name) if name.isdigit() else name)
+def feed(source: streampose.PushSource, capture: cv2.VideoCapture) -> None:
     while (read := capture.read())[0] and source.push(read[1]):
         pass
     source.end()
 
 
 def main(name: str) -> None:
-    source = streampose.PushSource(live=name.isdigit())  # what is not live waits for every picture to be taken
-    threading.Thread(target=feed, args=(source, name), daemon=True).start()
+    capture = cv2.VideoCapture(int(name) if name.isdigit() else name)
+    # What is not live waits until every picture has been taken, and its time goes by its rate.
+    source = streampose.PushSource(live=name.isdigit(), rate=capture.get(cv2.CAP_PROP_FPS) or 30)
+    threading.Thread(target=feed, args=(source, capture), daemon=True).start()
     for result in streampose.results(source):
         for person in result.poses:
             x, y, score = person["nose"]

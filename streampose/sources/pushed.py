@@ -22,11 +22,13 @@ class PushSource:
     Args:
         live: pictures that are not taken in time are dropped, the newest is kept, and `push` never waits; else `push`
             waits until there is room, so nothing is lost: call it on a thread of its own then.
+        rate: pictures a second of what is not live, where their times are not told.
         wait_s: the longest time without a picture; `None` = for ever.
     """
 
-    def __init__(self, *, live: bool = True, wait_s: float | None = None) -> None:
+    def __init__(self, *, live: bool = True, rate: Fraction | float = 30, wait_s: float | None = None) -> None:
         self.live = live
+        self._rate = rate
         self._wait_s = wait_s
         self._room = 1 if live else 2
         self._waiting: deque[tuple[int, int, float, Image]] = deque()
@@ -44,7 +46,8 @@ class PushSource:
 
         Args:
             picture: (H, W, 3) uint8 BGR. It is not copied: do not write to it any more.
-            time_s: media time in seconds, increasing; `None` = as it passes since the first picture.
+            time_s: media time in seconds, increasing; `None` = as it passes since the first picture, or, where it is not
+                live, by the rate.
             captured_at: monotonic seconds when it was taken, from which a live one's budget counts; `None` = now.
 
         Returns:
@@ -63,7 +66,9 @@ class PushSource:
             if self._over:
                 return False
             self._began_at = captured_at if self._began_at is None else self._began_at
-            pts = round((captured_at - self._began_at if time_s is None else time_s) / _TIME_BASE)
+            if time_s is None:
+                time_s = captured_at - self._began_at if self.live else float(self._count / self._rate)
+            pts = round(time_s / _TIME_BASE)
             self._last_pts = pts = max(pts, self._last_pts + 1)
             if len(self._waiting) == self._room:
                 self._waiting.popleft()

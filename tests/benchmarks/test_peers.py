@@ -29,7 +29,7 @@ def test_ages_of_pictures_of_a_real_server(peers, assets: Path, tmp_path: Path, 
     monkeypatch.setattr(watcher, "FRAMES", 60)
     peers.clip(tmp_path / "clip", assets / "videos" / "pose2sim_single_cam03.mp4")
     server = RtspServer("--clip", str(tmp_path / "clip"), "--streams", "2")
-    source = NetworkSource(server.url("live1"))
+    source = NetworkSource(server.url("live1"), transport="tcp")
     try:
         source.open("s")
         seen = watcher.Watcher(2, seconds=1.0, warm_up_s=0.2)

@@ -34,11 +34,11 @@ def test_what_is_live_gives_the_newest():
 
 
 async def test_nothing_is_lost_of_what_is_not_live():
-    source, sink = PushSource(live=False), MemorySink(delay_s=0.002)
+    source, sink = PushSource(live=False, rate=25), MemorySink(delay_s=0.002)
 
     def feed() -> None:
         for i in range(50):
-            assert source.push(picture(i), time_s=i / 25)
+            assert source.push(picture(i), time_s=None if i % 2 else i / 25)
         source.end()
 
     thread = threading.Thread(target=feed)

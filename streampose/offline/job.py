@@ -1,6 +1,7 @@
 """One recording on its way, and the folder that remembers how far it is.
 
 OUTDIR/NAME.jsonl, NAME.mp4, …      what is done; each appears under its name when it is whole
+OUTDIR/.streampose/.lock            held by the run that writes here
 OUTDIR/.streampose/NAME/
     state.json                      which stages are done, of which input and options; replaced by rename
     found.spool                     who the models found, frame by frame; grows while they run

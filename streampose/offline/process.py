@@ -104,9 +104,12 @@ async def process(
     """
     _spare(inputs, folder, plan)
     try:
-        (folder / ".streampose").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".streampose" / "lock")
-        with lock.acquire(timeout=0):
+        work = folder / ".streampose"
+        work.mkdir(parents=True, exist_ok=True)
+        # No recording is called so: their names begin with no dot.
+        with FileLock(work / ".lock").acquire(timeout=0):
+            if (left := work / "lock").is_file():  # by an earlier version, where the work on one called "lock" goes
+                left.unlink()
             return await _Run(inputs, folder, plan, stop).run(load, watch)
     except Timeout as error:
         raise SinkUnavailable(f"{folder} is being written to by another streampose: wait, or name another") from error

@@ -279,9 +279,20 @@ def test_two_at_once_do_not_write_into_one_folder(command: Command, tmp_path: Pa
 
     clip(tmp_path / "a.mp4", 3)
     (tmp_path / "out" / ".streampose").mkdir(parents=True)
-    with FileLock(tmp_path / "out" / ".streampose" / "lock"):
+    with FileLock(tmp_path / "out" / ".streampose" / ".lock"):
         code, err = command("process", tmp_path / "a.mp4", "-o", tmp_path / "out", *FAST)
     assert (code, "another streampose" in err) == (1, True)
+
+
+def test_a_recording_may_be_called_lock(command: Command, tmp_path: Path):
+    clip(tmp_path / "lock.mp4", 3)
+    for earlier in (False, True):
+        out = tmp_path / f"out{earlier}"
+        if earlier:  # versions before left their lock there
+            (out / ".streampose").mkdir(parents=True)
+            (out / ".streampose" / "lock").touch()
+        code, err = command("process", tmp_path / "lock.mp4", "-o", out, *FAST)
+        assert (code, indices(out / "lock.jsonl")) == (0, [0, 1, 2]), err
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path):

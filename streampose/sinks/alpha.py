@@ -51,7 +51,8 @@ class AlphaVideoSink:
         self._time_base, self._rate = info.time_base, info.rate or Fraction(30)
         options = {"movie_timescale": str(info.time_base.denominator)}
         try:
-            self._container = av.open(str(self._path), "w", format="mov", container_options=options)
+            # "file:", since before a colon in a relative path FFmpeg sees a protocol.
+            self._container = av.open(f"file:{self._path}", "w", format="mov", container_options=options)
         except (av.error.FFmpegError, OSError) as error:
             raise SinkUnavailable(f"{self._path} cannot be written: {error.strerror or error}") from error
 

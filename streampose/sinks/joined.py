@@ -27,16 +27,17 @@ def join_videos(pieces: Sequence[Path], out: Path, suffix: str) -> None:
         SinkFailed: a piece is damaged, or the disk is full.
     """
     try:
-        with av.open(str(pieces[0])) as first:
+        # "file:", since before a colon in a relative path FFmpeg sees a protocol.
+        with av.open(f"file:{pieces[0]}") as first:
             template = first.streams.video[0]
             time_base = template.time_base or Fraction(1, 90_000)
             options = {} if suffix == ".mkv" else {**FRAGMENTED, "movie_timescale": str(time_base.denominator)}
-            with av.open(str(out), "w", format=VIDEO_SUFFIXES[suffix], container_options=options) as target:
+            with av.open(f"file:{out}", "w", format=VIDEO_SUFFIXES[suffix], container_options=options) as target:
                 stream = target.add_stream_from_template(template)
                 assert isinstance(stream, VideoStream)
                 stream.time_base = time_base
                 for piece in pieces:
-                    with av.open(str(piece)) as source:
+                    with av.open(f"file:{piece}") as source:
                         for packet in source.demux(video=0):
                             if packet.dts is not None:
                                 packet.stream = stream

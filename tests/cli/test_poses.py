@@ -88,6 +88,14 @@ def test_poses_are_drawn_on_black_over_the_video_and_see_through(command, walk: 
     assert cv2.imread(str(images[0]), cv2.IMREAD_UNCHANGED).shape == (48, 64, 4)
 
 
+def test_a_folder_may_have_a_colon_in_its_name(command, walk: Path, monkeypatch, tmp_path: Path):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    Path("take:2").mkdir()
+    for name, options in (("o.mp4", []), ("o.mkv", []), ("o.mov", ["--background", "alpha"])):
+        code, _, err = command("render", walk, "-o", f"take:2/{name}", *options)
+        assert (code, len(frames(tmp_path / "take:2" / name))) == (0, 30), err
+
+
 @pytest.mark.parametrize("style", ["streampose", "coco"])
 def test_every_option_of_drawing_changes_what_is_drawn(command, walk: Path, tmp_path: Path, style: str):  # noqa: F811
     def drawn(*options: object) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, islice
@@ -209,8 +209,11 @@ def _encoded(piece: Iterator[Result], sink: Sink, rate: Fraction | None) -> Iter
                 opened = True
             sink.write(result)
             yield result
-    finally:
-        sink.close()
+    except BaseException:
+        with suppress(SinkFailed):  # the first error is the one that says why
+            sink.close()
+        raise
+    sink.close()
 
 
 def _assemble(pieces: Sequence[Path], drawing: Drawing, out: Path, work: Path, frames: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from test_sinks import disk
 
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable, SinkFailed, SourceCorrupt
@@ -133,6 +134,19 @@ def test_what_cannot_be_read_is_no_error_of_what_is_written(tmp_path: Path, name
     gone = tmp_path / "gone.spool"
     with pytest.raises(FormatUnreadable, match=r"gone\.spool cannot be read: No such file"):
         draw(drawing, lambda: read_spool(gone, "s", COCO_17), lambda _: None, tmp_path / "o.mp4", tmp_path, rate=None)
+
+
+class Noise(Black):
+    """Paints what takes much room."""
+
+    def __call__(self, moment: Moment, image: Image | None) -> Image:
+        return np.random.default_rng(moment.index).integers(0, 256, (96, 96, 3), np.uint8)
+
+
+def test_a_disk_that_gets_full_while_a_piece_is_written_is_told_as_that(tmp_path: Path):
+    drawing = Drawing(suffix=".mkv", painter=Noise())
+    with disk(tmp_path / "disk", "size=40k") as there, pytest.raises(SinkFailed, match=r"broke off: No space left"):
+        draw(drawing, again, lambda _: None, there / "o.mkv", there / "w", rate=None)
 
 
 def test_without_ids_the_face_is_that_of_the_largest():

@@ -89,7 +89,7 @@ def drawings(
         styles: names with commas between them; `None` = no figures.
 
     Raises:
-        ConfigError: a value makes no sense.
+        ConfigError: a value makes no sense, or is of something that is not asked for.
     """
     parts = Parts(
         head=head,
@@ -101,6 +101,24 @@ def drawings(
         min_score=point_score,
     )
     names = [name.strip() for name in (styles or "").split(",") if name.strip()]
+    if not names:
+        asked = {
+            "--size": size is not None,
+            "--background": background != "black",
+            "--png": images,
+            "--line-width": line_width != 1,
+            "--hand-width": hand_width != 1,
+            "--line-px": line_px is not None,
+            "--hand-px": hand_px is not None,
+            "--head": head != "full",
+            "--face-dots": face_dots != "full",
+            "--point-score": point_score is not None,
+        }
+        if idle := [option for option, is_asked in asked.items() if is_asked]:
+            verb = "are" if len(idle) > 1 else "is"
+            raise ConfigError(f"{', '.join(idle)} {verb} for --draw: name a style, of {', '.join(STYLES)}")
+    if face_video_px is None and face_padding:
+        raise ConfigError("--face-padding is for --face-video: say how large the close-up is, 512")
     if len(set(names)) < len(names):
         raise ConfigError(f"{styles} names a style twice; there are: {', '.join(STYLES)}")
     found = [

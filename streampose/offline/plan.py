@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from streampose.errors import ConfigError
 from streampose.formats import FORMATS, format_named
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, model_files
@@ -29,7 +30,7 @@ class Plan:
     """What is asked for.
 
     Raises:
-        ConfigError: there is no such format, or no such model.
+        ConfigError: there is no such format, or no such model; or nothing would be written.
     """
 
     choice: ModelChoice
@@ -51,6 +52,8 @@ class Plan:
     def __post_init__(self) -> None:
         for name in self.formats:
             format_named(name)
+        if not (self.formats or self.drawings or self.prompts or self.refinement.looks_ahead):
+            raise ConfigError("nothing would be written: name a --format, a style to --draw, --face-video or --prompts")
         digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in model_files(self.choice)}
         object.__setattr__(self, "models", digests)
 

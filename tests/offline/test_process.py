@@ -255,6 +255,11 @@ def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_pa
         (["--device", "cuda"], "cuda"),
         (["--draw", "coco", "--size", "833x481"], "a video's size is even"),
         (["--face-video", "65"], "a video's size is even"),
+        (["--png", "--background", "alpha"], "--background, --png are for --draw: name a style"),
+        (["--size", "640x360", "--face-video", "64"], "--size is for --draw"),
+        (["--line-px", "2", "--head", "weak", "--point-score", "0"], "--line-px, --head, --point-score are for --draw"),
+        (["--draw", "coco", "--face-padding", "1"], "--face-padding is for --face-video"),
+        (["--format", ""], "nothing would be written"),
     ],
 )
 def test_slips_of_the_pen_are_told_in_a_line(command: Command, tmp_path: Path, arguments: list[str], words: str):

@@ -16,6 +16,8 @@ DRAWN = 2
 """Goes up when videos of the same poses come out in another way; what was drawn before is drawn anew."""
 STYLES = ("streampose", *PALETTES)
 """What a video of figures can look like: our own, and what models are trained on."""
+# Of a side: what x264 takes.
+_LARGEST_PX = 16384
 
 
 def figure_video(
@@ -31,10 +33,12 @@ def figure_video(
         parts: what is drawn.
 
     Raises:
-        ConfigError: there is no such style.
+        ConfigError: there is no such style, or the size is none that can be drawn.
     """
     if style not in STYLES:
         raise ConfigError(f"no style is called {style!r}; there are: {', '.join(STYLES)}")
+    if size_px is not None and max(size_px) > _LARGEST_PX:
+        raise ConfigError(f"a video has at most {_LARGEST_PX} pixels a side, not {max(size_px)}")
     if size_px is not None and background != "alpha" and not images and (size_px[0] % 2 or size_px[1] % 2):
         raise ConfigError(f"a video's size is even, not {size_px[0]}x{size_px[1]}")
     look = PALETTES.get(style) or Style()
@@ -53,8 +57,10 @@ def face_video(size_px: int = 512, *, padding: float = 0.0) -> Drawing:
         padding: around it, as a share of it.
 
     Raises:
-        ConfigError: it is odd.
+        ConfigError: it is odd, or more than can be drawn.
     """
+    if size_px > _LARGEST_PX:
+        raise ConfigError(f"a video has at most {_LARGEST_PX} pixels a side, not {size_px} for the face")
     if size_px % 2:
         raise ConfigError(f"a video's size is even: {size_px - 1} or {size_px + 1} for the face, not {size_px}")
 

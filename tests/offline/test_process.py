@@ -255,6 +255,8 @@ def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_pa
         (["--device", "cuda"], "cuda"),
         (["--draw", "coco", "--size", "833x481"], "a video's size is even"),
         (["--face-video", "65"], "a video's size is even"),
+        (["--draw", "coco", "--size", "64x100000"], "at most 16384 pixels a side, not 100000"),
+        (["--face-video", "100000"], "at most 16384 pixels a side, not 100000"),
         (["--png", "--background", "alpha"], "--background, --png are for --draw: name a style"),
         (["--size", "640x360", "--face-video", "64"], "--size is for --draw"),
         (["--line-px", "2", "--head", "weak", "--point-score", "0"], "--line-px, --head, --point-score are for --draw"),

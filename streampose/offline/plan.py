@@ -16,7 +16,7 @@ from streampose.offline.job import Job, State, fingerprint_of
 from streampose.offline.refinement import Refinement
 from streampose.offline.videos import DRAWN
 from streampose.sources import Cut
-from streampose.sources.hwaccel import SOFTWARE
+from streampose.sources.hwaccel import SOFTWARE, candidates
 
 __all__ = ["Plan"]
 
@@ -30,7 +30,7 @@ class Plan:
     """What is asked for.
 
     Raises:
-        ConfigError: there is no such format, or no such model; or nothing would be written.
+        ConfigError: there is no such format, model, or device that decodes; or nothing would be written.
     """
 
     choice: ModelChoice
@@ -52,6 +52,7 @@ class Plan:
     def __post_init__(self) -> None:
         for name in self.formats:
             format_named(name)
+        candidates(self.hwaccel)
         if not (self.formats or self.drawings or self.prompts or self.refinement.looks_ahead):
             raise ConfigError("nothing would be written: name a --format, a style to --draw, --face-video or --prompts")
         digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in model_files(self.choice)}

@@ -272,6 +272,13 @@ def test_slips_of_the_pen_are_told_in_a_line(command: Command, tmp_path: Path, a
     assert [line for line in err.splitlines() if line.startswith("error: ")] == err.splitlines()[-1:]
 
 
+def test_a_device_that_does_not_decode_is_told_once_and_first(command: Command, tmp_path: Path):
+    videos = [clip(tmp_path / "a.mp4", 3), clip(tmp_path / "b.mp4", 3)]
+    code, err = command("process", *videos, "-o", tmp_path / "out", "--hwaccel", "abacus")
+    assert (code, "no device called 'abacus'" in err, err.count("\n")) == (1, True, 1), err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_part_of_the_second_pass_can_be_switched_off(command: Command, tmp_path: Path, monkeypatch):
     plans = []
     monkeypatch.setattr("streampose.cli.process.start_process", lambda _, __, plan, **___: plans.append(plan) or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from fractions import Fraction
@@ -17,8 +18,12 @@ from streampose.sources.source import shareable
 
 __all__ = ["Conversion", "pixel_aspect", "read_latent"]
 
+log = logging.getLogger("streampose")
+
 # Of the thread that reads: sources are wrapped in others that need not know of it.
 _later: ContextVar[bool] = ContextVar("later", default=False)
+# Transfer characteristics of ITU-T H.273.
+_HDR = {16: "PQ", 18: "HLG"}
 
 
 def read_latent(read: Callable[[], Frame | None], wanted: Callable[[], bool]) -> Frame | None:
@@ -56,6 +61,9 @@ class Conversion:
 
     def __init__(self) -> None:
         self._kind: tuple[object, ...] | None = None
+        self._is_hdr = False
+        self.name = "video"
+        """Of the source, for messages."""
         self.pixel_aspect = Fraction(1)
         """Width of a decoded pixel by height; what comes out has square ones."""
 
@@ -74,6 +82,10 @@ class Conversion:
             return Latent(partial(_bgr, picture, orientation, size), (width, height))
         image = _bgr(picture, orientation, size)
         self._kind = kind
+        if picture.color_trc in _HDR and not self._is_hdr:
+            self._is_hdr = True  # told once, however often it is opened
+            text = "%s is HDR (%s), and read as if it were SDR: if its flat pictures hide people, tone-map it first"
+            log.warning(text, self.name, _HDR[picture.color_trc], extra={"event": "hdr"})
         return image
 
     def _stretched(self, width: int) -> int:

@@ -123,7 +123,7 @@ class MediaSource:
                 other.discard = Discard.all  # sound and subtitles are not even read
         video.thread_type = "SLICE" if self.live or self._threads == 1 else "AUTO"
         codec.thread_count = self._threads
-        self._convert.pixel_aspect = pixel_aspect(video)
+        self._convert.name, self._convert.pixel_aspect = self._name, pixel_aspect(video)
         self._frames = self._decode(container, video, stream)
         # Rotation is known only with the first picture, and so is whether anything can be decoded at all.
         self._first = next(self._frames, None)

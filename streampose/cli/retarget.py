@@ -19,6 +19,7 @@ from streampose.clip import Moment
 from streampose.errors import ConfigError, FormatUnreadable
 from streampose.inference.loading import ModelChoice, load_estimator
 from streampose.motion import Choice, Retargeting, largest, only, parse_choice, pick, retargeted, survey, words
+from streampose.sinks import VIDEO_SUFFIXES
 from streampose.sources.images import IMAGE_SUFFIXES
 from streampose.tracking import Tracker, TrackerOptions
 
@@ -89,6 +90,8 @@ def retarget(
     for path, other in ((out, keep_reference), (keep_reference, out)):
         if path is not None:
             writable(path, poses, reference, other)
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                raise ConfigError(f"{path} is a video: write poses (.jsonl), and draw them with `streampose render`")
             formats.format_for(path)
     found = _reference(reference, ModelChoice(model=model, detector=detector, pose=pose))
 
@@ -125,6 +128,12 @@ def _one(again: Callable[[], Iterator[Moment]], choice: Choice) -> Callable[[], 
 def _reference(path: Path, choice: ModelChoice) -> Moment:
     """The largest person of a picture, or of the first frame of a file that has somebody in it."""
     if path.suffix.lower() not in IMAGE_SUFFIXES:
+        known = [f.suffix for f in formats.FORMATS.values() if f.read is not None]
+        if path.is_file() and not path.name.lower().endswith(tuple(known)):
+            raise ConfigError(
+                f"{path}: a reference is a picture ({', '.join(sorted(IMAGE_SUFFIXES))}) or a file of poses "
+                f"({', '.join(known)}); of a video take a frame, or `streampose process` it first"
+            )
         for moment in formats.read(path):
             if len(moment.poses):
                 return moment.having(largest(moment.poses))

@@ -63,12 +63,13 @@ def format_named(name: str) -> Format:
     return found
 
 
-def _of(path: Path) -> Format:
+def _of(path: Path, among: Iterable[Format] = FORMATS.values()) -> Format:
+    """By its name; which ones to name if that says nothing."""
     # The longest suffix first: ".coco.json" is no ".json".
     for one in sorted(FORMATS.values(), key=lambda f: -len(f.suffix)):
         if path.name.lower().endswith(one.suffix):
             return one
-    known = ", ".join(f"{f.suffix} ({f.name})" for f in FORMATS.values())
+    known = ", ".join(f"{f.suffix} ({f.name})" for f in among)
     raise ConfigError(f"{path}: what it is cannot be seen from its name; known: {known}")
 
 
@@ -83,9 +84,10 @@ def read(path: str | Path) -> Iterator[Moment]:
         ConfigError: its name says nothing, or its library is not installed.
     """
     path = Path(path)
-    kind = FORMATS["openpose"] if path.is_dir() else _of(path)
+    readable = [f for f in FORMATS.values() if f.read is not None]
+    kind = FORMATS["openpose"] if path.is_dir() else _of(path, readable)
     if kind.read is None:
-        known = ", ".join(f.suffix for f in FORMATS.values() if f.read is not None)
+        known = ", ".join(f.suffix for f in readable)
         raise FormatUnreadable(f"{path}: {kind.name} does not hold all of what poses are; read back are {known}")
     if not path.exists():
         raise FormatUnreadable(f"no file at {path}")

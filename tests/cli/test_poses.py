@@ -551,6 +551,13 @@ def test_of_people_without_ids_one_is_followed(command, tmp_path: Path, who: str
     assert (code, "nobody has the id 3; there are: none" in err) == (1, True)
 
 
+def test_a_video_is_no_reference_and_not_what_is_written(command, walk: Path, clip: Path, tmp_path: Path):  # noqa: F811
+    code, _, err = command("retarget", walk, clip, "-o", tmp_path / "o.jsonl")
+    assert (code, "of a video take a frame, or `streampose process` it first" in err, "coco" in err) == (1, True, False)
+    code, _, err = command("retarget", walk, walk, "-o", tmp_path / "o.mp4")
+    assert (code, "draw them with `streampose render`" in err, err.count("\n")) == (1, True, 1), err
+
+
 def test_references_that_cannot_be_read_are_told(command, walk: Path, tmp_path: Path):  # noqa: F811
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no picture")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from streampose.cli.say import console, dim, say
+from streampose.cli.say import console, dim, has_watcher, say
 from streampose.errors import ChecksumMismatch
 from streampose.inference import zoo
 from streampose.redaction import redact
@@ -89,7 +89,7 @@ def pull_models(
             continue
         if not entry.verified:
             say(dim(f"{entry.name}: address from {entry.listed_in}, not verified by us; licence {entry.licence}"))
-        with Progress(*columns, console=console, transient=True) as bars:
+        with Progress(*columns, console=console, transient=True, disable=not has_watcher()) as bars:
             task = bars.add_task(entry.name, total=None)
             path = zoo.pull(
                 entry.name,

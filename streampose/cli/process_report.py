@@ -103,7 +103,7 @@ def summary(recordings: Sequence[Recording], seconds: float, folder: Path) -> Te
     for r in recordings:
         if r.stage in {Stage.DONE, Stage.STOPPED}:
             before = f" ({r.reused} of them before)" if r.reused else ""
-            lines.append(Text(f"{r.name}: {r.stage.value}, {r.frames} frames{before}{_said(r)}"))
+            lines.append(Text(f"{r.name}: {r.stage.value}, {r.frames} frame{'s' * (r.frames != 1)}{before}{_said(r)}"))
         elif r.stage is not Stage.FAILED:  # whose error says it all
             lines.append(Text(f"{r.name}: {r.stage.value}"))
     fresh = sum(max(0, r.frames - r.reused) for r in recordings if r.stage in {Stage.DONE, Stage.STOPPED})

@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from streampose.cli import pictures
 from streampose.cli.convert import moments_in, writable
-from streampose.cli.say import console, say
+from streampose.cli.say import console, has_watcher, say
 from streampose.cli.values import parse_size
 from streampose.clip import Moment
 from streampose.cores import share_cores
@@ -150,7 +150,7 @@ def draw_file(
     looks = (DRAWN, drawing.suffix, repr(drawing.painter), size_px, out.name)
     work = folder / fingerprint_of("render", *recordings, stream, *looks)
     lock = folder / f"{fingerprint_of(out.name)}.lock"
-    with locked(out, lock), Progress(console=console, transient=True) as progress:
+    with locked(out, lock), Progress(console=console, transient=True, disable=not has_watcher()) as progress:
         task = progress.add_task(escape(out.name), total=total)
         try:
             draw(drawing, again, source, out, work, rate=rate, tick=lambda done: progress.update(task, completed=done))

@@ -40,6 +40,14 @@ def test_names_are_whole_in_a_narrow_terminal(tmp_path: Path, monkeypatch: pytes
     assert set(zoo.entries()) <= set(shown)
 
 
+def test_where_nobody_looks_on_a_download_leaves_no_empty_line(server: Server, tmp_path: Path):  # noqa: F811
+    arguments = ["pull", "yolox-m", "--url", server.url, "--cache-dir", str(tmp_path)]
+    result = CliRunner().invoke(models, arguments)
+    assert result.exit_code == 0, result.output
+    assert "" not in result.stderr.splitlines()
+    assert Path(result.stdout.strip()).is_file()
+
+
 def test_a_mirror_is_for_one_model():
     result = CliRunner().invoke(models, ["pull", "rtmo-s", "rtmo-m", "--url", "http://127.0.0.1:9/x.onnx"])
     assert result.exit_code == 2

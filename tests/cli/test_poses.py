@@ -88,6 +88,11 @@ def test_poses_are_drawn_on_black_over_the_video_and_see_through(command, walk: 
     assert cv2.imread(str(images[0]), cv2.IMREAD_UNCHANGED).shape == (48, 64, 4)
 
 
+def test_where_nobody_looks_on_a_drawing_says_one_line(command, walk: Path, tmp_path: Path):  # noqa: F811
+    code, stdout, err = command("render", walk, "-o", tmp_path / "o.mp4")
+    assert (code, stdout, err) == (0, "", f"written: {tmp_path / 'o.mp4'}\n")
+
+
 def test_a_folder_may_have_a_colon_in_its_name(command, walk: Path, monkeypatch, tmp_path: Path):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     Path("take:2").mkdir()

@@ -78,6 +78,7 @@ def test_the_summary_says_what_was_done_and_what_not():
     assert third == "stopped: stopped, 10 frames"
     assert "3 of 4 in out, 2.0 s, 35.0 frames a second" in last
     assert end == "the same command goes on from here"
+    assert summary([one(Stage.DONE, 1)], 1.0, Path("out")).plain.startswith("done: done, 1 frame\n")
 
 
 def test_names_and_folders_that_look_like_markup_are_shown_as_they_are():

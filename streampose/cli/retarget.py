@@ -68,6 +68,12 @@ def retarget(
     model: engine.Model = None,
     detector: engine.Detector = None,
     pose: engine.Pose = None,
+    family: engine.Family = None,
+    detector_family: engine.DetectorFamily = None,
+    skeleton: engine.Skeleton = None,
+    detector_size: engine.DetectorSize = None,
+    min_score: engine.MinScore = engine.USUAL.min_score,
+    max_people: engine.MaxPeople = engine.USUAL.max_people,
 ) -> None:
     """Give one person's movement to somebody of other proportions (docs/retarget.md has pictures).
 
@@ -87,13 +93,24 @@ def retarget(
         drop_unseen=drop_unseen,
     )
     choice = parse_choice(person)
+    models = engine.choice(
+        model=model,
+        detector=detector,
+        pose=pose,
+        family=family,
+        detector_family=detector_family,
+        skeleton=skeleton,
+        detector_size=detector_size,
+        min_score=min_score,
+        max_people=max_people,
+    )
     for path, other in ((out, keep_reference), (keep_reference, out)):
         if path is not None:
             writable(path, poses, reference, other)
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 raise ConfigError(f"{path} is a video: write poses (.jsonl), and draw them with `streampose render`")
             formats.format_for(path)
-    found = _reference(reference, ModelChoice(model=model, detector=detector, pose=pose))
+    found = _reference(reference, models)
 
     one = _one(lambda: moments_in(poses, stream), choice)
     if keep_reference is not None:
@@ -154,7 +171,8 @@ def _reference(path: Path, choice: ModelChoice) -> Moment:
         estimator.close()
     if not len(poses):
         raise ConfigError(
-            f"nobody was found in {path}: take a picture that shows the whole person, or --pose another model"
+            f"nobody was found in {path}: take a picture that shows the whole person, a lower --min-score, "
+            "or --pose another model"
         )
     height, width = image.shape[:2]
     return Moment(stream=path.stem, index=0, pts=0, time_base=_STILL, size_px=(width, height), poses=largest(poses))

@@ -427,6 +427,10 @@ def test_a_picture_is_a_reference(command, walk: Path, assets: Path, tmp_path: P
     cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((64, 64, 3), np.uint8))
     code, _, err = command("retarget", walk, tmp_path / "empty.png", "-o", out)
     assert (code, "nobody was found" in err) == (1, True)
+    code, _, err = command("retarget", walk, tmp_path / "ref.jpg", "-o", out, "--min-score", "1")
+    assert (code, "nobody was found" in err) == (1, True)
+    code, _, err = command("retarget", walk, tmp_path / "ref.jpg", "-o", out, "--skeleton", "crab")
+    assert (code, "no skeleton is called 'crab'" in err) == (1, True)
 
 
 def test_nothing_that_is_read_is_overwritten(command, walk: Path, tmp_path: Path):  # noqa: F811

@@ -9,6 +9,8 @@ and `Pipeline` underneath, for many streams, sinks of your own, and control.
 """
 
 import os as _os
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
 # ONNX Runtime (from 1.29 on, not only on Windows) tells Microsoft what it runs and on what; no camera network asked for
 # that. It reads this once, when it is loaded.
@@ -18,97 +20,22 @@ _os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # for ever (opencv/opencv#21952, PyAV-Org/PyAV#978).
 import cv2 as _cv2  # noqa: F401
 
-from streampose.api import results, stream
-from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
-from streampose.clip import Clip, Moment
-from streampose.errors import StreamposeError
-from streampose.formats import load
-from streampose.frame import Frame, Image, StreamInfo
-from streampose.inference.boxes import Limits
-from streampose.inference.engine import EngineOptions
-from streampose.inference.estimator import Estimator
-from streampose.inference.loading import ModelChoice, load_estimator, load_estimators
-from streampose.metrics import Snapshot
-from streampose.pipeline import Pipeline
-from streampose.pose import Person, Poses, Skeleton
-from streampose.preview import WindowSink, run_with_windows
-from streampose.render import Renderer, Style
-from streampose.result import Result, Timing
-from streampose.sinks import (
-    CallSink,
-    Carrier,
-    CocoSink,
-    JsonlSink,
-    PushSink,
-    Rotation,
-    SendSink,
-    Sink,
-    SnapshotSink,
-    StopRequested,
-    VideoSink,
-    send_to,
-)
-from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25
-from streampose.sources import PushSource, Source, SyntheticSource, open_source
-from streampose.streams import Outcome, Stream, StreamReport
-from streampose.tracking import OneEuro, Tracker
-
 __version__ = "0.1.0"
 
-__all__ = [
-    "COCO_17",
-    "COCO_WHOLEBODY_133",
-    "HALPE_26",
-    "OPENPOSE_18",
-    "OPENPOSE_25",
-    "BatchPolicy",
-    "CallSink",
-    "Carrier",
-    "Clip",
-    "CocoSink",
-    "EngineOptions",
-    "Estimator",
-    "FixedBatch",
-    "Frame",
-    "Image",
-    "JsonlSink",
-    "LatencyBatch",
-    "Limits",
-    "ModelChoice",
-    "Moment",
-    "OneEuro",
-    "Outcome",
-    "Person",
-    "Pipeline",
-    "Poses",
-    "PushSink",
-    "PushSource",
-    "Renderer",
-    "Result",
-    "Rotation",
-    "SendSink",
-    "Sink",
-    "Skeleton",
-    "Snapshot",
-    "SnapshotSink",
-    "Source",
-    "StopRequested",
-    "Stream",
-    "StreamInfo",
-    "StreamReport",
-    "StreamposeError",
-    "Style",
-    "SyntheticSource",
-    "Timing",
-    "Tracker",
-    "VideoSink",
-    "WindowSink",
-    "load",
-    "load_estimator",
-    "load_estimators",
-    "open_source",
-    "results",
-    "run_with_windows",
-    "send_to",
-    "stream",
-]
+if TYPE_CHECKING:
+    from streampose.public import *  # noqa: F403
+    from streampose.public import __all__ as __all__
+else:
+    # Not before somebody asks: a command can then be cut off, or say its version, while nothing else is loaded.
+
+    def __getattr__(name: str) -> object:
+        if name == "__all__" or not name.startswith("__"):
+            public = _import_module("streampose.public")
+            if name == "__all__" or name in public.__all__:
+                globals()[name] = getattr(public, name)
+            if name in globals():  # or it is a module that came with them
+                return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_import_module("streampose.public").__all__})

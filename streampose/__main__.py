@@ -1,5 +1,19 @@
-"""`python -m streampose` is the command."""
+"""`python -m streampose`, and the `streampose` script: the command, which can be cut off from the beginning."""
 
-from streampose.cli import main
+import sys
 
-main()
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command."""
+    try:
+        from streampose.cli.main import main as command  # noqa: PLC0415 - it takes a second
+
+        command()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

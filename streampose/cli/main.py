@@ -65,7 +65,10 @@ def _globals(
 
 
 def _app(words: Sequence[str]) -> typer.Typer:
-    """With the command that is asked for; with all where that is not clear, or there is a file for several of them."""
+    """With the command that is asked for; with all where that is not clear, or there is a file for several of them.
+
+    To tell the version, none is needed.
+    """
     app = typer.Typer(
         name="streampose",
         no_args_is_help=True,
@@ -78,7 +81,7 @@ def _app(words: Sequence[str]) -> typer.Typer:
     before = [*takewhile(lambda word: word not in _COMMANDS, words)]
     named = words[len(before) :][:1]
     alone = all(map(_BEFORE.fullmatch, before)) and not any(word.startswith("--config") for word in words)
-    for name in named if named and alone else _COMMANDS:
+    for name in () if [*words] == ["--version"] else named if named and alone else _COMMANDS:
         module, function = _COMMANDS[name].split(":")
         command = getattr(import_module(f"streampose.cli.{module}"), function)
         if isinstance(command, typer.Typer):

@@ -7,12 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import av
 import pytest
 from test_download import BODY, Server, server  # noqa: F401 - the fixture
 
+import streampose
 from streampose.cli.main import main
 from streampose.cli.standard import standard_output
 from streampose.inference import zoo
@@ -137,6 +139,36 @@ def test_a_command_waits_for_nothing_that_it_does_not_use(tmp_path: Path):
     assert "error: no file at no.mp4" in done.stderr
     slow = {"aiohttp", "aiortc", "httpx", "scipy", "streampose.cli.serve", "streampose.cli.process"}
     assert not slow & set(done.stdout.split())
+
+
+def test_the_version_needs_nothing_loaded():
+    code = "import sys, streampose\nfrom streampose.cli.main import main\ntry: main()\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True, check=True)
+    version, loaded = done.stdout.splitlines()
+    assert version == streampose.__version__
+    assert not {"av", "onnxruntime", "streampose.pipeline"} & set(loaded.split())
+
+
+@pytest.mark.parametrize(("entry", "loading"), [("module", "av"), ("script", "typer")])
+def test_cut_off_while_it_loads_it_says_nothing(entry: str, loading: str):
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, function = project["scripts"]["streampose"].split(":")
+    starts = {
+        "module": "import runpy\nrunpy.run_module('streampose', run_name='__main__')",
+        "script": f"from {module} import {function}\n{function}()",
+    }
+    code = f"""
+import sys
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == {loading!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, CtrlC())
+sys.argv[1:] = ["run", "no.mp4"]
+{starts[entry]}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_models_list_and_show(command, tmp_path: Path):

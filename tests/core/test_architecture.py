@@ -35,7 +35,7 @@ LEVELS = [
     {"streams", "finisher", "engine_thread", "flow", "pipeline"},
     {"api", "images", "measure", "meter", "observe", "preview", "offline"},
     {"web"},
-    {"cli", "__init__", "__main__"},
+    {"cli", "public", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 PARTS = LEVELS[4]
@@ -107,4 +107,9 @@ def test_only_the_pipeline_starts_tasks():
 def test_the_public_face_is_explicit_and_there():
     for name in streampose.__all__:
         assert getattr(streampose, name) is not None
+    assert set(streampose.__all__) <= set(dir(streampose))
+    everything: dict[str, object] = {}
+    exec("from streampose import *", everything)
+    assert everything.keys() - {"__builtins__"} == set(streampose.__all__)
+    assert not hasattr(streampose, "Cubist")
     assert (PACKAGE / "py.typed").exists()

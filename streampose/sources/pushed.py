@@ -46,8 +46,8 @@ class PushSource:
 
         Args:
             picture: (H, W, 3) uint8 BGR. It is not copied: do not write to it any more.
-            time_s: media time in seconds, increasing; `None` = as it passes since the first picture, or, where it is not
-                live, by the rate.
+            time_s: media time in seconds, increasing; `None` = as it passes since the first picture; not live: by the
+                rate.
             captured_at: monotonic seconds when it was taken, from which a live one's budget counts; `None` = now.
 
         Returns:

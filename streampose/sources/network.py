@@ -46,6 +46,10 @@ _PROBE_S = 2.0
 _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 # What runs over TCP, and its port.
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
+# FFmpeg calls it invalid data where nothing came at all: a camera that starts, or whose router is alone there, takes a
+# connection and closes it.
+_ANSWERS_UNREAD = {"rtsp", "rtsps", "tcp"}
+_NO_RTSP = "does not speak RTSP: check port and path"
 _TRANSPORTS = {
     "tcp": {"rtsp_transport": "tcp"},
     "udp": {"rtsp_transport": "udp"},
@@ -173,6 +177,9 @@ class NetworkSource(LiveMedia):
         if isinstance(error, av.error.ProtocolNotFoundError):
             return SourceUnsupported(f"{self._name} is of a protocol that this build does not speak")
         if isinstance(error, av.error.InvalidDataError):
+            if self._scheme in _ANSWERS_UNREAD:
+                what = "sends no video: check the port" if self._scheme == "tcp" else _NO_RTSP
+                return Disconnected(f"{self._name} closed the connection without an answer, or {what}")
             return SourceUnsupported(f"{self._name} answers, but what it sends is not video: {words(error)}")
         return Disconnected(f"{self._name} broke off while it was opened: {words(error)}")
 

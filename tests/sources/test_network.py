@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import http.server
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -34,7 +36,7 @@ from streampose.errors import (
     SourceUnauthorized,
     SourceUnsupported,
 )
-from streampose.sources import NetworkSource, Reconnecting, open_source
+from streampose.sources import Backoff, NetworkSource, Reconnecting, open_source
 
 rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
 
@@ -202,6 +204,42 @@ def test_nobody_listens():
         free.bind(("127.0.0.1", 0))
         with pytest.raises(SourceRefused, match="refused"):
             source(f"rtsp://u:secret@127.0.0.1:{free.getsockname()[1]}/x").open("cam")
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize(
+    ("scheme", "transport"), [("rtsp", "auto"), ("rtsp", "tcp"), ("tcp", "auto"), ("http", "auto")]
+)
+def test_a_camera_that_still_starts_and_closes_every_connection_is_waited_for(scheme: str, transport: str, reset: bool):
+    def closing() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                if reset:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=closing)
+        thread.start()
+        url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/x"
+        camera = Reconnecting(source(url, transport=transport), backoff=Backoff(first_s=0.01, cap_s=0.01))
+        waited_for = threading.Thread(target=interrupt_after_tries, args=(camera, 3))
+        waited_for.start()
+        with pytest.raises(Disconnected, match="closed"):
+            camera.open("cam")
+        assert camera.link.tries >= 3
+        camera.close()
+        waited_for.join()
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def interrupt_after_tries(camera: Reconnecting, tries: int) -> None:
+    until = time.monotonic() + 10
+    while camera.link.tries < tries and time.monotonic() < until:
+        time.sleep(0.005)
+    camera.interrupt()
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])

@@ -499,6 +499,14 @@ def test_a_server_that_does_wrong_is_a_typed_error_in_time(talk: Talk):
     assert not isinstance(caught.value, SourceUnauthorized)
 
 
+def test_what_went_wrong_is_a_sentence():
+    with serving(closes) as url:
+        source = camera(url)
+        with pytest.raises(Disconnected, match="while it was opened: the server closed it without an answer"):
+            source.open("cam")
+        source.close()
+
+
 def test_a_wrong_password_is_tried_once():
     """Cameras lock users out who try too often."""
     tries = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import secrets
 import time
@@ -131,7 +132,7 @@ class RtspContainer:
                 why = f"is connected, but no picture that shows its size came in {self._stall_s:g} s"
                 raise NoPicture(f"{name} {why}") from error
             if received is None:
-                raise ConnectionResetError("it was closed before the first picture")
+                raise ConnectionResetError(errno.ECONNRESET, "the server closed it before the first picture")
             self._first.append(received)
             try:
                 self._bare = self._opened(received[0], hwaccel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
@@ -208,7 +209,7 @@ class RtspSession:
         while True:
             came = self._next()
             if came is None:
-                raise ConnectionResetError("closed in the middle of the conversation")
+                raise ConnectionResetError(errno.ECONNRESET, "the server closed it without an answer")
             if isinstance(came, _Answer):
                 return came
             self._early_bytes += len(came[1]) + 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from av.container import InputContainer
@@ -16,11 +17,14 @@ from streampose.errors import SourceStalled, SourceTimeout
 from streampose.frame import Frame, StreamInfo
 from streampose.sources.feed import MAX_AGE_S, Arrival, Feed, Silence
 from streampose.sources.hwaccel import SOFTWARE
-from streampose.sources.media import MediaSource
+from streampose.sources.media import NO_TIME_BASE, MediaSource
 from streampose.sources.timeline import Timeline
 from streampose.sources.wall import WallClock
 
 __all__ = ["LiveMedia"]
+
+# Pictures without a time, of which FFmpeg numbers 25 a second, however many come; so do its "…_pipe" demuxers.
+_NUMBERED = {"mpjpeg", "mjpeg", "image2"}
 
 
 class LiveMedia(MediaSource):
@@ -65,6 +69,7 @@ class LiveMedia(MediaSource):
         self._interrupted = threading.Event()
         self._waiting_since = self._last_given_at = 0.0
         self._dropped = 0
+        self._tells_time = True
         self.stale_frames = 0
         """Pictures that came too late to be shown, because the decoder was held up."""
 
@@ -78,7 +83,8 @@ class LiveMedia(MediaSource):
         self._timeline, self._wall = Timeline(), WallClock()
         self._last_given_at = self._waiting_since = time.monotonic()
         self._dropped = 0
-        return super().open(stream)
+        info = super().open(stream)
+        return info if self._tells_time else replace(info, rate=None)
 
     def read(self) -> Frame | None:
         """The next frame.
@@ -165,4 +171,11 @@ class LiveMedia(MediaSource):
         return True
 
     def _place(self, pts: int | None, unit: Fraction, captured_at: float) -> int:
-        return self._timeline.place(pts, unit, captured_at) if self.live else super()._place(pts, unit, captured_at)
+        if not self.live:
+            return super()._place(pts, unit, captured_at)
+        return self._timeline.place(pts if self._tells_time else None, unit, captured_at)
+
+    def _unit(self, container: InputContainer, video: VideoStream) -> Fraction:
+        name = container.format.name
+        self._tells_time = not self.live or not (name in _NUMBERED or name.endswith("_pipe"))
+        return super()._unit(container, video) if self._tells_time else NO_TIME_BASE

@@ -24,11 +24,11 @@ from streampose.sources.probe import missing_s
 from streampose.sources.seeking import Beginning
 from streampose.sources.spliced import Spliced, followed
 
-__all__ = ["MediaSource"]
+__all__ = ["NO_TIME_BASE", "MediaSource"]
 
 log = logging.getLogger("streampose")
 
-_NO_TIME_BASE = Fraction(1, 90_000)
+NO_TIME_BASE = Fraction(1, 90_000)
 
 
 class MediaSource:
@@ -68,7 +68,7 @@ class MediaSource:
         self._container: InputContainer | None = None
         self._frames: Iterator[Frame] | None = None
         self._first: Frame | None = None
-        self._spliced = Spliced(1, _NO_TIME_BASE)
+        self._spliced = Spliced(1, NO_TIME_BASE)
         self._index = 0
         self.skipped_packets = 0
         """Damaged packets that were left out; decoding went on after them. Of a live source over all connections."""
@@ -141,7 +141,7 @@ class MediaSource:
         return StreamInfo(
             width_px=width,
             height_px=height,
-            time_base=video.time_base or _NO_TIME_BASE,
+            time_base=self._unit(container, video),
             rate=video.average_rate,
             frames=video.frames or None,
             duration_s=container.duration / av.time_base if container.duration else None,
@@ -186,7 +186,7 @@ class MediaSource:
             self._container = None
 
     def _decode(self, container: InputContainer, video: VideoStream, stream: str) -> Iterator[Frame]:
-        time_base = video.time_base or _NO_TIME_BASE
+        time_base = self._unit(container, video)
         # What a frame without a timestamp is taken to last.
         rate = video.average_rate or video.guessed_rate  # a jump of the times leaves no average
         step = max(1, round(1 / rate / time_base)) if rate else 1
@@ -252,6 +252,9 @@ class MediaSource:
 
     def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
         return container.demux(video)
+
+    def _unit(self, container: InputContainer, video: VideoStream) -> Fraction:
+        return video.time_base or NO_TIME_BASE
 
     def _arrival(self, picture: VideoFrame) -> tuple[float, float | None]:
         """Monotonic seconds when it came here, and Unix seconds when its camera took it."""

@@ -233,6 +233,11 @@ def test_mjpeg_over_http():
         seen.until(lambda: seen.epoch == 1)
         seen.more(20)
     server.stop()
+    # Nothing but their arrival tells when they were taken: FFmpeg numbers 25 a second, whatever comes.
+    frames = [frame for _, frame in seen.frames]
+    assert [frame.time_s - frames[0].time_s for frame in frames] == pytest.approx(
+        [frame.captured_at - frames[0].captured_at for frame in frames], abs=0.001
+    )
 
 
 def test_hls_comes_in_its_own_time(tmp_path: Path):

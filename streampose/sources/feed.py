@@ -23,8 +23,10 @@ __all__ = ["Arrival", "Feed", "Silence"]
 MAX_AGE_S = 0.5
 # 20 s at 30 fps: without a key frame in sight for so long, what waits is given up.
 _MAX_PACKETS = 600
-# A segment of HLS that is due later than this belongs to another time: the pacing begins anew.
+# A segment of HLS that is due later than this belongs to another time, and so does one whose time goes back or ahead by
+# more than these (or two steps, of a slow camera): the pacing begins anew.
 _LONGEST_WAIT_S = 30.0
+_BACK_S, _AHEAD_S = 1.0, 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ class Feed:
         self._wants_key = False
         # The monotonic moment of media time 0, of a stream that is paced.
         self._origin: float | None = None
+        self._last_s = self._step_s = 0.0
         self.dropped_packets = 0
         """Packets that were given up because the decoder was too far behind."""
         self.packets = 0
@@ -199,6 +202,10 @@ class Feed:
         if packet.dts is None or not packet.time_base:
             return now
         time_s = float(packet.dts * packet.time_base)
+        step_s, usual_s = 0.0 if self._origin is None else time_s - self._last_s, self._step_s
+        self._last_s, self._step_s = time_s, max(0.0, step_s)
+        if self._origin is not None and not -_BACK_S <= step_s <= max(_AHEAD_S, 2 * usual_s):
+            self._origin = max(now, self._origin + time_s - step_s + usual_s) - time_s
         if self._origin is None or abs(self._origin + time_s - now) > _LONGEST_WAIT_S:
             self._origin = now - time_s
         due = self._origin + time_s

@@ -15,6 +15,7 @@ class Timeline:
 
     The steps are the camera's own, so a clock that is a little fast or slow stays as it is. Where its time goes back,
     or runs ahead of what can have passed since the frames before it arrived, the line goes on by the time of arrival.
+    A time that stands still, or is a little back, is jitter, and the line waits for it: for a second in all.
 
     Args:
         time_base: the unit that comes out, in seconds; `None` = that of the first time.
@@ -58,10 +59,17 @@ class Timeline:
             if own is not None and (self._anew or self._jumped(place, at)):
                 self._shift, place, self._anew = passed - own, passed, False
                 self._origin = at - float(place * unit)
+            elif own is not None and place <= self._last and self._lags():
+                self._shift, place = passed - own, passed
             place = max(place, self._last + 1)
             self._origin = min(self._origin, at - float(place * unit))
         self._last, self._last_at = place, at
         return place
+
+    def _lags(self) -> bool:
+        assert self._last is not None
+        assert self._time_base is not None
+        return self._last_at - self._origin - float(self._last * self._time_base) > _JUMP_S
 
     def _jumped(self, place: int, at: float) -> bool:
         assert self._last is not None

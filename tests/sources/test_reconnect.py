@@ -85,6 +85,30 @@ def test_a_clock_that_jumps_is_followed_without_the_jump(jump_s: int, at_frame: 
     assert {b - a for a, b in pairwise(places)} == {3000}
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        lambda i: 500 if i > 9 else 500 + 3000 * i,
+        lambda i: 3000 * i - i // 60 * 72_000,  # 0.8 s back every 2 s
+        lambda i: 3000 * i - i // 2 * 6000,  # two steps forwards and one back: it stays where it is
+    ],
+)
+def test_a_clock_that_does_not_go_on_holds_the_time_up_for_a_second(own: Callable[[int], int]):
+    timeline = Timeline()
+    placed_s = [timeline.place(own(i), UNIT, 50 + i / 30) / 90_000 for i in range(900)]
+    assert placed_s[-1] - placed_s[0] == pytest.approx(899 / 30, abs=1.1)
+    assert max(b - a for a, b in pairwise(placed_s)) < 0.1, "it does not go in leaps"
+
+
+@given(st.lists(st.integers(-4000, 4000), min_size=120, max_size=120), st.sampled_from([0.98, 1.0, 1.02]))
+def test_jitter_moves_nothing(jitter: list[int], speed: float):
+    """Of 44 ms, more than a step, so that times go back again and again."""
+    timeline = Timeline()
+    own = [10_000 + round(i * 3000 * speed) + shift for i, shift in enumerate(jitter)]
+    placed = [timeline.place(pts, UNIT, 50 + i / 30) for i, pts in enumerate(own)]
+    assert max(abs(place - pts) for place, pts in zip(placed, own, strict=True)) <= 8000 + 120
+
+
 def test_another_unit_after_a_restart():
     timeline = Timeline()
     assert timeline.place(9000, UNIT, 10.0) == 9000

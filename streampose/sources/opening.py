@@ -27,7 +27,8 @@ _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "udp", "rt
 _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DOTALL)
 # An address whose scheme was forgotten: 10.0.0.5/a?x=1, user:password@camera/a, localhost:8554/a.
 _HOST = re.compile(r"([^/@:]+:[^/@]*@[\w.-]+|\d{1,3}(\.\d{1,3}){3}|[\w.-]+:\d{2,5}(?=/))([:/].*)?", re.DOTALL)
-_RECORDINGS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts"})
+# Not .flv and .m3u8, which may be live.
+_RECORDINGS = re.compile(r"\.(mp4|m4v|mov|3gp|mkv|webm|avi|wmv|ogv|mpe?g|ts|m2ts|mts)", re.IGNORECASE)
 
 
 def open_source(
@@ -122,7 +123,7 @@ def _network(text: str, scheme: str, hwaccel: str, transport: str) -> Source:
         raise ConfigError(f"{redact(text)} names no host")
     source = NetworkSource(text, hwaccel=hwaccel, transport=transport)
     # A recording on a web server is no camera: it has an end, and can wait.
-    if scheme in {"http", "https"} and Path(urlsplit(text).path).suffix.lower() in _RECORDINGS:
+    if scheme in {"http", "https"} and _RECORDINGS.fullmatch(Path(urlsplit(text).path).suffix):
         source.live = False
     return source
 

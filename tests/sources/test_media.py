@@ -415,7 +415,10 @@ def test_what_people_type(tmp_path: Path):
     with pytest.raises(ConfigError, match="a path or a camera's number, not None"):
         open_source(None)
     assert isinstance(open_source(str(clip), live=True), Paced)
-    assert open_source("http://10.0.0.5/clip.mp4").live is False
+    for name in ("clip.mp4", "CLIP.M4V", "a/clip.mpg", "clip.m2ts?x=1", "clip.wmv"):
+        assert open_source(f"http://10.0.0.5/{name}").live is False, name
+    for name in ("live.flv", "live.m3u8", "mp4", "stream.mjpg"):
+        assert open_source(f"http://10.0.0.5/{name}").live is True, name
     assert open_source("rtsp://10.0.0.5/a").live
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import cast
+from typing import TypeAlias, cast
 
 from av.container import InputContainer
 from av.packet import Packet
@@ -17,7 +18,7 @@ from av.video.stream import VideoStream
 
 from streampose.errors import Disconnected
 
-__all__ = ["Arrival", "Feed", "Silence"]
+__all__ = ["Arrival", "Feed", "Mark", "Silence"]
 
 # Behind by this much, a decoder that is too slow, or was held up, goes on from the newest key frame.
 MAX_AGE_S = 0.5
@@ -27,6 +28,11 @@ _MAX_PACKETS = 600
 # more than these (or two steps, of a slow camera): the pacing begins anew.
 _LONGEST_WAIT_S = 30.0
 _BACK_S, _AHEAD_S = 1.0, 2.0
+GIVEN = 1800
+"""How many packets of HLS to know again: three segments of 10 s, and as much again, at 30 fps."""
+
+Mark: TypeAlias = tuple[int | None, int]
+"""By which a packet is known again: its time and a sum over it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +63,13 @@ class Feed:
     Args:
         connect: opens the container; called on the thread.
         name: of the thread.
+        given: packets of HLS that were given out: filled here, and left out when they come again over the next
+            connection, since a server has segments of what was long ago, and that is no new picture.
     """
 
-    def __init__(self, connect: Callable[[], InputContainer], name: str) -> None:
+    def __init__(self, connect: Callable[[], InputContainer], name: str, given: deque[Mark] | None = None) -> None:
         self._connect = connect
+        self._given = deque[Mark](maxlen=GIVEN) if given is None else given
         self._packets: deque[tuple[Packet[VideoStream], Arrival]] = deque()
         self._changed = threading.Condition()
         self._video: VideoStream | None = None
@@ -184,7 +193,12 @@ class Feed:
 
     def _read(self, container: InputContainer, video: VideoStream) -> None:
         paced, lent = container.format.name == "hls", "v4l2" in container.format.name
+        before = frozenset(self._given)
         for packet in container.demux(video):
+            known = (packet.dts, zlib.crc32(packet)) if paced and packet.size else None
+            if known in before:
+                self._wants_key = True
+                continue
             now = self._due(packet) if paced else time.monotonic()
             arrival = Arrival(at=now, wall_time_s=_wall_time_s(packet))
             if lent:
@@ -193,6 +207,8 @@ class Feed:
                 if self._stopped:
                     return
                 self.packets += 1
+                if known is not None:
+                    self._given.append(known)
                 self._keep(packet, arrival)
                 self._changed.notify_all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -13,9 +14,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from streampose.errors import SourceStalled, SourceTimeout
+from streampose.errors import SourceEnded, SourceStalled, SourceTimeout
 from streampose.frame import Frame, StreamInfo
-from streampose.sources.feed import MAX_AGE_S, Arrival, Feed, Silence
+from streampose.sources.feed import GIVEN, MAX_AGE_S, Arrival, Feed, Mark, Silence
 from streampose.sources.hwaccel import SOFTWARE
 from streampose.sources.media import NO_TIME_BASE, MediaSource
 from streampose.sources.timeline import Timeline
@@ -65,11 +66,14 @@ class LiveMedia(MediaSource):
         self._open_timeout_s, self._stall_s = open_timeout_s, stall_s
         self._stream = ""
         self._feed: Feed | None = None
+        self._given: deque[Mark] = deque(maxlen=GIVEN)
         self._timeline, self._wall = Timeline(), WallClock()
         self._interrupted = threading.Event()
         self._waiting_since = self._last_given_at = 0.0
         self._dropped = 0
         self._tells_time = True
+        # HLS with an end is a recording, unless it was live before: then its server may come back with more.
+        self._is_finite = self._was_live = False
         self.stale_frames = 0
         """Pictures that came too late to be shown, because the decoder was held up."""
 
@@ -118,7 +122,7 @@ class LiveMedia(MediaSource):
     def _connect(self) -> InputContainer:
         if not self.live:
             return self._dial()
-        self._feed = feed = Feed(self._dial, f"feed-{self._stream}")
+        self._feed = feed = Feed(self._dial, f"feed-{self._stream}", self._given)
         if self._interrupted.is_set():
             feed.stop()
         # FFmpeg's own timeout comes first, but for a resolver or a driver that hangs.
@@ -126,6 +130,10 @@ class LiveMedia(MediaSource):
         if container is None:
             raise SourceTimeout(f"{self._name} did not answer within {self._open_timeout_s:g} s")
         self._waiting_since = time.monotonic()
+        self._is_finite = container.format.name == "hls" and bool(container.duration)
+        if self._is_finite and self._was_live:
+            raise SourceEnded(f"{self._name} ended the stream: its list of segments has an end")
+        self._was_live = not self._is_finite
         return container
 
     def _dial(self) -> InputContainer:
@@ -169,6 +177,10 @@ class LiveMedia(MediaSource):
             return False
         self.stale_frames += 1
         return True
+
+    def _ended(self, lacking_s: float) -> None:
+        if not self._is_finite:
+            super()._ended(lacking_s)
 
     def _place(self, pts: int | None, unit: Fraction, captured_at: float) -> int:
         if not self.live:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -107,12 +108,11 @@ class MediaSource:
             self.skipped_packets = self.damaged_pictures = 0
         try:
             self._decodes_on = device
-            container = self._connect()
+            self._container = container = self._connect()
         except SourceError:
             raise
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._opening_error(error) from error
-        self._container = container
         if not container.streams.video:
             raise SourceUnsupported(f"{self._name} has no video in it")
         video = container.streams.video[0]
@@ -275,10 +275,8 @@ class MediaSource:
         return place
 
     def _flush(self, video: VideoStream) -> Iterator[VideoFrame]:
-        try:
+        with contextlib.suppress(av.error.EOFError, av.error.InvalidDataError):
             yield from video.decode(None)
-        except (av.error.EOFError, av.error.InvalidDataError):
-            return
 
     @property
     def _name(self) -> str:

@@ -1,0 +1,43 @@
+"""HLS: recordings, what is live, and encoders that stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from servers.folder import SEGMENT, playlist, segment, served
+from watching import watch
+
+from streampose.sources import Backoff, LinkState, NetworkSource, Reconnecting
+
+
+def test_a_list_with_an_end_is_read_once(tmp_path: Path):
+    for i in range(2):
+        segment(tmp_path / f"{i}.ts", i)
+    playlist(tmp_path / "list.m3u8", ["0.ts", "1.ts"], ends=True)
+    with served(tmp_path) as url:
+        source = Reconnecting(NetworkSource(f"{url}/list.m3u8"))
+        source.open("s")
+        frames = list(iter(source.read, None))
+        source.close()
+    assert len(frames) == 2 * SEGMENT
+    assert source.link.lost == {}
+
+
+def test_an_encoder_that_stops_shows_nothing_again(tmp_path: Path):
+    for i in range(3):
+        segment(tmp_path / f"{i}.ts", i)
+    names = ["0.ts", "1.ts"]
+    playlist(tmp_path / "list.m3u8", names, ends=False)
+    with served(tmp_path) as url, watch(f"{url}/list.m3u8", stall_s=0.6) as seen:
+        seen.source._backoff = Backoff(first_s=0.01, cap_s=0.05)
+        seen.until(lambda: len(seen.frames) >= 2 * SEGMENT - 2)  # FFmpeg holds the last ones back
+        seen.until(lambda: seen.source.link.tries >= 2)
+        assert seen.source.link.state is LinkState.LOST
+        assert len(seen.frames) <= 2 * SEGMENT
+        playlist(tmp_path / "list.m3u8", [*names, "2.ts"], ends=False)
+        seen.until(lambda: len(seen.frames) >= 3 * SEGMENT - 4)
+        tries = seen.source.link.tries
+        playlist(tmp_path / "list.m3u8", [*names, "2.ts"], ends=True)  # it may come back: no end
+        seen.until(lambda: seen.source.link.state is LinkState.LOST and seen.source.link.tries >= tries + 2)
+    assert len(seen.frames) <= 3 * SEGMENT
+    assert seen.epoch == 1

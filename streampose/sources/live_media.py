@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -186,6 +186,11 @@ class LiveMedia(MediaSource):
         if not self.live:
             return super()._place(pts, unit, captured_at)
         return self._timeline.place(pts if self._tells_time else None, unit, captured_at)
+
+    def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream:
+        # Renditions of HLS, programmes of a transport stream; of a camera's RTSP the first is the main one.
+        largest = max(videos, key=lambda video: video.width * video.height)
+        return largest if self.live and not self._url.startswith("rtsp") else super()._chosen(videos)
 
     def _unit(self, container: InputContainer, video: VideoStream) -> Fraction:
         name = container.format.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import av
@@ -115,7 +115,7 @@ class MediaSource:
             raise self._opening_error(error) from error
         if not container.streams.video:
             raise SourceUnsupported(f"{self._name} has no video in it")
-        video = container.streams.video[0]
+        video = self._chosen(container.streams.video)
         if (codec := video.codec_context) is None:
             raise SourceUnsupported(f"{self._name} has video of a kind that this FFmpeg cannot decode")
         for other in container.streams:
@@ -252,6 +252,9 @@ class MediaSource:
 
     def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
         return container.demux(video)
+
+    def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream:
+        return videos[0]
 
     def _unit(self, container: InputContainer, video: VideoStream) -> Fraction:
         return video.time_base or NO_TIME_BASE

@@ -41,3 +41,17 @@ def test_an_encoder_that_stops_shows_nothing_again(tmp_path: Path):
         seen.until(lambda: seen.source.link.state is LinkState.LOST and seen.source.link.tries >= tries + 2)
     assert len(seen.frames) <= 3 * SEGMENT
     assert seen.epoch == 1
+
+
+def test_of_several_sizes_the_largest_is_taken(tmp_path: Path):
+    lines = ["#EXTM3U"]
+    for name, size in (("low", (160, 120)), ("high", (320, 240)), ("middle", (200, 160))):
+        segment(tmp_path / f"{name}.ts", 0, size)
+        playlist(tmp_path / f"{name}.m3u8", [f"{name}.ts"], ends=True)
+        lines += [f"#EXT-X-STREAM-INF:BANDWIDTH=100000,RESOLUTION={size[0]}x{size[1]}", f"{name}.m3u8"]
+    (tmp_path / "master.m3u8").write_text("\n".join(lines) + "\n")
+    with served(tmp_path) as url:
+        source = NetworkSource(f"{url}/master.m3u8")
+        info = source.open("s")
+        source.close()
+    assert (info.width_px, info.height_px) == (320, 240)

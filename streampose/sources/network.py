@@ -85,7 +85,9 @@ class NetworkSource(LiveMedia):
         hwaccel: str = SOFTWARE,
     ) -> None:
         options = dict(_QUICK)
-        self._scheme = url.partition(":")[0].lower()
+        scheme, colon, rest = url.partition(":")
+        self._scheme = scheme.lower()
+        url = f"{self._scheme}{colon}{rest}"  # FFmpeg knows no RTSP://
         if transport not in _TRANSPORTS:
             raise ConfigError(f"no RTSP transport is called {transport!r}; there are: {', '.join(_TRANSPORTS)}")
         if self._scheme in {"rtsp", "rtsps"}:

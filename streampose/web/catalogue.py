@@ -25,7 +25,8 @@ __all__ = ["Catalogue", "Entry", "Taken", "check_name", "new_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST = 4096
-_FROM_AFAR = re.compile(r"(rtsps?|rtmps?|https?|srt|synthetic):.*", re.DOTALL)
+_FROM_AFAR = re.compile(r"(?i:rtsps?|rtmps?|https?|srt)://|synthetic:")
+_THOSE = "rtsp(s)://, rtmp(s)://, http(s)://, srt:// and synthetic:"
 
 
 class Taken(ConfigError):
@@ -144,7 +145,9 @@ class Catalogue:
             raise ConfigError(f"there are {self._limits.streams} streams already")
         check_memory(self._limits)
         if not _FROM_AFAR.match(text):
-            raise ConfigError("over HTTP only streams of the network (rtsp://, http://, …) and synthetic: can be added")
+            raise ConfigError(
+                f"over HTTP only {_THOSE} can be added, no files, devices or ports of the server's machine"
+            )
         # Live, whatever it is: a recording that waits for its turns would fill the lane of a server that many share.
         return await self.add(name, open_source(text, live=True), origin="api")
 

@@ -420,6 +420,9 @@ def test_what_people_type(tmp_path: Path):
     for name in ("live.flv", "live.m3u8", "mp4", "stream.mjpg"):
         assert open_source(f"http://10.0.0.5/{name}").live is True, name
     assert open_source("rtsp://10.0.0.5/a").live
+    assert "rtsp://10.0.0.5/A" in repr(open_source("RTSP://10.0.0.5/A")), (
+        "FFmpeg and our client know small letters only"
+    )
 
 
 @pytest.mark.parametrize(

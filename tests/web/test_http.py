@@ -124,11 +124,31 @@ async def test_streams_come_change_and_go(served: Served, http: aiohttp.ClientSe
     assert not served.pipeline.reports
 
 
-@pytest.mark.parametrize("source", ["/etc/passwd", "file:///etc/passwd", "0", "/dev/video0", "frames/", "v4l2:x", ""])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "0",
+        "/dev/video0",
+        "frames/",
+        "v4l2:x",
+        "",
+        "rtsp:x",
+        "cam.sdp",
+        "udp://@:5000",
+    ],
+)
 async def test_files_and_devices_are_not_opened_over_http(served: Served, http: aiohttp.ClientSession, source: str):
     async with http.post(f"{served.url}/api/streams", json={"id": "x", "source": source}) as answer:
         assert answer.status == 422
+        assert "only rtsp(s)://, rtmp(s)://, http(s)://, srt:// and synthetic: can" in await answer.text()
     assert not served.pipeline.reports
+
+
+async def test_a_scheme_in_capitals_is_the_same_over_http(served: Served, http: aiohttp.ClientSession):
+    async with http.post(f"{served.url}/api/streams", json={"id": "x", "source": "RTSP://127.0.0.1:1/x"}) as answer:
+        assert answer.status == 201
 
 
 async def test_a_source_that_is_too_long_is_not_looked_at(served: Served, http: aiohttp.ClientSession):

@@ -50,6 +50,7 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rt
 # connection and closes it.
 _ANSWERS_UNREAD = {"rtsp", "rtsps", "tcp"}
 _NO_RTSP = "does not speak RTSP: check port and path"
+_WRITE = "a port is a number up to 65535; in a password, write / as %2F, @ as %40, # as %23, ? as %3F"
 _TRANSPORTS = {
     "tcp": {"rtsp_transport": "tcp"},
     "udp": {"rtsp_transport": "udp"},
@@ -95,11 +96,13 @@ class NetworkSource(LiveMedia):
         try:
             parts = urlsplit(url)
             self._host, self._port = parts.hostname, parts.port
+            # Of a user and a password with such a sign only the beginning is left, which may look like host and port.
+            slip = "@" in parts.fragment or ("@" in parts.query and not parts.path and "@" not in parts.netloc)
         except ValueError:
+            slip = True
+        if slip:
             # Not chained: what it says may be a piece of a password that was not escaped.
-            raise ConfigError(
-                f"{redact(url)} has no host or port that can be one: in a password, write / as %2F, @ as %40"
-            ) from None
+            raise ConfigError(f"{redact(url)} has no host or port that can be one: {_WRITE}")
         super().__init__(url, options=options, open_timeout_s=open_timeout_s, stall_s=stall_s, hwaccel=hwaccel)
         self._opening_since = 0.0
         self._probes = False

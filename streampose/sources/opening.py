@@ -115,15 +115,12 @@ def _network(text: str, scheme: str, hwaccel: str, transport: str) -> Source:
         near = [s for s in _SCHEMES if sorted(s) == sorted(scheme)] or difflib.get_close_matches(scheme, _SCHEMES, n=1)
         hint = f"did you mean {near[0]}://?" if near else f"known: {', '.join(f'{s}://' for s in _SCHEMES)}"
         raise ConfigError(f"{redact(text)}: the protocol {scheme}:// is not known; {hint}")
-    try:
-        host = urlsplit(text).hostname
-    except ValueError as error:
-        raise ConfigError(f"{redact(text)} is not a URL: {error}") from error
-    if not host:
-        raise ConfigError(f"{redact(text)} names no host")
     source = NetworkSource(text, hwaccel=hwaccel, transport=transport)
+    parts = urlsplit(text)
+    if not parts.hostname:
+        raise ConfigError(f"{redact(text)} names no host")
     # A recording on a web server is no camera: it has an end, and can wait.
-    if scheme in {"http", "https"} and _RECORDINGS.fullmatch(Path(urlsplit(text).path).suffix):
+    if scheme in {"http", "https"} and _RECORDINGS.fullmatch(Path(parts.path).suffix):
         source.live = False
     return source
 

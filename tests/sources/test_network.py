@@ -181,13 +181,22 @@ def test_a_camera_that_goes_away():
     camera.close()
 
 
-@pytest.mark.parametrize("rest", ["sec/ret@h/x", "sec?ret@h/x", "sec#ret@h/x", "sec[ret@h/x"])
+@pytest.mark.parametrize(
+    "rest", ["sec/ret@h/x", "sec?ret@h/x", "sec#ret@h/x", "sec[ret@h/x", "12#sec@h/x", "12?sec@h/x", "12/sec#@h/x"]
+)
 def test_a_password_that_was_not_escaped_is_told_and_not_shown(rest: str):
     with pytest.raises(ConfigError, match=r"rtsp://\*\*\*@.*%2F") as caught:
         source(f"rtsp://me:{rest}").open("cam")
     assert "sec" not in str(caught.value)
     assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
+
+
+def test_what_only_looks_like_a_password_is_none():
+    for rest in ("h:80/@me", "me:secret@h/x?mail=a@b", "h/x?mail=a@b"):
+        source(f"http://{rest}")
+    with pytest.raises(ConfigError, match=r"rtsp://h:99999/x has .*a port is a number up to 65535"):
+        source("rtsp://h:99999/x")
 
 
 def test_no_such_host(monkeypatch: pytest.MonkeyPatch):

@@ -91,6 +91,8 @@ class NetworkSource(LiveMedia):
         url = f"{self._scheme}{colon}{rest}"  # FFmpeg knows no RTSP://
         if transport not in _TRANSPORTS:
             raise ConfigError(f"no RTSP transport is called {transport!r}; there are: {', '.join(_TRANSPORTS)}")
+        if self._scheme in {"http", "https"}:
+            options["extension_picky"] = "0"  # segments of HLS may be called anything
         if self._scheme in {"rtsp", "rtsps"}:
             options |= _TRANSPORTS[transport]
         try:

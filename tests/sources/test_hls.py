@@ -10,10 +10,10 @@ from watching import watch
 from streampose.sources import Backoff, LinkState, NetworkSource, Reconnecting
 
 
-def test_a_list_with_an_end_is_read_once(tmp_path: Path):
-    for i in range(2):
-        segment(tmp_path / f"{i}.ts", i)
-    playlist(tmp_path / "list.m3u8", ["0.ts", "1.ts"], ends=True)
+def test_a_list_with_an_end_is_read_once_whatever_its_segments_are_called(tmp_path: Path):
+    for i, name in enumerate(("one.ts", "two")):
+        segment(tmp_path / name, i)
+    playlist(tmp_path / "list.m3u8", ["one.ts", "two?id=2"], ends=True)
     with served(tmp_path) as url:
         source = Reconnecting(NetworkSource(f"{url}/list.m3u8"))
         source.open("s")

@@ -7,7 +7,7 @@ import socket
 import time
 from dataclasses import replace
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import av
 from av.container import InputContainer
@@ -42,6 +42,8 @@ log = logging.getLogger("streampose")
 # decoder held a picture back.
 _QUICK = {"probesize": "500000", "analyzeduration": "100000"}
 _PROBE_S = 2.0
+# Of a description of a session, which is a file.
+_OF_AN_SDP = "file,rtp,srtp,udp"
 # A name service that cannot be asked yet, or cannot say, is none of these.
 _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 # What runs over TCP, and its port.
@@ -60,6 +62,8 @@ _TRANSPORTS = {
 
 class NetworkSource(LiveMedia):
     """Live video from a URL: RTSP(S), HTTP(S) including HLS and MJPEG, RTMP(S), UDP, RTP; SRT where FFmpeg has it.
+
+    What a camera sends by RTP alone is told by an SDP file: ``file:`` and its path.
 
     It does not reconnect by itself: that is `Reconnecting`'s.
 
@@ -91,20 +95,17 @@ class NetworkSource(LiveMedia):
         url = f"{self._scheme}{colon}{rest}"  # FFmpeg knows no RTSP://
         if transport not in _TRANSPORTS:
             raise ConfigError(f"no RTSP transport is called {transport!r}; there are: {', '.join(_TRANSPORTS)}")
+        if self._scheme == "file":
+            options["protocol_whitelist"] = _OF_AN_SDP
         if self._scheme in {"http", "https"}:
             options["extension_picky"] = "0"  # segments of HLS may be called anything
         if self._scheme in {"rtsp", "rtsps"}:
             options |= _TRANSPORTS[transport]
-        try:
-            parts = urlsplit(url)
-            self._host, self._port = parts.hostname, parts.port
-            # Of a user and a password with such a sign only the beginning is left, which may look like host and port.
-            slip = "@" in parts.fragment or ("@" in parts.query and not parts.path and "@" not in parts.netloc)
-        except ValueError:
-            slip = True
-        if slip:
-            # Not chained: what it says may be a piece of a password that was not escaped.
-            raise ConfigError(f"{redact(url)} has no host or port that can be one: {_WRITE}")
+        parts = urlsplit("") if self._scheme == "file" else _parts(url)
+        self._host, self._port = parts.hostname, parts.port
+        if not self._host and self._port and self._scheme in {"udp", "rtp"}:
+            self._host = "0.0.0.0"  # whatever comes to this machine
+            url = parts._replace(netloc=f"{self._host}:{self._port}").geturl()
         super().__init__(url, options=options, open_timeout_s=open_timeout_s, stall_s=stall_s, hwaccel=hwaccel)
         self._opening_since = 0.0
         self._probes = False
@@ -139,6 +140,8 @@ class NetworkSource(LiveMedia):
         return info if self._spoken is None else replace(info, rate=self._spoken.rate)
 
     def _dial(self) -> InputContainer:
+        if self._scheme == "file":
+            return super()._dial()
         try:
             # FFmpeg calls an unknown host an "Input/output error", like much else.
             look_up(self._host, self._port, within_s=self._open_timeout_s)
@@ -187,6 +190,10 @@ class NetworkSource(LiveMedia):
             if self._scheme in _ANSWERS_UNREAD:
                 what = "sends no video: check the port" if self._scheme == "tcp" else _NO_RTSP
                 return Disconnected(f"{self._name} closed the connection without an answer, or {what}")
+            if self._scheme in {"rtp", "file"}:
+                return SourceUnsupported(
+                    f"{self._name} does not tell what comes: give an .sdp file that describes video"
+                )
             return SourceUnsupported(f"{self._name} answers, but what it sends is not video: {words(error)}")
         return Disconnected(f"{self._name} broke off while it was opened: {words(error)}")
 
@@ -198,3 +205,17 @@ class NetworkSource(LiveMedia):
         if isinstance(error, av.error.InvalidDataError):
             return SourceGarbled(f"{self._name} sends what cannot be read: {words(error)}")
         return Disconnected(f"{self._name} was lost: {words(error)}")
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname, parts.port
+        # Of a user and a password with such a sign only the beginning is left, which may look like host and port.
+        slip = "@" in parts.fragment or ("@" in parts.query and not parts.path and "@" not in parts.netloc)
+    except ValueError:
+        slip = True
+    if slip:
+        # Not chained: what it says may be a piece of a password that was not escaped.
+        raise ConfigError(f"{redact(url)} has no host or port that can be one: {_WRITE}")
+    return parts

@@ -47,6 +47,7 @@ def open_source(
     ``frames/``, ``frames/*.png``         images
     ``0``, ``/dev/video0``                a camera; also ``avfoundation:NAME``, ``dshow:video=NAME``
     ``rtsp://…``, ``http://…``, …         a network stream
+    ``camera.sdp``                        what a camera sends by RTP, described
     ``synthetic:?people=2``               drawn figures
     ====================================  ==========================================================
 
@@ -97,6 +98,8 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
     path = Path(text)
     if path.is_dir() or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()):
         return ImagesSource(text)
+    if path.suffix.lower() == ".sdp" and path.exists():
+        return NetworkSource(f"file:{path}", hwaccel=hwaccel)
     if path.exists():
         return FileSource(path, hwaccel=hwaccel)
     if _HOST.fullmatch(text) and not Path(path.parts[0]).exists():
@@ -117,7 +120,7 @@ def _network(text: str, scheme: str, hwaccel: str, transport: str) -> Source:
         raise ConfigError(f"{redact(text)}: the protocol {scheme}:// is not known; {hint}")
     source = NetworkSource(text, hwaccel=hwaccel, transport=transport)
     parts = urlsplit(text)
-    if not parts.hostname:
+    if not parts.hostname and not (scheme in {"udp", "rtp"} and parts.port):
         raise ConfigError(f"{redact(text)} names no host")
     # A recording on a web server is no camera: it has an end, and can wait.
     if scheme in {"http", "https"} and _RECORDINGS.fullmatch(Path(parts.path).suffix):

@@ -36,7 +36,7 @@ from streampose.errors import (
     SourceUnauthorized,
     SourceUnsupported,
 )
-from streampose.sources import Backoff, NetworkSource, Reconnecting, open_source
+from streampose.sources import Backoff, NetworkSource, Reconnecting, Source, open_source
 
 rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
 
@@ -197,6 +197,68 @@ def test_what_only_looks_like_a_password_is_none():
         source(f"http://{rest}")
     with pytest.raises(ConfigError, match=r"rtsp://h:99999/x has .*a port is a number up to 65535"):
         source("rtsp://h:99999/x")
+
+
+@contextlib.contextmanager
+def sent(url: str, container_format: str) -> Iterator[None]:
+    """H.264 to a port of this machine, a key frame in ten."""
+    over = threading.Event()
+
+    def send() -> None:
+        with av.open(url, "w", format=container_format) as container:
+            stream = container.add_stream("libx264", rate=50, options={"preset": "ultrafast", "tune": "zerolatency"})
+            stream.width, stream.height, stream.pix_fmt, stream.codec_context.gop_size = 160, 120, "yuv420p", 10
+            while not over.wait(0.02):
+                picture = np.full((120, 160, 3), 90, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def closed(camera: Source) -> None:
+    """As long as something comes its thread ends at once; it waits for seconds if nothing does."""
+    camera.close()
+    for thread in threading.enumerate():
+        if thread.name == "streampose-feed-cam":
+            thread.join(5)
+
+
+def free_port() -> int:
+    """An even one, as RTP wants it."""
+    while True:
+        with socket.socket(type=socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            if (port := free.getsockname()[1]) % 2 == 0:
+                return port
+
+
+def test_what_a_camera_sends_by_rtp_is_told_by_an_sdp_file(tmp_path: Path):
+    port, described = free_port(), tmp_path / "a#b@c.sdp"
+    lines = ["v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=x", "c=IN IP4 127.0.0.1", "t=0 0", f"m=video {port} RTP/AVP 96"]
+    described.write_text("\n".join([*lines, "a=rtpmap:96 H264/90000", "a=fmtp:96 packetization-mode=1", ""]))
+    with sent(f"rtp://127.0.0.1:{port}", "rtp"):
+        camera = open_source(str(described))
+        assert camera.live
+        assert camera.open("cam").width_px == 160
+        assert camera.read() is not None
+        closed(camera)
+        with pytest.raises(SourceUnsupported, match=r"give an \.sdp file"):
+            open_source(f"rtp://127.0.0.1:{port}").open("cam")
+
+
+@pytest.mark.parametrize("url", ["udp://@:{}", "udp://:{}", "rtp://:{}"])
+def test_a_port_without_a_host_is_this_machine_s(url: str):
+    port = free_port()
+    with sent(f"{url[:3]}://127.0.0.1:{port}", "mpegts" if url.startswith("udp") else "rtp_mpegts"):
+        camera = open_source(url.format(port))
+        assert camera.open("cam").width_px == 160
+        closed(camera)
 
 
 def test_no_such_host(monkeypatch: pytest.MonkeyPatch):

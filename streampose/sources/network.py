@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import time
 from dataclasses import replace
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
+from urllib.request import proxy_bypass
 
 import av
 from av.container import InputContainer
@@ -140,7 +142,7 @@ class NetworkSource(LiveMedia):
         return info if self._spoken is None else replace(info, rate=self._spoken.rate)
 
     def _dial(self) -> InputContainer:
-        if self._scheme == "file":
+        if self._scheme == "file" or self._has_proxy():
             return super()._dial()
         try:
             # FFmpeg calls an unknown host an "Input/output error", like much else.
@@ -166,6 +168,14 @@ class NetworkSource(LiveMedia):
                 self._spoken = container
                 return cast("InputContainer", container)  # as far as a live source needs one
         return super()._dial()
+
+    def _has_proxy(self) -> bool:
+        """Whether FFmpeg asks a proxy, which may know more hosts than we do. It looks at this variable for HTTPS, too."""
+        return (
+            self._scheme in {"http", "https"}
+            and os.environ.get("http_proxy", "").startswith("http://")
+            and not proxy_bypass(self._host or "")
+        )
 
     def _speak(self) -> RtspContainer:
         device = None if self._decodes_on is None else accelerator(self._decodes_on)

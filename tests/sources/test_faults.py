@@ -274,6 +274,25 @@ def test_the_name_service_is_away_for_a_while(monkeypatch: pytest.MonkeyPatch):
     server.stop()
 
 
+def test_a_host_that_only_the_proxy_knows_is_asked_of_it(monkeypatch: pytest.MonkeyPatch):
+    server, real = MjpegServer(), socket.getaddrinfo
+
+    def getaddrinfo(host, *arguments, **options):
+        if host.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return real(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
+    monkeypatch.setenv("no_proxy", "near.invalid")
+    source = NetworkSource("http://far.invalid/video")
+    assert source.open("cam").width_px == 160
+    source.close()
+    with pytest.raises(HostNotFound):
+        NetworkSource("http://near.invalid/video").open("cam")
+    server.stop()
+
+
 @pytest.mark.parametrize("code", [socket.EAI_AGAIN, socket.EAI_FAIL])
 def test_a_name_service_that_cannot_say_is_waited_for_from_the_start(code: int, monkeypatch: pytest.MonkeyPatch):
     server = MjpegServer()

@@ -128,7 +128,7 @@ class LiveMedia(MediaSource):
         # FFmpeg's own timeout comes first, but for a resolver or a driver that hangs.
         container = feed.container(within_s=self._open_timeout_s + 1.0)
         if container is None:
-            raise SourceTimeout(f"{self._name} did not answer within {self._open_timeout_s:g} s")
+            raise SourceTimeout(f"{self._name} gave no picture within {self._open_timeout_s:g} s")
         self._waiting_since = time.monotonic()
         self._is_finite = container.format.name == "hls" and bool(container.duration)
         if self._is_finite and self._was_live:

@@ -193,7 +193,7 @@ class NetworkSource(LiveMedia):
         # An open that is interrupted by its timeout fails with whatever FFmpeg was at.
         late = time.monotonic() - self._opening_since >= 0.95 * self._open_timeout_s
         if late or isinstance(error, TimeoutError | av.error.ExitError):
-            return SourceTimeout(f"{self._name} did not answer within {self._open_timeout_s:g} s")
+            return SourceTimeout(f"{self._name} gave no picture within {self._open_timeout_s:g} s")
         if isinstance(error, av.error.ProtocolNotFoundError):
             return SourceUnsupported(f"{self._name} is of a protocol that this build does not speak")
         if isinstance(error, av.error.InvalidDataError):

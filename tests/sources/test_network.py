@@ -317,7 +317,7 @@ def interrupt_after_tries(camera: Reconnecting, tries: int) -> None:
 def test_a_server_that_says_nothing(scheme: str):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         quiet = NetworkSource(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x", open_timeout_s=0.5, stall_s=0.5)
-        with pytest.raises(SourceTimeout):
+        with pytest.raises(SourceTimeout, match="gave no picture within 0"):
             quiet.open("cam")
         quiet.close()
 

@@ -170,7 +170,7 @@ class NetworkSource(LiveMedia):
         return super()._dial()
 
     def _has_proxy(self) -> bool:
-        """Whether FFmpeg asks a proxy, which may know more hosts than we do. It looks at this variable for HTTPS, too."""
+        """Whether FFmpeg asks a proxy, which may know more hosts than we do; this variable is HTTPS's, too."""
         return (
             self._scheme in {"http", "https"}
             and os.environ.get("http_proxy", "").startswith("http://")

@@ -28,7 +28,7 @@ _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DO
 # An address whose scheme was forgotten: 10.0.0.5/a?x=1, user:password@camera/a, localhost:8554/a.
 _HOST = re.compile(r"([^/@:]+:[^/@]*@[\w.-]+|\d{1,3}(\.\d{1,3}){3}|[\w.-]+:\d{2,5}(?=/))([:/].*)?", re.DOTALL)
 # Not .flv and .m3u8, which may be live.
-_RECORDINGS = re.compile(r"\.(mp4|m4v|mov|3gp|mkv|webm|avi|wmv|ogv|mpe?g|ts|m2ts|mts)", re.IGNORECASE)
+_RECORDINGS = re.compile(r"\.(mp4|m4v|mov|3gp|mkv|webm|avi|wmv|ogv|mpe?g|ts|m2ts|mts)")
 
 
 def open_source(
@@ -122,8 +122,9 @@ def _network(text: str, scheme: str, hwaccel: str, transport: str) -> Source:
     parts = urlsplit(text)
     if not parts.hostname and not (scheme in {"udp", "rtp"} and parts.port):
         raise ConfigError(f"{redact(text)} names no host")
-    # A recording on a web server is no camera: it has an end, and can wait.
-    if scheme in {"http", "https"} and _RECORDINGS.fullmatch(Path(parts.path).suffix):
+    # A recording on a web server, or a picture, is no camera: it has an end, and can wait.
+    suffix = Path(parts.path).suffix.lower()
+    if scheme in {"http", "https"} and (_RECORDINGS.fullmatch(suffix) or suffix in IMAGE_SUFFIXES):
         source.live = False
     return source
 

@@ -16,6 +16,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from servers.folder import served
 
 from streampose.errors import (
     ConfigError,
@@ -415,7 +416,7 @@ def test_what_people_type(tmp_path: Path):
     with pytest.raises(ConfigError, match="a path or a camera's number, not None"):
         open_source(None)
     assert isinstance(open_source(str(clip), live=True), Paced)
-    for name in ("clip.mp4", "CLIP.M4V", "a/clip.mpg", "clip.m2ts?x=1", "clip.wmv"):
+    for name in ("clip.mp4", "CLIP.M4V", "a/clip.mpg", "clip.m2ts?x=1", "clip.wmv", "snap.jpg?u=me"):
         assert open_source(f"http://10.0.0.5/{name}").live is False, name
     for name in ("live.flv", "live.m3u8", "mp4", "stream.mjpg"):
         assert open_source(f"http://10.0.0.5/{name}").live is True, name
@@ -450,6 +451,13 @@ def test_what_is_not_understood(here: Path, text: str, live: bool | None, error:
     with pytest.raises(error, match=words) as caught:
         open_source(text, live=live)
     assert "pw" not in str(caught.value)
+
+
+def test_a_picture_on_a_web_server_comes_once(tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "snap.jpg"), picture(1))
+    with served(tmp_path) as url:
+        _, frames = read_all(open_source(f"{url}/snap.jpg"))
+    assert len(frames) == 1
 
 
 def test_a_name_may_hold_the_signs_of_a_glob(here: Path):

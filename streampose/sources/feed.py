@@ -76,7 +76,7 @@ class Feed:
         self._container: InputContainer | None = None
         self._error: Exception | None = None
         self._stopped = self._ended = self._finished = False
-        self._wants_key = False
+        self._wants_key = self._paced = False
         # The monotonic moment of media time 0, of a stream that is paced.
         self._origin: float | None = None
         self._last_s = self._step_s = 0.0
@@ -100,10 +100,10 @@ class Feed:
                 raise self._error
             return self._container
 
-    def start(self, video: VideoStream) -> None:
-        """Begin to read this stream of it."""
+    def start(self, video: VideoStream, *, paced: bool = False) -> None:
+        """Begin to read this stream of it, perhaps (and HLS always) in its own time."""
         with self._changed:
-            self._video = video
+            self._video, self._paced = video, paced
             self._changed.notify_all()
 
     def take(self, until: float) -> Packet[VideoStream] | Silence:
@@ -192,14 +192,14 @@ class Feed:
             container.close()
 
     def _read(self, container: InputContainer, video: VideoStream) -> None:
-        paced, lent = container.format.name == "hls", "v4l2" in container.format.name
+        segments, lent = container.format.name == "hls", "v4l2" in container.format.name
         before = frozenset(self._given)
         for packet in container.demux(video):
-            known = (packet.dts, zlib.crc32(packet)) if paced and packet.size else None
+            known = (packet.dts, zlib.crc32(packet)) if segments and packet.size else None
             if known in before:
                 self._wants_key = True
                 continue
-            now = self._due(packet) if paced else time.monotonic()
+            now = self._due(packet) if segments or self._paced else time.monotonic()
             arrival = Arrival(at=now, wall_time_s=_wall_time_s(packet))
             if lent:
                 packet = _copied(packet)  # noqa: PLW2901 - the driver's goes back to it at once

@@ -26,6 +26,8 @@ __all__ = ["LiveMedia"]
 
 # Pictures without a time, of which FFmpeg numbers 25 a second, however many come; so do its "…_pipe" demuxers.
 _NUMBERED = {"mpjpeg", "mjpeg", "image2"}
+# Live over HTTP unless they have a size.
+_EITHER = {"mpegts", "flv"}
 
 
 class LiveMedia(MediaSource):
@@ -72,7 +74,7 @@ class LiveMedia(MediaSource):
         self._waiting_since = self._last_given_at = 0.0
         self._dropped = 0
         self._tells_time = True
-        # HLS with an end is a recording, unless it was live before: then its server may come back with more.
+        # What has an end is a recording, unless it was live before: then its server may come back with more.
         self._is_finite = self._was_live = False
         self.stale_frames = 0
         """Pictures that came too late to be shown, because the decoder was held up."""
@@ -130,9 +132,10 @@ class LiveMedia(MediaSource):
         if container is None:
             raise SourceTimeout(f"{self._name} gave no picture within {self._open_timeout_s:g} s")
         self._waiting_since = time.monotonic()
-        self._is_finite = container.format.name == "hls" and bool(container.duration)
+        name = container.format.name
+        self._is_finite = bool(container.duration) if name == "hls" else name in _EITHER and container.size > 0
         if self._is_finite and self._was_live:
-            raise SourceEnded(f"{self._name} ended the stream: its list of segments has an end")
+            raise SourceEnded(f"{self._name} ended the stream: what is there now has an end")
         self._was_live = not self._is_finite
         return container
 
@@ -146,7 +149,7 @@ class LiveMedia(MediaSource):
             yield from super()._packets(container, video)
             return
         video.codec_context.copy_opaque = True
-        feed.start(video)
+        feed.start(video, paced=self._is_finite)
         since, packets = self._waiting_since, feed.packets
         while True:
             if self._waiting_since != since:

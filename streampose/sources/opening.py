@@ -94,7 +94,7 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
         return CameraSource(text, camera)
     scheme, colon, _ = text.partition("://")
     if colon:
-        return _network(text, scheme.lower(), hwaccel, transport)
+        return _network(text, scheme.lower(), live, hwaccel, transport)
     path = Path(text)
     if path.is_dir() or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()):
         return ImagesSource(text)
@@ -112,7 +112,7 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
     raise SourceNotFound(f"no file at {text}" + (f"; did you mean {path.with_name(near[0])}?" if near else ""))
 
 
-def _network(text: str, scheme: str, hwaccel: str, transport: str) -> Source:
+def _network(text: str, scheme: str, live: bool | None, hwaccel: str, transport: str) -> Source:
     if scheme not in _SCHEMES:
         # Letters in a wrong order (rstp) first: by its own measure difflib finds rtp nearer.
         near = [s for s in _SCHEMES if sorted(s) == sorted(scheme)] or difflib.get_close_matches(scheme, _SCHEMES, n=1)
@@ -124,7 +124,9 @@ def _network(text: str, scheme: str, hwaccel: str, transport: str) -> Source:
         raise ConfigError(f"{redact(text)} names no host")
     # A recording on a web server, or a picture, is no camera: it has an end, and can wait.
     suffix = Path(parts.path).suffix.lower()
-    if scheme in {"http", "https"} and (_RECORDINGS.fullmatch(suffix) or suffix in IMAGE_SUFFIXES):
+    # A transport stream may be either, which its size shows at the opening, if it shall be live.
+    ended = suffix in IMAGE_SUFFIXES or (_RECORDINGS.fullmatch(suffix) and not (live and suffix == ".ts"))
+    if scheme in {"http", "https"} and ended:
         source.live = False
     return source
 

@@ -13,12 +13,18 @@ from pathlib import Path
 import av
 import numpy as np
 
-RATE = 20
+RATE = 40
 SEGMENT = 10
 """Pictures."""
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    """Of what is asked for with ``?live`` it does not say how long it is."""
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword != "Content-Length" or not self.path.endswith("?live"):
+            super().send_header(keyword, value)
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -39,7 +45,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def segment(file: Path, number: int, size: tuple[int, int] = (160, 120)) -> None:
-    """Half a second of grey, each picture another, from 10 s + half a second for each segment before."""
+    """A quarter of a second of grey, each picture another, from 10 s + as much for each segment before."""
     with av.open(str(file), "w", format="mpegts", container_options={"mpegts_copyts": "1"}) as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "tune": "zerolatency"})
         stream.width, stream.height = size

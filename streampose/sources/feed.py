@@ -193,13 +193,14 @@ class Feed:
 
     def _read(self, container: InputContainer, video: VideoStream) -> None:
         segments, lent = container.format.name == "hls", "v4l2" in container.format.name
+        paced, live = segments or self._paced, segments and not self._paced
         before = frozenset(self._given)
         for packet in container.demux(video):
-            known = (packet.dts, zlib.crc32(packet)) if segments and packet.size else None
+            known = (packet.dts, zlib.crc32(packet)) if live and packet.size else None
             if known in before:
                 self._wants_key = True
                 continue
-            now = self._due(packet) if segments or self._paced else time.monotonic()
+            now = self._due(packet) if paced else time.monotonic()
             arrival = Arrival(at=now, wall_time_s=_wall_time_s(packet))
             if lent:
                 packet = _copied(packet)  # noqa: PLW2901 - the driver's goes back to it at once

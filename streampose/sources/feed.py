@@ -135,21 +135,25 @@ class Feed:
     def stop(self) -> None:
         """End it, without waiting. From any thread; what waits in it returns at once."""
         with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+            self._stop()
 
     def close(self) -> None:
         """End it; no packet of it may be in use any more."""
         with self._changed:
-            self._stopped = True
+            self._stop()
             self._packets.clear()
             self._error = None
-            self._changed.notify_all()
             container = None
             if self._finished:  # else the thread closes it
                 container, self._container = self._container, None
         if container is not None:
             container.close()
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._changed.notify_all()
+        if (interrupt := getattr(self._container, "interrupt", None)) is not None:  # FFmpeg's have none
+            interrupt()
 
     def _check(self) -> None:
         if self._stopped:

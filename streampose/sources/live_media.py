@@ -127,8 +127,8 @@ class LiveMedia(MediaSource):
         self._feed = feed = Feed(self._dial, f"feed-{self._stream}", self._given)
         if self._interrupted.is_set():
             feed.stop()
-        # FFmpeg's own timeout comes first, but for a resolver or a driver that hangs.
-        container = feed.container(within_s=self._open_timeout_s + 1.0)
+        # The dialling's own timeouts come first, but for a resolver or a driver that hangs.
+        container = feed.container(within_s=self._longest_dial_s + 1.0)
         if container is None:
             raise SourceTimeout(f"{self._name} gave no picture within {self._open_timeout_s:g} s")
         self._waiting_since = time.monotonic()
@@ -142,6 +142,10 @@ class LiveMedia(MediaSource):
     def _dial(self) -> InputContainer:
         """Open the container; on the feed's thread."""
         return super()._connect()
+
+    @property
+    def _longest_dial_s(self) -> float:
+        return self._open_timeout_s
 
     def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
         feed = self._feed

@@ -18,10 +18,12 @@ from streampose.errors import (
     ConfigError,
     Disconnected,
     HostNotFound,
+    SourceCorrupt,
     SourceError,
     SourceGarbled,
     SourceNotFound,
     SourceRefused,
+    SourceStalled,
     SourceTimeout,
     SourceUnauthorized,
     SourceUnsupported,
@@ -31,7 +33,7 @@ from streampose.redaction import redact
 from streampose.resolver import look_up
 from streampose.sources.hwaccel import SOFTWARE, accelerator, words
 from streampose.sources.live_media import LiveMedia
-from streampose.sources.rtsp import NotSpoken, RtspContainer
+from streampose.sources.rtsp import NoPicture, NotSpoken, RtspContainer
 from streampose.sources.seeking import INDEX_BEHIND, index_is_behind
 
 __all__ = ["NetworkSource"]
@@ -113,7 +115,6 @@ class NetworkSource(LiveMedia):
         self._probes = False
         # Our own client of RTSP, until it turns out that a server is not for it.
         self._own_client = transport == "auto" and self._scheme in {"rtsp", "rtsps"}
-        self._spoken: RtspContainer | None = None
 
     def open(self, stream: str) -> StreamInfo:
         """Connect, and wait for the first picture.
@@ -129,21 +130,34 @@ class NetworkSource(LiveMedia):
         """
         self._opening_since = time.monotonic()
         try:
-            self._spoken = None
             info = super().open(stream)
         except SourceError as error:
             # A host that is off: a plain connection finds out sooner that it is back than FFmpeg's does, whose lost
             # first packets are sent again after 1, 3, 7 s.
             self._probes |= isinstance(error, SourceTimeout)
             # It was understood, and yet no picture came of it: next time the other client may try.
-            self._own_client &= self._spoken is None
+            no_picture = SourceStalled | SourceGarbled | SourceCorrupt | SourceUnsupported
+            if isinstance(error, NoPicture) or (self._ours is not None and isinstance(error, no_picture)):
+                self._own_client = False
             raise
         self._probes = False
-        return info if self._spoken is None else replace(info, rate=self._spoken.rate)
+        return info if self._ours is None else replace(info, rate=self._ours.rate)
+
+    @property
+    def _ours(self) -> RtspContainer | None:
+        """What our own client has opened."""
+        container: object = self._container
+        return container if isinstance(container, RtspContainer) else None
+
+    @property
+    def _longest_dial_s(self) -> float:
+        # Ours looks at a picture, which may take as long as any other.
+        return self._open_timeout_s + (self._stall_s if self._own_client else 0.0)
 
     def _dial(self) -> InputContainer:
         if self._scheme == "file" or self._has_proxy():
             return super()._dial()
+        until = time.monotonic() + self._open_timeout_s
         try:
             # FFmpeg calls an unknown host an "Input/output error", like much else.
             look_up(self._host, self._port, within_s=self._open_timeout_s)
@@ -161,12 +175,11 @@ class NetworkSource(LiveMedia):
                 raise SourceTimeout(f"{self._name} did not answer within {_PROBE_S:g} s") from error
         if self._own_client:
             try:
-                container = self._speak()
+                return cast("InputContainer", self._speak(until))  # as far as a live source needs one
             except NotSpoken as why:
                 log.debug("%s: FFmpeg's client is used: %s", self._name, why, extra={"stream": self._stream})
-            else:
-                self._spoken = container
-                return cast("InputContainer", container)  # as far as a live source needs one
+                self._own_client = not why.lasting
+        self._timeouts_s = max(0.5, until - time.monotonic()), self._stall_s
         return super()._dial()
 
     def _has_proxy(self) -> bool:
@@ -177,9 +190,10 @@ class NetworkSource(LiveMedia):
             and not proxy_bypass(self._host or "")
         )
 
-    def _speak(self) -> RtspContainer:
+    def _speak(self, until: float) -> RtspContainer:
+        left_s = max(0.5, until - time.monotonic())
         device = None if self._decodes_on is None else accelerator(self._decodes_on)
-        return RtspContainer.open(self._url, open_timeout_s=self._open_timeout_s, stall_s=self._stall_s, hwaccel=device)
+        return RtspContainer.open(self._url, open_timeout_s=left_s, stall_s=self._stall_s, hwaccel=device)
 
     def _opening_error(self, error: Exception) -> SourceError:
         if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):

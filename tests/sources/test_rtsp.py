@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import re
 import socket
 import struct
@@ -571,11 +572,12 @@ def test_a_server_that_our_client_gets_no_picture_of_is_ffmpeg_s_from_then_on(
     def talk(connection: socket.socket) -> None:
         begin(connection)
         broken = [units_of(coded[0])[0], *(unit[:1] + b"\xff" * 20 for unit in units_of(coded[1]))]
-        for i in range(20):
+        for i in itertools.count():
             send(connection, annexb(broken), i)
+            time.sleep(0.05)
 
     with serving(talk) as url:
-        source = camera(url)
+        source = camera(url, open_timeout_s=1.0, stall_s=0.4)
         for _ in range(3):
             with pytest.raises(SourceError):
                 source.open("cam")
@@ -647,6 +649,28 @@ def test_a_camera_slower_than_the_opening_has_its_patience(coded: list[bytes]):
         source.open("cam")
         assert all(source.read() is not None for _ in range(3))
         source.close()
+
+
+def test_a_session_ends_at_once_when_it_is_closed(coded: list[bytes]):
+    """A camera has few, and removing it while it is silent does not wait for its silence to end."""
+    ended: list[str] = []
+
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        for i in range(3):
+            send(connection, coded[i], i)
+        ended.append(request(connection)[0])
+
+    with serving(talk) as url:
+        source = camera(url, stall_s=30.0)
+        source.open("cam")
+        assert source.read() is not None
+        source.close()
+        until = time.monotonic() + 5
+        while (threads() or not ended) and time.monotonic() < until:
+            time.sleep(0.01)
+    assert ended == ["TEARDOWN"]
+    assert not threads()
 
 
 def test_lines_between_packets_are_passed_over(coded: list[bytes]):
@@ -754,7 +778,7 @@ def test_a_host_s_second_address_is_tried(coded: list[bytes], monkeypatch: pytes
             good = real(host, port, type=socket.SOCK_STREAM)
             return [(*good[0][:4], ("127.0.0.1", dead)), *good]
 
-        monkeypatch.setattr("streampose.sources.rtsp.session.socket.getaddrinfo", two)
+        monkeypatch.setattr("streampose.sources.rtsp.connection.socket.getaddrinfo", two)
         source = camera(url)
         source.open("cam")
         assert source.read() is not None
@@ -769,3 +793,31 @@ def test_a_picture_without_end_is_given_up():
     given_ = [unit.data for units_ in run(units, sent) for unit in units_]
     assert given_
     assert all(given_)
+
+
+@pytest.mark.parametrize(("lasting", "opened"), [(True, 1), (False, 3)])
+def test_a_server_of_another_kind_is_ffmpeg_s_from_then_on(monkeypatch: pytest.MonkeyPatch, lasting: bool, opened: int):
+    """One that is only busy is asked again by our client."""
+    tries = []
+
+    def open_(*args: object, **options: object) -> RtspContainer:
+        tries.append(args)
+        return real(*args, **options)
+
+    real = RtspContainer.open
+    monkeypatch.setattr(RtspContainer, "open", open_)
+
+    def talk(connection: socket.socket) -> None:
+        _, number = request(connection)
+        if lasting:
+            answer(connection, number, body=sdp(codec="JPEG"))
+        else:
+            answer(connection, number, status="453 Not Enough Bandwidth")
+
+    with serving(talk) as url:
+        source = camera(url, open_timeout_s=1.0)
+        for _ in range(3):
+            with pytest.raises(SourceError):
+                source.open("cam")
+            source.close()
+    assert len(tries) == opened

@@ -6,7 +6,7 @@ interval later. What is not spoken here (other codecs, UDP, encryption of the me
 
 from __future__ import annotations
 
+from streampose.sources.rtsp.connection import NotSpoken
 from streampose.sources.rtsp.container import NoPicture, RtspContainer
-from streampose.sources.rtsp.session import NotSpoken
 
 __all__ = ["NoPicture", "NotSpoken", "RtspContainer"]

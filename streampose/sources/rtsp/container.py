@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import secrets
-import time
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
@@ -70,7 +69,7 @@ class RtspContainer:
         session = RtspSession(url)
         try:
             made = cls(session, session.open(open_timeout_s), stall_s)
-            session.deadline = time.monotonic() + stall_s
+            session.wait(stall_s)
             made._look(hwaccel, redact(url))
         except BaseException:
             session.close()
@@ -111,6 +110,10 @@ class RtspContainer:
         end = cast("Packet[VideoStream]", Packet())
         end.stream = video
         yield end
+
+    def interrupt(self) -> None:
+        """Let `demux` come to its end. From any thread."""
+        self._session.interrupt()
 
     def close(self) -> None:
         """End the session."""
@@ -160,4 +163,4 @@ class RtspContainer:
             for unit in units.push(packet):
                 yield unit, self._clock.wall_time_s(unit.rtp_time)
                 if self._bare is not None:  # of the pictures that are looked at, all have one time
-                    self._session.deadline = time.monotonic() + self._stall_s
+                    self._session.wait(self._stall_s)

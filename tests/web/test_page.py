@@ -314,8 +314,9 @@ async def test_clear_words_and_a_place_later_where_the_server_is_full(browser: A
         assert "%" not in third.url
         assert not [fault for fault in third.faults if "malformed" in fault]
         second = await open_page(browser, serve.url)
-        await second.click("#start")
         await second.wait_for_selector("#token-form:not([hidden])")
+        async with second.expect_response("**/api/config"):
+            await second.click("#start")
         asked: list[str] = []
         second.on("request", lambda request: asked.append(request.url))
         await asyncio.sleep(3.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +23,13 @@ def files_of(model: Path) -> list[Path]:
         return [model]
     graphs = loaded.graph, *loaded.functions
     named = {entry.value for graph in graphs for tensor in _tensors(graph) for entry in _locations(tensor)}
-    beside = (model.parent / name for name in sorted(named))
-    return [model, *(path for path in beside if path.is_file())]
+    beside = (model.parent / name for name in sorted(named) if _is_within(model.parent, name))
+    return [model, *(path for path in beside if os.path.isfile(path))]  # noqa: PTH113 - no name is too long for it
+
+
+def _is_within(folder: Path, name: str) -> bool:
+    """ONNX reads nothing outside the model's folder."""
+    return Path(os.path.abspath(folder / name)).is_relative_to(os.path.abspath(folder))  # noqa: PTH100 - reads no links
 
 
 def _tensors(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.TensorProto]:

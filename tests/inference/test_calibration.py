@@ -160,6 +160,15 @@ def test_the_files_of_a_model(model: Path, tmp_path: Path):
     assert files_of(text) == [text]
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "../outside", "in/../../outside", "{outside}"])
+def test_no_name_leads_out_of_a_models_folder(model: Path, tmp_path: Path, name: str):
+    (outside := tmp_path / "outside").touch()
+    folder = tmp_path / "models"
+    (folder / "in").mkdir(parents=True)
+    odd = with_weights_beside(model.rename(folder / "odd.onnx"), name.format(outside=outside))
+    assert files_of(odd) == [odd]
+
+
 @pytest.mark.parametrize(
     "damage",
     ["not json", "[]", '{"about": {}}', "foreign", *CANNOT_BE, pytest.param("[" * 100_000, id="deep")],

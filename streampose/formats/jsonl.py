@@ -101,7 +101,7 @@ def read_jsonl(path: Path) -> Iterator[Moment]:
         for number, line in enumerate(file, 1):
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise FormatUnreadable(f"{path}:{number} is not JSON: {error}") from error
             if not isinstance(record, dict):
                 raise FormatUnreadable(f"{path}:{number} is no line of poses")

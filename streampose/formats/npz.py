@@ -20,8 +20,10 @@ from streampose.skeletons import SKELETONS
 __all__ = ["read_npz", "write_npz"]
 
 _VERSION = 1
-# A RuntimeError is what zipfile says of an archive that claims to be encrypted, or packed as nothing can unpack it;
-# a TokenError what NumPy lets through of a damaged header.
+# Others' errors are others' (lzma.LZMAError), and not every Python has the modules that they are in.
+_PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+# A RuntimeError is what zipfile says of an archive that claims to be encrypted; a TokenError what NumPy lets through of
+# a damaged header.
 _DAMAGED = (
     LookupError, ValueError, TypeError, ArithmeticError, EOFError, RuntimeError,
     zipfile.BadZipFile, zlib.error, tokenize.TokenError,
@@ -81,6 +83,8 @@ def read_npz(path: Path) -> Iterator[Moment]:
     try:
         # Our own file: NumPy leaves it open where it is no archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if any(member.compress_type not in _PACKED for member in archive.zip.infolist()):
+                raise ValueError("it is packed as NumPy packs nothing")
             data = {name: archive[name] for name in archive.files}
         if int(data["version"]) != _VERSION:
             raise FormatUnreadable(f"{path}: version {data['version']} is not known; this streampose reads {_VERSION}")
@@ -108,6 +112,8 @@ def read_npz(path: Path) -> Iterator[Moment]:
                     ids=None if (part["ids"] < 0).any() else part["ids"],
                 ),
             )
+    except MemoryError as error:  # which a damaged header may ask for as well
+        raise FormatUnreadable(f"{path} does not fit into memory: {error}") from error
     except _DAMAGED as error:
         if isinstance(error, FormatUnreadable):
             raise

@@ -112,7 +112,7 @@ def _read(file: Path, nobodys: Skeleton) -> Poses:
         return _poses(json.loads(file.read_text())["people"], nobodys)
     except FormatUnreadable as error:
         raise FormatUnreadable(f"{file}: {error}") from error
-    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise FormatUnreadable(f"{file} is not OpenPose's: {type(error).__name__} {error}") from error
 
 

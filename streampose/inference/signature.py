@@ -91,7 +91,7 @@ class Signature:
         text = self.metadata.get(METADATA_KEY, "{}")
         try:
             said = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelUnknown(f"{self.path.name}: its metadata {METADATA_KEY!r} cannot be read: {error}") from error
         if not isinstance(said, dict):
             raise ModelUnknown(f"{self.path.name}: its metadata {METADATA_KEY!r} is no JSON object: {text}")
@@ -107,8 +107,8 @@ class Signature:
             return None
         try:
             return ast.literal_eval(text)
-        except (ValueError, SyntaxError) as error:
-            raise ModelUnknown(f"{self.path.name}: its metadata {key!r} cannot be read: {text}") from error
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:  # all that it may raise
+            raise ModelUnknown(f"{self.path.name}: its metadata {key!r} cannot be read: {text:.80}") from error
 
     @property
     def outputs_known(self) -> bool:

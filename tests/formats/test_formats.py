@@ -174,6 +174,13 @@ def test_a_folder_of_nobody_is_body_25(tmp_path: Path):
     assert load(bodies(tmp_path / "in", 0, 0)).skeleton == OPENPOSE_25
 
 
+def test_a_deep_file_of_openpose_is_told_by_its_name(tmp_path: Path):
+    folder = bodies(tmp_path / "in", 1)
+    next(folder.iterdir()).write_text('{"people":' + "[" * 100_000)
+    with pytest.raises(FormatUnreadable, match=r"v_000000000000_keypoints\.json is not OpenPose's: RecursionError"):
+        load(folder)
+
+
 def test_pictures_without_a_number_are_read_by_name(tmp_path: Path):
     folder = bodies(tmp_path / "in", 2, 1)
     for before, after in ((0, "portrait"), (1, "face2face")):
@@ -241,6 +248,7 @@ def test_mot_counts_from_one(tmp_path: Path):
         ("a.jsonl", '{"v": 2}\n', "version 2 of the schema"),
         ("a.jsonl", '{"v": 1}\n', "a.jsonl:1: it is no line of poses"),
         ("a.jsonl", "[]\n", "a.jsonl:1 is no line of poses"),
+        pytest.param("a.jsonl", "[" * 100_000, "a.jsonl:1 is not JSON: .*recursion", id="deep lines"),
         ("a.csv", "a,b\n1,2\n", "not a table of poses"),
         ("a.csv", 'stream,frame\n"' + "a" * 200_000, "not a table of poses"),
         ("a.npz", "nothing", "no archive of poses"),
@@ -280,13 +288,32 @@ def header_without_end(file: bytes) -> bytes:
     return changed.getvalue()
 
 
-@pytest.mark.parametrize("damaged", [packed_wrongly, unknown_packing, encrypted, header_without_end])
+def packed_as_lzma(file: bytes) -> bytes:
+    changed = BytesIO()
+    with zipfile.ZipFile(changed, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("version.npy", bytes(99))
+    content = changed.getvalue()
+    return content.replace(b"]\0\0", b"\xff\0\0", 1)  # what LZMA's properties begin with
+
+
+@pytest.mark.parametrize("damaged", [packed_wrongly, packed_as_lzma, unknown_packing, encrypted, header_without_end])
 def test_a_damaged_archive_is_told_in_a_line(tmp_path: Path, damaged: Callable[[bytes], bytes]):
     write(path := tmp_path / "a.npz", moments([1, 2]))
     path.write_bytes(damaged(path.read_bytes()))
     with pytest.raises(FormatUnreadable, match=r"a\.npz is no archive of poses: .+") as told:
         load(path)
     assert "\n" not in str(told.value)
+
+
+def test_an_archive_that_claims_to_be_huge_is_told_in_a_line(tmp_path: Path):
+    write(path := tmp_path / "a.npz", moments([1, 2]))
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(b"(3,), }" + b" " * 16, b"(3999999999999999,), }" + b" ", 1))
+    with pytest.raises(FormatUnreadable, match=r"a\.npz does not fit into memory: Unable to allocate .* PiB"):
+        load(path)
 
 
 @pytest.mark.parametrize(

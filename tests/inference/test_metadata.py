@@ -102,7 +102,15 @@ def test_key_points_without_scores_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("key", "text"), [("kpt_shape", "[17,"), ("names", "os.system()"), (METADATA_KEY, "{"), (METADATA_KEY, "[1]")]
+    ("key", "text"),
+    [
+        ("kpt_shape", "[17,"),
+        ("names", "os.system()"),
+        pytest.param("names", "-" * 100_000 + "1", id="deep names"),
+        (METADATA_KEY, "{"),
+        (METADATA_KEY, "[1]"),
+        pytest.param(METADATA_KEY, "[" * 100_000, id="deep card"),
+    ],
 )
 def test_broken_metadata_is_named(key: str, text: str):
     with pytest.raises(ModelUnknown, match=rf"m\.onnx: its metadata '{key}'"):

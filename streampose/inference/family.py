@@ -9,7 +9,7 @@ from typing import Any
 from streampose.errors import ConfigError, ModelUnknown
 from streampose.inference import heads
 from streampose.inference.card import IMAGENET_MEAN, IMAGENET_STD, Card, Fit, Kind
-from streampose.inference.metadata import said_by
+from streampose.inference.metadata import MOST_PX, said_by
 from streampose.inference.signature import Signature
 from streampose.pose import Skeleton
 from streampose.skeletons import COCO_17, SKELETONS
@@ -61,6 +61,9 @@ def _rtmo_card(s: Signature) -> Card:
     skeleton = COCO_17 if points is None else None
     return Card(family="rtmo", kind=Kind.ONE_STAGE, size_px=(640, 640), rgb=False, points=points, skeleton=skeleton)
 
+
+# Of what finds people: its coarsest cells have 32 pixels.
+_SIDES_PX = range(32, MOST_PX + 1, 32)
 
 # In this order: the more specific signature first.
 FAMILIES: Mapping[str, tuple[Callable[[Signature], bool], Callable[[Signature], Card]]] = {
@@ -185,9 +188,16 @@ def read_card(
 
 
 def _size(signature: Signature, card: Card, name: str, asked: tuple[int, int] | None) -> tuple[int, int]:
-    fixed = signature.size_px
-    if fixed is not None and asked is not None and asked != fixed:
-        raise ConfigError(f"{name} takes {fixed[0]}×{fixed[1]} only, not {asked[0]}×{asked[1]}")
-    if fixed is None and asked is not None and any(side < 32 or side % 32 for side in asked):
-        raise ConfigError(f"a detector's size is a multiple of 32 pixels, not {asked[0]}×{asked[1]}")
-    return fixed or asked or card.size_px
+    if asked is None and signature.size_px is not None:
+        return signature.size_px
+    size = asked or card.size_px
+    sides = list(zip(size, signature.sides_px, strict=True))
+    if any(fixed not in {None, side} for side, fixed in sides):
+        takes = "×".join("any" if fixed is None else str(fixed) for _, fixed in sides)
+        raise ConfigError(f"{name} takes {takes} only, not {size[0]}×{size[1]}")
+    by_32 = asked is not None or card.kind is not Kind.KEYPOINTS
+    if by_32 and any(fixed is None and side not in _SIDES_PX for side, fixed in sides):
+        raise ConfigError(
+            f"{name}: a detector's size is a multiple of 32 pixels, at most {MOST_PX}, not {size[0]}×{size[1]}"
+        )
+    return size

@@ -12,7 +12,10 @@ from streampose.inference.card import Fit, Refine
 from streampose.inference.signature import METADATA_KEY, Signature
 from streampose.skeletons import SKELETONS
 
-__all__ = ["said_by"]
+__all__ = ["MOST_PX", "said_by"]
+
+MOST_PX = 8192
+"""No model's input has longer sides: what says so has a slip."""
 
 log = logging.getLogger("streampose")
 
@@ -89,8 +92,9 @@ def _odd(value: Any) -> int:
 
 
 def _size(value: Any) -> tuple[int, int]:
-    good = isinstance(value, list) and len(value) == 2 and all(_is_number(side, int) and side > 0 for side in value)
-    _want("width and height, two whole numbers above 0", value, good)
+    good = isinstance(value, list) and len(value) == 2
+    good = good and all(_is_number(side, int) and 0 < side <= MOST_PX for side in value)
+    _want(f"width and height, two whole numbers of 1 to {MOST_PX}", value, good)
     width, height = value
     return width, height
 

@@ -62,12 +62,18 @@ class Signature:
         return f"({', '.join(map(str, self.inputs))}) → ({', '.join(map(str, self.outputs))})"
 
     @property
-    def size_px(self) -> tuple[int, int] | None:
-        """Width and height of the input, where the graph fixes them."""
+    def sides_px(self) -> tuple[int | None, int | None]:
+        """Width and height of the input, each where the graph fixes it."""
         shape = self.inputs[0].shape
         if len(shape) != 4:
-            return None
+            return None, None
         height, width = (shape[1], shape[2]) if self.channels_last else (shape[2], shape[3])
+        return width, height
+
+    @property
+    def size_px(self) -> tuple[int, int] | None:
+        """Width and height of the input, where the graph fixes both."""
+        width, height = self.sides_px
         return (width, height) if width and height else None
 
     @property

@@ -128,7 +128,10 @@ def test_broken_metadata_is_named(key: str, text: str):
         *(("blur_px", value, "an odd number") for value in (10, 0, -3, 5.0, True)),
         *(("padding", value, "a number") for value in (0, -1, float("nan"), float("inf"), "1.25", None)),
         *(("fill", value, "0 to 255") for value in (300, -1, 114.5)),
-        *(("size_px", value, "width and height") for value in (192, [192], [192, 0], [1.5, 2], ["a", "b"], [True, 2])),
+        *(
+            ("size_px", value, "width and height")
+            for value in (192, [192], [192, 0], [1.5, 2], ["a", "b"], [True, 2], [10**9, 320])
+        ),
         ("skeleton", "octopus", "one of coco-17, .*, not 'octopus'"),
         ("skeleton", ["a"], "one of coco-17"),
         ("family", 3, "a name, not 3"),
@@ -222,6 +225,31 @@ def test_sizes_that_the_graph_cannot_take_are_refused():
     free = signature((None, 84, None), size=(None, None), task="detect")
     with pytest.raises(ConfigError, match="multiple of 32"):
         card(free, size_px=(300, 300))
+    with pytest.raises(ConfigError, match="at most 8192"):
+        card(free, size_px=(32 << 20, 32))
+
+
+@pytest.mark.parametrize("side", [300, 31, 1])
+def test_sizes_that_metadata_says_are_held_to_the_same(side: int):
+    said = {METADATA_KEY: json.dumps({"size_px": [side, side]})}
+    for columns, task in ((84, "detect"), (56, "pose")):
+        with pytest.raises(ConfigError, match=rf"m\.onnx: a detector's size is a multiple of 32 .* not {side}×{side}"):
+            card(signature((None, columns, None), size=(None, None), task=task, **said))
+    free = signature((None, 84, None), size=(None, None), task="detect", imgsz=f"[{side}, {side}]")
+    with pytest.raises(ConfigError, match="multiple of 32"):
+        card(free)
+    # Crops have no such cells, and a graph that fixes its size has it.
+    heatmap = signature((None, 17, None, None), size=(None, None), **said)
+    assert card(heatmap, family="heatmap").size_px == (side, side)
+    assert card(signature((1, 84, 8400), **said)).size_px == (640, 640)
+
+
+def test_a_size_that_contradicts_the_side_which_a_graph_fixes_is_refused():
+    shape, said = (None, 17, None, None), {METADATA_KEY: '{"family": "heatmap", "size_px": [288, 384]}'}
+    assert card(signature(shape, size=(None, 288), **said)).size_px == (288, 384)
+    for size, takes in (((None, 192), "192×any"), ((256, None), "any×256")):
+        with pytest.raises(ConfigError, match=rf"m\.onnx takes {takes} only, not 288×384"):
+            card(signature(shape, size=size, **said))
 
 
 def test_rows_without_a_score_are_nobody_even_at_no_limit():

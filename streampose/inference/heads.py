@@ -130,8 +130,10 @@ def end2end_rows(s: Signature) -> int:
     if len(shapes) != 1 or len(shapes[0]) != 3:
         return 0
     _, boxes, rows = shapes[0]
-    most = math.inf if "task" in s.metadata else _MOST_BOXES
-    return rows if rows and (boxes is None or rows <= boxes <= most) else 0
+    said = "task" in s.metadata
+    if boxes is None:  # as that of raw heads' anchors is, where they are exported for pictures of any size
+        return (rows or 0) if said else 0
+    return rows if rows and rows <= boxes <= (math.inf if said else _MOST_BOXES) else 0
 
 
 def is_yolo_end2end(s: Signature) -> bool:

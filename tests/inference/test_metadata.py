@@ -51,8 +51,14 @@ def test_other_tasks_are_not_taken_for_poses(task: str):
 
 @pytest.mark.parametrize(
     ("shape", "size"),
-    [((None, 25500, 57), (640, 640)), ((1, 25200, 6), (640, 640)), ((1, 6, 56), (256, 256))],
-    ids=["YOLOv7-pose, raw", "YOLOv5 of one class, raw", "MoveNet MultiPose"],
+    [
+        ((None, 25500, 57), (640, 640)),
+        ((None, None, 57), (None, None)),
+        ((1, 25200, 6), (640, 640)),
+        ((None, None, 6), (None, None)),
+        ((1, 6, 56), (256, 256)),
+    ],
+    ids=["YOLOv7-pose, raw", "dynamic", "YOLOv5 of one class, raw", "its dynamic one", "MoveNet MultiPose"],
 )
 def test_heads_that_only_look_alike_are_of_no_family(shape: tuple, size: tuple[int, int]):
     with pytest.raises(ModelUnknown, match="no family that is known"):
@@ -63,11 +69,14 @@ def test_heads_are_known_by_how_many_boxes_they_give():
     """Without Ultralytics' metadata; with it, any number is right, and so it is where the family is named."""
     for shape, family in (
         ((1, 300, 57), "yolo-pose-end2end"),
-        ((1, None, 6), "yolo-end2end"),
+        ((1, 300, 6), "yolo-end2end"),
         ((1, 56, 189), "yolo-pose"),
     ):
         assert card(signature(shape)).family == family
     assert card(signature((1, 3000, 57), task="pose")).family == "yolo-pose-end2end"
+    assert card(signature((1, None, 57), task="pose")).family == "yolo-pose-end2end"
+    assert card(signature((1, None, 6), task="detect")).family == "yolo-end2end"
+    assert card(signature((1, None, 6)), family="yolo-end2end").family == "yolo-end2end"
     assert card(signature((1, 56, 84), size=(64, 64), task="pose")).family == "yolo-pose"
     assert card(signature((1, 3000, 57)), family="yolo-pose-end2end").points == 17
     assert card(signature((None, 56, None), size=(None, None)), family="yolo-pose").points == 17

@@ -36,9 +36,13 @@ def _yolo_card(s: Signature, family: str) -> Card:
 
 def _yolo_pose_card(s: Signature, family: str, axis: int, before: int) -> Card:
     """Of a head with the numbers of one person along an axis, so many of them before those of the key points."""
-    numbers = (s.outputs[0].shape[axis] or 0) - before
-    k, each = s.ultralytics("kpt_shape") or (numbers // 3, 3)
-    if each != 3 or k * each != numbers:
+    length, shape = s.outputs[0].shape[axis], s.ultralytics("kpt_shape")
+    if shape is None:
+        if length is None:
+            raise ValueError("how many key points is left open")
+        shape = (length - before) // 3, 3
+    k, each = shape
+    if each != 3 or length not in {None, before + k * each}:
         raise ValueError(f"{k} key points of {each} numbers, not of x, y, score")
     return replace(_yolo_card(s, family), kind=Kind.ONE_STAGE, points=k)
 

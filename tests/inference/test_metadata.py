@@ -162,6 +162,15 @@ def test_a_key_that_is_not_known_is_told_with_those_that_are(caplog: pytest.LogC
     assert "['men'], which says nothing here: family, skeleton, size_px, rgb, mean, " in caplog.text
 
 
+def test_how_many_key_points_a_head_leaves_open_ultralytics_metadata_says():
+    for family, shape in (("yolo-pose-end2end", (1, 300, None)), ("yolo-pose", (1, None, 8400))):
+        read = card(signature(shape, task="pose", kpt_shape="[17, 3]"), family=family)
+        assert (read.points, read.skeleton) == (17, COCO_17)
+        for skeleton in (None, COCO_17):
+            with pytest.raises(ModelUnknown, match=rf"not look like {family}: .* \(how many key points is left open\)"):
+                card(signature(shape), family=family, skeleton=skeleton)
+
+
 def test_a_skeleton_of_another_size_is_refused():
     with pytest.raises(ConfigError, match=r"m\.onnx has 17 key points, and the skeleton halpe-26 26"):
         card(signature((1, 56, 8400)), skeleton=HALPE_26)

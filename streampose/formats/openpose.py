@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -20,6 +21,8 @@ from streampose.skeletons import COCO_WHOLEBODY_133, FACE, LEFT_HAND, OPENPOSE_1
 
 __all__ = ["OPENPOSE_NAMES", "read_openpose", "write_openpose"]
 
+log = logging.getLogger("streampose")
+
 OPENPOSE_NAMES = re.compile(r".*_keypoints\.json", re.DOTALL)
 """Of the files in such a folder."""
 
@@ -28,6 +31,8 @@ _BY_SIZE = {25: OPENPOSE_25, 18: OPENPOSE_18}
 # What OpenPose has beyond the 68 points of a face: the pupils, which no model of ours gives.
 _PUPILS = 2
 _NO_SIZE = (0, 0)
+# Of a frame's number in its file's name: as OpenPose writes it, of video.
+_DIGITS = 12
 
 
 def write_openpose(path: Path, moments: Iterable[Moment]) -> None:
@@ -55,7 +60,7 @@ def write_openpose(path: Path, moments: Iterable[Moment]) -> None:
             for row in range(len(poses))
         ]
         # A stream is called as its user likes, and a file is not: nothing leaves the folder.
-        name = f"{safe(moment.stream, 'stream')}_{moment.index:012d}_keypoints.json"
+        name = f"{safe(moment.stream, 'stream')}_{moment.index:0{_DIGITS}d}_keypoints.json"
         (path / name).write_text(json.dumps({"version": 1.3, "people": people}, separators=(",", ":")))
 
 
@@ -76,7 +81,8 @@ def read_openpose(path: Path) -> Iterator[Moment]:
     A frame of nobody has the skeleton of the first that has somebody. Who has no body points is left out.
 
     These files know neither times nor the size of the picture: the number of a frame stands for its time, at 30 a
-    second, and `size_px` is (0, 0). Where a file has no number, all are counted in the order of their names.
+    second, and `size_px` is (0, 0). Beside files that are numbered as frames are (12 digits) no others are read. Where
+    there are none, and a file has no number, all are counted in the order of their names.
 
     Raises:
         FormatUnreadable: there are no such files, or one is damaged or has other bodies than BODY_25 and COCO's 18.
@@ -101,6 +107,10 @@ def read_openpose(path: Path) -> Iterator[Moment]:
 def _files(path: Path) -> list[tuple[int, str, Path]]:
     """Number, stream and place of each, in order: by number, or by name where one has no number, as pictures may."""
     found = [(m, p) for p in sorted(path.iterdir()) if (m := _FRAME.fullmatch(p.name))]
+    if frames := [(m, p) for m, p in found if len(m["index"] or "") == _DIGITS]:
+        if others := [p.name for m, p in found if len(m["index"] or "") != _DIGITS]:
+            log.warning("%s: not read, for want of a frame's %d digits: %s", path, _DIGITS, ", ".join(others)[:80])
+        found = frames
     if all(m["index"] for m, _ in found):
         return sorted((int(m["index"]), m["stream"], p) for m, p in found)
     return [(place, "", p) for place, (_, p) in enumerate(found)]

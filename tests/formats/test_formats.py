@@ -190,6 +190,16 @@ def test_pictures_without_a_number_are_read_by_name(tmp_path: Path):
     assert [(m.stream, m.index, len(m.poses)) for m in load(folder)] == [("in", 0, 1), ("in", 1, 2), ("in", 2, 0)]
 
 
+@pytest.mark.parametrize("stray", ["notes", "take2", "v_1"])
+def test_a_stray_file_leaves_the_frames_of_a_folder_their_numbers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, stray: str
+):
+    folder = bodies(tmp_path / "in", 1, 1, 2)
+    (folder / "v_000000000000_keypoints.json").rename(folder / f"{stray}_keypoints.json")
+    assert [(m.stream, m.index, len(m.poses)) for m in load(folder)] == [("v", 1, 1), ("v", 2, 2)]
+    assert f"not read, for want of a frame's 12 digits: {stray}_keypoints.json" in caplog.text
+
+
 def test_who_has_no_body_is_left_out(tmp_path: Path):
     folder = bodies(tmp_path / "in", 1, 2)
     for file in folder.iterdir():

@@ -12,15 +12,18 @@ import streampose
 
 
 def feed(source: streampose.PushSource, capture: cv2.VideoCapture) -> None:
-    while (read := capture.read())[0] and source.push(read[1]):
-        pass
-    source.end()
+    try:
+        while (read := capture.read())[0] and source.push(read[1]):
+            pass
+    finally:  # without its end, whoever reads would wait for ever
+        source.end()
 
 
 def main(name: str) -> None:
     capture = cv2.VideoCapture(int(name) if name.isdigit() else name)
     # What is not live waits until every picture has been taken, and its time goes by its rate.
-    source = streampose.PushSource(live=name.isdigit(), rate=capture.get(cv2.CAP_PROP_FPS) or 30)
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    source = streampose.PushSource(live=name.isdigit(), rate=fps if fps > 0 else 30)
     threading.Thread(target=feed, args=(source, capture), daemon=True).start()
     for result in streampose.results(source):
         for person in result.poses:

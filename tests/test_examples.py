@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -52,6 +53,17 @@ def test_push_frames(tmp_path: Path):
     lines = run(tmp_path, "push_frames.py", "people.mp4").splitlines()
     assert len(lines) >= 25
     assert lines[-1].startswith("frame 29: person 1 has the nose at ")
+
+
+def test_a_reader_that_breaks_ends_the_source_that_it_pushes_into():
+    class Broken:
+        def read(self) -> tuple[bool, None]:
+            raise RuntimeError("unplugged")
+
+    source = streampose.PushSource()
+    with pytest.raises(RuntimeError, match="unplugged"):
+        runpy.run_path(str(EXAMPLES / "push_frames.py"))["feed"](source, Broken())
+    assert not source.push(np.zeros((4, 4, 3), np.uint8))
 
 
 def test_files_to_video(tmp_path: Path, clip: Path):

@@ -7,13 +7,17 @@ import threading
 import time
 from collections import deque
 from fractions import Fraction
+from numbers import Real
+from typing import Any
 
-from streampose.errors import Disconnected, SourceError, SourceTimeout
+from streampose.errors import ConfigError, Disconnected, SourceError, SourceTimeout
 from streampose.frame import Frame, Image, StreamInfo, is_picture
 
 __all__ = ["PushSource"]
 
 _TIME_BASE = Fraction(1, 1_000_000)
+# What is longer (30 000 years) is no time in seconds: it may be Unix time in milliseconds.
+_LONGEST_S = 1e12
 
 
 class PushSource:
@@ -24,12 +28,20 @@ class PushSource:
             waits until there is room, so nothing is lost: call it on a thread of its own then.
         rate: pictures a second of what is not live, where their times are not told.
         wait_s: the longest time without a picture; `None` = for ever.
+
+    Raises:
+        ConfigError: the rate or the time is none.
     """
 
     def __init__(self, *, live: bool = True, rate: Fraction | float = 30, wait_s: float | None = None) -> None:
+        # Slower or faster, times would have no place in their unit.
+        if not _is_number(rate, _TIME_BASE, 1 / _TIME_BASE):
+            raise ConfigError(f"a rate is pictures a second, as 30, not {rate!r}")
+        if wait_s is not None and not (_is_number(wait_s, 0, threading.TIMEOUT_MAX) and wait_s > 0):
+            raise ConfigError(f"wait_s is seconds above 0, or None for ever, not {wait_s!r}")
         self.live = live
         self._rate = rate
-        self._wait_s = wait_s
+        self._wait_s = None if wait_s is None else float(wait_s)
         self._room = 1 if live else 2
         self._waiting: deque[tuple[int, int, float, Image]] = deque()
         self._changed = threading.Condition()
@@ -59,8 +71,9 @@ class PushSource:
         captured_at = time.monotonic() if captured_at is None else captured_at
         if not is_picture(picture):
             raise SourceError("a picture that is pushed is an array, height × width × 3 uint8, BGR")
-        if not math.isfinite(captured_at) or (time_s is not None and not math.isfinite(time_s)):
-            raise SourceError(f"a picture that is pushed has times in seconds, not {captured_at} and {time_s}")
+        for told in (captured_at, time_s):
+            if told is not None and not _is_number(told, -_LONGEST_S, _LONGEST_S):
+                raise SourceError(f"a picture that is pushed has times in seconds, not {told!s:.80}")
         with self._changed:
             self._changed.wait_for(lambda: self.live or len(self._waiting) < self._room or self._over)
             if self._over:
@@ -140,3 +153,8 @@ class PushSource:
             captured_at=captured_at,
             image=picture,
         )
+
+
+def _is_number(value: Any, low: float | Fraction, high: float | Fraction) -> bool:
+    number: Any = value if isinstance(value, Real) else math.nan
+    return bool(low <= number <= high)

@@ -6,13 +6,15 @@ import asyncio
 import math
 import threading
 import time
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 from fakes import FakeEstimator, MemorySink, picture
 
 from streampose import Outcome, Pipeline, PushSource, Stream
-from streampose.errors import Disconnected, SourceError, SourceTimeout
+from streampose.errors import ConfigError, Disconnected, SourceError, SourceTimeout
 
 
 def test_what_is_live_gives_the_newest():
@@ -94,11 +96,37 @@ def test_silence_has_its_limit():
         (np.zeros((4, 4, 3), np.float32), {}),
         (None, {}),
         (picture(), {"time_s": math.nan}),
+        (picture(), {"time_s": 1.7e308}),
+        (picture(), {"time_s": 10**400}),
+        (picture(), {"time_s": 1.76e15}),  # Unix time in microseconds
+        (picture(), {"time_s": "1.5"}),
         (picture(), {"captured_at": math.inf}),
+        (picture(), {"captured_at": "x"}),
     ],
 )
-def test_what_is_no_picture_is_said_to_who_pushes(given: object, times: dict[str, float]):
+def test_what_is_no_picture_is_said_to_who_pushes(given: object, times: dict[str, Any]):
     source = PushSource()
     with pytest.raises(SourceError, match="that is pushed"):
         source.push(given, **times)  # type: ignore[arg-type]
     assert source.push(picture())
+
+
+@pytest.mark.parametrize("rate", [0, -30, math.nan, math.inf, 10**99, Fraction(1, 10**99), "30", None])
+def test_a_rate_is_pictures_a_second(rate: Any):
+    with pytest.raises(ConfigError, match="a rate is pictures a second, as 30, not "):
+        PushSource(live=False, rate=rate)
+
+
+@pytest.mark.parametrize("wait_s", [0, -1, math.nan, math.inf, "1"])
+def test_silence_lasts_seconds(wait_s: Any):
+    with pytest.raises(ConfigError, match="wait_s is seconds above 0, or None"):
+        PushSource(wait_s=wait_s)
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.float64, Fraction])
+def test_numbers_of_any_kind_are_rates_and_times(kind: Any):
+    source = PushSource(live=False, rate=kind(25), wait_s=kind(1))
+    assert source.push(picture(), time_s=kind(0.5), captured_at=kind(2))
+    assert source.push(picture())
+    source.open("s")
+    assert [source.read().time_s for _ in range(2)] == [0.5, 0.500001]

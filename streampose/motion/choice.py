@@ -11,7 +11,7 @@ import numpy as np
 
 from streampose.clip import Moment
 from streampose.errors import ConfigError
-from streampose.motion.sightings import Sighting
+from streampose.motion.sightings import Sighting, Who
 from streampose.pose import Poses
 
 __all__ = ["Choice", "Span", "largest", "only", "parse_choice", "pick"]
@@ -61,7 +61,7 @@ def parse_choice(text: str) -> Choice:
     raise ConfigError(f"{text!r} names no person: write largest, centre, id:3, or box:x1,y1,x2,y2[@seconds]")
 
 
-def pick(found: Mapping[int, Sighting], choice: Choice, moments: Iterable[Moment] = ()) -> list[Span]:
+def pick(found: Mapping[Who, Sighting], choice: Choice, moments: Iterable[Moment] = ()) -> list[Span]:
     """Who is the one, from when to when; in order of time, never two at once.
 
     The best one has all of their span. Where they are not (before they come, after they have gone) the next best may
@@ -76,11 +76,10 @@ def pick(found: Mapping[int, Sighting], choice: Choice, moments: Iterable[Moment
         ConfigError: nobody has this id, or is in this box; or nobody knows where the centre is.
     """
     if choice.by == "id":
-        if choice.id is None or choice.id not in found:
-            raise ConfigError(
-                f"nobody has the id {choice.id}; there are: {', '.join(map(str, sorted(found))) or 'none'}"
-            )
-        best = [found[choice.id]]
+        best = [seen for seen in found.values() if seen.id == choice.id]
+        if not best:
+            there = ", ".join(map(str, sorted({seen.id for seen in found.values()}))) or "none"
+            raise ConfigError(f"nobody has the id {choice.id}; there are: {there}")
     elif choice.by == "box":
         best = [found[_clicked(choice, moments)]]
     elif choice.by == "largest":
@@ -114,7 +113,7 @@ def only(moments: Iterable[Moment], spans: Sequence[Span]) -> Iterator[Moment]:
         yield moment.having(moment.poses.take(rows))
 
 
-def _clicked(choice: Choice, moments: Iterable[Moment]) -> int:
+def _clicked(choice: Choice, moments: Iterable[Moment]) -> Who:
     assert choice.box is not None
     box = np.array(choice.box)
     for moment in moments:
@@ -126,7 +125,7 @@ def _clicked(choice: Choice, moments: Iterable[Moment]) -> int:
         areas = (poses.boxes[:, 2:] - poses.boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod() - shared
         overlap = shared / np.maximum(areas, 1e-9)
         if overlap.max() > 0:
-            return int(poses.ids[overlap.argmax()])
+            return moment.epoch, int(poses.ids[overlap.argmax()])
         if choice.at_s is not None:
             break
     when = "" if choice.at_s is None else f" at {choice.at_s:g} s"

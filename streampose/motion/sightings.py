@@ -15,7 +15,10 @@ from scipy.sparse.csgraph import connected_components
 
 from streampose.clip import Moment
 
-__all__ = ["Sighting", "link", "renamed", "survey"]
+__all__ = ["Sighting", "Who", "link", "renamed", "survey"]
+
+Who = tuple[int, int]
+"""An epoch, and an id in it: ids of different epochs are different people."""
 
 Floats = NDArray[np.floating[Any]]
 Rows = NDArray[np.integer[Any]]
@@ -26,6 +29,7 @@ class Sighting:
     """One person, as far as tracking followed them."""
 
     id: int
+    epoch: int = 0
     first_s: float
     last_s: float
     first_box: Floats
@@ -41,13 +45,16 @@ class Sighting:
     """Media times (last seen, seen again) of each span in between in which frames went by without them."""
 
 
-def survey(moments: Iterable[Moment]) -> dict[int, Sighting]:
+def survey(moments: Iterable[Moment]) -> dict[Who, Sighting]:
     """Who is seen when. Takes memory by people, not by frames.
 
     Args:
         moments: in order, with ids; moments without any are passed over.
+
+    Returns:
+        Everybody by epoch and id.
     """
-    found: dict[int, Sighting] = {}
+    found: dict[Who, Sighting] = {}
     before_s: float | None = None
     for moment in moments:
         poses = moment.poses
@@ -55,12 +62,16 @@ def survey(moments: Iterable[Moment]) -> dict[int, Sighting]:
         known = min(moment.size_px) > 0
         size = np.array(moment.size_px if known else (1, 1), float)
         for person, box in zip(poses.ids.tolist(), poses.boxes, strict=True) if poses.ids is not None else ():
-            seen = found.get(person)
+            seen = found.get((moment.epoch, person))
             if seen is None:
-                seen = Sighting(
-                    id=person, first_s=moment.time_s, last_s=moment.time_s, first_box=box.copy(), last_box=box.copy()
+                seen = found[moment.epoch, person] = Sighting(
+                    id=person,
+                    epoch=moment.epoch,
+                    first_s=moment.time_s,
+                    last_s=moment.time_s,
+                    first_box=box.copy(),
+                    last_box=box.copy(),
                 )
-                found[person] = seen
             elif before_s is not None and seen.last_s < before_s:
                 seen.breaks.append((seen.last_s, moment.time_s))
             seen.last_s, seen.last_box = moment.time_s, box.copy()
@@ -72,8 +83,8 @@ def survey(moments: Iterable[Moment]) -> dict[int, Sighting]:
     return found
 
 
-def link(found: Mapping[int, Sighting], *, max_gap_s: float = 2.0, reach: float = 0.75) -> dict[int, int]:
-    """Which ids are the same person, lost for a while and found again.
+def link(found: Mapping[Who, Sighting], *, max_gap_s: float = 2.0, reach: float = 0.75) -> dict[Who, int]:
+    """Which ids of an epoch are the same person, lost for a while and found again.
 
     Somebody who vanishes and somebody who appears later, near there and about as large, are taken for one. Which pairs
     there are is decided for all of the clip at once, so that nobody is given to two.
@@ -84,20 +95,20 @@ def link(found: Mapping[int, Sighting], *, max_gap_s: float = 2.0, reach: float 
         reach: how far they may have come, in sizes (the box's longer side), and as much again for each second.
 
     Returns:
-        For each id the one that it goes on from: the earliest; its own where it is nobody's continuation.
+        For each epoch and id the id that it goes on from: the earliest; its own where it is nobody's continuation.
     """
-    people = list(found.values())
-    before: dict[int, int] = {}
+    keys, people = list(found), list(found.values())
+    before: dict[Who, Who] = {}
     for rows, columns, won in _candidates(people, max_gap_s, reach):
         for i, j in zip(*linear_sum_assignment(won, maximize=True), strict=True):
             if won[i, j] > 0:
-                before[people[columns[j]].id] = people[rows[i]].id
+                before[keys[columns[j]]] = keys[rows[i]]
     roots = {}
-    for person in found:
-        root = person
+    for key in keys:
+        root = key
         while root in before:
             root = before[root]
-        roots[person] = root
+        roots[key] = found[root].id
     return roots
 
 
@@ -120,7 +131,8 @@ def _candidates(people: Sequence[Sighting], max_gap_s: float, reach: float) -> I
     old_size, new_size = ((b[:, 2:] - b[:, :2]).max(axis=1).clip(1) for b in (old, new))
     away = np.linalg.norm(old[:, :2] + old[:, 2:] - new[:, :2] - new[:, 2:], axis=1) / 2 / np.sqrt(old_size * new_size)
     scale = np.abs(np.log2(old_size / new_size))
-    allowed = (gap_s > 0) & (away <= reach * (1 + gap_s)) & (scale <= 1)
+    epochs = np.array([p.epoch for p in people])
+    allowed = (epochs[goes] == epochs[comes]) & (gap_s > 0) & (away <= reach * (1 + gap_s)) & (scale <= 1)
     won = (2 - away / (reach * (1 + gap_s)) - scale / 2)[allowed]
     goes, comes = goes[allowed], comes[allowed]
     # Somebody who goes and somebody who comes are knots of their own, also where they are one person.
@@ -135,14 +147,14 @@ def _candidates(people: Sequence[Sighting], max_gap_s: float, reach: float) -> I
         yield rows, columns, table
 
 
-def renamed(moments: Iterable[Moment], names: Mapping[int, int]) -> Iterator[Moment]:
+def renamed(moments: Iterable[Moment], names: Mapping[Who, int]) -> Iterator[Moment]:
     """The moments with other ids; of two people who would have one id in a frame, the surer one stays."""
     for moment in moments:
         poses = moment.poses
         if poses.ids is None or not len(poses):
             yield moment
             continue
-        ids = np.array([names.get(person, person) for person in poses.ids.tolist()], np.int64)
+        ids = np.array([names.get((moment.epoch, person), person) for person in poses.ids.tolist()], np.int64)
         order = np.argsort(-poses.box_scores, kind="stable")
         _, first = np.unique(ids[order], return_index=True)
         keep = np.sort(order[first])

@@ -11,7 +11,7 @@ from statistics import median
 from streampose.clip import Moment
 from streampose.errors import ConfigError
 from streampose.motion import Choice, Span, calm, fill, link, only, pick, renamed, survey
-from streampose.motion.sightings import Sighting
+from streampose.motion.sightings import Sighting, Who
 from streampose.offline.spool import Spool, SpoolWriter, read_spool
 from streampose.pose import Skeleton
 from streampose.tracking import Tracker, TrackerOptions
@@ -180,13 +180,13 @@ def _watched(moments: Iterable[Moment], empty: list[tuple[int, float, float]]) -
         empty.append((person, since_s, now_s))
 
 
-def _breaks(people: Mapping[int, Sighting]) -> list[tuple[int, float, float]]:
+def _breaks(people: Mapping[Who, Sighting]) -> list[tuple[int, float, float]]:
     return [(p.id, a, b) for p in people.values() for a, b in p.breaks]
 
 
 def _report(
-    before: Mapping[int, Sighting],
-    after: Mapping[int, Sighting],
+    before: Mapping[Who, Sighting],
+    after: Mapping[Who, Sighting],
     spans: Sequence[Span],
     missing: Sequence[tuple[int, float, float]],
 ) -> Report:

@@ -146,14 +146,31 @@ def test_somebody_who_comes_back_is_linked_but_not_somebody_else():
     clip = walk(list(range(0, 1000, 20)), who=1) + walk(list(range(1500, 2500, 20)), who=2)
     clip += [moment(ms, {3: person(600, size=40)}) for ms in range(2600, 3000, 20)]
     names = link(survey(clip))
-    assert names == {1: 1, 2: 1, 3: 3}
-    assert survey(renamed(clip, names)).keys() == {1, 3}
-    assert link(survey(clip), max_gap_s=0.1) == {1: 1, 2: 2, 3: 3}
+    assert names == {(0, 1): 1, (0, 2): 1, (0, 3): 3}
+    assert survey(renamed(clip, names)).keys() == {(0, 1), (0, 3)}
+    assert link(survey(clip), max_gap_s=0.1) == {(0, 1): 1, (0, 2): 2, (0, 3): 3}
+
+
+def test_ids_of_different_epochs_are_different_people():
+    """As trackers give them that begin anew at 1; ours goes on counting."""
+    times = range(0, 200, 20)
+    clip = [moment(ms, {1: person(100), 2: person(400)}) for ms in times]
+    clip += [replace(moment(200 + ms, {1: person(500, size=200), 3: person(100)}), epoch=1) for ms in times]
+    found = survey(clip)
+    assert {who: seen.frames for who, seen in found.items()} == {(0, 1): 10, (0, 2): 10, (1, 1): 10, (1, 3): 10}
+    assert (found[0, 1].last_s, found[1, 1].first_s) == (0.18, 0.2)
+    # Number 3 is where number 1 was; but another number 1 is there as well.
+    names = link(found)
+    assert names == {(0, 1): 1, (0, 2): 2, (1, 1): 1, (1, 3): 3}
+    assert [len(m.poses) for m in renamed(clip, names)] == [2] * 20
+    assert [(s.id, s.first_s, s.last_s) for s in pick(found, Choice(by="id", id=1))] == [(1, 0, 0.18), (1, 0.2, 0.38)]
+    clicked = pick(found, parse_choice("box:450,50,550,150@0.2"), clip)
+    assert [(s.id, s.first_s, s.last_s) for s in clicked] == [(1, 0.2, 0.38)]
 
 
 def test_who_is_there_at_the_same_time_is_never_linked():
     clip = [moment(ms, {1: person(100), 2: person(120)}) for ms in range(0, 1000, 20)]
-    assert link(survey(clip)) == {1: 1, 2: 2}
+    assert link(survey(clip)) == {(0, 1): 1, (0, 2): 2}
 
 
 def two() -> list[Moment]:
@@ -205,8 +222,8 @@ def test_breaks_are_reported():
     clip = (
         walk(list(range(0, 500, 20))) + [moment(ms, {}) for ms in range(500, 700, 20)] + walk(list(range(700, 900, 20)))
     )
-    assert survey(clip)[1].breaks == [(0.48, 0.7)]
-    assert survey(fill(clip, max_gap_s=0.5))[1].breaks == []
+    assert survey(clip)[0, 1].breaks == [(0.48, 0.7)]
+    assert survey(fill(clip, max_gap_s=0.5))[0, 1].breaks == []
     assert Choice(by="largest").id is None
 
 
@@ -215,12 +232,12 @@ def test_linking_is_as_good_as_among_all_pairs_and_many_people_take_little():
 
     rng = np.random.default_rng(4)
 
-    def crowd(count: int, seconds: float) -> dict[int, Sighting]:
+    def crowd(count: int, seconds: float) -> dict[tuple[int, int], Sighting]:
         found = {}
         for i in range(count):
             first_s, corner, size = rng.uniform(0, seconds), rng.uniform(0, 800, 2), rng.uniform(80, 120)
             box = np.concatenate([corner, corner + size])
-            found[i] = Sighting(
+            found[0, i] = Sighting(
                 id=i, first_s=first_s, last_s=first_s + rng.uniform(0.1, 1), first_box=box, last_box=box + 5
             )
         return found
@@ -239,14 +256,14 @@ def test_linking_is_as_good_as_among_all_pairs_and_many_people_take_little():
     table = np.array([[won(a, b) for b in people] for a in people])
     best = {j: i for i, j in zip(*linear_sum_assignment(table, maximize=True), strict=True) if table[i, j] > 0}
     roots = {}
-    for person in found:
+    for _, person in found:
         root = person
         while root in best:
             root = best[root]
-        roots[person] = root
+        roots[0, person] = root
     assert len(best) > 20
     assert link(found) == roots
-    assert link(found, max_gap_s=0) == {person: person for person in found}
+    assert link(found, max_gap_s=0) == {who: who[1] for who in found}
     began = time.process_time()
     many = link(crowd(20_000, 7200))
     # Of all pairs, the table alone would have taken 3 GB.

@@ -2,13 +2,16 @@
 
 import sys
 
+from streampose.interrupt import cut_off_at_once
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command."""
     try:
-        from streampose.cli.main import main as command  # noqa: PLC0415 - it takes a second
+        with cut_off_at_once():
+            from streampose.cli.main import main as command  # noqa: PLC0415 - it takes a second
 
         command()
     except KeyboardInterrupt:

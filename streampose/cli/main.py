@@ -17,6 +17,7 @@ import streampose
 from streampose.cli.say import fail, speak
 from streampose.cli.standard import all_there, standard_output
 from streampose.errors import StreamposeError
+from streampose.interrupt import cut_off_at_once
 from streampose.observe.logs import LogFormat, LogLevel, clean_records, set_up
 from streampose.redaction import redact
 
@@ -99,7 +100,9 @@ def main() -> None:
     completed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
     try:
         with standard_output():
-            _app([*sys.argv[1:], *completed.split()[1:]])()
+            with cut_off_at_once():
+                app = _app([*sys.argv[1:], *completed.split()[1:]])
+            app()
     except StreamposeError as error:
         if "--debug" in sys.argv:
             log.debug("the error's way", exc_info=error)  # a bare traceback would show passwords of URLs

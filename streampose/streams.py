@@ -11,6 +11,7 @@ from typing import Protocol
 
 from streampose.errors import ConfigError
 from streampose.frame import Frame, StreamInfo
+from streampose.number import is_whole
 from streampose.render import Renderer
 from streampose.result import Result
 from streampose.sinks.sink import Sink
@@ -65,7 +66,7 @@ def check(stream: Stream) -> None:
         raise ConfigError(f"stream {name!r} has a weight of {stream.weight:g}: it is from 0.001 to 1000")
     if budget_s is not None and not budget_s > 0:
         raise ConfigError(f"stream {name!r} has a budget of {budget_s} s: it is positive")
-    if frames is not None and not (isinstance(frames, int) and frames >= 1):
+    if frames is not None and not (is_whole(frames) and frames >= 1):
         raise ConfigError(f"stream {name!r} has {frames} credits: they are a whole number from 1 on")
 
 

@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 
 from streampose.batching.cost import Load
 from streampose.errors import ConfigError
+from streampose.number import is_whole
 
 __all__ = ["BatchPolicy", "Decision", "FixedBatch", "Load", "Take", "Wait", "Waiting", "check_size", "expected_s"]
 
@@ -94,7 +95,7 @@ def check_size(frames: int) -> None:
     Raises:
         ConfigError: it is not a whole number from 1 on.
     """
-    if not (isinstance(frames, int) and frames >= 1):
+    if not (is_whole(frames) and frames >= 1):
         raise ConfigError(f"a batch has at least 1 frame, and a whole number of them, not {frames}")
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from streampose.errors import ConfigError
 from streampose.inference.card import Card
+from streampose.number import is_number, is_whole
 
 __all__ = ["DECODERS", "Found", "Limits", "grid"]
 
@@ -40,10 +41,13 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("min_score", "max_overlap", "max_people"):
-            if not (value := getattr(self, name)) >= 0:
+            if not (is_number(value := getattr(self, name)) and value >= 0):
                 raise ConfigError(f"{name} is at least 0, not {value}")
             if name != "max_people" and value > 1:
                 raise ConfigError(f"{name} is at most 1, not {value}")
+        if not is_whole(self.max_people):
+            raise ConfigError(f"max_people is a whole number, not {self.max_people}")
+        object.__setattr__(self, "max_people", int(self.max_people))  # of NumPy's, ONNX makes no graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

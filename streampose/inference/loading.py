@@ -22,6 +22,7 @@ from streampose.inference.graphs import fuse_crops, fuse_pictures
 from streampose.inference.providers import gpu_usable
 from streampose.inference.top_down import KeypointModel, TopDown, WholeFrame
 from streampose.inference.zoo import NANO, Found, default_folder, find
+from streampose.number import is_whole
 from streampose.pose import Skeleton
 from streampose.skeletons import SKELETONS
 
@@ -75,9 +76,11 @@ class ModelChoice:
             raise ConfigError(f"a skeleton is a Skeleton, as streampose.COCO_17 is one, not {self.skeleton!r}")
         size = self.detector_size_px
         if size is not None and not (
-            isinstance(size, tuple) and len(size) == 2 and all(isinstance(side, int) and side >= 1 for side in size)
+            isinstance(size, tuple) and len(size) == 2 and all(is_whole(side) and side >= 1 for side in size)
         ):
             raise ConfigError(f"detector_size_px is (width, height), as (320, 320), not {size!r}")
+        if size is not None:  # of NumPy's, ONNX makes no graph
+            object.__setattr__(self, "detector_size_px", (int(size[0]), int(size[1])))
 
 
 def load_estimator(choice: ModelChoice | None = None, options: EngineOptions | None = None) -> PoseEstimator:

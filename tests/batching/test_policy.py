@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -442,6 +443,7 @@ def test_a_prediction_is_always_positive_and_finite(history: list[tuple[int, flo
     [
         lambda: FixedBatch(0),
         lambda: FixedBatch(1.5),
+        lambda: FixedBatch(True),
         lambda: LatencyBatch(0.0),
         lambda: LatencyBatch(math.nan),
         lambda: LatencyBatch(0.1, max_frames=0),
@@ -450,6 +452,13 @@ def test_a_prediction_is_always_positive_and_finite(history: list[tuple[int, flo
 def test_senseless_sizes_are_refused(make):
     with pytest.raises(ConfigError, match=r"at least 1|positive"):
         make()
+
+
+def test_numpy_counts_too():
+    policy = FixedBatch(np.int64(2))
+    three = [waiting(0.0), waiting(0.1), waiting(0.2)]
+    assert policy.decide(0.3, three, True) == Take(frames=tuple(three[:2]))
+    assert LatencyBatch(max_frames=np.int32(3)).max_frames == 3
 
 
 def test_when_all_is_thought_lost_one_is_tried():

@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Lower may not import higher, and parts may not import one another.
 LEVELS = [
-    {"arenas", "errors", "redaction", "clock", "interrupt", "loop", "naming"},
+    {"arenas", "errors", "redaction", "clock", "interrupt", "loop", "naming", "number"},
     {"typed"},
     {"frame", "pose", "skeletons", "result", "clip", "whole"},
     {

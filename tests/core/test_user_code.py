@@ -243,6 +243,7 @@ def test_what_makes_no_sense_is_refused():
         [Stream(name="a", source=source, budget_s=math.nan)],
         [Stream(name="a", source=source, credits=0)],
         [Stream(name="a", source=source, credits=1.5)],  # type: ignore[arg-type]
+        [Stream(name="a", source=source, credits=True)],
         [Stream(name="a", source=source), Stream(name="b", source=source)],
         [Stream(name="a", source=source, tracker=tracker), Stream(name="b", source=other, tracker=tracker)],
     ):

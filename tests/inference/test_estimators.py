@@ -251,7 +251,7 @@ class TestLoading:
         assert isinstance(load_estimator(ModelChoice(detector=models["rtmo"], pose=models["simcc"])), TopDown)
 
     @pytest.mark.parametrize("name", ["min_score", "max_overlap", "max_people"])
-    @pytest.mark.parametrize("value", [-1, float("nan")])
+    @pytest.mark.parametrize("value", [-1, float("nan"), "x", None])
     def test_limits_below_nothing(self, name: str, value: float):
         with pytest.raises(ConfigError, match=f"{name} is at least 0, not {value}"):
             Limits(**{name: value})
@@ -270,6 +270,8 @@ class TestLoading:
             (lambda: ModelChoice(detector_size_px=320), r"\(width, height\), .* not 320"),
             (lambda: ModelChoice(detector_size_px=(320, 0)), r"not \(320, 0\)"),
             (lambda: ModelChoice(detector_size_px=("320", "320")), r"not \('320', '320'\)"),
+            (lambda: ModelChoice(detector_size_px=(True, 320)), r"not \(True, 320\)"),
+            (lambda: Limits(max_people=1.5), "max_people is a whole number, not 1.5"),
             (lambda: EngineOptions(device=0), "cuda:0, not 0"),
         ],
     )
@@ -284,6 +286,20 @@ class TestLoading:
         for min_score, people in ((0.3, 1), (1.0, 0)):
             one = load_estimator(ModelChoice(model=model, limits=Limits(min_score=min_score)))
             assert len(one([picture])[0]) == people
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_numpy_counts_as_python_does(photos, in_graph: bool):
+    def found(number: Callable[[int], int]) -> Poses:
+        size, limits = (number(320), number(256)), Limits(max_people=number(1))
+        choice = ModelChoice(detector_size_px=size, limits=limits)
+        with load_estimator(choice, EngineOptions(device="cpu", in_graph=in_graph)) as estimator:
+            return estimator(photos[:1])[0]
+
+    poses = found(np.int64)
+    assert len(poses) == 1
+    assert_same(poses, found(int))
 
 
 def test_without_a_choice_it_is_nano_and_a_block_closes_it():

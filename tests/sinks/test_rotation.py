@@ -201,8 +201,21 @@ def test_a_kill_at_any_moment_loses_no_written_line(tmp_path: Path):
         assert numbers[begin:end] == list(range(end - begin))
 
 
-@pytest.mark.parametrize("wrong", [{"max_bytes": -1}, {"max_bytes": 0}, {"max_age_s": 0}, {"keep": 0}])
-def test_what_would_begin_a_file_for_each_line_or_keep_no_old_one_is_refused(wrong: dict[str, int]):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_bytes": -1},
+        {"max_bytes": 0},
+        {"max_bytes": "x"},
+        {"max_age_s": 0},
+        {"max_age_s": "x"},
+        {"keep": 0},
+        {"keep": 1.5},
+    ],
+)
+def test_what_would_begin_a_file_for_each_line_or_keep_no_old_one_is_refused(wrong: dict[str, object]):
     (name,) = wrong
-    with pytest.raises(ConfigError, match=f"{name} is (at least 1|more than 0), not {wrong[name]}"):
+    with pytest.raises(
+        ConfigError, match=f"{name} is (at least 1|more than 0|a whole number of files), not {wrong[name]}"
+    ):
         Rotation(**wrong)

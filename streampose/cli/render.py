@@ -81,6 +81,8 @@ def render(
       streampose render dance.openpose --poses-size 1280x720 -o black.mp4
     """
     writable(out, poses, video)
+    if len([name for name in style.split(",") if name.strip()]) != 1:
+        raise ConfigError(f"--draw is one style here, of {', '.join(STYLES)}")
     backdrop: Background = background or ("black" if video is None else "video")
     if backdrop == "video" and video is None:
         raise ConfigError("to draw upon the video, name it after the poses")
@@ -98,8 +100,6 @@ def render(
         point_score=point_score,
         face_video_px=None,
     )
-    if len(found) != 1:
-        raise ConfigError("--draw is one style here")
     if not png and backdrop == "alpha" and out.suffix.lower() != ".mov":
         raise ConfigError(f"-o {out}: see-through video is .mov (ProRes 4444); or take --png")
     if not png and out.suffix.lower() not in VIDEO_SUFFIXES:

@@ -394,6 +394,13 @@ def test_what_cannot_be_drawn_is_told(command, walk: Path, arguments: list[str],
     assert (code, words in err, err.count("\n")) == (1, True, 1)
 
 
+def test_no_style_is_told_as_that(command, walk: Path, clip: Path, tmp_path: Path):  # noqa: F811
+    code, _, err = command("render", walk, clip, "-o", tmp_path / "o.mp4", "--draw", "")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "--draw is one style here, of streampose, " in err
+    assert "--background" not in err
+
+
 def test_poses_of_another_video_are_told(command, walk: Path, tmp_path: Path):  # noqa: F811
     (tmp_path / "few").mkdir()
     for i in range(3):

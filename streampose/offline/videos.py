@@ -16,7 +16,7 @@ DRAWN = 2
 """Goes up when videos of the same poses come out in another way; what was drawn before is drawn anew."""
 STYLES = ("streampose", *PALETTES)
 """What a video of figures can look like: our own, and what models are trained on."""
-# Of a side: what x264 takes.
+# Of a side: what x264 takes, and PNG images and ProRes have no more: a square of them has a gigabyte.
 _LARGEST_PX = 16384
 
 
@@ -38,7 +38,7 @@ def figure_video(
     if style not in STYLES:
         raise ConfigError(f"no style is called {style!r}; there are: {', '.join(STYLES)}")
     if size_px is not None and max(size_px) > _LARGEST_PX:
-        raise ConfigError(f"a video has at most {_LARGEST_PX} pixels a side, not {max(size_px)}")
+        raise ConfigError(f"what is drawn has at most {_LARGEST_PX} pixels a side, not {max(size_px)}")
     if size_px is not None and background != "alpha" and not images and (size_px[0] % 2 or size_px[1] % 2):
         raise ConfigError(f"a video's size is even, not {size_px[0]}x{size_px[1]}")
     look = PALETTES.get(style) or Style()
@@ -60,7 +60,7 @@ def face_video(size_px: int = 512, *, padding: float = 0.0) -> Drawing:
         ConfigError: it is odd, or more than can be drawn.
     """
     if size_px > _LARGEST_PX:
-        raise ConfigError(f"a video has at most {_LARGEST_PX} pixels a side, not {size_px} for the face")
+        raise ConfigError(f"what is drawn has at most {_LARGEST_PX} pixels a side, not {size_px} for the face")
     if size_px % 2:
         raise ConfigError(f"a video's size is even: {size_px - 1} or {size_px + 1} for the face, not {size_px}")
 

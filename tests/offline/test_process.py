@@ -256,6 +256,7 @@ def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_pa
         (["--draw", "coco", "--size", "833x481"], "a video's size is even"),
         (["--face-video", "65"], "a video's size is even"),
         (["--draw", "coco", "--size", "64x100000"], "at most 16384 pixels a side, not 100000"),
+        (["--draw", "coco", "--size", "64x16385", "--png"], "error: what is drawn has at most 16384 pixels a side"),
         (["--face-video", "100000"], "at most 16384 pixels a side, not 100000"),
         (["--png", "--background", "alpha"], "--background, --png are for --draw: name a style"),
         (["--size", "640x360", "--face-video", "64"], "--size is for --draw"),

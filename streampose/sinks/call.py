@@ -29,7 +29,7 @@ class CallSink:
     def __init__(self, function: Callable[[Result], object], *, wants_picture: bool = False) -> None:
         if not callable(function):
             raise ConfigError(f"a CallSink calls a function with each result, and this is {function!r}")
-        if iscoroutinefunction(function):
+        if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
             raise ConfigError(
                 "a CallSink calls on a thread, where nobody awaits: give it a plain function, which hands over to the "
                 "event loop by loop.call_soon_threadsafe"

@@ -411,7 +411,11 @@ async def test_a_function_may_stop_the_run_and_its_errors_are_its_streams_alone(
 def test_what_cannot_be_called_by_a_thread_is_refused():
     async def waits(_: Result) -> None: ...
 
-    with pytest.raises(ConfigError, match="call_soon_threadsafe"):
-        CallSink(waits)
+    class Waits:
+        async def __call__(self, _: Result) -> None: ...
+
+    for function in (waits, Waits()):
+        with pytest.raises(ConfigError, match="call_soon_threadsafe"):
+            CallSink(function)
     with pytest.raises(ConfigError, match="a function"):
         CallSink([])

@@ -33,7 +33,7 @@ from streampose.sources import Source, open_source
 from streampose.web.catalogue import check_name
 from streampose.web.ice import Offered, parse_ice_server
 from streampose.web.limits import Limits
-from streampose.web.server import ModelDesk, WebOptions, WebServer
+from streampose.web.server import ModelDesk, WebOptions, WebServer, read_tls
 
 __all__ = ["serve"]
 
@@ -130,8 +130,7 @@ def serve(
     """
     options = WebOptions(
         address=Address(host=host, port=port, token=parse_secret(token), option="--token"),
-        tls_cert=tls_cert,
-        tls_key=tls_key,
+        tls=read_tls(tls_cert, tls_key),
         ice_addresses=[Offered(public=address) for address in ice_address or ()],
         ice_servers=[parse_ice_server(resolve(text)) for text in ice_server or ()],
         limits=Limits(peers=max_peers),
@@ -280,5 +279,5 @@ async def _either(stop: asyncio.Event, running: asyncio.Task[Any]) -> None:
 def _welcome(options: WebOptions, urls: list[str]) -> None:
     behind, whose = ("", "") if options.address.token is None else ("#token=…", " with the token")
     say("open " + " or ".join(url + behind for url in urls) + whose)
-    if options.tls_cert is None and not is_loopback(options.address.host):
+    if options.tls is None and not is_loopback(options.address.host):
         say("without TLS (--tls-cert, --tls-key) browsers of other machines give no camera, and the token can be read")

@@ -33,47 +33,42 @@ from streampose.web.sessions import Sessions
 from streampose.web.tasks import Tasks
 from streampose.web.whip import Whip
 
-__all__ = ["ModelDesk", "WebOptions", "WebServer"]
+__all__ = ["ModelDesk", "WebOptions", "WebServer", "read_tls"]
 
 # asyncio accepts so many at once before it looks at any of them.
 _BACKLOG = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebOptions:
-    """Where the server is, and what it lets strangers do.
+def read_tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """A certificate and its key; who keeps the key encrypted is asked for its pass phrase each time.
 
     Raises:
-        ConfigError: certificate without key, or the other way round.
+        ConfigError: one without the other, or the files are not what they should be.
     """
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise ConfigError("TLS takes both --tls-cert and --tls-key")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{cert} and {key} are no certificate and its key: {error}") from error
+    return context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebOptions:
+    """Where the server is, and what it lets strangers do."""
 
     address: Address
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    tls: ssl.SSLContext | None = None
+    """Of `read_tls`."""
     ice_addresses: Sequence[Offered] = ()
     """What ICE offers; none = what `address` is reached at."""
     ice_servers: Sequence[IceServer] = ()
     """STUN and TURN; by default none, so that nobody else hears of a session."""
     limits: Limits = field(default_factory=Limits)
-
-    def __post_init__(self) -> None:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ConfigError("TLS takes both --tls-cert and --tls-key")
-
-    def tls(self) -> ssl.SSLContext | None:
-        """For the socket.
-
-        Raises:
-            ConfigError: the files are not what they should be.
-        """
-        if self.tls_cert is None:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            context.load_cert_chain(self.tls_cert, self.tls_key)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"{self.tls_cert} and {self.tls_key} are no certificate and its key: {error}") from error
-        return context
 
     async def check(self) -> None:
         """See whether a server can be there, before there is anything to serve.
@@ -81,7 +76,6 @@ class WebOptions:
         Raises:
             ConfigError: it cannot.
         """
-        self.tls()
         address, loop = self.address, asyncio.get_running_loop()
         try:
             server = await loop.create_server(asyncio.Protocol, address.host, address.port, start_serving=False)
@@ -112,7 +106,6 @@ class WebServer:
 
     def __init__(self, options: WebOptions, pipeline: Pipeline, models: ModelDesk) -> None:
         self._options = options
-        self._tls = options.tls()
         limits = options.limits
         self._closing = Tasks()
         self._sessions = Sessions(limits)
@@ -161,9 +154,9 @@ class WebServer:
                 server,
                 address.host,
                 address.port,
-                ssl=self._tls,
+                ssl=self._options.tls,
                 # Before that nothing is known of a connection, and it is in nobody's count.
-                ssl_handshake_timeout=None if self._tls is None else self._options.limits.body_s,
+                ssl_handshake_timeout=None if self._options.tls is None else self._options.limits.body_s,
                 backlog=_BACKLOG,
             )
         except (OSError, UnicodeError) as error:
@@ -190,7 +183,7 @@ class WebServer:
         if host in {"0.0.0.0", "::"}:
             alike = [place.public for place in Offered.for_host(host) if (":" in place.public) is (":" in host)]
             hosts = alike or ["::1" if ":" in host else "127.0.0.1"]
-        scheme = "http" if self._tls is None else "https"
+        scheme = "http" if self._options.tls is None else "https"
         return [f"{scheme}://{f'[{one}]' if ':' in one else one}:{port}/" for one in hosts]
 
     @property

@@ -40,7 +40,7 @@ from streampose.web.hub import Wish
 from streampose.web.ice import parse_ice_server
 from streampose.web.limits import Limits
 from streampose.web.offer import checked
-from streampose.web.server import WebOptions
+from streampose.web.server import WebOptions, read_tls
 
 SDP = {"Content-Type": "application/sdp"}
 TOKEN = "correct-horse"
@@ -417,22 +417,22 @@ async def test_tls(http: aiohttp.ClientSession, tmp_path: Path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     cert.write_bytes(made._cert.public_bytes(Encoding.PEM))
     key.write_bytes(made._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    async with serving(tls_cert=cert, tls_key=key) as served:
+    async with serving(tls=read_tls(cert, key)) as served:
         assert served.url.startswith("https://")
         async with http.get(f"{served.url}/", ssl=False) as answer:
             assert answer.status == 200
             # It would be for every port of this host, and for a year.
             assert "Strict-Transport-Security" not in answer.headers
     with pytest.raises(ConfigError, match="no certificate"):
-        WebOptions(address=Address(port=0), tls_cert=key, tls_key=cert).tls()
+        read_tls(key, cert)
     with pytest.raises(ConfigError, match="both"):
-        WebOptions(address=Address(port=0), tls_cert=cert)
-
-
-async def test_what_cannot_be_listened_with_is_known_before_there_is_anything_to_serve(tmp_path: Path):
-    await WebOptions(address=Address(port=0)).check()
+        read_tls(cert, None)
     with pytest.raises(ConfigError, match="no certificate"):
-        await WebOptions(address=Address(port=0), tls_cert=tmp_path / "c", tls_key=tmp_path / "k").check()
+        read_tls(tmp_path / "none.pem", key)
+
+
+async def test_what_cannot_be_listened_with_is_known_before_there_is_anything_to_serve():
+    await WebOptions(address=Address(port=0)).check()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}: "):

@@ -24,18 +24,24 @@ import cv2
 import numpy as np
 import pytest
 from aiortc.rtcdtlstransport import RTCCertificate
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from servers.rtc_client import bare_offer
 
 
 @contextmanager
-def program(*options: object, **variables: str) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
-    """Its address, as it says it, itself, and all that it says."""
+def program(
+    *options: object, answer: bytes = b"", **variables: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
+    """Its address, as it says it, itself, and all that it says; what it asks for is answered once."""
     command = [sys.executable, "-m", "streampose", "serve", "--port", "0", *map(str, options)]
     with (
         tempfile.NamedTemporaryFile("w+") as said,
-        subprocess.Popen(command, stderr=said, env=os.environ | variables) as one,
+        tempfile.TemporaryFile() as typed,
     ):
+        typed.write(answer)
+        typed.seek(0)
+        # In a session of its own it has no terminal to ask at.
+        one = subprocess.Popen(command, stdin=typed, stderr=said, env=os.environ | variables, start_new_session=True)
         try:
             until_s = time.monotonic() + 60
             while (found := re.search(r"open (https?://\S+:\d+)", Path(said.name).read_text())) is None:
@@ -45,6 +51,7 @@ def program(*options: object, **variables: str) -> Iterator[tuple[str, subproces
             yield found[1], one, Path(said.name)
         finally:
             one.kill()
+            one.wait()
 
 
 def free_port() -> int:
@@ -68,7 +75,9 @@ async def test_a_server_for_others(tmp_path: Path):
     made = RTCCertificate.generateCertificate()
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     cert.write_bytes(made._cert.public_bytes(Encoding.PEM))
-    key.write_bytes(made._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    key.write_bytes(
+        made._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"sesame-sesame"))
+    )
     options = ["--host", "0.0.0.0", "--token", "env:OURS", "--tls-cert", cert, "--tls-key", key, "--max-peers", 1]
     ice = ["--ice-address", "127.0.0.1", "--ice-server", "turn:me:{env:TURNS}@127.0.0.1:9"]
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -76,7 +85,7 @@ async def test_a_server_for_others(tmp_path: Path):
     manager.settimeout(30)
     watched = ["--metrics", f"127.0.0.2:{(port := free_port())}", "--metrics-token", "env:OURS"]
     known = {"OURS": "sesame-sesame", "TURNS": "hush-hush", "NOTIFY_SOCKET": str(tmp_path / "notify")}
-    with manager, program(*options, *ice, *watched, **known) as (url, one, said):
+    with manager, program(*options, *ice, *watched, answer=b"sesame-sesame\n", **known) as (url, one, said):
         assert manager.recv(4096).startswith(b"READY=1")
         assert ask(f"http://127.0.0.2:{port}/metrics")[0] == 401
         for path in ("healthz", "readyz", "metrics"):  # nobody is there, and it is ready
@@ -94,6 +103,7 @@ async def test_a_server_for_others(tmp_path: Path):
         assert one.wait(30) == 0
         assert manager.recv(4096) == b"STOPPING=1"
         assert "open https://" in said.read_text()
+        assert said.read_text().count("pass phrase") == 1
         assert not re.search(r"sesame|hush", said.read_text())
 
 

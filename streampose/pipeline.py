@@ -73,15 +73,13 @@ class Pipeline:
         self._policy: BatchPolicy = policy or (LatencyBatch() if live else FixedBatch())
         self._clock = clock or SystemClock()
         self._cores, self._close_estimators = available_cores(), close_estimators
-        self._engine_name = engine_name
-        self._trace = trace
-        self._engine_metrics = EngineMetrics()
+        self._engine_name, self._trace = engine_name, trace
+        self._engine_metrics, self._removed = EngineMetrics(), StreamMetrics()
         self._started_at = self._clock.now()
-        self._removed = StreamMetrics()
         self._flows = {stream.name: self._flow(stream, streams) for stream in streams}
         self._tasks: dict[Flow, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._changed = asyncio.Event()
+        self._begun, self._changed = asyncio.Event(), asyncio.Event()
         self._keep_running, self._replacing = keep_running, 0
         self._stack = AsyncExitStack()
         self._batcher: Batcher | None = None
@@ -130,8 +128,7 @@ class Pipeline:
         stay = live and self._cores_have_engines()
         engines = []
         for i, estimator in enumerate(self._engines):
-            core = i if stay else None
-            engines.append(EngineThread(estimator, f"engine-{i}", core, closes=self._close_estimators))
+            engines.append(EngineThread(estimator, f"engine-{i}", i if stay else None, closes=self._close_estimators))
             self._stack.push_async_callback(engines[-1].aclose)
         self._batcher = Batcher(engines, self._policy, self._clock, metrics=self._engine_metrics, on_failure=self.stop)
         return self
@@ -139,6 +136,7 @@ class Pipeline:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._begun.set()  # or it never will be
         await self._stack.aclose()
 
     @property
@@ -191,13 +189,14 @@ class Pipeline:
             raise ConfigError(f"stream {stream.name!r} comes too late: the pipeline is stopping, or has run")
 
     async def ended(self, name: str) -> StreamReport:
-        """Wait until a stream has come to its end, whatever ends it; the pipeline is running.
+        """Wait until a stream has come to its end, whatever ends it; first, if need be, until `run` begins.
 
         Raises:
             ConfigError: there is no such stream.
         """
         if (flow := self._flows.get(name)) is None:
             raise ConfigError(f"no stream is named {name!r}")
+        await self._begun.wait()
         if (task := self._tasks.get(flow)) is not None:
             await asyncio.wait([task])
         return flow.report
@@ -287,6 +286,7 @@ class Pipeline:
                 self._group = group
                 for flow in self._flows.values():
                     self._start(flow)
+                self._begun.set()
                 while self._tasks or self._replacing or (self._keep_running and not self._stopping):
                     self._changed.clear()
                     await self._changed.wait()

@@ -114,9 +114,8 @@ class Catalogue:
         self._tasks.start(self._tell_of_the_end(entry), f"end-{entry.name}")
 
     async def _tell_of_the_end(self, entry: Entry) -> None:
-        report = await self._pipeline.ended(entry.name)
-        if report.outcome is not None:  # there is none before the pipeline runs
-            entry.hub.close()  # of a stream that never began nobody else does
+        await self._pipeline.ended(entry.name)
+        entry.hub.close()  # of a stream that never began nobody else does
 
     async def aclose(self) -> None:
         """Wait for no stream any more."""

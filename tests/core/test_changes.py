@@ -84,6 +84,22 @@ async def test_an_engine_that_fails_ends_a_run_that_keeps_running():
                 await pipeline.run()
 
 
+async def test_an_end_can_be_waited_for_before_there_is_a_run():
+    one = Stream(name="one", source=ScriptedSource(range(5)), sinks=[MemorySink()])
+    async with asyncio.timeout(10), Pipeline([one], FakeEstimator()) as pipeline:
+        early = asyncio.create_task(pipeline.ended("one"))
+        await asyncio.sleep(0)
+        assert not early.done()
+        running = asyncio.create_task(pipeline.run())
+        assert (await pipeline.ended("one")).outcome is Outcome.ENDED
+        assert (await early).outcome is Outcome.ENDED
+        await running
+    async with asyncio.timeout(10), Pipeline([one], FakeEstimator()) as never:
+        waiting = asyncio.create_task(never.ended("one"))
+        await asyncio.sleep(0)
+    assert (await waiting).outcome is None
+
+
 async def test_a_camera_that_never_opens_can_be_removed():
     class Hung(ScriptedSource):
         live = True

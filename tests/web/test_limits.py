@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from fractions import Fraction
+from struct import pack
 from types import SimpleNamespace
 
 import aiohttp
@@ -12,7 +13,8 @@ import av
 import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
-from aiortc.rtcsctptransport import SCTP_DATA_FIRST_FRAG, SCTP_DATA_LAST_FRAG, SCTP_DATA_UNORDERED, DataChunk
+from aiortc.rtcsctptransport import SCTP_DATA_FIRST_FRAG, SCTP_DATA_LAST_FRAG, SCTP_DATA_UNORDERED, DataChunk, SackChunk
+from google_crc32c import value as crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 from servers.rtc_client import Pictures, RtcClient, grey
@@ -86,6 +88,12 @@ async def test_a_frame_that_claims_to_be_huge_never_reaches_a_decoder():
 WHOLE = SCTP_DATA_UNORDERED | SCTP_DATA_FIRST_FRAG | SCTP_DATA_LAST_FRAG
 
 
+async def ended_with(client: RtcClient) -> str:
+    """Why the server ended the session, as it says."""
+    await client.until(lambda: client.said[-1]["type"] == "bye")
+    return str(client.said[-1]["reason"])
+
+
 @pytest.mark.parametrize(
     ("flags", "streams", "missing", "reason"),
     [
@@ -94,8 +102,10 @@ WHOLE = SCTP_DATA_UNORDERED | SCTP_DATA_FIRST_FRAG | SCTP_DATA_LAST_FRAG
         # aiortc sorts all of these again for each one that comes: 18,000 held everybody up for ten seconds.
         (WHOLE, 1, 1, "messages behind a gap without end"),
         (WHOLE, 30, 0, "messages on more streams than there are uses for"),
+        # Each is looked for among the others, and nobody listens on that stream.
+        (WHOLE, 1, 0, "more than 80 packets of messages a second"),
     ],
-    ids=["one", "on several streams", "behind a gap", "streams"],
+    ids=["one", "on several streams", "behind a gap", "streams", "too many"],
 )
 async def test_messages_without_end_end_that_session_at_once(flags: int, streams: int, missing: int, reason: str):
     async with serving() as served, RtcClient(served.url, Pictures(grey())) as client:
@@ -110,11 +120,40 @@ async def test_messages_without_end_end_that_session_at_once(flags: int, streams
                 chunk.stream_id, chunk.stream_seq, chunk.protocol, chunk.user_data = 99 + i % streams, 0, 51, b"x" * 8
                 await sctp._send_chunk(chunk)
                 await asyncio.sleep(0)  # a loopback socket holds some hundreds
-        await client.until(lambda: client.said[-1]["type"] == "bye")
-        assert client.said[-1]["reason"] == reason
+        assert await ended_with(client) == reason
         await gone(served)
         kept = [len(stream.reassembly) for stream in there._inbound_streams.values()]
-        assert max(sum(kept), len(there._sack_misordered), 30 * len(kept)) <= 513
+        assert max(sum(kept), len(there._sack_misordered), 32 * len(kept)) <= 512
+
+
+def acknowledging_everything() -> bytes:
+    chunk = SackChunk()
+    chunk.gaps = [(0, 65535)] * 290
+    return bytes(chunk)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "reason"),
+    [
+        # aiortc counted up to all of these: 1.4 s for each such packet.
+        (acknowledging_everything(), "acknowledgements of what was never sent"),
+        # It never came to the end of this one, and nor did anybody else.
+        (pack("!BBH4x", 4, 0, 8), "a packet with more in it than there are uses for"),
+        (pack("!BBH", 4, 0, 4) * 290, "a packet with more in it than there are uses for"),
+        (pack("!BBHL", 192, 0, 1188, 0) + bytes(1180), "a packet with more in it than there are uses for"),
+    ],
+    ids=["acknowledgements", "a parameter without length", "heartbeats", "streams to go on in"],
+)
+async def test_one_packet_that_would_hold_everybody_up_ends_its_session_instead(chunks: bytes, reason: str):
+    async with serving() as served, RtcClient(served.url, Pictures(grey())) as client:
+        await client.until(lambda: client.said)
+        sctp, (peer,) = client.pc.sctp, served.server._sessions._peers.values()
+        if chunks[0] == SackChunk.type:  # of what is acknowledged so far: an older one would be looked at no further
+            chunks = chunks[:4] + pack("!L", peer._pc.sctp._last_sacked_tsn) + chunks[8:]
+        header = pack("!HHL", sctp._local_port, sctp._remote_port, sctp._remote_verification_tag)
+        await sctp.transport._send_data(header + pack("<L", crc32c(header + bytes(4) + chunks)) + chunks)
+        assert await ended_with(client) == reason
+        await gone(served)
 
 
 async def test_without_memory_nobody_new_is_let_in():

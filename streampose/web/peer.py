@@ -24,6 +24,7 @@ from streampose.web.ice import IceServer, Offered, offer_only, usable
 from streampose.web.limits import Limits
 from streampose.web.messages import bound
 from streampose.web.offer import checked, refusing
+from streampose.web.resending import bound_resending
 from streampose.web.tasks import Tasks
 
 __all__ = ["Peer", "Surroundings"]
@@ -99,6 +100,7 @@ class Peer(ABC):
         description = checked(offer, around.limits, loopback_only=around.loopback_only)
         with refusing("the offer is malformed, or has no VP8 or H.264 of a kind that is known here"):
             video = self._prepare()
+            bound_resending(video.sender)
             # What is preferred counts when codecs are negotiated, which is in the next call.
             known = RTCRtpSender.getCapabilities("video").codecs
             video.setCodecPreferences(sorted(known, key=_preference))

@@ -1,9 +1,9 @@
 """What arrives by WebRTC, on its way from aiortc's receiver to a source: prompt, bounded, and with its time of arrival.
 
 aiortc 1.x waits with a frame until the next one begins (33 ms), keeps any number of encoded frames for a decoder that
-is behind, and does not say when a frame arrived. The three are put right here, on the receiver's own parts; this,
-`ice.py` and `messages.py` are the files that know parts of aiortc which are not its public face. Tests fail when they
-change.
+is behind, counts up all packets that a gap of a sender's numbers can have, keeps account of any number of senders, and
+does not say when a frame arrived. These are put right here, on the receiver's own parts; this, `ice.py`, `messages.py`
+and `resending.py` are the files that know parts of aiortc which are not its public face. Tests fail when they change.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import math
 import queue
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from threading import Event
 from typing import Any
 
 from aiortc import RTCRtpReceiver
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
+from aiortc.rtcrtpreceiver import NackGenerator
+from aiortc.rtp import RTP_HISTORY_SIZE, RtpPacket
 
 from streampose.web.coded import coded_size
 from streampose.web.limits import Limits
@@ -33,6 +35,8 @@ _STALE_S, _STALE_OVER_S = 0.3, 5.0
 _ASK_AGAIN_S = 0.5
 # Clients may begin with what they had before they were connected.
 _RATE_OVER_S = 3.0
+# Of RTP (SSRC): three sizes of a video, and what is sent again of each, are six.
+_SENDERS = 16
 
 
 class Reception:
@@ -65,6 +69,18 @@ class Reception:
         _part(receiver, "jitter_buffer")
         setattr(receiver, "_RTCRtpReceiver__decoder_queue", _Encoded(self, decoding))  # noqa: B010 - a private name
         setattr(receiver, "_RTCRtpReceiver__jitter_buffer", _Prompt(self))  # noqa: B010
+        _part(receiver, "nack_generator")
+        setattr(receiver, "_RTCRtpReceiver__nack_generator", _Missing())  # noqa: B010
+        self._receive: Callable[..., Awaitable[None]] = receiver._handle_rtp_packet
+        self._senders: set[int] = set()
+        receiver._handle_rtp_packet = self._received  # type: ignore[method-assign]
+
+    async def _received(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        self._senders.add(packet.ssrc)
+        if len(self._senders) > _SENDERS:
+            self._on_excess("video of more senders than there are uses for")
+        else:
+            await self._receive(packet, arrival_time_ms=arrival_time_ms)
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -135,6 +151,17 @@ class _Prompt(JitterBuffer):
                 self.remove(count + 1)
                 return JitterFrame(data=b"".join(p._data for p in packets), timestamp=packet.timestamp)
         return None
+
+
+class _Missing(NackGenerator):
+    """Which packets have not come, of the last ones only; aiortc's counts up to 32,767 first, which takes it 12 ms."""
+
+    def add(self, packet: RtpPacket) -> bool:
+        if self.max_seq is not None:
+            ahead = (packet.sequence_number - self.max_seq) % 65536
+            if RTP_HISTORY_SIZE < ahead < 32768:
+                self.max_seq = (packet.sequence_number - RTP_HISTORY_SIZE - 1) % 65536
+        return super().add(packet)
 
 
 class _Encoded(queue.Queue[Any]):

@@ -18,6 +18,8 @@ __all__ = ["checked", "fragment", "refusing"]
 log = logging.getLogger("streampose")
 
 _SECTIONS = 6
+# Codecs times lines of feedback, over all sections: Chromium's have some thousands.
+_PAIRS = 20_000
 _CODEC = re.compile(r"a=rtpmap:\d+ (VP8|H264)/", re.IGNORECASE)
 
 
@@ -59,6 +61,9 @@ def checked(text: str, limits: Limits, *, loopback_only: bool) -> str:
         raise ConfigError("the offer has no DTLS fingerprint (a=fingerprint)")
     if not any(_CODEC.match(line) for line in video):
         raise ConfigError("the offer has neither VP8 nor H.264")
+    # Each line of feedback goes to all codecs: 32 kB could hold 800 times 1,000, at which aiortc worked for 0.9 s.
+    if sum(_count(part, "a=rtpmap:") * _count(part, "a=rtcp-fb:") for part in _parts(lines)) > _PAIRS:
+        raise ConfigError("the offer has more codecs and kinds of feedback than there are")
     # aiortc takes bundles of sections that are not there, and then cannot close what it has made of them.
     # And as RFC 9725 wants it, all sections are one transport: another one might never connect.
     mids = [line.removeprefix("a=mid:") for line in lines if line.startswith("a=mid:")]
@@ -86,11 +91,21 @@ def _video(lines: list[str]) -> list[str]:
     Raises:
         ConfigError: there is none.
     """
-    begins = [at for at, line in enumerate(lines) if line.startswith("m=")]
-    for at, end in pairwise([*begins, len(lines)]):
-        if lines[at].startswith("m=video "):
-            return lines[: begins[0]] + lines[at:end]
+    session, *sections = _parts(lines)
+    for section in sections:
+        if section[0].startswith("m=video "):
+            return session + section
     raise ConfigError("the offer has no video")
+
+
+def _parts(lines: list[str]) -> list[list[str]]:
+    """The lines of the session, and those of each media section."""
+    begins = [at for at, line in enumerate(lines) if line.startswith("m=")]
+    return [lines[at:end] for at, end in pairwise([0, *begins, len(lines)])]
+
+
+def _count(lines: list[str], kind: str) -> int:
+    return sum(line.startswith(kind) for line in lines)
 
 
 def fragment(text: str) -> tuple[list[tuple[str | None, str]], str | None]:

@@ -20,7 +20,7 @@ from streampose.errors import ConfigError, StreamposeError
 from streampose.typed import Typed
 from streampose.web.certificate import certify
 from streampose.web.effort import Effort
-from streampose.web.ice import IceServer, Offered, offer_only, usable
+from streampose.web.ice import IceServer, Offered, bound_addresses, offer_only, usable
 from streampose.web.limits import Limits
 from streampose.web.messages import bound
 from streampose.web.offer import checked, refusing
@@ -106,11 +106,15 @@ class Peer(ABC):
             video.setCodecPreferences(sorted(known, key=_preference))
             await pc.setRemoteDescription(RTCSessionDescription(sdp=description, type="offer"))
             for transceiver in pc.getTransceivers():
-                offer_only(transceiver.receiver.transport.transport.iceGatherer, around.offered)
+                gatherer = transceiver.receiver.transport.transport.iceGatherer
+                offer_only(gatherer, around.offered)
+                bound_addresses(gatherer)
                 if transceiver is not video:
                     transceiver.direction = "inactive"  # nobody would take what it brings
             if pc.sctp is not None:
-                offer_only(pc.sctp.transport.transport.iceGatherer, around.offered)
+                gatherer = pc.sctp.transport.transport.iceGatherer
+                offer_only(gatherer, around.offered)
+                bound_addresses(gatherer)
                 bound(pc.sctp, around.limits, self.end)
             await pc.setLocalDescription(await pc.createAnswer())
             self._check(video)

@@ -776,8 +776,10 @@ def test_what_is_no_offer_is_refused_in_words(text: str):
         (r"packetization-mode=1|VP8", "x", "no VP8 or H.264 of a kind"),
         (r"setup:actpass", "setup:holdconn", "malformed"),
         (r"a=mid:0", "a=mid:0\r\na=rtcp-fb:97", "malformed"),
+        # aiortc makes 300,000 of these.
+        (r"a=mid:0", "a=mid:0\r\n" + "a=rtpmap:9 x/9\r\n" * 600 + "a=rtcp-fb:* a\r\n" * 500, "more codecs"),
     ],
-    ids=["fingerprint", "codec", "H264", "setup", "feedback"],
+    ids=["fingerprint", "codec", "H264", "setup", "feedback", "much feedback"],
 )
 async def test_an_offer_that_cannot_be_answered_is_refused_in_words(
     served: Served, caplog, old: str, new: str, words: str

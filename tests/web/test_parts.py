@@ -20,7 +20,7 @@ from streampose.errors import ConfigError, Disconnected, SourceTimeout
 from streampose.web.camera import Arrived, PeerCamera
 from streampose.web.effort import Effort
 from streampose.web.finishing import draw
-from streampose.web.ice import IceServer, Offered, offer_only, parse_ice_server, usable
+from streampose.web.ice import IceServer, Offered, bound_addresses, offer_only, parse_ice_server, usable
 from streampose.web.limits import Limits
 from streampose.web.messages import Inbox
 from streampose.web.reception import Reception
@@ -70,6 +70,25 @@ async def test_what_is_used_of_aiortc_that_is_not_public_is_there():
     await gatherer.gather()
     # Both: one that this machine has, and the public one of a machine in front of it.
     assert [c.ip for c in gatherer.getLocalCandidates()] == ["127.0.0.1", "203.0.113.7"]
+    await peer.close()
+
+
+async def test_a_peer_is_looked_for_at_few_addresses():
+    """Each that a check comes from had packets sent to it, and 1,500 of them held everybody up for two seconds."""
+    peer, heard = RTCPeerConnection(RTCConfiguration(iceServers=[])), list[int]()
+    gatherer = peer.addTransceiver("video").receiver.transport.transport.iceGatherer
+    known = gatherer._connection._remote_candidates
+
+    def hear(message: object, addr: tuple[str, int], protocol: object) -> None:
+        if addr[1] not in heard:
+            known.append(SimpleNamespace(host=addr[0], port=addr[1]))
+        heard.append(addr[1])
+
+    gatherer._connection.request_received = hear
+    bound_addresses(gatherer)
+    for port in [*range(1, 1500), 1]:
+        gatherer._connection.request_received(None, ("203.0.113.7", port), None)
+    assert heard == [*range(1, 201), 1]
     await peer.close()
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from streampose.errors import ConfigError, StreamposeError
 from streampose.typed import Typed
 from streampose.web.ice import usable
-from streampose.web.limits import Limits
+from streampose.web.limits import Full, Limits
 
 __all__ = ["checked", "fragment", "refusing"]
 
@@ -33,13 +33,17 @@ def refusing(words: str) -> Iterator[None]:
 
     Raises:
         ConfigError: with these words.
+        Full: it is this machine that failed, say as there are no more files; what it was is in the log.
     """
     try:
-        with Typed(_Foreign):
+        with Typed(_Foreign, passing=(OSError,)):
             yield
     except _Foreign as error:
         log.debug("%s: %s", words, error)
         raise ConfigError(words) from error
+    except OSError as error:
+        log.warning("no session could be made: %s", error, extra={"event": "peer-refused"})
+        raise Full("the server cannot make a session now") from error
 
 
 def checked(text: str, limits: Limits, *, loopback_only: bool) -> str:

@@ -90,6 +90,7 @@ class Peer(ABC):
 
         Raises:
             ConfigError: it is none, or not one that can be answered; or the session was ended.
+            Full: this machine has no sockets for it.
         """
         # A task of its own, which the session's end waits for: aioice leaves requests behind where it is cancelled.
         self._answering = self._tasks.start(self._answer(offer), f"answer-{self.id[:6]}", awaited=True)
@@ -98,9 +99,9 @@ class Peer(ABC):
     async def _answer(self, offer: str) -> str:
         pc, around = self._pc, self._around
         description = checked(offer, around.limits, loopback_only=around.loopback_only)
+        video = self._prepare()
+        bound_resending(video.sender)
         with refusing("the offer is malformed, or has no VP8 or H.264 of a kind that is known here"):
-            video = self._prepare()
-            bound_resending(video.sender)
             # What is preferred counts when codecs are negotiated, which is in the next call.
             known = RTCRtpSender.getCapabilities("video").codecs
             video.setCodecPreferences(sorted(known, key=_preference))

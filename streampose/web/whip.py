@@ -8,7 +8,6 @@ from functools import partial
 
 from aiohttp import web
 
-from streampose.errors import ConfigError
 from streampose.web.catalogue import Taken, new_name
 from streampose.web.guard import body_of
 from streampose.web.offer import fragment
@@ -104,10 +103,7 @@ class Whip:
         if not hmac.compare_digest(wanted.encode(errors="surrogateescape"), peer.etag.encode()):
             raise web.HTTPPreconditionFailed(text="this is for another ICE session")
         candidates, _ = fragment(text)
-        try:
-            await peer.add_candidates(candidates)
-        except ConfigError as error:
-            raise web.HTTPBadRequest(text=str(error)) from error
+        await peer.add_candidates(candidates)
         return web.Response(status=204)
 
     async def _end(self, request: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import json
 import logging
 import re
@@ -19,7 +20,7 @@ import aiohttp
 import cv2
 import numpy as np
 import pytest
-from aiortc import RTCCertificate
+from aiortc import RTCCertificate, RTCIceGatherer
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from fakes import FakeEstimator
 from hypothesis import given, settings
@@ -795,6 +796,21 @@ async def test_an_offer_that_cannot_be_answered_is_refused_in_words(
     assert words in error
     assert "Error" not in error  # none of Python's, which is in the log where it says more
     assert ("Error: " in caplog.text) is ("malformed" in error)
+
+
+async def test_a_fault_of_the_machine_is_not_said_to_be_the_offer_s(served: Served, caplog, monkeypatch):
+    async def gather(self: RTCIceGatherer) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    offer = await bare_offer()
+    monkeypatch.setattr(RTCIceGatherer, "gather", gather)
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{served.url}/whip", data=offer, headers=SDP) as answer,
+    ):
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert "malformed" not in await answer.text()
+    assert "Too many open files" in caplog.text
 
 
 async def test_a_fingerprint_of_the_whole_session_will_do():

@@ -10,7 +10,8 @@ from aiohttp import web
 
 from streampose.web.catalogue import Taken, new_name
 from streampose.web.guard import body_of
-from streampose.web.offer import fragment
+from streampose.web.limits import check_memory
+from streampose.web.offer import checked, fragment
 from streampose.web.peer import Peer, Surroundings
 from streampose.web.player import Player
 from streampose.web.publisher import Publisher, Studio
@@ -52,22 +53,28 @@ class Whip:
         name = request.match_info.get("id")
         offer = await body_of(request, _SDP, self._around.limits)
         if name is not None and name in self._studio.catalogue:
-            await self._succeed(name)
+            await self._succeed(name, offer)
         make = partial(Publisher, self._around, name=name or new_name(), hidden=name is None, studio=self._studio)
         try:
             return await self._open(request, make, offer)
         except Taken:  # by somebody who came while room was made
             raise _taken() from None
 
-    async def _succeed(self, name: str) -> None:
-        """End the session of this name if nothing comes of it: whoever had it has crashed, and comes again.
+    async def _succeed(self, name: str, offer: str) -> None:
+        """End the session of this name if nothing comes of it any more: whoever had it has crashed, and comes again.
 
         Raises:
-            web.HTTPConflict: something does.
+            web.HTTPConflict: something does, or may once it is connected; or a camera of the server has the name.
+            ConfigError: who comes does so with nothing to be let in for.
+            Full: nobody new is let in.
         """
         before = next((peer for peer in self._sessions if isinstance(peer, Publisher) and peer.name == name), None)
-        if before is None or not (before.ending or before.silent_s > _SILENT_S):
+        if before is None:
+            raise web.HTTPConflict(text="a camera of the server has this name")
+        if not (before.ending or (before.connected and before.silent_s > _SILENT_S)):
             raise _taken()
+        checked(offer, self._around.limits, loopback_only=self._around.loopback_only)
+        check_memory(self._around.limits)
         await before.ended("whoever had its name came again")
 
     async def _play(self, request: web.Request) -> web.Response:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,14 +18,14 @@ import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamTrack
 from fakes import FakeEstimator
-from servers.rtc_client import Pictures, RtcClient, grey, matched
+from servers.rtc_client import Pictures, RtcClient, bare_offer, grey, matched
 from servers.serving import Served, gone, serving
 
 from streampose.frame import Image
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator
 from streampose.sources import FileSource, SyntheticSource
-from streampose.web import whip
+from streampose.web import limits, whip
 from streampose.web.limits import Limits
 
 QUICK = Limits(idle_s=1.5, connect_s=10.0)
@@ -196,11 +197,44 @@ async def test_who_has_crashed_gets_the_name_again_and_nobody_else_does(served: 
         transport._connection.send = transport._send = _nothing
         (publisher,) = served.server._sessions
         await crashed.until(lambda: publisher.silent_s > 0.4)
+        # Who comes with nothing does not end it, and nor does one who is not let in.
+        async with post(served, "studio", "garbage") as answer:
+            assert answer.status == 400
+        with monkeypatch.context() as full:
+            full.setattr(limits, "rss_mb", lambda: 1e9)
+            async with post(served, "studio", await bare_offer()) as answer:
+                assert answer.status == 503
+        assert not publisher.ending
         async with RtcClient(served.url, Pictures(grey()), stream="studio") as again:
             assert again.answer is not None
             assert again.answer.status == 201
             await again.until(lambda: again.poses)
     await gone(served)
+
+
+@contextlib.asynccontextmanager
+async def post(served: Served, name: str, offer: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    headers = {"Content-Type": "application/sdp"}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{served.url}/whip/{name}", data=offer, headers=headers) as it,
+    ):
+        yield it
+
+
+async def test_who_still_connects_keeps_the_name_and_so_does_a_camera_of_the_server(served: Served, monkeypatch):
+    monkeypatch.setattr(whip, "_SILENT_S", 0.0)
+    await served.server.show("door", SyntheticSource(width_px=320, height_px=240))
+    offer = await bare_offer()
+    async with post(served, "studio", offer) as answer:
+        assert answer.status == 201
+    async with post(served, "studio", offer) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (409, "2")
+    (publisher,) = served.server._sessions
+    assert not publisher.ending
+    async with post(served, "door", offer) as answer:
+        assert (answer.status, answer.headers.get("Retry-After")) == (409, None)
+    await publisher.ended("the test is over")
 
 
 async def _nothing(*_: object) -> None:

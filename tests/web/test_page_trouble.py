@@ -87,6 +87,59 @@ async def test_who_has_no_camera_is_asked_for_the_token_and_sees_those_of_the_se
         assert page.faults == []
 
 
+async def test_a_token_that_is_given_while_the_list_is_on_its_way_is_not_called_wrong(browser: Any):
+    async with serving(token=TOKEN) as served:
+        await camera(served)
+        go_on, page = asyncio.Event(), await browser.new_page()
+
+        async def slow(route: Any) -> None:
+            answer = await route.fetch()
+            await go_on.wait()
+            await route.fulfill(response=answer)
+
+        await page.route("**/api/streams", slow, times=1)
+        async with page.expect_request("**/api/streams"):
+            await page.goto(f"{served.url}/")
+        await page.goto(f"{served.url}/#token={TOKEN}")
+        go_on.set()
+        await page.wait_for_selector("#tiles button")
+        assert await page.is_hidden("#notice")
+        assert await page.is_hidden("#token-form")
+
+
+async def test_what_the_camera_says_stays_when_the_server_goes_and_comes_back(browser: Any):
+    notice = "document.getElementById('notice').textContent"
+    async with serving() as served:
+        page = await browser.new_page()
+        await page.clock.install()
+        await page.add_init_script(NO_CAMERA)
+        await page.goto(f"{served.url}/")
+        await page.click("#start")
+        await until(page, f"{notice}.includes('No camera')")
+        await page.route("**/api/streams", lambda route: route.abort())
+        async with page.expect_event("requestfailed"):
+            await page.clock.fast_forward(3000)
+        assert "No camera" in await page.inner_text("#notice")
+        await page.unroute("**/api/streams")
+        async with page.expect_event("requestfinished"):
+            await page.clock.fast_forward(3000)
+        assert "No camera" in await page.inner_text("#notice")
+
+
+async def test_a_camera_that_is_not_there_for_a_moment_is_played_when_it_is(browser: Any):
+    status = "document.getElementById('watch-status').textContent"
+    async with serving() as served:
+        await camera(served)
+        page = await open_page(browser, f"{served.url}/")
+        absent = {"status": 404, "json": {"error": "there is no such stream"}}
+        await page.route("**/whep/**", lambda route: route.fulfill(**absent), times=1)
+        await page.click("#tiles button")
+        await until(page, f"{status}.includes('no such stream. Trying again')")
+        await until(page, "document.getElementById('watch-video').videoWidth === 320")
+        assert await page.evaluate(status) == ""
+        assert page.faults == []
+
+
 async def test_what_has_ended_and_what_is_closed_too_soon_is_not_played(browser: Any):
     status = "document.getElementById('watch-status').textContent"
     async with serving() as served:

@@ -33,6 +33,7 @@ export function tokenGiven() {
 
 export async function request(path, options = {}) {
   const headers = { ...options.headers };
+  const sent = token;
   if (token !== null) headers.Authorization = `Bearer ${bytesOf(token)}`;
   let response;
   try {
@@ -40,8 +41,10 @@ export async function request(path, options = {}) {
   } catch {
     throw noServer();
   }
-  if (!response.ok) throw await httpTrouble(response, token !== null);
-  return response;
+  if (response.ok) return response;
+  const trouble = await httpTrouble(response, sent !== null);
+  if (trouble.needsToken && sent !== token) return request(path, options); // one was given meanwhile
+  throw trouble;
 }
 
 /** The text's UTF-8 as a header can have it: one sign a byte. */

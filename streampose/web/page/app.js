@@ -75,8 +75,8 @@ function listed(trouble) {
     askForToken(trouble.wrongToken);
     return;
   }
-  if (run !== null) return;
-  if (trouble !== null || state.away) complain(trouble);
+  if (run !== null || !(notice.hidden || state.away)) return; // what the camera says stays
+  complain(trouble);
   state.away = trouble !== null;
 }
 

@@ -37,6 +37,8 @@ export async function httpTrouble(response, tokenSent) {
     const words = tokenSent ? "That token is not the right one." : "This server wants a token.";
     return new Trouble(words, { needsToken: true, wrongToken: tokenSent });
   }
+  // A stream of a server that has just begun again.
+  if (response.status === 404) return new Trouble(`Not there now: ${said}. Trying again.`, { retry: true });
   if (response.status === 410) return new Trouble("The stream has ended.");
   if (response.status === 503) return new Trouble(`No room now: ${said}. Trying again.`, { retry: true, waitMs });
   if (response.status >= 500) return new Trouble(`The server has a problem: ${said}`, { retry: true });

@@ -106,17 +106,17 @@ class Peer(ABC):
             known = RTCRtpSender.getCapabilities("video").codecs
             video.setCodecPreferences(sorted(known, key=_preference))
             await pc.setRemoteDescription(RTCSessionDescription(sdp=description, type="offer"))
+            # All sections of an offer are one transport: what is done to its gatherer is done once.
+            transports = {transceiver.receiver.transport for transceiver in pc.getTransceivers()}
             for transceiver in pc.getTransceivers():
-                gatherer = transceiver.receiver.transport.transport.iceGatherer
-                offer_only(gatherer, around.offered)
-                bound_addresses(gatherer)
                 if transceiver is not video:
                     transceiver.direction = "inactive"  # nobody would take what it brings
             if pc.sctp is not None:
-                gatherer = pc.sctp.transport.transport.iceGatherer
+                transports.add(pc.sctp.transport)
+                bound(pc.sctp, around.limits, self.end)
+            for gatherer in {transport.transport.iceGatherer for transport in transports}:
                 offer_only(gatherer, around.offered)
                 bound_addresses(gatherer)
-                bound(pc.sctp, around.limits, self.end)
             await pc.setLocalDescription(await pc.createAnswer())
             self._check(video)
         if self.ending:

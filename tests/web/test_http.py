@@ -38,7 +38,7 @@ from streampose.streams import Stream
 from streampose.web import feeds
 from streampose.web.catalogue import Catalogue
 from streampose.web.hub import Wish
-from streampose.web.ice import parse_ice_server
+from streampose.web.ice import Offered, parse_ice_server
 from streampose.web.limits import Limits
 from streampose.web.offer import checked
 from streampose.web.server import WebOptions, read_tls
@@ -834,6 +834,17 @@ async def test_all_sections_of_an_offer_are_one_transport(groups: list[str], tak
         return
     with pytest.raises(ConfigError, match=r"bundle|name of its own"):
         checked(text, Limits(), loopback_only=True)
+
+
+async def test_an_answer_names_each_address_once(http: aiohttp.ClientSession):
+    """They were as many as the sections' number is the power of: six sections and four addresses, 4,096 sockets."""
+    addresses = [Offered(public="127.0.0.1"), Offered(public="127.0.0.2")]
+    async with (
+        serving(ice_addresses=addresses) as served,
+        http.post(f"{served.url}/whip", data=await bare_offer(), headers=SDP) as answer,
+    ):
+        section = (await answer.text()).split("m=")[1]
+    assert re.findall(r"a=candidate:\S+ 1 udp \d+ (\S+)", section) == ["127.0.0.1", "127.0.0.2"]
 
 
 async def test_mutilated_offers_do_no_harm(http: aiohttp.ClientSession, caplog):

@@ -196,8 +196,10 @@ class LiveMedia(MediaSource):
 
     def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream:
         # Renditions of HLS, programmes of a transport stream; of a camera's RTSP the first is the main one.
-        largest = max(videos, key=lambda video: video.width * video.height)
-        return largest if self.live and not self._url.startswith("rtsp") else super()._chosen(videos)
+        if not self.live or self._url.startswith("rtsp"):
+            return super()._chosen(videos)
+        decodable = [video for video in videos if video.codec_context is not None]
+        return max(decodable, key=lambda video: video.width * video.height, default=super()._chosen(videos))
 
     def _unit(self, container: InputContainer, video: VideoStream) -> Fraction:
         name = container.format.name

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
+import pytest
 from servers.folder import RATE, SEGMENT, playlist, segment, served
 from watching import watch
 
+from streampose.errors import SourceUnsupported
 from streampose.sources import Backoff, LinkState, NetworkSource, Reconnecting, open_source
 
 
@@ -73,3 +76,41 @@ def test_a_transport_stream_that_shall_be_live_is_so_unless_it_has_a_size(tmp_pa
         assert {tv.read().epoch for _ in range(SEGMENT + 2)} == {0, 1}
         assert tv.link.lost.total() == 1
         tv.close()
+
+
+def test_live_video_of_an_unknown_kind_is_told_and_passed_over_beside_another(tmp_path: Path):
+    segment(tmp_path / "one.ts", 0)
+    with av.open(str(tmp_path / "one.ts")) as one, av.open(str(tmp_path / "two.ts"), "w") as two:
+        copies = [two.add_stream_from_template(one.streams.video[0]) for _ in range(2)]
+        for packet in one.demux(video=0):
+            for copy in copies if packet.size else ():
+                packet.stream = copy
+                two.mux(packet)
+    for name in ("one.ts", "two.ts"):
+        (tmp_path / name).write_bytes(first_is_unknown((tmp_path / name).read_bytes()))
+    with served(tmp_path) as url:
+        with pytest.raises(SourceUnsupported, match="cannot decode"):
+            open_source(f"{url}/one.ts?live", live=True).open("s")
+        beside = open_source(f"{url}/two.ts?live", live=True)
+        assert beside.open("s").codec == "h264"
+        beside.close()
+
+
+def first_is_unknown(data: bytes) -> bytes:
+    """The same transport stream, whose map of programmes says of its first video that it is AVS3."""
+    packets = [bytearray(data[at : at + 188]) for at in range(0, len(data), 188)]
+    for packet in packets:
+        if packet[1:3] == b"\x50\x00":  # begins a section, on FFmpeg's number of the map
+            end = 8 + (int.from_bytes(packet[6:8]) & 0xFFF)
+            packet[17] = 0xD4
+            packet[end - 4 : end] = checksum(packet[5 : end - 4])
+    return b"".join(packets)
+
+
+def checksum(section: bytes) -> bytes:
+    crc = 0xFFFFFFFF
+    for byte in section:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc >> 31 else 0)) & 0xFFFFFFFF
+    return crc.to_bytes(4)

@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from streampose.errors import SourceEnded, SourceStalled, SourceTimeout
+from streampose.errors import SourceEnded, SourceStalled, SourceTimeout, SourceUnsupported
 from streampose.frame import Frame, StreamInfo
 from streampose.sources.feed import GIVEN, MAX_AGE_S, Arrival, Feed, Mark, Silence
 from streampose.sources.hwaccel import SOFTWARE
@@ -26,7 +26,7 @@ __all__ = ["LiveMedia"]
 
 # Pictures without a time, of which FFmpeg numbers 25 a second, however many come; so do its "…_pipe" demuxers.
 _NUMBERED = {"mpjpeg", "mjpeg", "image2"}
-# Live over HTTP unless they have a size.
+# Live over HTTP unless they have a size; so are single pictures ("…_pipe").
 _EITHER = {"mpegts", "flv"}
 
 
@@ -123,7 +123,11 @@ class LiveMedia(MediaSource):
 
     def _connect(self) -> InputContainer:
         if not self.live:
-            return self._dial()
+            recording = self._dial()
+            if recording.format.name == "mpjpeg":  # under the name of a picture or a recording
+                recording.close()
+                raise SourceUnsupported(f"{self._name} is live MJPEG, which has no end: give --live (live=True)")
+            return recording
         self._feed = feed = Feed(self._dial, f"feed-{self._stream}", self._given)
         if self._interrupted.is_set():
             feed.stop()
@@ -133,7 +137,8 @@ class LiveMedia(MediaSource):
             raise SourceTimeout(f"{self._name} gave no picture within {self._open_timeout_s:g} s")
         self._waiting_since = time.monotonic()
         name = container.format.name
-        self._is_finite = bool(container.duration) if name == "hls" else name in _EITHER and container.size > 0
+        may_end = name in _EITHER or name.endswith("_pipe")
+        self._is_finite = bool(container.duration) if name == "hls" else may_end and container.size > 0
         if self._is_finite and self._was_live:
             raise SourceEnded(f"{self._name} ended the stream: what is there now has an end")
         self._was_live = not self._is_finite

@@ -29,6 +29,8 @@ _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DO
 _HOST = re.compile(r"([^/@:]+:[^/@]*@[\w.-]+|\d{1,3}(\.\d{1,3}){3}|[\w.-]+:\d{2,5}(?=/))([:/].*)?", re.DOTALL)
 # Not .flv and .m3u8, which may be live.
 _RECORDINGS = re.compile(r"\.(mp4|m4v|mov|3gp|mkv|webm|avi|wmv|ogv|mpe?g|ts|m2ts|mts)")
+# Transport streams of television, and MJPEG of cameras that call it image.jpg.
+_EITHER = IMAGE_SUFFIXES | {".ts"}
 
 
 def open_source(
@@ -124,8 +126,8 @@ def _network(text: str, scheme: str, live: bool | None, hwaccel: str, transport:
         raise ConfigError(f"{redact(text)} names no host")
     # A recording on a web server, or a picture, is no camera: it has an end, and can wait.
     suffix = Path(parts.path).suffix.lower()
-    # A transport stream may be either, which its size shows at the opening, if it shall be live.
-    ended = suffix in IMAGE_SUFFIXES or (_RECORDINGS.fullmatch(suffix) and not (live and suffix == ".ts"))
+    # Some may be either, which the opening shows, if they shall be live.
+    ended = not (live and suffix in _EITHER) and (suffix in IMAGE_SUFFIXES or _RECORDINGS.fullmatch(suffix))
     if scheme in {"http", "https"} and ended:
         source.live = False
     return source

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from servers.folder import served
+from servers.web import MjpegServer
 
 from streampose.errors import (
     ConfigError,
@@ -453,11 +454,26 @@ def test_what_is_not_understood(here: Path, text: str, live: bool | None, error:
     assert "pw" not in str(caught.value)
 
 
-def test_a_picture_on_a_web_server_comes_once(tmp_path: Path):
+@pytest.mark.parametrize("live", [None, True])
+def test_a_picture_on_a_web_server_comes_once(tmp_path: Path, live: bool | None):
     cv2.imwrite(str(tmp_path / "snap.jpg"), picture(1))
-    with served(tmp_path) as url:
-        _, frames = read_all(open_source(f"{url}/snap.jpg"))
+    with served(tmp_path) as url, contextlib.closing(open_source(f"{url}/snap.jpg", live=live)) as source:
+        _, frames = read_all(source)
     assert len(frames) == 1
+
+
+def test_mjpeg_of_a_camera_that_calls_it_a_picture_is_live_or_told():
+    server = MjpegServer()
+    url = f"http://127.0.0.1:{server.port}/control/faststream.jpg?stream=full"
+    try:
+        with pytest.raises(SourceUnsupported, match="is live MJPEG, which has no end: give --live"):
+            open_source(url).open("s")
+        with contextlib.closing(open_source(url, live=True)) as camera:
+            assert isinstance(camera, Reconnecting)
+            camera.open("s")
+            assert camera.read().pts < camera.read().pts
+    finally:
+        server.stop()
 
 
 def test_a_name_may_hold_the_signs_of_a_glob(here: Path):

@@ -7,7 +7,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias, cast
@@ -28,6 +28,8 @@ _MAX_PACKETS = 600
 # more than these (or two steps, of a slow camera): the pacing begins anew.
 _LONGEST_WAIT_S = 30.0
 _BACK_S, _AHEAD_S = 1.0, 2.0
+# A list of HLS is loaded again after a segment's length, mostly a second and more; what is there comes without a wait.
+_RELOAD_S = 0.7
 GIVEN = 1800
 """How many packets of HLS to know again: three segments of 10 s, and as much again, at 30 fps."""
 
@@ -63,8 +65,8 @@ class Feed:
     Args:
         connect: opens the container; called on the thread.
         name: of the thread.
-        given: packets of HLS that were given out: filled here, and left out when they come again over the next
-            connection, since a server has segments of what was long ago, and that is no new picture.
+        given: packets of HLS that were given out: filled here, and left out when they come again as what the next
+            connection begins with, since a server has segments of what was long ago, and that is no new picture.
     """
 
     def __init__(self, connect: Callable[[], InputContainer], name: str, given: deque[Mark] | None = None) -> None:
@@ -198,12 +200,7 @@ class Feed:
     def _read(self, container: InputContainer, video: VideoStream) -> None:
         segments, lent = container.format.name == "hls", "v4l2" in container.format.name
         paced, live = segments or self._paced, segments and not self._paced
-        before = frozenset(self._given)
-        for packet in container.demux(video):
-            known = (packet.dts, zlib.crc32(packet)) if live and packet.size else None
-            if known in before:
-                self._wants_key = True
-                continue
+        for packet, mark in self._new(container.demux(video), live):
             now = self._due(packet) if paced else time.monotonic()
             arrival = Arrival(at=now, wall_time_s=_wall_time_s(packet))
             if lent:
@@ -212,10 +209,30 @@ class Feed:
                 if self._stopped:
                     return
                 self.packets += 1
-                if known is not None:
-                    self._given.append(known)
+                if mark is not None:
+                    self._given.append(mark)
                 self._keep(packet, arrival)
                 self._changed.notify_all()
+
+    def _new(
+        self, packets: Iterator[Packet[VideoStream]], live: bool
+    ) -> Iterator[tuple[Packet[VideoStream], Mark | None]]:
+        """Without those that were given out before, as long as they come in bulk: later ones an encoder has sent again.
+
+        The first after a wait is of the bulk, too: FFmpeg's parser held it back.
+        """
+        before = frozenset(self._given)
+        asked_at = time.monotonic()
+        for packet in packets:
+            mark = (packet.dts, zlib.crc32(packet)) if live and packet.size else None
+            known = mark in before
+            if time.monotonic() - asked_at > _RELOAD_S:
+                before = frozenset()
+            if known:
+                self._wants_key = True
+            else:
+                yield packet, mark
+            asked_at = time.monotonic()
 
     def _due(self, packet: Packet[VideoStream]) -> float:
         """Wait until its time: a server of HLS gives whole segments, and what comes in bulk is no live picture."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from types import SimpleNamespace
@@ -14,16 +15,19 @@ from streampose.sources import feed
 
 
 class Segments:
-    """HLS, whose packets are all there at once."""
+    """HLS, whose packets are all there at once, up to where its list is loaded again."""
 
     format = SimpleNamespace(name="hls")
 
-    def __init__(self, times_s: list[float]) -> None:
+    def __init__(self, times_s: list[float], *, reload_at: int = -1, reload_s: float = 0.0) -> None:
         self._times_s = times_s
+        self._reload_at, self._reload_s = reload_at, reload_s
 
     def demux(self, _: object) -> Iterator[av.Packet]:
-        for time_s in self._times_s:
-            packet = av.Packet(b"picture")
+        for i, time_s in enumerate(self._times_s):
+            if i == self._reload_at:
+                time.sleep(self._reload_s)
+            packet = av.Packet(f"picture {i}".encode())
             packet.time_base, packet.dts = Fraction(1, 1000), round(time_s * 1000)
             packet.pts, packet.is_keyframe = packet.dts, True
             yield packet
@@ -57,3 +61,26 @@ def test_a_camera_that_is_slower_than_a_jump_is_paced_too(monkeypatch: pytest.Mo
     monkeypatch.setattr(feed, "_AHEAD_S", 0.05)
     at = arrivals([100, 100.2, 100.4, 100.6])
     assert at[-1] - at[1] > 0.35, "what they are apart is known from the third on"
+
+
+def fed(segments: Segments, given: deque[feed.Mark]) -> list[float]:
+    """The times of all packets that are not left out."""
+    listener = feed.Feed(lambda: segments, "test", given)
+    assert listener.container(1.0) is not None
+    listener.start(SimpleNamespace())
+    times_s = []
+    while isinstance(packet := listener.take(time.monotonic() + 3.0), av.Packet):
+        times_s.append(float(packet.dts * packet.time_base))
+    assert packet is feed.Silence.ENDED
+    listener.close()
+    return times_s
+
+
+def test_a_clip_that_a_live_encoder_plays_again_is_shown_again_after_a_reconnect(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(feed, "_RELOAD_S", 0.05)
+    given: deque[feed.Mark] = deque(maxlen=feed.GIVEN)
+    clip_s = [0.0, 0.01, 0.02, 0.03, 0.04, 0.05]
+    assert fed(Segments(clip_s), given) == clip_s
+    assert fed(Segments(clip_s), given) == [], "an encoder that stopped"
+    # The parser holds the one before the wait back until after it.
+    assert fed(Segments(clip_s, reload_at=2, reload_s=0.1), given) == clip_s[3:]

@@ -30,8 +30,8 @@ _LONGEST_WAIT_S = 30.0
 _BACK_S, _AHEAD_S = 1.0, 2.0
 # A list of HLS is loaded again after a segment's length, mostly a second and more; what is there comes without a wait.
 _RELOAD_S = 0.7
-GIVEN = 1800
-"""How many packets of HLS to know again: three segments of 10 s, and as much again, at 30 fps."""
+GIVEN = 10_800
+"""How many packets of HLS to know again: three segments of 30 s, and as much again, at 60 fps; 1.5 MB."""
 
 Mark: TypeAlias = tuple[int | None, int]
 """By which a packet is known again: its time and a sum over it."""

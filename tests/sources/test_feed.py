@@ -84,3 +84,10 @@ def test_a_clip_that_a_live_encoder_plays_again_is_shown_again_after_a_reconnect
     assert fed(Segments(clip_s), given) == [], "an encoder that stopped"
     # The parser holds the one before the wait back until after it.
     assert fed(Segments(clip_s, reload_at=2, reload_s=0.1), given) == clip_s[3:]
+
+
+def test_three_long_segments_are_known_again():
+    given: deque[feed.Mark] = deque(maxlen=feed.GIVEN)
+    window_s = [0.0] * (3 * 30 * 60)  # of 30 s at 60 fps
+    fed(Segments(window_s), given)
+    assert fed(Segments(window_s), given) == []

@@ -27,7 +27,7 @@ __all__ = ["LiveMedia"]
 # Pictures without a time, of which FFmpeg numbers 25 a second, however many come; so do its "…_pipe" demuxers.
 _NUMBERED = {"mpjpeg", "mjpeg", "image2"}
 # Live over HTTP unless they have a size; so are single pictures ("…_pipe").
-_EITHER = {"mpegts", "flv"}
+_EITHER = {"mpegts", "mpeg", "flv"}
 
 
 class LiveMedia(MediaSource):

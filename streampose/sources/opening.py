@@ -29,8 +29,8 @@ _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DO
 _HOST = re.compile(r"([^/@:]+:[^/@]*@[\w.-]+|\d{1,3}(\.\d{1,3}){3}|[\w.-]+:\d{2,5}(?=/))([:/].*)?", re.DOTALL)
 # Not .flv and .m3u8, which may be live.
 _RECORDINGS = re.compile(r"\.(mp4|m4v|mov|3gp|mkv|webm|avi|wmv|ogv|mpe?g|ts|m2ts|mts)")
-# Transport streams of television, and MJPEG of cameras that call it image.jpg.
-_EITHER = IMAGE_SUFFIXES | {".ts"}
+# MPEG of television, and MJPEG of cameras that call it image.jpg.
+_EITHER = IMAGE_SUFFIXES | {".ts", ".m2ts", ".mts", ".mpg", ".mpeg"}
 
 
 def open_source(

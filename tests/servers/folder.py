@@ -44,9 +44,9 @@ def served(folder: Path) -> Iterator[str]:
             thread.join()
 
 
-def segment(file: Path, number: int, size: tuple[int, int] = (160, 120)) -> None:
+def segment(file: Path, number: int, size: tuple[int, int] = (160, 120), *, container_format: str = "mpegts") -> None:
     """A quarter of a second of grey, each picture another, from 10 s + as much for each segment before."""
-    with av.open(str(file), "w", format="mpegts", container_options={"mpegts_copyts": "1"}) as container:
+    with av.open(str(file), "w", format=container_format, container_options={"mpegts_copyts": "1"}) as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "tune": "zerolatency"})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"

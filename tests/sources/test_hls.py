@@ -60,17 +60,18 @@ def test_of_several_sizes_the_largest_is_taken(tmp_path: Path):
     assert (info.width_px, info.height_px) == (320, 240)
 
 
-def test_a_transport_stream_that_shall_be_live_is_so_unless_it_has_a_size(tmp_path: Path):
-    segment(tmp_path / "a.ts", 0)
+@pytest.mark.parametrize("name", ["a.ts", "a.m2ts", "a.mpg"])
+def test_mpeg_that_shall_be_live_is_so_unless_it_has_a_size(tmp_path: Path, name: str):
+    segment(tmp_path / name, 0, container_format="mpeg" if name == "a.mpg" else "mpegts")
     with served(tmp_path) as url:
-        assert open_source(f"{url}/a.ts").live is False
-        recording = open_source(f"{url}/a.ts", live=True)
+        assert open_source(f"{url}/{name}").live is False
+        recording = open_source(f"{url}/{name}", live=True)
         recording.open("s")
         frames = list(iter(recording.read, None))
         recording.close()
         assert len(frames) == SEGMENT
         assert frames[-1].captured_at - frames[0].captured_at > 0.8 * (SEGMENT - 1) / RATE
-        tv = open_source(f"{url}/a.ts?live", live=True)
+        tv = open_source(f"{url}/{name}?live", live=True)
         assert isinstance(tv, Reconnecting)
         tv.open("s")
         assert {tv.read().epoch for _ in range(SEGMENT + 2)} == {0, 1}

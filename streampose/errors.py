@@ -7,6 +7,7 @@
     │   ├── SourceUnsupported (ValueError)        it is there, but it is not video that we can read
     │   ├── SourceUnauthorized (PermissionError)  the server or the system refuses us
     │   ├── SourceCorrupt (ValueError)            the media is truncated or damaged
+    │   │   └── SourceTruncated                       a recording that is played live broke off
     │   └── Disconnected (ConnectionError)        a live source went away: the one kind worth retrying
     │       ├── HostNotFound                          no such host (permanent if it never was there)
     │       ├── SourceRefused (ConnectionRefusedError)  the host is there, but nobody listens
@@ -76,6 +77,7 @@ __all__ = [
     "SourceRefused",
     "SourceStalled",
     "SourceTimeout",
+    "SourceTruncated",
     "SourceUnauthorized",
     "SourceUnsupported",
     "StreamposeError",
@@ -122,6 +124,12 @@ class SourceCorrupt(SourceError, ValueError):
     """The media is truncated or damaged."""
 
     cause = "corrupt"
+
+
+class SourceTruncated(SourceCorrupt):
+    """A recording that is played live broke off. It is not tried again: it would begin anew."""
+
+    cause = "truncated"
 
 
 class Disconnected(SourceError, ConnectionError):

@@ -14,7 +14,14 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from streampose.errors import SourceEnded, SourceStalled, SourceTimeout, SourceUnsupported
+from streampose.errors import (
+    Disconnected,
+    SourceEnded,
+    SourceStalled,
+    SourceTimeout,
+    SourceTruncated,
+    SourceUnsupported,
+)
 from streampose.frame import Frame, StreamInfo
 from streampose.sources.feed import GIVEN, MAX_AGE_S, Arrival, Feed, Mark, Silence
 from streampose.sources.hwaccel import SOFTWARE
@@ -99,9 +106,15 @@ class LiveMedia(MediaSource):
             SourceStalled: bytes came, but no picture, for too long.
             SourceTimeout: nothing came.
             Disconnected: the source went away.
+            SourceTruncated: it is a recording, and broke off.
         """
         self._waiting_since = time.monotonic()
-        frame = super().read()
+        try:
+            frame = super().read()
+        except Disconnected as error:
+            if not self._is_finite or self._interrupted.is_set():
+                raise
+            raise SourceTruncated(f"a recording broke off: {error}") from error
         self._last_given_at = time.monotonic()
         return frame
 

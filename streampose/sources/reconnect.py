@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from streampose.backoff import Backoff
-from streampose.errors import Disconnected, HostNotFound, SourceCorrupt, SourceError, SourceNotFound, SourceUnsupported
+from streampose.errors import (
+    Disconnected,
+    HostNotFound,
+    SourceCorrupt,
+    SourceError,
+    SourceNotFound,
+    SourceTruncated,
+    SourceUnsupported,
+)
 from streampose.frame import Frame, StreamInfo
 from streampose.redaction import redact
 from streampose.sources.source import Source
@@ -59,8 +67,9 @@ class Reconnecting:
     """Opens a live source again whenever it goes away, for as long as it takes.
 
     What is tried again: every `Disconnected`, with waits by `Backoff`. What is not: a refused password (cameras lock
-    out who tries too often), and, at the first opening, what looks like a slip of the pen: no such host, no such
-    stream, no video there. Once a source has worked these are tried again, too, "no such stream" for a minute.
+    out who tries too often), a recording that broke off (it would begin anew), and, at the first opening, what looks
+    like a slip of the pen: no such host, no such stream, no video there. Once a source has worked these are tried
+    again, too, "no such stream" for a minute.
 
     Each return begins a new epoch, and so does a change of the picture's size. Indices and times go on: `pts` is
     strictly increasing over all epochs, in the unit of the first.
@@ -209,7 +218,8 @@ class Reconnecting:
         elif isinstance(error, SourceNotFound):
             hopeless = not self._worked or away_s > _NOT_FOUND_S
         else:
-            hopeless = not (self._worked and isinstance(error, SourceUnsupported | SourceCorrupt))
+            again = isinstance(error, SourceUnsupported | SourceCorrupt) and not isinstance(error, SourceTruncated)
+            hopeless = not (self._worked and again)
         if hopeless:
             raise error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import av
@@ -9,7 +10,7 @@ import pytest
 from servers.folder import RATE, SEGMENT, playlist, segment, served
 from watching import watch
 
-from streampose.errors import SourceUnsupported
+from streampose.errors import SourceTruncated, SourceUnsupported
 from streampose.sources import Backoff, LinkState, NetworkSource, Reconnecting, open_source
 
 
@@ -77,6 +78,17 @@ def test_mpeg_that_shall_be_live_is_so_unless_it_has_a_size(tmp_path: Path, name
         assert {tv.read().epoch for _ in range(SEGMENT + 2)} == {0, 1}
         assert tv.link.lost.total() == 1
         tv.close()
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.flv"])
+def test_a_recording_that_breaks_off_is_not_begun_anew(tmp_path: Path, name: str):
+    segment(tmp_path / name, 0, container_format="flv" if name == "a.flv" else "mpegts")
+    with served(tmp_path) as url, contextlib.closing(open_source(f"{url}/{name}?cut", live=True)) as source:
+        source.open("s")
+        with pytest.raises(SourceTruncated, match="a recording broke off"):
+            list(iter(source.read, None))
+    assert source.link.lost == {"truncated": 1}
+    assert source.link.reconnects == 0
 
 
 def test_live_video_of_an_unknown_kind_is_told_and_passed_over_beside_another(tmp_path: Path):

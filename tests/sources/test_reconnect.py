@@ -27,6 +27,7 @@ from streampose.errors import (
     SourceRefused,
     SourceStalled,
     SourceTimeout,
+    SourceTruncated,
     SourceUnauthorized,
     SourceUnsupported,
 )
@@ -194,7 +195,9 @@ def test_a_source_that_has_worked_is_opened_again(error: SourceError, caplog: py
     assert error.cause in caplog.records[0].message
 
 
-@pytest.mark.parametrize("error", [SourceUnauthorized("x"), SourceError("x")], ids=lambda e: e.cause)
+@pytest.mark.parametrize(
+    "error", [SourceUnauthorized("x"), SourceTruncated("x"), SourceError("x")], ids=lambda e: e.cause
+)
 def test_what_no_waiting_helps_against_ends_it_at_any_time(error: SourceError):
     for script in (Script(error), Script([0, error]), Script([0, Disconnected("x")], error)):
         source = Reconnecting(script, backoff=AT_ONCE)

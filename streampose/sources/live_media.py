@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -83,6 +84,10 @@ class LiveMedia(MediaSource):
         self._tells_time = True
         # What has an end is a recording, unless it was live before: then its server may come back with more.
         self._is_finite = self._was_live = False
+        # What a list of HLS with an end says, and what came of it.
+        self._promised_s = self._played_s = 0.0
+        self._first_place: int | None = None
+        self._last_place = 0
         self.stale_frames = 0
         """Pictures that came too late to be shown, because the decoder was held up."""
 
@@ -96,6 +101,7 @@ class LiveMedia(MediaSource):
         self._timeline, self._wall = Timeline(), WallClock()
         self._last_given_at = self._waiting_since = time.monotonic()
         self._dropped = 0
+        self._played_s, self._first_place = 0.0, None
         info = super().open(stream)
         return info if self._tells_time else replace(info, rate=None)
 
@@ -155,6 +161,7 @@ class LiveMedia(MediaSource):
         if self._is_finite and self._was_live:
             raise SourceEnded(f"{self._name} ended the stream: what is there now has an end")
         self._was_live = not self._is_finite
+        self._promised_s = (container.duration or 0) / av.time_base if name == "hls" else 0.0
         return container
 
     def _dial(self) -> InputContainer:
@@ -206,11 +213,22 @@ class LiveMedia(MediaSource):
     def _ended(self, lacking_s: float) -> None:
         if not self._is_finite:
             super()._ended(lacking_s)
+            return
+        # FFmpeg passes over segments that it cannot have, and comes to the end of the list.
+        unplayed_s = self._promised_s - self._played_s
+        if self._first_place is not None and unplayed_s > _slack_s(self._promised_s):
+            raise SourceTruncated(f"{self._name} broke off: {unplayed_s:.1f} s of its list did not come")
 
     def _place(self, pts: int | None, unit: Fraction, captured_at: float) -> int:
         if not self.live:
             return super()._place(pts, unit, captured_at)
-        return self._timeline.place(pts if self._tells_time else None, unit, captured_at)
+        place = self._timeline.place(pts if self._tells_time else None, unit, captured_at)
+        if self._first_place is None:
+            self._first_place = self._last_place = place
+        # The last picture is taken to last as long as the one before.
+        self._played_s = float((2 * place - self._last_place - self._first_place) * unit)
+        self._last_place = place
+        return place
 
     def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream:
         # Renditions of HLS, programmes of a transport stream; of a camera's RTSP the first is the main one.
@@ -223,3 +241,12 @@ class LiveMedia(MediaSource):
         name = container.format.name
         self._tells_time = not self.live or not (name in _NUMBERED or name.endswith("_pipe"))
         return super()._unit(container, video) if self._tells_time else NO_TIME_BASE
+
+
+def _slack_s(promised_s: float) -> float:
+    """How much of a list of HLS may lack before that means something.
+
+    Its sound may last longer, and old lists round each segment to a whole second.
+    """
+    tenth_s = promised_s / 10
+    return 0.5 + (tenth_s if promised_s.is_integer() else min(10.0, tenth_s))

@@ -91,6 +91,16 @@ def test_a_recording_that_breaks_off_is_not_begun_anew(tmp_path: Path, name: str
     assert source.link.reconnects == 0
 
 
+def test_a_list_with_an_end_whose_server_goes_away_is_not_at_its_end(tmp_path: Path):
+    for i in range(2):
+        segment(tmp_path / f"{i}.ts", i)
+    playlist(tmp_path / "list.m3u8", [f"{i}.ts" for i in range(5)], ends=True)
+    with served(tmp_path) as url, contextlib.closing(open_source(f"{url}/list.m3u8")) as source:
+        source.open("s")
+        with pytest.raises(SourceTruncated, match=r"broke off: 0\.8 s of its list did not come"):
+            list(iter(source.read, None))
+
+
 def test_live_video_of_an_unknown_kind_is_told_and_passed_over_beside_another(tmp_path: Path):
     segment(tmp_path / "one.ts", 0)
     with av.open(str(tmp_path / "one.ts")) as one, av.open(str(tmp_path / "two.ts"), "w") as two:

@@ -36,6 +36,8 @@ __all__ = ["LiveMedia"]
 _NUMBERED = {"mpjpeg", "mjpeg", "image2"}
 # Live over HTTP unless they have a size; so are single pictures ("…_pipe").
 _EITHER = {"mpegts", "mpeg", "flv"}
+# A size that cannot be, which a server says of what never ends.
+_ENDLESS = 1 << 40
 
 
 class LiveMedia(MediaSource):
@@ -155,13 +157,11 @@ class LiveMedia(MediaSource):
         if container is None:
             raise SourceTimeout(f"{self._name} gave no picture within {self._open_timeout_s:g} s")
         self._waiting_since = time.monotonic()
-        name = container.format.name
-        may_end = name in _EITHER or name.endswith("_pipe")
-        self._is_finite = bool(container.duration) if name == "hls" else may_end and container.size > 0
+        self._is_finite = _has_end(container)
         if self._is_finite and self._was_live:
             raise SourceEnded(f"{self._name} ended the stream: what is there now has an end")
         self._was_live = not self._is_finite
-        self._promised_s = (container.duration or 0) / av.time_base if name == "hls" else 0.0
+        self._promised_s = (container.duration or 0) / av.time_base if container.format.name == "hls" else 0.0
         return container
 
     def _dial(self) -> InputContainer:
@@ -241,6 +241,13 @@ class LiveMedia(MediaSource):
         name = container.format.name
         self._tells_time = not self.live or not (name in _NUMBERED or name.endswith("_pipe"))
         return super()._unit(container, video) if self._tells_time else NO_TIME_BASE
+
+
+def _has_end(container: InputContainer) -> bool:
+    name = container.format.name
+    if name in {"hls", "flv"} and not container.duration:  # of a recording it is in the list, or in the header
+        return False
+    return name == "hls" or ((name in _EITHER or name.endswith("_pipe")) and 0 < container.size < _ENDLESS)
 
 
 def _slack_s(promised_s: float) -> float:

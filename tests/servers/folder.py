@@ -20,13 +20,16 @@ SEGMENT = 10
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    """Of what is asked for with ``?live`` it does not say how long it is; ``?cut`` breaks off half way."""
+    """Of what is asked for with ``?live`` it does not say how long it is; ``?cut`` breaks off half way;
+    ``?endless`` says a size that cannot be."""
 
     def copyfile(self, source: IO[bytes], outputfile: IO[bytes]) -> None:
         data = source.read()
         outputfile.write(data[: len(data) // 2] if self.path.endswith("?cut") else data)
 
     def send_header(self, keyword: str, value: str) -> None:
+        if keyword == "Content-Length" and self.path.endswith("?endless"):
+            value = str(2**63 - 1)
         if keyword != "Content-Length" or not self.path.endswith("?live"):
             super().send_header(keyword, value)
 

@@ -91,6 +91,16 @@ def test_a_recording_that_breaks_off_is_not_begun_anew(tmp_path: Path, name: str
     assert source.link.reconnects == 0
 
 
+@pytest.mark.parametrize("query", ["", "?endless"])
+def test_flv_whose_size_is_false_or_that_tells_no_duration_is_live(tmp_path: Path, query: str):
+    segment(tmp_path / "a.flv", 0, container_format="flv")
+    if not query:
+        (tmp_path / "a.flv").write_bytes((tmp_path / "a.flv").read_bytes().replace(b"duration", b"no_place"))
+    with served(tmp_path) as url, contextlib.closing(open_source(f"{url}/a.flv{query}")) as camera:
+        camera.open("s")
+        assert {camera.read().epoch for _ in range(SEGMENT + 2)} == {0, 1}
+
+
 def test_a_list_with_an_end_whose_server_goes_away_is_not_at_its_end(tmp_path: Path):
     for i in range(2):
         segment(tmp_path / f"{i}.ts", i)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from streampose.errors import ConfigError, SourceNotFound
+from streampose.errors import ConfigError, SourceNotFound, SourceUnauthorized
 from streampose.redaction import redact
 from streampose.sources.camera import CameraSource
 from streampose.sources.file import FileSource
@@ -25,8 +25,11 @@ __all__ = ["is_camera", "open_source"]
 
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "udp", "rtp", "tcp")
 _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DOTALL)
-# An address whose scheme was forgotten: 10.0.0.5/a?x=1, user:password@camera/a, localhost:8554/a.
-_HOST = re.compile(r"([^/@:]+:[^/@]*@[\w.-]+|\d{1,3}(\.\d{1,3}){3}|[\w.-]+:\d{2,5}(?=/))([:/].*)?", re.DOTALL)
+# An address whose scheme was forgotten: 10.0.0.5/a?x=1, user:password@camera/a, localhost:8554/a, [::1]/a.
+_HOST = re.compile(
+    r"([^/@:]+:.*@[\w.-]+|\d{1,3}(\.\d{1,3}){3}|\[[\da-f]*:[\da-f:.]*\]|[\w.-]+:\d{2,5}(?=/))([:/].*)?",
+    re.DOTALL | re.IGNORECASE,
+)
 # Not .flv and .m3u8, which may be live.
 _RECORDINGS = re.compile(r"\.(mp4|m4v|mov|3gp|mkv|webm|avi|wmv|ogv|mpe?g|ts|m2ts|mts)")
 # MPEG of television, and MJPEG of cameras that call it image.jpg.
@@ -98,13 +101,14 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
     if colon:
         return _network(text, scheme.lower(), live, hwaccel, transport)
     path = Path(text)
-    if path.is_dir() or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()):
+    is_there = _is_there(path)
+    if is_there and (path.is_dir() or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())):
         return ImagesSource(text)
-    if path.suffix.lower() == ".sdp" and path.exists():
+    if path.suffix.lower() == ".sdp" and is_there:
         return NetworkSource(f"file:{path}", hwaccel=hwaccel)
-    if path.exists():
+    if is_there:
         return FileSource(path, hwaccel=hwaccel)
-    if _HOST.fullmatch(text) and not Path(path.parts[0]).exists():
+    if _HOST.fullmatch(text) and not _is_there(Path(path.parts[0])):
         raise SourceNotFound(f"no file of this name, and no scheme: did you mean {redact(f'rtsp://{text}')}?")
     if any(sign in text for sign in "*?["):
         return ImagesSource(text)
@@ -134,4 +138,14 @@ def _network(text: str, scheme: str, live: bool | None, hwaccel: str, transport:
 
 
 def _neighbours(path: Path) -> list[str]:
-    return [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    there = _is_there(path.parent) and path.parent.is_dir()
+    return [p.name for p in path.parent.iterdir()] if there else []
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError as error:
+        raise SourceUnauthorized(f"{path} may not be looked at: {error.strerror}") from error
+    except OSError:  # no file system takes such a name
+        return False

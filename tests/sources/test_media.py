@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import struct
@@ -24,6 +25,7 @@ from streampose.errors import (
     SourceCorrupt,
     SourceError,
     SourceNotFound,
+    SourceUnauthorized,
     SourceUnsupported,
 )
 from streampose.frame import Frame, Image, Latent, StreamInfo
@@ -444,6 +446,12 @@ def test_what_people_type(tmp_path: Path):
         ("12.10.20.26.mp4", None, SourceNotFound, r"no file at 12\.10\.20\.26\.mp4"),
         ("10.0.0.5:554", None, SourceNotFound, r"did you mean rtsp://10\.0\.0\.5:554\?"),
         ("u:pw@camera/a?x=[1]", None, SourceNotFound, r"did you mean rtsp://\*\*\*@camera/a"),
+        ("u:p/pw@camera", None, SourceNotFound, r"did you mean rtsp://\*\*\*@camera\?"),
+        ("u:p@pw/x@camera/a", None, SourceNotFound, r"did you mean rtsp://\*\*\*@camera/a\?"),
+        ("[::1]:8554/cam", None, SourceNotFound, r"did you mean rtsp://\[::1\]:8554/cam\?"),
+        ("a" * 5000, None, SourceNotFound, r"no file at a{5000}$"),
+        ("a" * 5000 + "/clip.mp4", None, SourceNotFound, r"no file at a{5000}/clip\.mp4$"),
+        ("u:" + "pw" * 200 + "@camera", None, SourceNotFound, r"did you mean rtsp://\*\*\*@camera\?"),
         ("localhost:8554/cam", None, SourceNotFound, r"did you mean rtsp://localhost:8554/cam\?"),
     ],
 )
@@ -452,6 +460,15 @@ def test_what_is_not_understood(here: Path, text: str, live: bool | None, error:
     with pytest.raises(error, match=words) as caught:
         open_source(text, live=live)
     assert "pw" not in str(caught.value)
+
+
+def test_a_folder_that_we_may_not_look_into_refuses_us(monkeypatch: pytest.MonkeyPatch):
+    def refuse(_: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")  # as to others than root
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(SourceUnauthorized, match=r"a/clip\.mp4 may not be looked at: Permission denied"):
+        open_source("a/clip.mp4")
 
 
 @pytest.mark.parametrize("live", [None, True])

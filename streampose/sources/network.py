@@ -236,7 +236,9 @@ def _parts(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.hostname, parts.port
         # Of a user and a password with such a sign only the beginning is left, which may look like host and port.
-        slip = "@" in parts.fragment or ("@" in parts.query and not parts.path and "@" not in parts.netloc)
+        slip = ":" in parts.netloc and (
+            "@" in parts.fragment or ("@" in parts.query and not parts.path and "@" not in parts.netloc)
+        )
     except ValueError:
         slip = True
     if slip:

@@ -193,7 +193,7 @@ def test_a_password_that_was_not_escaped_is_told_and_not_shown(rest: str):
 
 
 def test_what_only_looks_like_a_password_is_none():
-    for rest in ("h:80/@me", "me:secret@h/x?mail=a@b", "h/x?mail=a@b"):
+    for rest in ("h:80/@me", "me:secret@h/x?mail=a@b", "h/x?mail=a@b", "h?mail=a@b", "h/x.jpg#a@b"):
         source(f"http://{rest}")
     with pytest.raises(ConfigError, match=r"rtsp://h:99999/x has .*a port is a number up to 65535"):
         source("rtsp://h:99999/x")

@@ -230,12 +230,14 @@ def closed(camera: Source) -> None:
 
 
 def free_port() -> int:
-    """An even one, as RTP wants it."""
+    """An even one, as RTP wants it, and the next is free, too."""
     while True:
-        with socket.socket(type=socket.SOCK_DGRAM) as free:
+        with socket.socket(type=socket.SOCK_DGRAM) as free, socket.socket(type=socket.SOCK_DGRAM) as following:
             free.bind(("127.0.0.1", 0))
             if (port := free.getsockname()[1]) % 2 == 0:
-                return port
+                with contextlib.suppress(OSError):
+                    following.bind(("127.0.0.1", port + 1))
+                    return port
 
 
 def test_what_a_camera_sends_by_rtp_is_told_by_an_sdp_file(tmp_path: Path):

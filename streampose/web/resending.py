@@ -13,7 +13,7 @@ from streampose.web.bucket import Bucket
 
 __all__ = ["bound_resending"]
 
-# A second. aiortc's videos have 160 packets a second at most, of 1.5 Mbit/s.
+# A second. aiortc's videos have some 290 packets a second at most, of H.264 at 3 Mbit/s, and not all are lost.
 _RATE = 2 * RTP_HISTORY_SIZE
 
 

@@ -377,9 +377,11 @@ def answer(connection: socket.socket, number: str, *lines: str, body: str = "", 
 
 def begin(connection: socket.socket) -> None:
     """Everything up to PLAY, as a camera says it."""
-    for _ in range(3):
+    for _ in range(4):
         method, number = request(connection)
-        if method == "DESCRIBE":
+        if method == "OPTIONS":
+            answer(connection, number, "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER")
+        elif method == "DESCRIBE":
             answer(connection, number, body=sdp())
         else:
             answer(connection, number, "Session: 12;timeout=60", "Transport: RTP/AVP/TCP;interleaved=2-3")
@@ -424,12 +426,12 @@ def test_requests_of_the_server_and_answers_come_between_packets(coded: list[byt
     asked: list[str] = []
 
     def talk(connection: socket.socket) -> None:
-        for i in range(3):
-            _, number = request(connection)
-            if i == 2:  # pictures before the answer to PLAY
+        for _ in range(4):
+            method, number = request(connection)
+            if method == "PLAY":  # pictures before the answer to it
                 send(connection, coded[0], 0)
-            more = ("Session: 12;timeout=2", "Transport: RTP/AVP/TCP;interleaved=2-3")
-            answer(connection, number, *more, body=sdp() if i == 0 else "")
+            more = ("Session: 12;timeout=2", "Transport: RTP/AVP/TCP;interleaved=2-3", "public: get_parameter")
+            answer(connection, number, *more, body=sdp() if method == "DESCRIBE" else "")
         connection.sendall(b"OPTIONS rtsp://x/ RTSP/1.0\r\nCSeq: 7\r\n\r\n")
         send(connection, coded[1], 1)
         send(connection, coded[2], 2)
@@ -503,7 +505,7 @@ def test_a_server_that_does_wrong_is_a_typed_error_in_time(talk: Talk):
 def test_what_went_wrong_is_a_sentence():
     with serving(closes) as url:
         source = camera(url)
-        with pytest.raises(Disconnected, match="while it was opened: the server closed it without an answer"):
+        with pytest.raises(Disconnected, match="closed the connection without an answer, or does not speak RTSP"):
             source.open("cam")
         source.close()
 
@@ -514,8 +516,8 @@ def test_a_wrong_password_is_tried_once():
 
     def talk(connection: socket.socket) -> None:
         while True:
-            _, number = request(connection)
-            tries.append(number)
+            method, number = request(connection)
+            tries.append(method)
             answer(connection, number, 'WWW-Authenticate: Digest realm="r", nonce="n"', status="401 Unauthorized")
 
     with serving(talk) as url:
@@ -524,7 +526,7 @@ def test_a_wrong_password_is_tried_once():
             source.open("cam")
         source.close()
     assert "secret" not in str(caught.value)
-    assert tries == ["1", "2"]
+    assert tries == ["OPTIONS", "DESCRIBE", "DESCRIBE"]
 
 
 @pytest.mark.parametrize(
@@ -692,27 +694,29 @@ def test_lines_between_packets_are_passed_over(coded: list[bytes]):
     [
         ("401 Unauthorized", 'WWW-Authenticate: Digest realm="r", nonce="new"', ["GET_PARAMETER", "GET_PARAMETER"]),
         ("501 Not Implemented", "X: y", ["GET_PARAMETER", "OPTIONS"]),
+        ("200 OK", "X: y", ["OPTIONS"]),
     ],
 )
 def test_a_session_is_kept_as_its_server_wants_it(coded: list[bytes], status: str, header: str, words: list[str]):
     asked: list[str] = []
 
     def talk(connection: socket.socket) -> None:
-        for i in range(4):
-            _, number = request(connection)
-            if i == 0:
+        for i in range(5):
+            method, number = request(connection)
+            if i == 1:
                 answer(connection, number, 'WWW-Authenticate: Digest realm="r", nonce="old"', status="401 Unauthorized")
             else:
-                more = ("Session: 12 ;timeout=2", "Transport: RTP/AVP/TCP;interleaved=2-3")
-                answer(connection, number, *more, body=sdp() if i == 1 else "")
+                more = ("Session: 12 ;timeout=2", "Transport: RTP/AVP/TCP;interleaved=2-3", f"Public: PLAY, {words[0]}")
+                answer(connection, number, *more, body=sdp() if method == "DESCRIBE" else "")
         for i in range(6):
             send(connection, coded[i], i)
             time.sleep(0.25)
         asked.append(request(connection)[0])
         answer(connection, "9", header, status=status)
         send(connection, coded[6], 6)
-        asked.append(request(connection)[0])
-        answer(connection, "10")
+        if len(words) > 1:
+            asked.append(request(connection)[0])
+            answer(connection, "10")
         send(connection, coded[7], 7)
         until_closed(connection)
 
@@ -736,10 +740,10 @@ def test_a_session_is_kept_as_its_server_wants_it(coded: list[bytes], status: st
 )
 def test_strange_numbers_cost_nothing(coded: list[bytes], header: str):
     def talk(connection: socket.socket) -> None:
-        for i in range(3):
-            _, number = request(connection)
+        for _ in range(4):
+            method, number = request(connection)
             more = (header, "Session: 12", "Transport: RTP/AVP/TCP;interleaved=2-3")
-            answer(connection, number, *more, body=sdp() if i == 0 else "")
+            answer(connection, number, *more, body=sdp() if method == "DESCRIBE" else "")
         for i in range(3):
             send(connection, coded[i], i)
         until_closed(connection)
@@ -808,6 +812,7 @@ def test_a_server_of_another_kind_is_ffmpeg_s_from_then_on(monkeypatch: pytest.M
     monkeypatch.setattr(RtspContainer, "open", open_)
 
     def talk(connection: socket.socket) -> None:
+        answer(connection, request(connection)[1])
         _, number = request(connection)
         if lasting:
             answer(connection, number, body=sdp(codec="JPEG"))
@@ -821,3 +826,29 @@ def test_a_server_of_another_kind_is_ffmpeg_s_from_then_on(monkeypatch: pytest.M
                 source.open("cam")
             source.close()
     assert len(tries) == opened
+
+
+def test_a_server_that_closes_on_what_it_does_not_know_is_asked_by_options_only(coded: list[bytes]):
+    """First of all, and to keep its session, as FFmpeg does."""
+
+    def talk(connection: socket.socket) -> None:
+        if request(connection) != ("OPTIONS", "1"):
+            return
+        answer(connection, "1", "Public: DESCRIBE, SETUP, PLAY, TEARDOWN")
+        for _ in range(3):
+            method, number = request(connection)
+            more = ("Session: 12;timeout=2", "Transport: RTP/AVP/TCP;interleaved=2-3")
+            answer(connection, number, *more, body=sdp() if method == "DESCRIBE" else "")
+        for i in range(6):
+            send(connection, coded[i], i)
+            time.sleep(0.25)
+        if request(connection)[0] == "OPTIONS":
+            answer(connection, "5")
+            send(connection, coded[6], 6)
+            until_closed(connection)
+
+    with serving(talk) as url:
+        source = camera(url, stall_s=3.0)
+        source.open("cam")
+        assert all(source.read() is not None for _ in range(7))
+        source.close()

@@ -75,7 +75,8 @@ class Connection:
             try:
                 self._socket = context.wrap_socket(connection, server_hostname=self._host)
             except ssl.SSLError as error:  # FFmpeg's library may speak an older one
-                raise NotSpoken(f"not this TLS: {error.reason}", lasting=True) from error
+                cut = isinstance(error, ssl.SSLEOFError)
+                raise NotSpoken(f"not this TLS: {error.reason}", lasting=not cut) from error
 
     def send(self, data: bytes) -> None:
         """Send all of it.

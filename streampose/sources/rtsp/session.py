@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import re
 import time
 from collections import deque
@@ -46,7 +45,7 @@ class RtspSession:
         self._sent, self._session = 0, ""
         self._aggregate = self._url
         self._channels = 0, 1
-        self._word, self._repeats = "GET_PARAMETER", False
+        self._word, self._repeats = "OPTIONS", False
         self._word_after_s, self._word_at = _USUAL_LIFE_S / 2, 0.0
 
     def open(self, within_s: float) -> Track:
@@ -59,6 +58,9 @@ class RtspSession:
         """
         self.wait(within_s)
         self._connection.open()
+        self._send("OPTIONS", self._url)  # some servers want it first; a password is for what comes then
+        if "GET_PARAMETER" in self._answer().one("public").upper():
+            self._word = "GET_PARAMETER"
         described = self._ask("DESCRIBE", self._url, Accept="application/sdp")
         base = described.one("content-base") or described.one("content-location") or self._url
         address, track = first_video(described.body.decode(errors="replace"))
@@ -161,7 +163,7 @@ class RtspSession:
         while True:
             came = self._connection.receive()
             if came is None:
-                raise ConnectionResetError(errno.ECONNRESET, "the server closed it without an answer")
+                raise NotSpoken("the server closed it without an answer")
             if isinstance(came, Answer):
                 return came
             self._early_bytes += len(came[1]) + 64

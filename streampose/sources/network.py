@@ -115,6 +115,7 @@ class NetworkSource(LiveMedia):
         self._probes = False
         # Our own client of RTSP, until it turns out that a server is not for it.
         self._own_client = transport == "auto" and self._scheme in {"rtsp", "rtsps"}
+        self._was_silent = False
 
     def open(self, stream: str) -> StreamInfo:
         """Connect, and wait for the first picture.
@@ -137,10 +138,12 @@ class NetworkSource(LiveMedia):
             self._probes |= isinstance(error, SourceTimeout)
             # It was understood, and yet no picture came of it: next time the other client may try.
             no_picture = SourceStalled | SourceGarbled | SourceCorrupt | SourceUnsupported
-            if isinstance(error, NoPicture) or (self._ours is not None and isinstance(error, no_picture)):
+            if isinstance(error, NoPicture) and error.silent and not self._was_silent:
+                self._was_silent = True  # some servers hang at times: GStreamer's, of a track that nobody wants
+            elif isinstance(error, NoPicture) or (self._ours is not None and isinstance(error, no_picture)):
                 self._own_client = False
             raise
-        self._probes = False
+        self._probes = self._was_silent = False
         return info if self._ours is None else replace(info, rate=self._ours.rate)
 
     @property

@@ -559,9 +559,11 @@ def test_how_a_stream_ends(coded: list[bytes], end: str, error: type[SourceError
         source.close()
 
 
+@pytest.mark.parametrize("sends", ["what cannot be decoded", "nothing"])
 def test_a_server_that_our_client_gets_no_picture_of_is_ffmpeg_s_from_then_on(
-    coded: list[bytes], monkeypatch: pytest.MonkeyPatch
+    sends: str, coded: list[bytes], monkeypatch: pytest.MonkeyPatch
 ):
+    """One that is silent has a second try: some hang at times."""
     opened = []
 
     def open_(*args: object, **options: object) -> RtspContainer:
@@ -572,6 +574,8 @@ def test_a_server_that_our_client_gets_no_picture_of_is_ffmpeg_s_from_then_on(
     monkeypatch.setattr(RtspContainer, "open", open_)
 
     def talk(connection: socket.socket) -> None:
+        if sends == "nothing":
+            no_picture(connection)
         begin(connection)
         broken = [units_of(coded[0])[0], *(unit[:1] + b"\xff" * 20 for unit in units_of(coded[1]))]
         for i in itertools.count():
@@ -584,7 +588,30 @@ def test_a_server_that_our_client_gets_no_picture_of_is_ffmpeg_s_from_then_on(
             with pytest.raises(SourceError):
                 source.open("cam")
             source.close()
-    assert len(opened) == 1
+    assert len(opened) == (2 if sends == "nothing" else 1)
+
+
+def test_a_server_that_hangs_at_times_stays_ours(coded: list[bytes], monkeypatch: pytest.MonkeyPatch):
+    calls = itertools.count()
+
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        if next(calls) % 2 == 0:
+            until_closed(connection)
+        for i in range(4):
+            send(connection, coded[i], i)
+        until_closed(connection)
+
+    with serving(talk) as url:
+        source = camera(url, open_timeout_s=1.0, stall_s=0.4)
+        for _ in range(2):
+            with pytest.raises(SourceTimeout, match="connected, but it sends nothing"):
+                source.open("cam")
+            source.close()
+            source.open("cam")
+            assert source.read() is not None
+            assert source._ours is not None
+            source.close()
 
 
 @rtsp
@@ -597,7 +624,12 @@ def test_both_codecs_of_a_real_server_are_spoken(codec: str, monkeypatch: pytest
     server = RtspServer("--codec", codec, "--sound", "--user", "user", "--password", "secret", "--digest")
     try:
         source = NetworkSource(server.url(userinfo="user:secret@"))
-        info = source.open("cam")
+        try:
+            info = source.open("cam")
+        except SourceTimeout:  # GStreamer 1.22 fails, and hangs, once in hundreds of sessions without the sound
+            source.close()
+            spoken.clear()
+            info = source.open("cam")
         assert (info.codec, info.width_px, info.height_px) == ({"h264": "h264", "h265": "hevc"}[codec], 160, 120)
         frames = [source.read() for _ in range(20)]
         assert all(b.pts > a.pts for a, b in pairwise(frames))

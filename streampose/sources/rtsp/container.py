@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import secrets
+import time
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
@@ -29,7 +30,16 @@ __all__ = ["NoPicture", "RtspContainer"]
 
 
 class NoPicture(SourceTimeout):
-    """The server was understood, and yet no picture came."""
+    """The server was understood, and yet no picture came.
+
+    Args:
+        message: in words.
+        silent: it has ceased to send anything.
+    """
+
+    def __init__(self, message: str, *, silent: bool) -> None:
+        super().__init__(message)
+        self.silent = silent
 
 
 class RtspContainer:
@@ -45,6 +55,7 @@ class RtspContainer:
     def __init__(self, session: RtspSession, track: Track, stall_s: float) -> None:
         self._session, self._track, self._stall_s = session, track, stall_s
         self._clock = SenderClock(track.clock_hz)
+        self._heard_at = time.monotonic()
         self._first: deque[tuple[AccessUnit, float | None]] = deque(maxlen=1)
         self._units = self._received()
         self._bare: InputContainer | None = None
@@ -132,8 +143,9 @@ class RtspContainer:
             try:
                 received = next(self._units, None)
             except TimeoutError as error:
-                why = f"is connected, but no picture that shows its size came in {self._stall_s:g} s"
-                raise NoPicture(f"{name} {why}") from error
+                silent = time.monotonic() - self._heard_at > self._stall_s / 2
+                what = "it sends nothing" if silent else "no picture that shows its size came"
+                raise NoPicture(f"{name} is connected, but {what} in {self._stall_s:g} s", silent=silent) from error
             if received is None:
                 raise ConnectionResetError(errno.ECONNRESET, "the server closed it before the first picture")
             self._first.append(received)
@@ -160,6 +172,7 @@ class RtspContainer:
                 if self._clock.said_bye:
                     return
                 continue
+            self._heard_at = time.monotonic()
             for unit in units.push(packet):
                 yield unit, self._clock.wall_time_s(unit.rtp_time)
                 if self._bare is not None:  # of the pictures that are looked at, all have one time

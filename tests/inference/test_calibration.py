@@ -77,13 +77,23 @@ def test_large_models_are_tried_in_fewer_ways():
     assert [s.sessions for s in splits(16, 2 << 30)] == [1]
 
 
-def test_several_sessions_have_to_gain_more_than_noise():
-    single = Split(sessions=1, threads=2, fps=100, frame_s=0.010)
-    near = Calibration(splits=(single, Split(sessions=2, threads=1, fps=104, frame_s=0.0097)))
-    assert (near.busiest, near.quickest) == (single, single)
-    better = Split(sessions=2, threads=1, fps=106, frame_s=0.009)
-    clear = Calibration(splits=(single, better))
-    assert (clear.busiest, clear.quickest) == (better, better)
+@pytest.mark.parametrize(
+    ("fps", "frame_s", "busiest", "quickest"),
+    [
+        ([100, 96], [0.010, 0.0097], 2, 1),  # alike: several at work, one for latency
+        ([100, 94], [0.010, 0.020], 1, 1),
+        ([100, 150], [0.010, 0.009], 2, 2),
+        ([100, 96, 104], [0.010, 0.020, 0.030], 4, 1),
+        ([100], [0.010], 1, 1),
+    ],
+)
+def test_what_is_clearly_better_is_taken(fps: list[float], frame_s: list[float], busiest: int, quickest: int):
+    tried = [
+        Split(sessions=2**i, threads=4 // 2**i, fps=f, frame_s=s)
+        for i, (f, s) in enumerate(zip(fps, frame_s, strict=True))
+    ]
+    calibration = Calibration(splits=tuple(tried))
+    assert (calibration.busiest.sessions, calibration.quickest.sessions) == (busiest, quickest)
 
 
 def test_it_is_measured_once_and_remembered(model: Path, tmp_path: Path):

@@ -77,16 +77,18 @@ class Calibration:
         single, best = self.splits[0], min(self.splits, key=lambda split: split.frame_s)
         return best if single.frame_s > _GAIN * best.frame_s else single
 
-    @property
-    def busiest(self) -> Split:
-        """The one for most frames a second: several sessions unless a single one does clearly more.
+    def busiest(self, *, beside_much: bool) -> Split:
+        """The one for most frames a second.
 
-        Here the models had the cores for themselves. At work those decode, too, and a session of many threads waits
-        at every layer for whichever core has something else to do.
+        Here the models have the cores for themselves. Where those decode many streams, too, a session of many threads
+        waits at every layer for the last of them.
+
+        Args:
+            beside_much: several sessions are taken unless a single one does clearly more; else if they do clearly more.
         """
         single, *several = self.splits
         best = max(several, key=lambda split: split.fps, default=single)
-        return single if single.fps > _GAIN * best.fps else best
+        return best if best.fps > single.fps * (1 / _GAIN if beside_much else _GAIN) else single
 
 
 def splits(cores: int, weights_bytes: int = 0) -> list[Split]:

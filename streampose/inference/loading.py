@@ -257,7 +257,7 @@ def _split(choice: ModelChoice, options: EngineOptions, throughput: bool, stream
         return 1, options.threads or cores
     found = calibration_of(choice, options)
     busy = streams * _USUAL_FPS * found.quickest.frame_s > _EASE
-    best = found.busiest if throughput or busy else found.quickest
+    best = found.busiest(beside_much=throughput or streams > 1) if throughput or busy else found.quickest
     return best.sessions, best.threads
 
 

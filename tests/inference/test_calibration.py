@@ -78,22 +78,24 @@ def test_large_models_are_tried_in_fewer_ways():
 
 
 @pytest.mark.parametrize(
-    ("fps", "frame_s", "busiest", "quickest"),
+    ("fps", "frame_s", "many", "one", "quickest"),
     [
-        ([100, 96], [0.010, 0.0097], 2, 1),  # alike: several at work, one for latency
-        ([100, 94], [0.010, 0.020], 1, 1),
-        ([100, 150], [0.010, 0.009], 2, 2),
-        ([100, 96, 104], [0.010, 0.020, 0.030], 4, 1),
-        ([100], [0.010], 1, 1),
+        ([100, 96], [0.010, 0.0097], 2, 1, 1),  # alike: several for many streams
+        ([100, 94], [0.010, 0.020], 1, 1, 1),
+        ([100, 150], [0.010, 0.009], 2, 2, 2),
+        ([100, 96, 104], [0.010, 0.020, 0.030], 4, 1, 1),
+        ([100], [0.010], 1, 1, 1),
     ],
 )
-def test_what_is_clearly_better_is_taken(fps: list[float], frame_s: list[float], busiest: int, quickest: int):
+def test_what_is_clearly_better_is_taken(fps: list[float], frame_s: list[float], many: int, one: int, quickest: int):
     tried = [
         Split(sessions=2**i, threads=4 // 2**i, fps=f, frame_s=s)
         for i, (f, s) in enumerate(zip(fps, frame_s, strict=True))
     ]
     calibration = Calibration(splits=tuple(tried))
-    assert (calibration.busiest.sessions, calibration.quickest.sessions) == (busiest, quickest)
+    assert calibration.busiest(beside_much=True).sessions == many
+    assert calibration.busiest(beside_much=False).sessions == one
+    assert calibration.quickest.sessions == quickest
 
 
 def test_it_is_measured_once_and_remembered(model: Path, tmp_path: Path):

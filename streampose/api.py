@@ -1,4 +1,4 @@
-"""The short ways: results of one source, as an async iterator or an ordinary one."""
+"""The short ways: results of a source, or of several, as an async iterator or an ordinary one."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, ParamSpec, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, cast
 
 from streampose.batching import FixedBatch, LatencyBatch
-from streampose.channel import Channel, Overflow
 from streampose.errors import ChannelClosed, ConfigError
 from streampose.frame import StreamInfo
+from streampose.handover import Handover
 from streampose.inference.engine import EngineOptions
 from streampose.inference.estimator import Estimator
 from streampose.inference.loading import ModelChoice, load_estimators, usual_batch
@@ -24,14 +24,17 @@ from streampose.render import Renderer
 from streampose.result import Result
 from streampose.sinks.sink import StopRequested
 from streampose.sources import Source, open_source
-from streampose.streams import Stream, check
+from streampose.streams import Stream, check, check_apart
 from streampose.tracking import OneEuro, Tracker
 
 __all__ = ["results", "stream"]
 
 
+_Given: TypeAlias = str | Path | int | Source
+
+
 async def stream(
-    source: str | Path | int | Source,
+    source: _Given | Mapping[str, _Given] | Sequence[_Given],
     *,
     model: str | Path | None = None,
     detector: str | Path | None = None,
@@ -45,10 +48,12 @@ async def stream(
     smooth: bool = False,
     pictures: bool = False,
 ) -> AsyncGenerator[Result, None]:
-    """The people in every frame of a source, as they come.
+    """The people in every frame of a source, or of several, as they come.
 
-    A live source drops what the loop around this does not take in time; a recording waits for it. Who leaves the loop
-    before its end, and does not want to wait for Python to notice that, closes it::
+    A live source drops what the loop around this does not take in time; a recording waits for it. Several share the
+    models, and the loop takes their results in turns (`Result.frame.stream` says whose one is); one that fails lets
+    the others go on. Who leaves the loop before its end, and does not want to wait for Python to notice that, closes
+    it::
 
         async with contextlib.aclosing(streampose.stream("rtsp://camera/1")) as results:
             async for result in results: ...
@@ -57,7 +62,8 @@ async def stream(
     `results`.
 
     Args:
-        source: what `open_source` understands, a camera's number, or a source.
+        source: what `open_source` understands, a camera's number, or a source; or several: by their names, or a list
+            of them, which are then called ``0``, ``1``, ….
         model: one that does all, a path or a name from the zoo; without any, `streampose-nano`; or
         detector: a detector and
         pose: a key-point model; or
@@ -71,44 +77,64 @@ async def stream(
         pictures: draw them (`Result.picture`).
 
     Raises:
-        StreamposeError: of the kind that fits; results that came before are not lost.
+        StreamposeError: of the kind that fits; results that came before are not lost. Of several sources it is that of
+            the first one that failed, and its notes tell which did.
     """
-    opened = open_source(str(source), live=live) if isinstance(source, str | Path | int) else source
     wants = [model, detector, pose, choice, options]
     if estimators is not None and any(want is not None for want in wants):
         raise ConfigError("estimators are loaded already: leave out which models, and options")
     if choice is not None and any(want is not None for want in wants[:3]):
         raise ConfigError("a choice says all of the models: leave out model, detector and pose")
-    one = Stream(
-        name="stream",  # not the source: a URL may hold a password, and names are shown
-        source=opened,
-        budget_s=budget_s,
-        sinks=[handover := _Handover(wants_picture=pictures)],
-        tracker=Tracker() if track or smooth else None,
-        smoother=OneEuro() if smooth else None,
-        renderer=Renderer(hud=False) if pictures else None,
-    )
-    check(one)
-    # Of what is live the newest result alone waits for the loop.
-    handover.results = results = Channel[Result](1, Overflow.DROP_OLDEST) if opened.live else Channel(2)
+    # Not called as the source: a URL may hold a password, and names are shown.
+    if isinstance(source, Mapping):
+        several: dict[str, _Given] = dict(source)
+    elif isinstance(source, Sequence) and not isinstance(source, str | bytes):
+        several = {str(i): one for i, one in enumerate(source)}
+    else:
+        several = {"stream": cast("_Given", source)}
+    if not several:
+        raise ConfigError("there is no source: give one at least")
+    handover = Handover()
+    streams = []
+    for name, one in several.items():
+        opened = open_source(one, live=live) if isinstance(one, str | Path | int) else one
+        streams.append(
+            Stream(
+                name=name,
+                source=opened,
+                budget_s=budget_s,
+                sinks=[_Giver(handover, live=getattr(opened, "live", False), wants_picture=pictures)],
+                tracker=Tracker() if track or smooth else None,
+                smoother=OneEuro() if smooth else None,
+                renderer=Renderer(hud=False) if pictures else None,
+            )
+        )
+        check(streams[-1])
+    check_apart(streams)
+    any_live = any(each.source.live for each in streams)
     keep = estimators is not None
     if estimators is None:
         choice = choice or ModelChoice(model=model, detector=detector, pose=pose)
-        estimators = await asyncio.to_thread(load_estimators, choice, options, throughput=not opened.live)
-    most = usual_batch(estimators, live=opened.live)
-    policy = LatencyBatch(budget_s, max_frames=most) if opened.live else FixedBatch(most)
-    async with Pipeline([one], estimators, policy=policy, close_estimators=not keep) as pipeline:
+        load = functools.partial(load_estimators, throughput=not any_live, streams=len(streams))
+        estimators = await asyncio.to_thread(load, choice, options)
+    most = usual_batch(estimators, live=any_live)
+    policy = LatencyBatch(budget_s, max_frames=most) if any_live else FixedBatch(most)
+    async with Pipeline(streams, estimators, policy=policy, close_estimators=not keep) as pipeline:
         running = asyncio.create_task(pipeline.run())
-        running.add_done_callback(lambda _: results.close())
+        running.add_done_callback(lambda _: handover.close())
         try:
-            async for result in results:
+            async for result in handover:
                 yield result
         finally:
-            results.close()
+            handover.close()
             pipeline.stop()
             await running
-    if (error := pipeline.reports[one.name].error) is not None:
-        raise error
+    errors = {name: report.error for name, report in pipeline.reports.items() if report.error is not None}
+    for first in errors.values():
+        if len(streams) > 1:
+            for name, error in errors.items():
+                first.add_note(f"stream {name!r} failed: {error}")
+        raise first
 
 
 P = ParamSpec("P")
@@ -191,22 +217,20 @@ def results(coming: _Results) -> _Ordinary:
             thread.join()
 
 
-class _Handover:
-    """A sink that puts results into a channel of the event loop that made it."""
+class _Giver:
+    """A sink that hands results over, on the event loop that made it."""
 
-    results: Channel[Result]
-
-    def __init__(self, *, wants_picture: bool) -> None:
-        self.wants_picture = wants_picture
+    def __init__(self, handover: Handover, *, live: bool, wants_picture: bool) -> None:
+        self._handover, self._live, self.wants_picture = handover, live, wants_picture
         self._loop = asyncio.get_running_loop()
 
     def open(self, stream: str, info: StreamInfo) -> None:
         """Nothing to open."""
 
     def write(self, result: Result) -> None:
-        """Wait until the loop has taken it, if it is that kind of channel."""
+        """Wait until there is room for it, if it is a recording's."""
         try:
-            asyncio.run_coroutine_threadsafe(self.results.put(result), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._handover.put(result, live=self._live), self._loop).result()
         except ChannelClosed:
             raise StopRequested from None
 

@@ -160,9 +160,51 @@ async def test_of_what_is_live_the_newest_result_waits(model: Path):
     assert third.frame.index == second.frame.index + 1, "an older one had waited behind the newest"
 
 
-@pytest.mark.parametrize("source", [None, b"x", [0], {}], ids=repr)
+async def test_several_sources_are_taken_in_turns(model: Path):
+    sources = {name: ScriptedSource(range(10)) for name in ("a", "b", "c")}
+    given = [(r.frame.stream, r.frame.index) async for r in streampose.stream(sources, model=model)]
+    assert sorted(given) == [(name, i) for name in sources for i in range(10)]
+    for name in sources:
+        assert [index for stream, index in given if stream == name] == list(range(10))
+
+
+async def test_a_slow_loop_sees_all_of_several_live_sources(model: Path):
+    """Each one's newest result waits; none displaces another's."""
+    sources = [ScriptedSource(range(1000), live=True, period_s=0.01) for _ in range(3)]
+    results, seen = streampose.stream(sources, model=model, budget_s=5.0), []
+    async for result in results:
+        seen.append(result.frame.stream)
+        await asyncio.sleep(0.1)
+        if len(seen) == 12:
+            break
+    await results.aclose()
+    assert all(seen[3:].count(name) == 3 for name in ("0", "1", "2"))
+
+
+async def test_one_of_several_that_fails_lets_the_others_go_on(model: Path):
+    sources = {
+        "gone": ScriptedSource([0, SourceNotFound("gone")]),
+        "whole": ScriptedSource(range(20)),
+        "away": ScriptedSource([SourceNotFound("away")]),
+    }
+    results, seen = streampose.stream(sources, model=model), []
+    for _ in range(21):
+        seen.append((await anext(results)).frame.stream)
+    assert (seen.count("gone"), seen.count("whole")) == (1, 20)
+    with pytest.raises(SourceNotFound, match="gone") as caught:
+        await anext(results)
+    assert caught.value.__notes__ == ["stream 'gone' failed: gone", "stream 'away' failed: away"]
+
+
+async def test_several_of_one_source_are_refused(model: Path):
+    source = ScriptedSource(range(3))
+    with pytest.raises(ConfigError, match="have one ScriptedSource"):
+        await anext(streampose.stream([source, source], model=model))
+
+
+@pytest.mark.parametrize("source", [None, b"x", [None], {"a": b"x"}, {}, []], ids=repr)
 async def test_what_is_no_source_is_said(source: object, model: Path):
-    with pytest.raises(ConfigError, match="has a source that is none"):
+    with pytest.raises(ConfigError, match="there is no source" if source in ({}, []) else "source that is none"):
         await anext(streampose.stream(source, model=model))
 
 

@@ -33,7 +33,7 @@ LEVELS = [
     },
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
     {"streams", "finisher", "engine_thread", "flow", "pipeline"},
-    {"api", "images", "measure", "meter", "observe", "preview", "offline"},
+    {"api", "handover", "images", "measure", "meter", "observe", "preview", "offline"},
     {"web"},
     {"cli", "public", "__init__", "__main__"},
 ]

@@ -69,13 +69,14 @@ def assert_same(plain: list[Poses], fused: list[Poses], atol: float) -> None:
 @pytest.mark.parametrize(
     "names",
     [
+        {},
         {"detector": "rtmdet_nano_person", "pose": "pp_tinypose_256x192"},
         {"detector": "yolox_nano_416", "pose": "pp_tinypose_128x96"},
         {"detector": "picodet_s_320_pedestrian", "pose": "movenet_lightning_192_from_int8"},
         {"model": "movenet_lightning_192_from_int8"},
         {"model": "yolov8n-pose_640_from_int8"},
     ],
-    ids=lambda names: "+".join(names.values()),
+    ids=lambda names: "+".join(names.values()) or "our own pair",
 )
 def test_real_models_on_real_photos(assets: Path, names: dict[str, str]):
     choice = ModelChoice(**{place: assets / "models" / f"{name}.onnx" for place, name in names.items()})
@@ -86,30 +87,9 @@ def test_real_models_on_real_photos(assets: Path, names: dict[str, str]):
     plain, fused = both(choice)
     found = plain(photos)
     assert sum(map(len, found)) >= 3
-    # MoveNet's rounded weights move points by more than others' for the same few pixels of another level.
+    # MoveNet's rounded weights move one point in 700 by 0.7 px for a box that is another one by 0.0001 px.
     atol = 1.0 if any("movenet" in name for name in names.values()) else 0.5
     assert_same(found, [poses for i in range(0, len(photos), 5) for poses in fused(photos[i : i + 5])], atol)
-
-
-def test_our_own_pair_from_the_same_pixels():
-    """8-bit models move by pixels for one level in one of 50 000, so the pictures are those that need no blending."""
-    plain, fused = both(ModelChoice())
-    picture = np.random.default_rng(0).integers(0, 255, (320, 320, 3), np.uint8)
-    picture[60:260, 120:200] = cv2.GaussianBlur(picture[60:260, 120:200], (0, 0), 4)
-    for a, b in zip(plain._models, fused._models, strict=True):
-        if isinstance(a, FrameModel):
-            low = Limits(min_score=0.01, max_people=5)
-            a.limits = low
-            b.engine = Engine(
-                b.engine.path, b.engine.options, fuse_pictures(a.engine.source(), b.card, low), fused=True
-            )
-            (x,), (y,) = a([picture]), b([picture])
-            assert len(x.boxes) == len(y.boxes) == 5
-            np.testing.assert_allclose(x.boxes, y.boxes, atol=1e-3)
-        else:
-            box = np.array([[100, 60, 190, 180]], np.float32) / a.card.padding
-            (x, _), (y, _) = a([picture], box), b([picture], box)
-            np.testing.assert_allclose(x, y, atol=0.5)
 
 
 @pytest.mark.parametrize("kind", ["rtmo", "yolo-pose", "yolo-pose-end2end"])
@@ -321,7 +301,7 @@ def test_crops_are_opencvs(tmp_path_factory, seed: int, udp: bool, shape: tuple[
         seen(card, frames, picture, tmp_path_factory.mktemp("m") / "m.onnx")
         - to_blob(crop_batch([picture] * 4, list(frames), card), card, np.dtype(np.float32))
     )
-    assert apart.max() <= 1
+    assert apart.max() <= (0 if cv2.__version__ >= "5" else 1)
     assert (apart > 0).mean() < 0.02
 
 

@@ -1,12 +1,15 @@
 """Corner cells in a real pipeline with a real model, and the same simulated from what its batches cost.
 
-The simulator says what a policy does *given* what batches cost, so it is given what they cost in that very run:
-sources, sinks and the event loop take the cores from the model, and a shared machine is not as fast at noon as in the
-morning. Of each size the simulator gets the median of the batches that ran live; sizes that hardly ran get what the
-model took alone, times how much slower the others were. What comes after a batch (ids, smoothing, handing over) is a
-constant, the run's median. So the run gives the simulator the cost of a batch and that constant; sizes, waits, drops
-and latencies are its own. The load is told by the model alone: beside sources it is higher. That batches of a size
-vary, and that the machine changes its speed during a run, is not simulated.
+The simulator says what a policy does *given* when frames come and what batches cost, so it is given what was
+measured in that very run: sources, sinks and the event loop take the cores from the model, threads wake late, and a
+shared machine is not as fast at noon as in the morning. It gets
+
+- when each frame was captured, and how much later it came to the batcher;
+- of each size the median of the batches that ran live (sizes that hardly ran: what the model took alone, times how much
+  slower the others were), and the machine's speed over time: how long each batch took, against its size's median;
+- what comes after a batch (ids, smoothing, handing over), as a constant, the run's median.
+
+Sizes, waits, drops and latencies are its own. The load is told by the model alone: beside sources it is higher.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import machine
-from simulator import Cost, Scenario, simulate
+from simulator import Cost, Scenario, Speed, simulate
 
 from streampose import LatencyBatch, Pipeline, Result, Stream, StreamInfo, SyntheticSource
 from streampose.batching import BatchPolicy, FixedBatch, TimeoutBatch
@@ -103,29 +106,51 @@ def measured(estimator: PoseEstimator, pictures: Sequence[Image], rounds: int = 
     return Cost(measured_s=tuple(float(np.median(s)) for s in seconds.values()))
 
 
+class Arrivals:
+    """A trace: when frames were captured, and when they came."""
+
+    def __init__(self, streams: int) -> None:
+        self.captured_at: dict[str, list[float]] = {f"s{i}": [] for i in range(streams)}
+        self.lag_s: dict[str, list[float]] = {name: [] for name in self.captured_at}
+
+    def captured(self, frame: Frame, read_at: float) -> None:
+        self.captured_at[frame.stream].append(frame.captured_at)
+        self.lag_s[frame.stream].append(read_at - frame.captured_at)
+
+    def delivered(self, result: Result) -> None:
+        pass
+
+    def written(self, result: Result, sink: str, began_at: float, ended_at: float) -> None:
+        pass
+
+
 async def live(
     estimator: PoseEstimator, pictures: Sequence[Image], times_s: Sequence[np.ndarray], policy: BatchPolicy
-) -> list[Timing]:
-    start = time.monotonic() + 0.5
+) -> tuple[list[Timing], Arrivals, float]:
+    """What became of the frames of one run, when they came, and when it began."""
+    arrivals, start = Arrivals(len(times_s)), time.monotonic() + 0.5
     sinks = [Timings(start + WARM_S) for _ in times_s]
     streams = [
         Stream(name=f"s{i}", source=Repeating(pictures, times, start), sinks=[sink], budget_s=BUDGET_S)
         for i, (times, sink) in enumerate(zip(times_s, sinks, strict=True))
     ]
-    async with Pipeline(streams, estimator, policy=policy) as pipeline:
+    async with Pipeline(streams, estimator, policy=policy, trace=arrivals) as pipeline:
         await pipeline.run()
-    return [timing for sink in sinks for timing in sink.timings]
+    return [timing for sink in sinks for timing in sink.timings], arrivals, start
 
 
-def beside(timings: Sequence[Timing], alone: Cost) -> tuple[Cost, float]:
-    """What batches cost in a live run, and by how many times that is longer than the model alone."""
-    batches = {t.taken_at: (t.batch_size, t.inferred_at - t.taken_at) for t in timings}.values()
+def beside(timings: Sequence[Timing], alone: Cost, start: float) -> tuple[Cost, Speed, float]:
+    """What batches cost in a live run, how fast the machine was when, and how often longer they took than alone."""
+    at = {t.taken_at: (t.batch_size, t.inferred_at - t.taken_at) for t in timings}
+    batches = at.values()
     slower = float(np.median([seconds / alone(n, 0) for n, seconds in batches]))
     costs = []
     for n in range(1, MAX_FRAMES + 1):
         ran = [seconds for size, seconds in batches if size == n]
         costs.append(float(np.median(ran)) if len(ran) >= ENOUGH else alone(n, 0) * slower)
-    return Cost(measured_s=tuple(costs)), slower
+    cost = Cost(measured_s=tuple(costs))
+    speeds = {taken_at - start: cost(n, 0) / seconds for taken_at, (n, seconds) in sorted(at.items())}
+    return cost, Speed((0.0, *speeds), (1.0, *speeds.values())), slower
 
 
 def run_corners(seconds: float, path: Path | None) -> int:
@@ -146,18 +171,21 @@ def run_corners(seconds: float, path: Path | None) -> int:
             period_s = streams / (load * capacity_hz)
             rng = np.random.default_rng(streams)
             times_s = [np.arange(rng.uniform(0, period_s), WARM_S + seconds, period_s) for _ in range(streams)]
-            timings = asyncio.run(live(estimator, pictures, times_s, make()))
+            timings, arrivals, start = asyncio.run(live(estimator, pictures, times_s, make()))
             after = measured(measuring, pictures, 6)
             alone = Cost(
                 measured_s=tuple((b + a) / 2 for b, a in zip(before.measured_s, after.measured_s, strict=True))
             )
-            cost, slower = beside(timings, alone)
+            cost, speed, slower = beside(timings, alone, start)
             finishing_s = float(np.median([t.delivered_at - t.inferred_at for t in timings]))
             scenario = Scenario(
                 cost=cost,
-                budget_s=BUDGET_S - finishing_s,
-                arrivals_s=tuple(times_s),
+                budget_s=BUDGET_S,
+                finishing_s=finishing_s,
+                arrivals_s=tuple(np.array(at) - start for at in arrivals.captured_at.values()),
+                lags_s=tuple(np.array(lag) for lag in arrivals.lag_s.values()),
                 people=tuple(np.zeros(len(t), int) for t in times_s),
+                speed=speed,
                 warm_s=WARM_S,
             )
             simulated = simulate(scenario, make())
@@ -170,9 +198,10 @@ def run_corners(seconds: float, path: Path | None) -> int:
                 "alone_ms": [round(s * 1e3, 2) for s in alone.measured_s],
                 "cost_ms": [round(s * 1e3, 2) for s in cost.measured_s],
                 "times_slower_than_alone": round(slower, 3),
+                "coming_ms": round(float(np.median(np.concatenate(scenario.lags_s))) * 1e3, 2),
                 "finishing_ms": round(finishing_s * 1e3, 2),
                 "live": {"goodput": int((latencies_s <= BUDGET_S).sum()), "p50_ms": _p50_ms(latencies_s)},
-                "simulated": {"goodput": simulated.goodput, "p50_ms": _p50_ms(simulated.latencies_s + finishing_s)},
+                "simulated": {"goodput": simulated.goodput, "p50_ms": _p50_ms(simulated.latencies_s)},
             }
             row["ratio"] = {key: round(row["live"][key] / max(row["simulated"][key], 1e-9), 3) for key in row["live"]}
             far = any(abs(ratio - 1) > AGREES for ratio in row["ratio"].values())

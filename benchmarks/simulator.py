@@ -103,6 +103,10 @@ class Scenario:
     """Frames captured before are run, but not counted: what was to be learned is learned."""
     first_times: float = 1.0
     """How many times as long the first batch of each size takes: memory is claimed, a shape is planned."""
+    lags_s: tuple[np.ndarray, ...] = ()
+    """For each stream, how long after its capture each frame comes; the bounds do not know of that either."""
+    finishing_s: float = 0.0
+    """From a batch's end until a frame is delivered, one after the other of a stream, and its credit is back."""
     budgets_s: tuple[float, ...] = ()
     """For each stream, where they differ; the bounds do not know of that, nor of weights."""
     weights: tuple[float, ...] = ()
@@ -286,18 +290,22 @@ class _Simulation:
         self.batches.clear()
 
     def _next(self, i: int, lane: Lane, index: int) -> None:
-        arrivals = self.scenario.arrivals_s[i]
+        arrivals, lags = self.scenario.arrivals_s[i], self.scenario.lags_s
         if index < len(arrivals):
-            self.loop.call_at(float(arrivals[index]), self._arrive, i, lane, index)
+            at = float(arrivals[index]) + (float(lags[i][index]) if lags else 0.0)
+            self.loop.call_at(at, self._arrive, i, lane, index)
         else:
             lane.ingress.close()
 
     def _arrive(self, i: int, lane: Lane, index: int) -> None:
-        picture = PICTURES[int(self.scenario.people[i][index])]
+        picture, captured_at = PICTURES[int(self.scenario.people[i][index])], self.loop.time()
+        if self.scenario.lags_s:
+            captured_at = float(self.scenario.arrivals_s[i][index])
         frame = Frame(
             stream=lane.name, index=index, epoch=0, pts=index, time_base=_MILLISECOND,
-            captured_at=self.loop.time(), image=picture,
+            captured_at=captured_at, image=picture,
         )  # fmt: skip
+        lane.came(frame, self.loop.time())
         lane.ingress.put_nowait(frame)
         self._next(i, lane, index + 1)
 
@@ -319,7 +327,9 @@ class _Simulation:
             # Here as soon as it was taken, not before: what stands in the outbox holds a credit, too.
             self.most_in_flight = max(self.most_in_flight, 1 + len(lane.outbox))
             await future
-            lane.return_credit()
+            if self.scenario.finishing_s:
+                await asyncio.sleep(self.scenario.finishing_s)
+            lane.return_credit(self.scenario.finishing_s)
             self.served[i] += 1
             if frame.captured_at >= self.scenario.warm_s:
                 latency_s = self.loop.time() - frame.captured_at

@@ -26,8 +26,8 @@ def pictures(assets: Path) -> list[Image]:
     return [frame for row in zip(*found, strict=False) for frame in row][:32]
 
 
-# Every small one, and from there on those around powers of two, where padding begins and ends.
-SIZES = (*range(1, 10), 15, 16, 17, 31, 32)
+# Small ones, and from there on those around powers of two, where padding begins and ends.
+SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32)
 
 
 @pytest.mark.parametrize("pair", [(), ("rtmdet_nano_person", "pp_tinypose_256x192")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,7 @@ __all__ = ["files_of"]
 
 def files_of(model: Path) -> list[Path]:
     """An ONNX file, and the files of weights that it names and that are there (ONNX's external data)."""
-    # The name of what each such tensor has to say: most models have none, and need not be parsed.
-    if b"location" not in model.read_bytes():
+    if not _names_files(model):
         return [model]
     try:
         loaded = onnx.load(model, format="protobuf", load_external_data=False)
@@ -25,6 +25,15 @@ def files_of(model: Path) -> list[Path]:
     named = {entry.value for graph in graphs for tensor in _tensors(graph) for entry in _locations(tensor)}
     beside = (model.parent / name for name in sorted(named) if _is_within(model.parent, name))
     return [model, *(path for path in beside if os.path.isfile(path))]  # noqa: PTH113 - no name is too long for it
+
+
+def _names_files(model: Path) -> bool:
+    """Whether it may: it has the word that each such tensor has to say. Most have not, and need not be parsed."""
+    with model.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:  # it may be gigabytes
+            return data.find(b"location") >= 0
 
 
 def _is_within(folder: Path, name: str) -> bool:

@@ -28,6 +28,7 @@ _REFRESH_S = 0.25
 # Bars at a time, beside the one for all: as many as a terminal shows without scrolling.
 _BARS = 12
 _BUSY = (Stage.MODELS, Stage.FINISHING)
+_ENDED = (Stage.DONE, Stage.SKIPPED, Stage.FAILED)
 
 
 async def show(running: asyncio.Future[list[Recording]], recordings: Sequence[Recording]) -> list[Recording]:
@@ -76,8 +77,8 @@ class _Bars:
 
 
 def frames_of(recordings: Sequence[Recording]) -> tuple[int, int | None]:
-    """Frames that were gone through, in all passes, and of how many; `None` = a length is not known."""
-    if any(recording.total is None for recording in recordings):
+    """Frames that were gone through, in all passes, and of how many; `None` = a length that counts is not known."""
+    if not recordings or any(r.total is None and r.stage not in _ENDED for r in recordings):
         through = {Stage.FINISHING, Stage.DONE, Stage.SKIPPED}
         return sum(
             r.frames if r.stage is Stage.MODELS else r.total or 0 if r.stage in through else 0 for r in recordings
@@ -94,7 +95,7 @@ def frames_of(recordings: Sequence[Recording]) -> tuple[int, int | None]:
 
 
 def _ended(recordings: Sequence[Recording]) -> int:
-    return sum(r.stage in {Stage.DONE, Stage.SKIPPED, Stage.FAILED} for r in recordings)
+    return sum(r.stage in _ENDED for r in recordings)
 
 
 def summary(recordings: Sequence[Recording], seconds: float, folder: Path) -> Text:

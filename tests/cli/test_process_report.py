@@ -34,6 +34,17 @@ def test_all_frames_of_all_passes_are_counted():
     assert frames_of([one(Stage.MODELS, 30, total=None), one(Stage.MODELS, 5)]) == (35, None)
 
 
+def test_a_recording_without_a_length_fills_no_bar():
+    bars, nameless = _Bars(), one(Stage.MODELS, 30, total=None)
+    bars.draw([])  # before anything is known
+    bar = bars.draw([nameless, one(Stage.MODELS, 5)]).tasks[0]
+    assert (bar.completed, bar.total) == (35, None)
+    assert frames_of([one(Stage.FAILED, total=None), one(Stage.MODELS, 30)]) == (30, 200)  # it has no frames to come
+    assert frames_of([one(Stage.SKIPPED, total=None), one(Stage.MODELS, 30)]) == (30, 200)
+    bar = bars.draw([one(Stage.FAILED, total=None), one(Stage.MODELS, 30)]).tasks[0]
+    assert (bar.completed, bar.total) == (30, 200)
+
+
 async def test_the_bar_for_all_never_goes_back(tmp_path: Path):
     """Through models, ids, files and a video."""
     source = find_inputs(["synthetic:?size=128x96&seconds=1"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.live import Live
@@ -18,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from streampose.cli.say import console, dim, has_watcher
+from streampose.cli.say import console, dim, has_watcher, say
 from streampose.offline.process import Progress as Recording
 from streampose.offline.process import Stage
 
@@ -29,17 +30,28 @@ _REFRESH_S = 0.25
 _BARS = 12
 _BUSY = (Stage.MODELS, Stage.FINISHING)
 _ENDED = (Stage.DONE, Stage.SKIPPED, Stage.FAILED)
+_TOLD = (Stage.DONE, Stage.SKIPPED, Stage.STOPPED)  # of one that failed, its error says it all
 
 
 async def show(running: asyncio.Future[list[Recording]], recordings: Sequence[Recording]) -> list[Recording]:
-    """Wait for the end, showing a bar for each recording that is worked on, and one for all frames together."""
-    if not has_watcher():
-        return await running
-    bars = _Bars()
-    with Live(bars.draw(recordings), console=console, refresh_per_second=4, transient=True) as live:
+    """Wait for the end, and say of each recording how it went once it is through.
+
+    Who looks on sees a bar for each that is worked on, and one for all frames together.
+    """
+    bars, told = _Bars(), set[str]()
+    with ExitStack() as stack:
+        live = None
+        if has_watcher():
+            live = Live(bars.draw(recordings), console=console, refresh_per_second=4, transient=True)
+            stack.enter_context(live)
         while not running.done():
             await asyncio.wait([running], timeout=_REFRESH_S)
-            live.update(bars.draw(recordings))
+            for recording in recordings:
+                if recording.stage in _TOLD and recording.name not in told:
+                    told.add(recording.name)
+                    say(_line(recording))
+            if live is not None:
+                live.update(bars.draw(recordings))
     return await running
 
 
@@ -99,20 +111,21 @@ def _ended(recordings: Sequence[Recording]) -> int:
 
 
 def summary(recordings: Sequence[Recording], seconds: float, folder: Path) -> Text:
-    """A line each, and one for all."""
-    lines: list[Text] = []
-    for r in recordings:
-        if r.stage in {Stage.DONE, Stage.STOPPED}:
-            before = f" ({r.reused} of them before)" if r.reused else ""
-            lines.append(Text(f"{r.name}: {r.stage.value}, {r.frames} frame{'s' * (r.frames != 1)}{before}{_said(r)}"))
-        elif r.stage is not Stage.FAILED:  # whose error says it all
-            lines.append(Text(f"{r.name}: {r.stage.value}"))
+    """Of all of them together."""
     fresh = sum(max(0, r.frames - r.reused) for r in recordings if r.stage in {Stage.DONE, Stage.STOPPED})
     rate = f", {fresh / seconds:.1f} frames a second" if fresh and seconds > 0 else ""
-    lines.append(dim(f"{_ended(recordings)} of {len(recordings)} in {folder}, {seconds:.1f} s{rate}"))
+    words = dim(f"{_ended(recordings)} of {len(recordings)} in {folder}, {seconds:.1f} s{rate}")
     if any(r.stage is Stage.STOPPED for r in recordings):
-        lines.append(Text("the same command goes on from here"))
-    return Text("\n").join(lines)
+        words = Text("\n").join([words, Text("the same command goes on from here")])
+    return words
+
+
+def _line(r: Recording) -> str:
+    """How one went."""
+    if r.stage is Stage.SKIPPED:
+        return f"{r.name}: {r.stage.value}"
+    before = f" ({r.reused} of them before)" if r.reused else ""
+    return f"{r.name}: {r.stage.value}, {r.frames} frame{'s' * (r.frames != 1)}{before}{_said(r)}"
 
 
 def _said(recording: Recording) -> str:

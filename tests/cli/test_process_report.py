@@ -7,10 +7,12 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from fakes import FakeEstimator
 from rich.console import Console
 
-from streampose.cli.process_report import _Bars, frames_of, summary
+from streampose.cli import process_report
+from streampose.cli.process_report import _Bars, frames_of, show, summary
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice
 from streampose.motion.choice import Span
@@ -77,19 +79,46 @@ async def test_the_bar_for_all_never_goes_back(tmp_path: Path):
     assert frames_of(watched) == (60, 60)
 
 
-def test_the_summary_says_what_was_done_and_what_not():
+async def said(recordings: list[Progress], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What is told of recordings that have ended."""
+    ended: asyncio.Future[list[Progress]] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(ended.set_result, recordings)
+    assert await show(ended, recordings) == recordings
+    return capsys.readouterr().err.splitlines()
+
+
+async def test_what_was_done_and_what_not_is_said(capsys: pytest.CaptureFixture[str]):
     done = one(Stage.DONE, 100, reused=40)
     spans = (Span(id=3, first_s=0, last_s=1), Span(id=7, first_s=2, last_s=4))
     done.report = Report(people=(), spans=spans, missing=((7, 1.0, 2.0),), filled=5)
-    words = summary([done, one(Stage.SKIPPED), one(Stage.STOPPED, 10), one(Stage.FAILED)], 2.0, Path("out"))
-    first, second, third, last, end = words.plain.splitlines()
+    recordings = [done, one(Stage.SKIPPED), one(Stage.STOPPED, 10), one(Stage.FAILED)]
+    first, second, third = await said(recordings, capsys)
     assert first.startswith("done: done, 100 frames (40 of them before); person 3, 7; 2.00 s: person 3 → 7; ")
     assert first.endswith("; 5 filled in; missing 1.00 to 2.00 s")
     assert second == "skipped: there already"
     assert third == "stopped: stopped, 10 frames"
-    assert "3 of 4 in out, 2.0 s, 35.0 frames a second" in last
+    last, end = summary(recordings, 2.0, Path("out")).plain.splitlines()
+    assert last == "3 of 4 in out, 2.0 s, 35.0 frames a second"
     assert end == "the same command goes on from here"
-    assert summary([one(Stage.DONE, 1)], 1.0, Path("out")).plain.startswith("done: done, 1 frame\n")
+    assert await said([one(Stage.DONE, 1)], capsys) == ["done: done, 1 frame"]
+
+
+async def test_in_a_log_each_is_said_as_soon_as_it_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(process_report, "_REFRESH_S", 0.001)
+    running: asyncio.Future[list[Progress]] = asyncio.get_running_loop().create_future()
+    recordings = [one(Stage.DONE, 7), one(Stage.MODELS, 3)]
+    shown = asyncio.create_task(show(running, recordings))
+    told = ""
+    async with asyncio.timeout(5):
+        while not told:
+            await asyncio.sleep(0)
+            told = capsys.readouterr().err
+    assert told == "done: done, 7 frames\n"
+    running.set_result(recordings)
+    await shown
+    assert capsys.readouterr().err == ""  # once
 
 
 def test_names_and_folders_that_look_like_markup_are_shown_as_they_are():

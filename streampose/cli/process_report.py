@@ -98,7 +98,7 @@ def frames_of(recordings: Sequence[Recording]) -> tuple[int, int | None]:
     done = total = 0
     for r in recordings:
         whole = (r.total or 0) * r.passes
-        if r.stage in _BUSY:
+        if r.stage in _BUSY or r.stage is Stage.STOPPED:
             done += min(whole, (r.total or 0) * r.passed + r.frames * r.passing)
         elif r.stage is not Stage.WAITING:
             done += whole
@@ -112,7 +112,7 @@ def _ended(recordings: Sequence[Recording]) -> int:
 
 def summary(recordings: Sequence[Recording], seconds: float, folder: Path) -> Text:
     """Of all of them together."""
-    fresh = sum(max(0, r.frames - r.reused) for r in recordings if r.stage in {Stage.DONE, Stage.STOPPED})
+    fresh = sum(max(0, _found(r) - r.reused) for r in recordings if r.stage in {Stage.DONE, Stage.STOPPED})
     rate = f", {fresh / seconds:.1f} frames a second" if fresh and seconds > 0 else ""
     words = dim(f"{_ended(recordings)} of {len(recordings)} in {folder}, {seconds:.1f} s{rate}")
     if any(r.stage is Stage.STOPPED for r in recordings):
@@ -124,8 +124,16 @@ def _line(r: Recording) -> str:
     """How one went."""
     if r.stage is Stage.SKIPPED:
         return f"{r.name}: {r.stage.value}"
+    if r.stage is Stage.STOPPED and r.passed and r.what:
+        doing = "drawing" if r.passing else "making"
+        return f"{r.name}: {r.stage.value} while {doing} {r.what}, {r.frames} of {r.total}"
     before = f" ({r.reused} of them before)" if r.reused else ""
-    return f"{r.name}: {r.stage.value}, {r.frames} frame{'s' * (r.frames != 1)}{before}{_said(r)}"
+    return f"{r.name}: {r.stage.value}, {_found(r)} frame{'s' * (_found(r) != 1)}{before}{_said(r)}"
+
+
+def _found(r: Recording) -> int:
+    """Frames that are through the models."""
+    return r.total or 0 if r.passed else r.frames
 
 
 def _said(recording: Recording) -> str:

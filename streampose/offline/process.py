@@ -211,7 +211,7 @@ class _Run:
         if self._stop.is_set():
             raise Interrupted
         if state.whole:
-            progress.reused = state.frames
+            progress.frames = progress.reused = state.frames
             return None
         assert self._pipeline is not None
         spool = await asyncio.to_thread(Spool.look, job.found)
@@ -249,7 +249,8 @@ class _Run:
             progress.stage = Stage.SKIPPED if progress.reused == state.frames else Stage.DONE
             return
         drawn = {f"{job.name}{drawing.suffix}" for drawing in self._plan.drawings}
-        progress.stage, progress.total, progress.passed, progress.passing = Stage.FINISHING, state.frames, 1, False
+        progress.stage, progress.what, progress.total = Stage.FINISHING, "", state.frames
+        progress.passed, progress.passing = 1, False
 
         def tick(what: str, done: int) -> None:
             if what != progress.what:

@@ -103,6 +103,18 @@ async def test_what_was_done_and_what_not_is_said(capsys: pytest.CaptureFixture[
     assert await said([one(Stage.DONE, 1)], capsys) == ["done: done, 1 frame"]
 
 
+async def test_who_stops_while_something_is_made_is_told_how_far_that_is(capsys: pytest.CaptureFixture[str]):
+    stopped = one(Stage.STOPPED, 31, total=500, passed=1, reused=500)
+    stopped.what = "clip.coco.mp4"
+    assert await said([stopped], capsys) == ["stopped: stopped while drawing clip.coco.mp4, 31 of 500"]
+    assert frames_of([stopped]) == (531, 1000)  # and no bar jumps to its end
+    assert "frames a second" not in summary([stopped], 2.0, Path("out")).plain  # none went through the models
+    stopped.what, stopped.passing = "ids", False
+    assert await said([stopped], capsys) == ["stopped: stopped while making ids, 31 of 500"]
+    stopped.what = ""  # just before
+    assert await said([stopped], capsys) == ["stopped: stopped, 500 frames (500 of them before)"]
+
+
 async def test_in_a_log_each_is_said_as_soon_as_it_is_done(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

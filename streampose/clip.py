@@ -23,7 +23,7 @@ class Moment:
     index: int
     """Number of the frame as captured, from 0: a gap is a frame that was dropped or left out."""
     epoch: int = 0
-    """+ 1 at each reconnect; ids of different epochs are different people."""
+    """+ 1 at each reconnect, in what `process` makes at each new shot; ids of different epochs are different people."""
     pts: int
     """Media time in units of `time_base`."""
     time_base: Fraction

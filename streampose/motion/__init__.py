@@ -8,6 +8,7 @@ from streampose.motion.gaps import fill
 from streampose.motion.groups import Groups, groups
 from streampose.motion.prompts import key_frames, prompts, words
 from streampose.motion.retarget import retargeted
+from streampose.motion.shots import shots
 from streampose.motion.sightings import Sighting, link, renamed, survey
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "prompts",
     "renamed",
     "retargeted",
+    "shots",
     "survey",
     "words",
 ]

@@ -181,7 +181,7 @@ def _painted(frames: Iterable[tuple[Moment, Image | None]], painter: Painter) ->
         frame = Frame(
             stream=moment.stream,
             index=moment.index,
-            epoch=moment.epoch,
+            epoch=0,  # its time is as it is, and not that of a stream that was away
             pts=moment.pts,
             time_base=moment.time_base,
             captured_at=0.0,

@@ -13,15 +13,15 @@ from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, model_files
 from streampose.offline.drawing import Drawing
 from streampose.offline.job import Job, State, fingerprint_of
-from streampose.offline.refinement import Refinement
+from streampose.offline.refinement import REFINED, Refinement
 from streampose.offline.videos import DRAWN
 from streampose.sources import Cut
 from streampose.sources.hwaccel import SOFTWARE, candidates
 
 __all__ = ["Plan"]
 
-# Goes up when the models find something else in the same input: all is done anew. Of one kind of input alone, and of
-# videos that are drawn, see Input.read_anew and DRAWN.
+# Goes up when the models find something else in the same input: all is done anew. Of one kind of input alone, of the
+# second pass and of videos that are drawn, see Input.read_anew, REFINED and DRAWN.
 _VERSION = 1
 
 
@@ -70,7 +70,7 @@ class Plan:
 
     def poses(self, state: State) -> str:
         """… of the poses that go out."""
-        return fingerprint_of(state.found, state.frames, self.refinement)
+        return fingerprint_of(state.found, state.frames, self.refinement, REFINED)
 
     def names(self, job: Job) -> list[str]:
         """Of all that is written into the folder."""

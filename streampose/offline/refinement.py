@@ -10,15 +10,17 @@ from statistics import median
 
 from streampose.clip import Moment
 from streampose.errors import ConfigError
-from streampose.motion import Choice, Span, calm, fill, link, only, pick, renamed, survey
+from streampose.motion import Choice, Span, calm, fill, link, only, pick, renamed, shots, survey
 from streampose.motion.sightings import Sighting, Who
 from streampose.offline.spool import Spool, SpoolWriter, read_spool
 from streampose.pose import Skeleton
 from streampose.tracking import Tracker, TrackerOptions
 from streampose.whole import appear
 
-__all__ = ["Refinement", "Report", "refine"]
+__all__ = ["REFINED", "Refinement", "Report", "refine"]
 
+REFINED = 2
+"""Goes up when the same people come out in another way; what went out before is made anew."""
 # Moments whose times say how far apart all are.
 _BEGIN = 10
 # A little more than two steps, since times are rounded.
@@ -120,6 +122,7 @@ def refine(
     def again() -> Iterator[Moment]:
         return renamed(read_spool(rough, stream, skeleton), names)
 
+    found = shots(found)
     people = survey(_saved(_tracked(found) if options.track else found, rough, check))
     if not options.looks_ahead:
         appear(rough, out)
@@ -139,13 +142,18 @@ def refine(
 
 
 def _tracked(moments: Iterable[Moment]) -> Iterator[Moment]:
-    """With ids. Where frames are far apart (`Cut.every`), who is missing in one of them is not lost yet."""
+    """With ids, which end with their shot. Where frames are far apart (`Cut.every`), who is missing in one is not lost
+    yet."""
     moments = iter(moments)
     begin = list(islice(moments, _BEGIN))
     steps_s = [b.time_s - a.time_s for a, b in pairwise(begin)]
     keep_lost_s = max(TrackerOptions().keep_lost_s, _STEPS * median(steps_s or [0.0]))
     tracker = Tracker(TrackerOptions(keep_lost_s=keep_lost_s))
+    epoch = 0
     for moment in chain(begin, moments):
+        if moment.epoch != epoch:
+            epoch = moment.epoch
+            tracker.reset()
         yield moment.having(tracker.update(moment.poses, moment.time_s))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -147,6 +149,15 @@ def test_a_disk_that_gets_full_while_a_piece_is_written_is_told_as_that(tmp_path
     drawing = Drawing(suffix=".mkv", painter=Noise())
     with disk(tmp_path / "disk", "size=40k") as there, pytest.raises(SinkFailed, match=r"broke off: No space left"):
         draw(drawing, again, lambda _: None, there / "o.mkv", there / "w", rate=None)
+
+
+def test_shots_move_no_frame_in_time(tmp_path: Path):
+    pts = [0, 1, 2, 6, 7, 8, 9, 13]
+    clip = [replace(m, pts=pts[m.index], epoch=m.index // 3) for m in again() if m.index < len(pts)]
+    drawing = Drawing(suffix=".mp4", painter=Black())
+    draw(drawing, lambda: iter(clip), lambda _: None, tmp_path / "o.mp4", tmp_path / "w", rate=Fraction(30))
+    with av.open(str(tmp_path / "o.mp4")) as made:
+        assert [frame.time * 30 for frame in made.decode(video=0)] == pytest.approx(pts, abs=1e-3)
 
 
 def test_without_ids_the_face_is_that_of_the_largest():

@@ -58,6 +58,18 @@ def test_of_everybody_only_breaks_are_missing(tmp_path: Path, monkeypatch: pytes
     assert report.missing == ((1, 0.3, 0.7),)
 
 
+def test_a_picture_of_another_size_is_a_shot_of_its_own(tmp_path: Path):
+    """Who stands in the same place before and after it is somebody else, and nobody is put into it or moved by it."""
+    clip = list(moments([[0]] * 4 + [[]] + [[0]] * 4))
+    clip[4] = replace(clip[4], size_px=(320, 240))
+    options = Refinement(link_s=2, fill_s=0.5, sigma_s=0.1)
+    report = refine(clip, tmp_path / "a.spool", options, stream="s", skeleton=COCO_17)
+    made = list(read_spool(tmp_path / "a.spool", "s", COCO_17))
+    assert [m.poses.ids.tolist() for m in made if m.poses.ids is not None] == [[1]] * 4 + [[]] + [[2]] * 4
+    assert [m.epoch for m in made] == [0] * 4 + [1] + [2] * 4
+    assert (report.filled, report.missing) == (0, ())
+
+
 @pytest.mark.parametrize("step_s", [Fraction(1, 30), Fraction(3, 2), Fraction(20)])
 def test_people_keep_their_ids_however_far_apart_frames_are(tmp_path: Path, step_s: Fraction):
     """Also over a frame in which they were not found."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from streampose.clip import Moment
-from streampose.errors import ConfigError, SinkFailed, SourceCorrupt
+from streampose.errors import ConfigError, SinkFailed, SinkUnavailable, SourceCorrupt
 from streampose.frame import Frame, Image, StreamInfo
 from streampose.offline.ahead import ahead
 from streampose.result import Result, Timing
@@ -133,8 +133,15 @@ def draw(
             for piece in _pieces(painted):
                 name = f"{len(pieces):06d}{'' if drawing.is_folder else drawing.container}"
                 part = work / f"part-{name}"
-                for _ in _encoded(piece, drawing.sink(part), rate):
-                    tick(done := done + 1)
+                try:
+                    for _ in _encoded(piece, drawing.sink(part), rate):
+                        tick(done := done + 1)
+                except (SinkFailed, SinkUnavailable) as error:
+                    _remove(part)  # a full disk needs the room
+                    if not isinstance(error.__cause__, OSError):
+                        raise
+                    why = error.__cause__.strerror or error.__cause__
+                    raise SinkFailed(f"{out} broke off: {why}; the same command goes on") from error
                 appear(part, work / name)
                 pieces.append(work / name)
         if not pieces:
@@ -151,15 +158,18 @@ def pieces_in(work: Path) -> list[Path]:
 def _done(work: Path, drawing: Drawing) -> list[Path]:
     """The pieces that are whole: 0, 1, 2 … All but the last have `_PIECE` frames, and that one is made again."""
     for part in work.glob("part-*"):
-        shutil.rmtree(part) if part.is_dir() else part.unlink()
+        _remove(part)
     pieces: list[Path] = []
     ending = "" if drawing.is_folder else drawing.container
     while (path := work / f"{len(pieces):06d}{ending}").exists():
         pieces.append(path)
     if pieces:
-        last = pieces.pop()
-        shutil.rmtree(last) if last.is_dir() else last.unlink()
+        _remove(pieces.pop())
     return pieces
+
+
+def _remove(piece: Path) -> None:
+    shutil.rmtree(piece) if piece.is_dir() else piece.unlink(missing_ok=True)
 
 
 def _matched(moments: Iterable[Moment], video: Source, stream: str) -> Iterator[tuple[Moment, Image | None]]:

@@ -108,7 +108,7 @@ class Finishing:
             return Excerpt(self.job.input.source(plan.hwaccel), cut, resume_at=first.index, known=known)
 
         # Pieces of another drawing, or of other poses, are of no use.
-        work = self.job.work / "video" / fingerprint_of(name, wanted)
+        work = self.job.pieces / fingerprint_of(name, wanted)
         info = self.job.input.info()
         rate = None if info is None or info.rate is None else info.rate / plan.cut.every
         draw(

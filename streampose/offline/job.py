@@ -81,6 +81,11 @@ class Job:
         """Who goes out."""
         return self.work / "poses.spool"
 
+    @property
+    def pieces(self) -> Path:
+        """The folder of those of videos that are being drawn."""
+        return self.work / "video"
+
     def load(self, found: str) -> State:
         """How far it is; nothing, if the input, the models or what they look at are others than then.
 
@@ -108,7 +113,7 @@ class Job:
         if known.found == found and (self.found.exists() or not known.whole):
             return known
         self.found.unlink(missing_ok=True)
-        shutil.rmtree(self.work / "video", ignore_errors=True)
+        shutil.rmtree(self.pieces, ignore_errors=True)
         return State(source=source, recording=recording, found=found, written=known.written)
 
     def save(self, state: State) -> None:

@@ -9,6 +9,7 @@ Whatever stops it, the same call goes on where it was: see `job.py`.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -195,6 +196,8 @@ class _Run:
                 broken = await self._find(job, state, progress)
             async with self._finishing:
                 await self._finish(job, state, progress)
+                # What is left is of drawings that were cut off and are not wanted any more.
+                await asyncio.to_thread(shutil.rmtree, job.pieces, ignore_errors=True)
             if broken is not None:
                 progress.stage, progress.error = Stage.FAILED, broken
         except Interrupted:

@@ -37,6 +37,21 @@ def test_what_earlier_versions_found_is_done_anew_only_where_it_was_read_in_anot
     assert {text for text in FOUND if found[text] != FOUND[text]} == {"b.ts"}  # may be joined
 
 
+def test_a_version_whose_second_pass_is_another_needs_no_model(
+    command,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    arguments = ["process", clip(tmp_path / "a.mp4"), "-o", tmp_path / "out", *FAST]
+    with monkeypatch.context() as earlier:
+        earlier.setattr("streampose.offline.plan.REFINED", 1)
+        assert command(*arguments)[0] == 0
+    before = (tmp_path / "out" / "a.jsonl").stat().st_mtime_ns
+    code, err = command(*arguments)
+    assert (code, "30 of them before" in err) == (0, True)
+    assert (tmp_path / "out" / "a.jsonl").stat().st_mtime_ns > before
+
+
 def test_a_version_that_draws_in_another_way_draws_anew_and_needs_no_model(
     command,  # noqa: F811
     tmp_path: Path,

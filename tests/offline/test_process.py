@@ -143,6 +143,16 @@ def test_an_output_that_was_taken_away_is_made_again(command: Command, tmp_path:
     assert (tmp_path / "out" / "a.csv").read_text() == text
 
 
+def test_pieces_of_a_drawing_that_is_wanted_no_more_are_removed(command: Command, tmp_path: Path):
+    arguments = ["process", clip(tmp_path / "a.mp4", 3), "-o", tmp_path / "out", *FAST]
+    for rounds in range(2):  # something is made, and all is there already
+        pieces = tmp_path / "out" / ".streampose" / "a" / "video"
+        (pieces / "another").mkdir(parents=True)
+        (pieces / "another" / "000000.mp4").touch()
+        code, err = command(*arguments)
+        assert (code, "a: there already" in err, pieces.exists()) == (0, rounds == 1, False)
+
+
 def test_parts_keep_their_frames_numbers_and_times(command: Command, tmp_path: Path):
     clip(tmp_path / "a.mp4", 40, pts=[i * 20 + i * i for i in range(40)])
     arguments = ["--start", "0.2", "--end", "1", "--every", "3", "--draw", "coco"]

@@ -43,7 +43,9 @@ def process_command(
             help="Video files, globs, folders (each video is one, all images together are one), images in a row.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what comes out; made if it is not there.")],
+    out: Annotated[  # as typed: an empty name would be the current folder
+        str, typer.Option("--out", "-o", metavar="PATH", help="Folder for what comes out; made if it is not there.")
+    ],
     config: Annotated[
         Path | None,
         typer.Option(
@@ -168,6 +170,8 @@ def process_command(
 
       streampose process dance.mp4 -o dance/ --clean --person largest --draw animate --size 832x480 --face-video 512
     """
+    if not out:
+        raise ConfigError("-o is empty: name a folder")
     times = {
         name: None if text is None else parse_seconds(text, zero=True)
         for name, text in (("link", link), ("fill", fill), ("calm", calm))
@@ -234,7 +238,7 @@ def process_command(
         batch=batch,
         at_once=at_once,
     )
-    raise typer.Exit(start_process(inputs, out, plan, images_rate=parse_rate(images_fps), quiet=quiet))
+    raise typer.Exit(start_process(inputs, Path(out), plan, images_rate=parse_rate(images_fps), quiet=quiet))
 
 
 def start_process(texts: Sequence[str], folder: Path, plan: Plan, *, images_rate: Fraction, quiet: bool) -> int:

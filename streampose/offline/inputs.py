@@ -108,7 +108,7 @@ def find_inputs(texts: Sequence[str], folder: Path | None = None, *, images_rate
 
     Raises:
         SourceNotFound: a text means nothing that is there.
-        ConfigError: nothing is named at all.
+        ConfigError: nothing is named at all, or a text is empty.
     """
     found: dict[object, _Found] = {}
     row: list[Path] = []  # images of one folder that follow one another: a shell has made many names of one glob
@@ -149,6 +149,8 @@ class _Found:
 
 
 def _meant(text: str, path: Path) -> list[_Found]:
+    if not text:
+        raise ConfigError("an input is empty: name a video, a folder, a glob, images")
     if text.startswith("synthetic:"):
         return [_Found(synthetic=text)]
     if path.is_dir():

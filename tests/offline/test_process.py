@@ -273,6 +273,8 @@ def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_pa
         (["--line-px", "2", "--head", "weak", "--point-score", "0"], "--line-px, --head, --point-score are for --draw"),
         (["--draw", "coco", "--face-padding", "1"], "--face-padding is for --face-video"),
         (["--format", ""], "nothing would be written"),
+        ([""], "an input is empty"),
+        (["-o", ""], "-o is empty"),
     ],
 )
 def test_slips_of_the_pen_are_told_in_a_line(command: Command, tmp_path: Path, arguments: list[str], words: str):

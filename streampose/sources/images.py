@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -17,13 +18,16 @@ from streampose.frame import Frame, Image, StreamInfo
 
 __all__ = ["IMAGE_SUFFIXES", "ImagesSource", "images_in", "natural"]
 
+log = logging.getLogger("streampose")
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm"})
 
 
 class ImagesSource:
     """Images as the frames of a video, in the order that people number files in (``img2`` before ``img10``).
 
-    EXIF orientation is applied; sizes may differ from image to image.
+    EXIF orientation is applied; sizes may differ from image to image. One that is damaged is left out, and its number
+    with it; how many there were is told at the end.
 
     Args:
         pattern: a folder, a glob, one image, or the images themselves.
@@ -40,6 +44,7 @@ class ImagesSource:
         self._rate = Fraction(rate)
         self._stream = ""
         self._paths: list[Path] = []
+        self._damaged: list[Path] = []
         self._index = 0
 
     def open(self, stream: str) -> StreamInfo:
@@ -47,7 +52,7 @@ class ImagesSource:
 
         Raises:
             SourceNotFound: there are none.
-            SourceCorrupt: the first cannot be read.
+            SourceCorrupt: the first cannot be read, or is damaged.
             SourceUnsupported: it is one alone, and an animation.
         """
         self._paths = sorted((p for p in self._found() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
@@ -58,8 +63,10 @@ class ImagesSource:
                 f"{self._paths[0]} is an animation, of which only the first picture could be read: make a GIF, an APNG "
                 "or a video of it"
             )
-        self._stream, self._index = stream, 0
-        height, width = _read(self._paths[0]).shape[:2]
+        self._stream, self._index, self._damaged = stream, 0, []
+        if (first := _read(self._paths[0])) is None:
+            raise SourceCorrupt(f"{self._paths[0]} is not an image that can be read")
+        height, width = first.shape[:2]
         return StreamInfo(
             width_px=width,
             height_px=height,
@@ -73,30 +80,33 @@ class ImagesSource:
         """The next image.
 
         Raises:
-            SourceCorrupt: it cannot be read.
+            SourceCorrupt: it cannot be read, and so perhaps none of those after it: the disk is gone.
         """
-        while self.wanted is not None and self._index < len(self._paths):
-            if self.wanted(self._index, float(self._index / self._rate)):
-                break
+        while (index := self._index) < len(self._paths):
             self._index += 1
-        if self._index >= len(self._paths):
-            return None
-        image = _read(self._paths[self._index])
-        frame = Frame(
-            stream=self._stream,
-            index=self._index,
-            epoch=0,
-            pts=self._index,
-            time_base=1 / self._rate,
-            captured_at=time.monotonic(),
-            image=image,
-        )
-        self._index += 1
-        return frame
+            if self.wanted is not None and not self.wanted(index, float(index / self._rate)):
+                continue
+            if (image := _read(self._paths[index])) is None:
+                self._damaged.append(self._paths[index])
+                continue
+            return Frame(
+                stream=self._stream,
+                index=index,
+                epoch=0,
+                pts=index,
+                time_base=1 / self._rate,
+                captured_at=time.monotonic(),
+                image=image,
+            )
+        return None
 
     def close(self) -> None:
         """Forget the images."""
-        self._paths = []
+        if count := len(self._damaged):
+            were = " was" if count == 1 else "s were"
+            text = f"%s: %d damaged image{were} left out, the first is %s"
+            log.warning(text, self._pattern, count, self._damaged[0].name, extra={"event": "damaged"})
+        self._paths, self._damaged = [], []
 
     def _found(self) -> list[Path]:
         if self._named is not None:
@@ -109,7 +119,8 @@ class ImagesSource:
         return [Path(p) for p in glob.glob(self._pattern)]  # noqa: PTH207 - takes absolute patterns, too
 
 
-def _read(path: Path) -> Image:
+def _read(path: Path) -> Image | None:
+    """`None` = it is damaged, or no image."""
     # Through memory: cv2.imread cannot open some names on Windows, and prints its complaints to stderr.
     try:
         data = np.fromfile(path, np.uint8)
@@ -117,7 +128,7 @@ def _read(path: Path) -> Image:
         raise SourceCorrupt(f"{path} cannot be read: {error.strerror or error}") from error
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
-        raise SourceCorrupt(f"{path} is not an image that can be read")
+        return None
     picture: Image = np.ascontiguousarray(image, np.uint8)
     picture.setflags(write=False)
     return picture

@@ -378,12 +378,26 @@ def test_hidden_files_are_no_images(tmp_path: Path):
     assert len(read_all(ImagesSource(folder))[1]) == len(read_all(ImagesSource(folder / "*.png"))[1]) == 12
 
 
-def test_an_image_that_cannot_be_read_is_named(tmp_path: Path):
+def test_a_damaged_image_is_left_out_with_its_number(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     folder = images(tmp_path / "images")
     (folder / "img5.png").write_bytes(b"no png")
+    (folder / "img11.png").write_bytes(b"")
+    _, frames = read_all(source := ImagesSource(folder))
+    source.close()
+    assert [(f.index, f.pts) for f in frames] == [(i, i) for i in range(12) if i not in {5, 11}]
+    (said,) = caplog.messages
+    assert said == f"{folder}: 2 damaged images were left out, the first is img5.png"
+    (folder / "img0.png").write_bytes(b"no png")  # which tells the size
+    with pytest.raises(SourceCorrupt, match=r"img0\.png"):
+        source.open("s")
+
+
+def test_an_image_that_cannot_be_read_is_named(tmp_path: Path):
+    folder = images(tmp_path / "images")
     source = ImagesSource(folder)
     source.open("s")
-    with pytest.raises(SourceCorrupt, match=r"img5\.png"):
+    (folder / "img5.png").unlink()  # with all after it, when a disk is pulled out
+    with pytest.raises(SourceCorrupt, match=r"img5\.png cannot be read: No such file"):
         [source.read() for _ in range(12)]
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceNotFound, match="no images"):

@@ -67,6 +67,8 @@ class Finishing:
                 pass  # the second pass has made it
             elif name == f"{self.job.name}.prompts.json":
                 put(path, json.dumps(prompts(self._again), indent=1).encode())
+            elif name == f"{self.job.name}.images.json":
+                put(path, json.dumps([image.name for image in self.job.input.paths], indent=1).encode())
             else:
                 kind = next(f for f in self.plan.formats if self.job.name + FORMATS[f].suffix == name)
                 write_poses(path, self._ticking(self._again(), name), kind)

@@ -49,6 +49,11 @@ class Input:
         return bool(self.paths) and self.paths[0].suffix.lower() in IMAGE_SUFFIXES
 
     @property
+    def is_row(self) -> bool:
+        """Whether it is several images; the number of a frame is that of its place among `paths`."""
+        return self.images and len(self.paths) > 1
+
+    @property
     def place(self) -> str:
         """Where it is: of images, where the first is."""
         return self.synthetic or str(self.paths[0].resolve())

@@ -76,6 +76,7 @@ class Plan:
         """Of all that is written into the folder."""
         suffixes = [FORMATS[name].suffix for name in self.formats] + [drawing.suffix for drawing in self.drawings]
         suffixes += [".prompts.json"] * self.prompts + [".report.json"] * self.refinement.looks_ahead
+        suffixes += [".images.json"] * job.input.is_row
         return [job.name + suffix for suffix in suffixes]
 
     def outputs(self, job: Job, state: State) -> dict[str, str]:
@@ -87,4 +88,6 @@ class Plan:
             wanted[f"{job.name}.prompts.json"] = fingerprint_of(state.poses, "prompts")
         if self.refinement.looks_ahead:
             wanted[f"{job.name}.report.json"] = fingerprint_of(state.poses, "report")
+        if job.input.is_row:
+            wanted[f"{job.name}.images.json"] = fingerprint_of(state.poses, "images")
         return wanted

@@ -188,6 +188,19 @@ def test_folders_globs_and_images_in_a_row(command: Command, tmp_path: Path):
     }  # fmt: skip
 
 
+def test_each_frame_of_a_row_says_which_image_it_is(command: Command, tmp_path: Path, caplog):
+    (tmp_path / "row").mkdir()
+    for i in range(9, 13):  # by name alone, 10 comes before 9
+        (tmp_path / "row" / f"f{i}.png").write_bytes(_png(i) if i != 11 else b"no png")
+    code, err = command("process", tmp_path / "row", "-o", tmp_path / "out", *FAST, "--clean")
+    assert (code, "row: done, 3 frames" in err) == (0, True)
+    assert caplog.text.count("1 damaged image was left out, the first is f11.png") == 1
+    names = json.loads((tmp_path / "out" / "row.images.json").read_text())
+    assert [names[i] for i in indices(tmp_path / "out" / "row.jsonl")] == ["f9.png", "f10.png", "f12.png"]
+    command("process", tmp_path / "row" / "f9.png", "-o", tmp_path / "out", *FAST)
+    assert not (tmp_path / "out" / "f9.images.json").exists()  # it is called so
+
+
 def _png(value: int, height: int = 48) -> bytes:
     import cv2
 

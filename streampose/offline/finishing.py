@@ -7,21 +7,25 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from streampose.clip import Moment
 from streampose.formats import FORMATS
 from streampose.formats import write as write_poses
 from streampose.motion import prompts
+from streampose.offline.cuts import find_cuts
 from streampose.offline.drawing import Drawing, draw
 from streampose.offline.job import Job, State, fingerprint_of, put
 from streampose.offline.plan import Plan
 from streampose.offline.refinement import Report, refine
-from streampose.offline.spool import read_spool
+from streampose.offline.spool import read_spool, read_thumbnails
 from streampose.pose import Skeleton
 from streampose.skeletons import SKELETONS
 from streampose.sources import Excerpt, Source
 
 __all__ = ["Finishing", "Interrupted"]
+
+T = TypeVar("T")
 
 
 class Interrupted(Exception):
@@ -92,8 +96,9 @@ class Finishing:
         self.job.save(self.state)
         options = self.plan.refinement
         name, skeleton = self.job.name, self._skeleton
+        cuts = find_cuts(self._checking(read_thumbnails(self.job.found, skeleton)))
         found = self._ticking(read_spool(self.job.found, name, skeleton), "ids")
-        report = refine(found, self.job.poses, options, stream=name, skeleton=skeleton, check=self._check)
+        report = refine(found, self.job.poses, options, stream=name, skeleton=skeleton, cuts=cuts, check=self._check)
         if options.looks_ahead:
             put(self._report, json.dumps(report.as_json(), indent=1).encode())
         self.state.poses = wanted
@@ -139,6 +144,11 @@ class Finishing:
         for done, moment in enumerate(moments, 1):
             self._told(what, done)
             yield moment
+
+    def _checking(self, items: Iterator[T]) -> Iterator[T]:
+        for item in items:
+            self._check()
+            yield item
 
     def _told(self, what: str, done: int) -> None:
         self._check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -101,6 +101,7 @@ def refine(
     *,
     stream: str,
     skeleton: Skeleton,
+    cuts: Container[int] = (),
     check: Callable[[], None] = lambda: None,
 ) -> Report:
     """Read what the models found once, and write the poses that go out.
@@ -111,6 +112,7 @@ def refine(
         options: what is done.
         stream: its name.
         skeleton: of everybody.
+        cuts: numbers of the frames that begin a shot, beside those of another size.
         check: called at each moment; raises to break off.
 
     Raises:
@@ -122,7 +124,7 @@ def refine(
     def again() -> Iterator[Moment]:
         return renamed(read_spool(rough, stream, skeleton), names)
 
-    found = shots(found)
+    found = shots(found, cuts)
     people = survey(_saved(_tracked(found) if options.track else found, rough, check))
     if not options.looks_ahead:
         appear(rough, out)

@@ -1,7 +1,8 @@
 """The poses of a run that may be cut off at any moment: appended frame by frame, checked when read again.
 
 A file of records in the frames' order. Each is one unbuffered write with a checksum, so after a kill the records are
-whole up to the last one, which may be torn and is then written again. Numbers are exact (32-bit floats as they came),
+whole up to the last one, which may be torn and is then written again. Of what the models saw there is a thumbnail in
+each, by which cuts are found (`cuts.py`); earlier versions wrote none. Numbers are exact (32-bit floats as they came),
 so what is made of a spool is the same however often the run that wrote it was cut off.
 """
 
@@ -22,10 +23,11 @@ import numpy as np
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable, SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
+from streampose.offline.cuts import Thumbnail, thumbnail
 from streampose.pose import Poses, Skeleton
 from streampose.result import Result
 
-__all__ = ["Spool", "SpoolSink", "SpoolWriter", "read_spool"]
+__all__ = ["Spool", "SpoolSink", "SpoolWriter", "read_spool", "read_thumbnails"]
 
 # "<": little-endian on every machine.
 _FRAME = struct.Struct("<4sII")  # mark, length of the body, its CRC-32
@@ -69,10 +71,26 @@ def read_spool(path: Path, stream: str, skeleton: Skeleton) -> Iterator[Moment]:
     Raises:
         FormatUnreadable: the file is gone, or the disk failed.
     """
+    for body in _whole(path):
+        yield _unpack(body, stream, skeleton)
+
+
+def read_thumbnails(path: Path, skeleton: Skeleton) -> Iterator[tuple[int, Thumbnail | None]]:
+    """Of each frame its number and what its picture is compared by; `None` = an earlier version has kept nothing.
+
+    Raises:
+        FormatUnreadable: the file is gone, or the disk failed.
+    """
+    for body in _whole(path):
+        index, *_, n, with_ids, _ = _HEAD.unpack_from(body)
+        kept = np.frombuffer(body, np.uint8, offset=_HEAD.size + n * (8 * with_ids + 4 * (5 + 3 * len(skeleton))))
+        yield index, kept if len(kept) else None
+
+
+def _whole(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
-            for body in _bodies(file):
-                yield _unpack(body, stream, skeleton)
+            yield from _bodies(file)
     except OSError as error:
         raise FormatUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -97,13 +115,13 @@ class SpoolWriter:
             raise SinkUnavailable(f"{self._path} cannot be written: {error.strerror}") from error
         self._synced_at = time.monotonic()
 
-    def write(self, moment: Moment) -> None:
-        """Append one.
+    def write(self, moment: Moment, picture: Thumbnail | None = None) -> None:
+        """Append one, and what its picture is compared by.
 
         Raises:
             SinkFailed: the disk is full.
         """
-        body = _pack(moment)
+        body = _pack(moment) + (b"" if picture is None else picture.tobytes())
         data = memoryview(_FRAME.pack(_MARK, len(body), zlib.crc32(body)) + body)
         try:
             while data:
@@ -157,7 +175,7 @@ class SpoolSink:
             SinkFailed: the disk is full.
         """
         assert self._writer is not None
-        self._writer.write(result.moment)
+        self._writer.write(result.moment, thumbnail(result.frame.image))
         self._tick(len(result.poses))
 
     def close(self) -> None:
@@ -206,7 +224,7 @@ def _unpack(body: bytes, stream: str, skeleton: Skeleton) -> Moment:
     k = len(skeleton)
     ids = np.frombuffer(body, "<i8", count=n * with_ids, offset=_HEAD.size).astype(np.int64)
     numbers = np.frombuffer(body, "<f4", offset=_HEAD.size + 8 * len(ids)).astype(np.float32)
-    boxes, box_scores, points, scores = np.split(numbers, np.cumsum([4 * n, n, 2 * n * k]))
+    boxes, box_scores, points, scores, _ = np.split(numbers, np.cumsum([4 * n, n, 2 * n * k, n * k]))
     return Moment(
         stream=stream,
         index=index,

@@ -18,7 +18,7 @@ from streampose.errors import SinkUnavailable
 from streampose.offline.ahead import ahead
 from streampose.offline.inputs import Input
 from streampose.offline.job import Job, State, fingerprint_of
-from streampose.offline.spool import Spool, SpoolWriter, read_spool
+from streampose.offline.spool import Spool, SpoolWriter, read_spool, read_thumbnails
 from streampose.pose import Poses
 from streampose.skeletons import COCO_17
 
@@ -67,7 +67,15 @@ def spool(path: Path, clip: list[Moment]) -> Path:
 @given(counts=st.lists(st.integers(0, 3), max_size=5), ids=st.booleans())
 def test_numbers_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, counts: list[int], ids: bool):
     clip = moments(counts, ids=ids)
-    path = spool(tmp_path_factory.mktemp("s") / "a.spool", clip)
+    path = tmp_path_factory.mktemp("s") / "a.spool"
+    pictures = [None if i == 1 else np.arange(i, i + 256).astype(np.uint8) for i in range(len(clip))]
+    writer = SpoolWriter(Spool.new(path))
+    for moment, picture in zip(clip, pictures, strict=True):
+        writer.write(moment, picture)
+    writer.close()
+    kept = list(read_thumbnails(path, COCO_17))
+    assert [index for index, _ in kept] == [moment.index for moment in clip]
+    assert all(np.array_equal(a, b) if b is not None else a is None for (_, a), b in zip(kept, pictures, strict=True))
     back = list(read_spool(path, "s", COCO_17))
     assert len(back) == len(clip)
     assert all(map(same, clip, back))

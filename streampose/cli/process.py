@@ -14,7 +14,7 @@ from streampose.cli import engine, pictures
 from streampose.cli.config import use_config
 from streampose.cli.presets import Preset
 from streampose.cli.process_report import show, summary
-from streampose.cli.say import dim, fail, say
+from streampose.cli.say import dim, fail, once, say
 from streampose.cli.session import interrupts
 from streampose.cli.values import parse_rate, parse_seconds, parse_time
 from streampose.cores import share_cores
@@ -33,6 +33,7 @@ from streampose.sources import Cut
 __all__ = ["process_command"]
 
 _INPUT, _REFINE, _OUTPUT = "Input", "Second pass", "Output"
+_IMAGES_FPS = "30"
 
 
 def process_command(
@@ -74,7 +75,7 @@ def process_command(
     ] = None,
     images_fps: Annotated[
         str, typer.Option(help="Frames a second that images in a row stand for.", rich_help_panel=_INPUT)
-    ] = "30",
+    ] = _IMAGES_FPS,
     hwaccel: Annotated[
         str, typer.Option(help="What decodes: none (software), auto, or a device.", rich_help_panel=_INPUT)
     ] = "none",
@@ -246,7 +247,11 @@ def start_process(texts: Sequence[str], folder: Path, plan: Plan, *, images_rate
     share_cores()
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"-o {folder} is a file: name a folder")
-    return run_async(_run(find_inputs(texts, folder, images_rate=images_rate), folder, plan, quiet=quiet))
+    inputs = find_inputs(texts, folder, images_rate=images_rate)
+    if images_rate != parse_rate(_IMAGES_FPS) and not any(one.images for one in inputs):
+        say("--images-fps is for images in a row, and none are named")
+    with once():
+        return run_async(_run(inputs, folder, plan, quiet=quiet))
 
 
 async def _run(inputs: Sequence[Input], folder: Path, plan: Plan, *, quiet: bool) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.text import Text
 
 from streampose.observe.logs import LogFormat
 
-__all__ = ["console", "dim", "fail", "has_watcher", "say", "speak"]
+__all__ = ["console", "dim", "fail", "has_watcher", "once", "say", "speak"]
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("streampose")
@@ -41,6 +43,25 @@ def say(text: str | Text) -> None:
             log.info("%s", line)
     else:
         console.print(words)
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """Within it no warning is logged twice: a recording that is read again has the same ones."""
+    said = set[str]()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        count = len(said)
+        said.add(record.getMessage())
+        return len(said) > count
+
+    log.addFilter(is_new)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_new)
 
 
 def fail(message: str) -> None:

@@ -38,7 +38,8 @@ class Cut:
 
     def __post_init__(self) -> None:
         if self.start_s < 0 or (self.end_s is not None and self.end_s <= self.start_s):
-            raise ConfigError(f"the part from {self.start_s:g} s to {self.end_s} s is empty")
+            end = "the end" if self.end_s is None else f"{self.end_s:g} s"
+            raise ConfigError(f"the part from {self.start_s:g} s to {end} is empty")
         if self.every < 1 or (self.long_side_px is not None and self.long_side_px < 16):
             raise ConfigError("every is at least 1 frame, and a resized picture at least 16 pixels long")
         if self.contrast is not None and not 0 < self.contrast <= 40:

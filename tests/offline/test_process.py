@@ -166,7 +166,8 @@ def test_the_second_half_of_joined_recordings_keeps_its_pace(command: Command, t
     takes = [clip(tmp_path / f"{name}.ts", 30).read_bytes() for name in "ab"]
     (tmp_path / "joined.ts").write_bytes(b"".join(takes))
     out = tmp_path / "out"
-    assert command("process", tmp_path / "joined.ts", "-o", out, *FAST, "--clean", "--draw", "animate")[0] == 0
+    options = ["--clean", "--draw", "animate", "--background", "video"]  # so it is read twice
+    assert command("process", tmp_path / "joined.ts", "-o", out, *FAST, *options)[0] == 0
     assert caplog.text.count("its times begin anew") == 1
     drawn = times(out / "joined.animate.mp4")
     steps = [b - a for a, b in pairwise(drawn)]
@@ -240,6 +241,10 @@ def test_images_stand_for_as_many_frames_a_second_as_is_said(command: Command, t
         assert times(tmp_path / "again.mp4") == times(out / "row.coco.mp4")
     code, err = command(*arguments, "--images-fps", "0")
     assert (code, "is no rate" in err, err.count("\n")) == (1, True, 1)
+    clip(tmp_path / "a.mp4", 3)
+    for fps, words in (("24", 1), ("30", 0)):
+        code, err = command("process", tmp_path / "a.mp4", "-o", out, *FAST, "--images-fps", fps)
+        assert (code, err.count("--images-fps is for images in a row, and none are named")) == (0, words)
 
 
 def test_files_of_one_name_do_not_meet(command: Command, tmp_path: Path):
@@ -272,7 +277,7 @@ def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_pa
         (["--draw", "cubist"], "no style is called"),
         (["--format", "xml"], "no format is called"),
         (["--start", "soon"], "not a place in a recording"),
-        (["--start", "9", "--end", "3"], "is empty"),
+        (["--start", "9", "--end", "3"], "the part from 9 s to 3 s is empty"),
         (["--start", "9"], "no frame of a lies in the part"),
         (["--clean", "--no-track"], "need tracking"),
         (["--device", "cuda"], "cuda"),

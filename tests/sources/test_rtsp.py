@@ -152,6 +152,29 @@ def test_a_sender_that_begins_to_lie_costs_one_picture():
     ]
 
 
+def first(size: int, *, hevc: bool) -> bytes:
+    """The first slice of a picture, as its first bit behind the header says."""
+    unit = bytearray(nal(PICTURE, size, hevc=hevc))
+    unit[2 if hevc else 1] = 0xFF
+    return bytes(unit)
+
+
+@pytest.mark.parametrize("hevc", [False, True])
+def test_two_pictures_of_one_time_are_two(hevc: bool):
+    """A server that was held up has sent a picture twice; its marks are as good as before."""
+    pictures = [[first(30 + i, hevc=hevc), nal(PICTURE, 120, hevc=hevc)] for i in range(6)]
+    sent = packets([*pictures[:3], pictures[2], *pictures[3:]], hevc=hevc)
+    a_picture = len(sent) // 7
+    for i, packet in enumerate(sent):
+        if i >= 3 * a_picture:  # the times are one behind
+            sent[i] = packet[:4] + struct.pack("!I", 3000 * (i // a_picture - 1)) + packet[8:]
+    given_ = run(AccessUnits("hevc" if hevc else "h264", 96), sent)
+    assert [unit.data for units in given_ for unit in units] == [
+        annexb(picture) for picture in [*pictures[:3], pictures[2], *pictures[3:]]
+    ]
+    assert [i for i, units in enumerate(given_) if units][1:] == [a_picture * i - 1 for i in range(2, 8)]
+
+
 def test_a_lost_part_takes_its_unit_alone():
     pictures = [[nal(PICTURE, 30)], [nal(PICTURE, 300), nal(PICTURE, 30)], [nal(PICTURE, 20)]]
     sent = packets(pictures)

@@ -34,7 +34,8 @@ class AccessUnits:
     """Puts them together. A picture ends with the packet that carries RTP's marker bit.
 
     That is believed from the first picture on that shows it: one whose last packet alone has the bit. Of a sender that
-    is then found to set it in the middle of a picture, pictures end where the next one begins.
+    is then found to set it in the middle of a picture, pictures end where the next one begins. Two may have one time:
+    what begins a picture, behind the end of one, is the next.
 
     Args:
         codec: `h264` or `hevc`.
@@ -47,8 +48,9 @@ class AccessUnits:
         self._bytes = 0
         self._sequence: int | None = None
         self._rtp_time, self._time = 0, 0
-        # Of what is being put together: it has a slice; a decoder can begin; markers so far; a fragmented unit is open.
-        self._pictured = self._key = self._open = False
+        # Of what is being put together: it has a slice, and its first one begins a picture; a decoder can begin; a
+        # fragmented unit is open; markers so far.
+        self._pictured = self._begun = self._key = self._open = False
         self._markers, self._last_marked = 0, False
         self._believes = self._lied = self._given = False
         self.highest_sequence = 0
@@ -86,7 +88,7 @@ class AccessUnits:
             self._payload(packet, begin, end)
         self._last_marked = bool(kind & 0x80)
         self._markers += self._last_marked
-        if self._given and self._pictured:  # slices after the end of their picture
+        if self._given and self._pictured and not self._begun:  # slices after the end of their picture
             self._believes, self._lied = False, True
         elif self._last_marked and self._believes and self._pictured:
             self._given = True
@@ -106,7 +108,7 @@ class AccessUnits:
 
     def _clear(self) -> None:
         self._parts, self._bytes = [], 0
-        self._pictured = self._key = self._open = False
+        self._pictured = self._begun = self._key = self._open = False
 
     def _payload(self, packet: bytes, begin: int, end: int) -> None:
         """Single units, several in one packet (STAP-A, AP), and parts of one (FU-A, FU)."""
@@ -151,11 +153,13 @@ class AccessUnits:
     def _begin(self, unit: bytes) -> None:
         """A NAL unit, or its first part."""
         kind = self._kind(unit[0])
+        is_slice = kind < 32 if self._hevc else 1 <= kind <= 5
+        if is_slice and not self._pictured:  # a slice's first bit: it is the first one of its picture
+            header = 2 if self._hevc else 1
+            self._pictured, self._begun = True, unit[header : header + 1] >= b"\x80"
         if self._hevc:
-            self._pictured |= kind < 32
             self._key |= 16 <= kind <= 21 or kind == 33
         else:  # a sequence's parameters are sent where one can begin, also by encoders that refresh bit by bit
-            self._pictured |= 1 <= kind <= 5
             self._key |= kind in {5, 7}
         self._add(START_CODE)
         self._add(unit)

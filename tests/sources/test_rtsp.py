@@ -152,6 +152,15 @@ def test_a_sender_that_begins_to_lie_costs_one_picture():
     ]
 
 
+@pytest.mark.parametrize("hevc", [False, True])
+def test_so_does_one_that_marks_every_packet_and_begins_to_send_larger_pictures(hevc: bool):
+    pictures = [[nal(PICTURE, 30 + i, hevc=hevc)] for i in range(3)] + [[nal(PICTURE, 300, hevc=hevc)]] * 4
+    sent = [packet[:1] + bytes([packet[1] | 0x80]) + packet[2:] for packet in packets(pictures, hevc=hevc)]
+    given_ = [unit.data for units in run(AccessUnits("hevc" if hevc else "h264", 96), sent) for unit in units]
+    assert given_[:3] == [annexb(picture) for picture in pictures[:3]]
+    assert given_[4:] == [annexb(picture) for picture in pictures[4:-1]]
+
+
 def first(size: int, *, hevc: bool) -> bytes:
     """The first slice of a picture, as its first bit behind the header says."""
     unit = bytearray(nal(PICTURE, size, hevc=hevc))

@@ -144,6 +144,8 @@ class AccessUnits:
             self._begin(unit_header + packet[begin + header + 1 : end])
         elif self._open:
             self._add(packet[begin + header + 1 : end])
+        elif self._given:  # more of what was taken to be over
+            self._believes, self._lied = False, True
         if flags & 0x40:
             self._open = False
 

@@ -863,8 +863,10 @@ def test_a_picture_without_end_is_given_up():
     assert all(given_)
 
 
-@pytest.mark.parametrize(("lasting", "opened"), [(True, 1), (False, 3)])
-def test_a_server_of_another_kind_is_ffmpeg_s_from_then_on(monkeypatch: pytest.MonkeyPatch, lasting: bool, opened: int):
+@pytest.mark.parametrize(
+    ("says", "opened"), [("another codec", 1), ("461 Unsupported Transport", 1), ("453 Not Enough Bandwidth", 3)]
+)
+def test_a_server_of_another_kind_is_ffmpeg_s_from_then_on(monkeypatch: pytest.MonkeyPatch, says: str, opened: int):
     """One that is only busy is asked again by our client."""
     tries = []
 
@@ -877,11 +879,8 @@ def test_a_server_of_another_kind_is_ffmpeg_s_from_then_on(monkeypatch: pytest.M
 
     def talk(connection: socket.socket) -> None:
         answer(connection, request(connection)[1])
-        _, number = request(connection)
-        if lasting:
-            answer(connection, number, body=sdp(codec="JPEG"))
-        else:
-            answer(connection, number, status="453 Not Enough Bandwidth")
+        answer(connection, request(connection)[1], body=sdp(codec="JPEG" if says == "another codec" else "H264"))
+        answer(connection, request(connection)[1], status=says)
 
     with serving(talk) as url:
         source = camera(url, open_timeout_s=1.0)

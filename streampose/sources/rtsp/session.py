@@ -22,6 +22,7 @@ _PORTS = {"rtsp": 554, "rtsps": 322}
 _MOST_EARLY_BYTES = 8 << 20
 # Of the life that a server gives a session without a word from us.
 _USUAL_LIFE_S = 60.0
+_NOT_OVER_TCP = 461
 _CHANNELS = re.compile(r"interleaved\s*=\s*(\d{1,3})(?:\s*-\s*(\d{1,3}))?")
 _LIFE = re.compile(r"timeout\s*=\s*0*([1-9]\d{0,4})")
 
@@ -156,7 +157,7 @@ class RtspSession:
         if answer.status in {401, 403}:
             raise SourceUnauthorized(f"{self._name} refuses us ({answer.status}): check user and password")
         if answer.status != 200:
-            raise NotSpoken(f"{method} is answered with {answer.status}")
+            raise NotSpoken(f"{method} is answered with {answer.status}", lasting=answer.status == _NOT_OVER_TCP)
         return answer
 
     def _answer(self) -> Answer:

@@ -229,14 +229,14 @@ SDP = """v=0
 o=- 0 0 IN IP4 127.0.0.1
 s=camera
 a=control:*
-m=audio 0 RTP/AVP 8
-a=control:trackID=0
 m=video 0 RTP/AVP 96
 a=rtpmap:96 {codec}/90000
 a=fmtp:96 packetization-mode=1; sprop-parameter-sets={sets};profile-level-id=42C01E
 a=framerate:{rate}
 a=control:trackID=1
 """
+SOUND = "m=audio 0 RTP/AVP 96\na=rtpmap:96 PCMA/8000\na=control:trackID=0\n"
+WORDS = "m=application 0 RTP/AVP 98\na=rtpmap:98 vnd.onvif.metadata/90000\na=control:trackID=2\n"
 
 
 def sdp(codec: str = "H264", sets: str = "Z0LAHtoCgPaEAAADAAQAAAMA8jxYuoA=,aM4PyA==", rate: str = "12.5") -> str:
@@ -244,8 +244,11 @@ def sdp(codec: str = "H264", sets: str = "Z0LAHtoCgPaEAAADAAQAAAMA8jxYuoA=,aM4Py
 
 
 def test_the_first_video_of_a_description():
-    address, track = first_video(sdp().replace("\n", "\r\n"))
+    twice = "m=video 0 RTP/AVPF 96\na=control:trackID=1\n"
+    text = sdp().replace("m=video", f"{SOUND}m=video") + twice + WORDS + WORDS + "m=audio 0 RTP/AVP 0\n"
+    address, track = first_video(text.replace("\n", "\r\n"))
     assert track is not None
+    assert track.beside == ("trackID=0", "trackID=2")
     assert (address, track.control, track.codec, track.payload_type) == ("*", "trackID=1", "h264", 96)
     assert (track.clock_hz, track.rate) == (90_000, Fraction(25, 2))
     first, second = (base64.b64decode(word) for word in ("Z0LAHtoCgPaEAAADAAQAAAMA8jxYuoA=", "aM4PyA=="))
@@ -486,6 +489,37 @@ def test_requests_of_the_server_and_answers_come_between_packets(coded: list[byt
         source.close()
     assert [round(frame.image.mean() / 20) for frame in frames] == [0, 1, 2, 3, 4, 5]
     assert asked == ["GET_PARAMETER", "TEARDOWN"]
+
+
+def test_all_that_a_server_offers_is_asked_for_and_what_is_no_video_passed_over(coded: list[bytes]):
+    """GStreamer's has an error where a track is left out, and sends every other client away."""
+    asked: list[str] = []
+
+    def talk(connection: socket.socket) -> None:
+        for _ in range(6):
+            method, number = request(connection)
+            asked.append(method)
+            tracks = asked.count("SETUP")
+            if method == "DESCRIBE":
+                answer(connection, number, body=sdp().replace("m=video", f"{SOUND}m=video") + WORDS)
+            elif tracks == 3 and method == "SETUP":
+                answer(connection, number, status="451 Parameter Not Understood")
+            else:
+                channels = f"interleaved={2 * tracks}-{2 * tracks + 1}"
+                answer(connection, number, "Session: 12", f"Transport: RTP/AVP/TCP;{channels}")
+        bye = struct.pack("!BBHI", 0x81, 203, 1, 7)
+        for i in range(4):
+            send(connection, coded[i], i)
+            sound = rtp(nal(PICTURE), sequence=i, time=i, marker=True)
+            connection.sendall(b"$\x04" + struct.pack("!H", len(sound)) + sound + b"$\x05\x00\x08" + bye)
+
+    with serving(talk) as url:
+        source = camera(url)
+        source.open("cam")
+        frames = [source.read() for _ in range(4)]
+        source.close()
+    assert asked == ["OPTIONS", "DESCRIBE", "SETUP", "SETUP", "SETUP", "PLAY"]
+    assert [round(frame.image.mean() / 20) for frame in frames] == [0, 1, 2, 3]
 
 
 def until_closed(connection: socket.socket) -> None:

@@ -15,6 +15,7 @@ __all__ = ["START_CODE", "Track", "first_video"]
 START_CODE = b"\0\0\0\1"
 _CODECS = {"H264": "h264", "H265": "hevc"}
 _RATE = re.compile(r"\d{1,3}(\.\d{1,6})?")
+_MOST_BESIDE = 8
 _SETS = ("sprop-vps", "sprop-sps", "sprop-pps", "sprop-parameter-sets")
 
 
@@ -32,6 +33,8 @@ class Track:
     """Those that come with the description, each after a start code."""
     rate: Fraction | None
     """Frames a second, where it is said."""
+    beside: tuple[str, ...]
+    """Addresses of what comes with it: sound, words, another video."""
 
 
 def first_video(text: str) -> tuple[str, Track | None]:
@@ -44,7 +47,10 @@ def first_video(text: str) -> tuple[str, Track | None]:
     for section in media:
         words = section[0].split()
         if words[0] == "video" and len(words) > 3:
-            return address, _track(words, _attributes(section), section)
+            own, *others = (_attributes(each).get("control", "") for each in (section, *media))
+            # Once each: a server that can send a track in two ways (profiles) lists it twice.
+            beside = dict.fromkeys(other for other in others if other not in {"", own})
+            return address, _track(words, _attributes(section), section, tuple(beside)[:_MOST_BESIDE])
     return address, None
 
 
@@ -63,7 +69,7 @@ def _attributes(section: list[str]) -> dict[str, str]:
     return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in section)}
 
 
-def _track(words: list[str], attributes: dict[str, str], section: list[str]) -> Track | None:
+def _track(words: list[str], attributes: dict[str, str], section: list[str], beside: tuple[str, ...]) -> Track | None:
     number = words[3]
     mapped = _of(section, "rtpmap", number).split("/")
     codec = _CODECS.get(mapped[0].strip().upper())
@@ -81,6 +87,7 @@ def _track(words: list[str], attributes: dict[str, str], section: list[str]) -> 
             control=attributes.get("control", ""),
             parameter_sets=b"".join(START_CODE + unit for name in _SETS for unit in _decoded(said.get(name, ""))),
             rate=rate.limit_denominator(1001) or None,
+            beside=beside,
         )
     except ValueError:
         return None

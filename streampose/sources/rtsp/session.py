@@ -69,8 +69,7 @@ class RtspSession:
             raise NotSpoken("no H.264 or H.265 over plain RTP", lasting=True)
         self._aggregate = _below(base, address)
         base = address if "://" in address else base
-        wish = "RTP/AVP/TCP;unicast;interleaved=0-1"
-        granted = self._ask("SETUP", _below(base, track.control), Transport=wish)
+        granted = self._ask("SETUP", _below(base, track.control), Transport=_wish(0))
         transport = granted.one("transport")
         if "TCP" not in transport.upper():
             raise NotSpoken("not over this connection", lasting=True)
@@ -81,6 +80,10 @@ class RtspSession:
         self._session = session.strip()
         if life := _LIFE.search(rest):
             self._word_after_s = max(1.0, int(life[1]) / 2)
+        # All of it, as FFmpeg does, though it is passed over: where a track is left out, GStreamer's server (1.22) has
+        # an error, and sends all others away, or falls silent. What is refused is not missed.
+        for i, control in enumerate(track.beside, 1):
+            self._try("SETUP", _below(base, control), Transport=_wish(self._channels[0] + 2 * i))
         self._ask("PLAY", self._aggregate, Range="npt=0.000-")
         self._word_at = time.monotonic() + self._word_after_s
         return track
@@ -145,7 +148,7 @@ class RtspSession:
                 goodbye = self._request("TEARDOWN", self._aggregate, {})
         self._connection.close(goodbye)
 
-    def _ask(self, method: str, url: str, **headers: str) -> Answer:
+    def _try(self, method: str, url: str, **headers: str) -> Answer:
         for _ in range(2):
             self._send(method, url, **headers)
             answer = self._answer()
@@ -154,6 +157,10 @@ class RtspSession:
             self._challenges = answer.headers.get("www-authenticate", [])
             if self._credentials is None:
                 break
+        return answer
+
+    def _ask(self, method: str, url: str, **headers: str) -> Answer:
+        answer = self._try(method, url, **headers)
         if answer.status in {401, 403}:
             raise SourceUnauthorized(f"{self._name} refuses us ({answer.status}): check user and password")
         if answer.status != 200:
@@ -186,6 +193,10 @@ class RtspSession:
             lines.append(f"Authorization: {authorization}")
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def _wish(channel: int) -> str:
+    return f"RTP/AVP/TCP;unicast;interleaved={channel}-{channel + 1}"
 
 
 def _below(base: str, control: str) -> str:

@@ -161,6 +161,17 @@ def test_so_does_one_that_marks_every_packet_and_begins_to_send_larger_pictures(
     assert given_[4:] == [annexb(picture) for picture in pictures[4:-1]]
 
 
+def test_marks_before_the_first_slice_say_nothing():
+    """Cameras send a unit of their own words before each picture, and mark it as if it were one."""
+    pictures = [[nal(SEI, 10), nal(PICTURE, 30 + i)] for i in range(5)]
+    sent = []
+    for i, picture in enumerate(pictures):
+        sent += [rtp(unit, sequence=2 * i + j, time=3000 * i, marker=True) for j, unit in enumerate(picture)]
+    given_ = run(AccessUnits("h264", 96), sent)
+    assert [unit.data for units in given_ for unit in units] == [annexb(picture) for picture in pictures]
+    assert [i for i, units in enumerate(given_) if units][1:] == [3, 5, 7, 9]  # with their own last packets
+
+
 def first(size: int, *, hevc: bool) -> bytes:
     """The first slice of a picture, as its first bit behind the header says."""
     unit = bytearray(nal(PICTURE, size, hevc=hevc))

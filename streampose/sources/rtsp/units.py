@@ -33,9 +33,10 @@ class AccessUnit:
 class AccessUnits:
     """Puts them together. A picture ends with the packet that carries RTP's marker bit.
 
-    That is believed from the first picture on that shows it: one whose last packet alone has the bit. Of a sender that
-    is then found to set it in the middle of a picture, pictures end where the next one begins. Two may have one time:
-    what begins a picture, behind the end of one, is the next.
+    That is believed from the first picture on that shows it: one whose last packet alone has the bit, whatever comes
+    before its slices, since some cameras mark each unit of parameters, too. Of a sender that is then found to set it in
+    the middle of a picture, pictures end where the next one begins. Two may have one time: what begins a picture,
+    behind the end of one, is the next.
 
     Args:
         codec: `h264` or `hevc`.
@@ -87,7 +88,7 @@ class AccessUnits:
         if begin < end:
             self._payload(packet, begin, end)
         self._last_marked = bool(kind & 0x80)
-        self._markers += self._last_marked
+        self._markers += self._last_marked and (self._pictured or self._given)
         if self._given and self._pictured and not self._begun:  # slices after the end of their picture
             self._believes, self._lied = False, True
         elif self._last_marked and self._believes and self._pictured:

@@ -62,6 +62,8 @@ _TRANSPORTS = {
     "udp": {"rtsp_transport": "udp"},
     "auto": {"rtsp_transport": "udp+tcp", "rtsp_flags": "prefer_tcp"},  # where our own client is not understood
 }
+# Once TCP was refused: some servers close the connection then, or refuse in a way that FFmpeg gives up at.
+_UDP_FIRST = {"rtsp_transport": "udp+tcp", "rtsp_flags": "0"}
 
 
 class NetworkSource(LiveMedia):
@@ -182,6 +184,8 @@ class NetworkSource(LiveMedia):
             except NotSpoken as why:
                 log.debug("%s: FFmpeg's client is used: %s", self._name, why, extra={"stream": self._stream})
                 self._own_client = not why.lasting
+                if why.over_udp:
+                    self._options |= _UDP_FIRST
         self._timeouts_s = max(0.5, until - time.monotonic()), self._stall_s
         return super()._dial()
 

@@ -401,7 +401,15 @@ def serving(talk: Talk) -> Iterator[str]:
 
 
 def request(connection: socket.socket) -> tuple[str, str]:
-    """The next request and its number; what is interleaved is passed over."""
+    """The next request and its number."""
+    text = said(connection)
+    number = re.search(r"CSeq: (\d+)", text)
+    assert number is not None
+    return text.split(" ", 1)[0], number[1]
+
+
+def said(connection: socket.socket) -> str:
+    """The whole of the next request; what is interleaved is passed over."""
     text = b""
     while not text.endswith(b"\r\n\r\n"):
         if not (byte := connection.recv(1)):
@@ -411,9 +419,7 @@ def request(connection: socket.socket) -> tuple[str, str]:
             connection.recv(size, socket.MSG_WAITALL)
             continue
         text += byte
-    number = re.search(rb"CSeq: (\d+)", text)
-    assert number is not None
-    return text.decode().split(" ", 1)[0], number[1].decode()
+    return text.decode()
 
 
 def answer(connection: socket.socket, number: str, *lines: str, body: str = "", status: str = "200 OK") -> None:
@@ -934,6 +940,27 @@ def test_a_server_of_another_kind_is_ffmpeg_s_from_then_on(monkeypatch: pytest.M
                 source.open("cam")
             source.close()
     assert len(tries) == opened
+
+
+@pytest.mark.parametrize("refusal", ["461 Unsupported Transport", "400 Bad Request", "200 OK"])
+def test_a_server_that_knows_udp_alone_and_closes_when_it_is_asked_for_tcp_is_asked_for_udp(refusal: str):
+    """FFmpeg's client would ask for TCP again, and be left; the last one says that it sends by UDP all the same."""
+    transports: list[str] = []
+
+    def talk(connection: socket.socket) -> None:
+        answer(connection, request(connection)[1])
+        answer(connection, request(connection)[1], body=sdp())
+        text = said(connection)
+        transports.append(text[text.index("Transport: RTP/AVP/") :].split(";")[0].removeprefix("Transport: "))
+        number = text[text.index("CSeq: ") + 6 :].split()[0]
+        answer(connection, number, "Session: 1", "Transport: RTP/AVP;unicast;client_port=2-3", status=refusal)
+
+    with serving(talk) as url:
+        source = camera(url, open_timeout_s=1.0)
+        with pytest.raises(SourceError):
+            source.open("cam")
+        source.close()
+    assert transports == ["RTP/AVP/TCP", "RTP/AVP/UDP"]
 
 
 def test_a_server_that_closes_on_what_it_does_not_know_is_asked_by_options_only(coded: list[bytes]):

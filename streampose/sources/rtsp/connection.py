@@ -21,11 +21,12 @@ class NotSpoken(Exception):
     Args:
         why: in words.
         lasting: it will be so the next time, too.
+        over_udp: it may have media for the other one by UDP.
     """
 
-    def __init__(self, why: str, *, lasting: bool = False) -> None:
+    def __init__(self, why: str, *, lasting: bool = False, over_udp: bool = False) -> None:
         super().__init__(why)
-        self.lasting = lasting
+        self.lasting, self.over_udp = lasting, over_udp
 
 
 @dataclass(slots=True)

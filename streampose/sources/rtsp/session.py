@@ -22,7 +22,7 @@ _PORTS = {"rtsp": 554, "rtsps": 322}
 _MOST_EARLY_BYTES = 8 << 20
 # Of the life that a server gives a session without a word from us.
 _USUAL_LIFE_S = 60.0
-_NOT_OVER_TCP = 461
+_NOT_OVER_TCP, _NOT_UNDERSTOOD = 461, 400
 _CHANNELS = re.compile(r"interleaved\s*=\s*(\d{1,3})(?:\s*-\s*(\d{1,3}))?")
 _LIFE = re.compile(r"timeout\s*=\s*0*([1-9]\d{0,4})")
 
@@ -72,7 +72,7 @@ class RtspSession:
         granted = self._ask("SETUP", _below(base, track.control), Transport=_wish(0))
         transport = granted.one("transport")
         if "TCP" not in transport.upper():
-            raise NotSpoken("not over this connection", lasting=True)
+            raise NotSpoken("not over this connection", lasting=True, over_udp=True)
         if channels := _CHANNELS.search(transport):
             first = int(channels[1])
             self._channels = first, int(channels[2] or first + 1)
@@ -164,7 +164,11 @@ class RtspSession:
         if answer.status in {401, 403}:
             raise SourceUnauthorized(f"{self._name} refuses us ({answer.status}): check user and password")
         if answer.status != 200:
-            raise NotSpoken(f"{method} is answered with {answer.status}", lasting=answer.status == _NOT_OVER_TCP)
+            raise NotSpoken(
+                f"{method} is answered with {answer.status}",
+                lasting=answer.status == _NOT_OVER_TCP,
+                over_udp=method == "SETUP" and answer.status in {_NOT_OVER_TCP, _NOT_UNDERSTOOD},
+            )
         return answer
 
     def _answer(self) -> Answer:

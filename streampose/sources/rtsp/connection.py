@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import time
@@ -12,6 +13,9 @@ __all__ = ["Answer", "Connection", "NotSpoken"]
 
 _CHUNK = 1 << 16
 _LONGEST_LINE, _MOST_LINES, _LONGEST_BODY = 8192, 100, 1 << 18
+# Between two packets of a camera, at most: more than one can claim to have.
+_MOST_STRAY = 1 << 16
+_MESSAGE = re.compile(rb"[A-Z_]{4}")
 _LATE = "nothing whole came in time"
 
 
@@ -58,6 +62,7 @@ class Connection:
         self._host, self._port, self._tls = host, port, tls
         self._socket: socket.socket | None = None
         self._buffer, self._at = b"", 0
+        self._channels: set[int] = set()
         self.deadline = 0.0
         """Monotonic seconds until which it waits for what comes."""
 
@@ -127,6 +132,10 @@ class Connection:
                 self._at += 1
                 continue
             if first != 0x24:
+                if self._channels and not (self._fill(4) and _MESSAGE.match(self._buffer, self._at)):
+                    if not self._pass_over():
+                        return None
+                    continue
                 if (answer := self._message()) is not None:
                     return answer
                 continue
@@ -138,7 +147,26 @@ class Connection:
                 return None
             begin = self._at + 4
             self._at = begin + size
+            self._channels.add(channel)
             return channel, self._buffer[begin : self._at]
+
+    def _pass_over(self) -> bool:
+        """Go to the next packet; `False` = the connection ended before.
+
+        Cameras whose network is too slow leave out the rest of a packet, so that others begin within it.
+        """
+        channels = re.escape(bytes(self._channels))
+        packet = re.compile(rb"\$[" + channels + rb"]..[\x80-\xbf]", re.DOTALL)  # version 2 of RTP and RTCP
+        passed = 0
+        while self._fill(5):
+            if found := packet.search(self._buffer, self._at):
+                self._at = found.start()
+                return True
+            passed += len(self._buffer) - 4 - self._at
+            self._at = len(self._buffer) - 4
+            if passed > _MOST_STRAY:
+                raise NotSpoken("what comes is neither a message nor a packet")
+        return False
 
     def _message(self) -> Answer | None:
         """An answer; or `None`, after a request of the server's, which is granted and of no consequence."""

@@ -33,6 +33,7 @@ from streampose.errors import (
 )
 from streampose.sources import NetworkSource
 from streampose.sources.rtsp import RtspContainer
+from streampose.sources.rtsp.connection import Connection
 from streampose.sources.rtsp.credentials import Credentials
 from streampose.sources.rtsp.description import first_video
 from streampose.sources.rtsp.reports import SenderClock
@@ -924,6 +925,19 @@ def test_a_host_s_second_address_is_tried(coded: list[bytes], monkeypatch: pytes
         source.open("cam")
         assert source.read() is not None
         source.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others give no say in it")
+def test_a_large_first_picture_finds_room():
+    """live555 leaves out what a connection does not take at once, and Linux begins with 64 kB."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        connection = Connection("127.0.0.1", listening.getsockname()[1], tls=False)
+        connection.deadline = time.monotonic() + 5
+        connection.open()
+        assert connection._socket is not None
+        room = connection._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        connection.close()
+    assert room >= 1 << 20
 
 
 def test_a_picture_without_end_is_given_up():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import inspect
 import sys
@@ -77,8 +78,9 @@ async def stream(
         pictures: draw them (`Result.picture`).
 
     Raises:
-        StreamposeError: of the kind that fits; results that came before are not lost. Of several sources it is that of
-            the first one that failed, and its notes tell which did.
+        StreamposeError: of the kind that fits; results that came before are not lost. Of several sources it comes when
+            all have ended, is that of the first of them, as given, that failed, and its notes tell which did. A warning
+            is logged at once.
     """
     wants = [model, detector, pose, choice, options]
     if estimators is not None and any(want is not None for want in wants):
@@ -88,7 +90,7 @@ async def stream(
     # Not called as the source: a URL may hold a password, and names are shown.
     if isinstance(source, Mapping):
         several: dict[str, _Given] = dict(source)
-    elif isinstance(source, Sequence) and not isinstance(source, str | bytes):
+    elif isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray):
         several = {str(i): one for i, one in enumerate(source)}
     else:
         several = {"stream": cast("_Given", source)}
@@ -204,10 +206,16 @@ def results(coming: _Results) -> _Ordinary:
             await asyncio.wait([task])
         await coming.aclose()
 
+    def leave() -> None:
+        """A script ends, and still holds the iterator."""
+        asyncio.run_coroutine_threadsafe(end(), loop).result()
+
+    atexit.register(leave)
     try:
         while (result := asyncio.run_coroutine_threadsafe(following(), loop).result()) is not None:
             yield result
     finally:
+        atexit.unregister(leave)
         if sys.is_finalizing():  # a script that has ended: the thread is gone
             return  # noqa: B012 - there is nobody to tell
         ending = asyncio.run_coroutine_threadsafe(end(), loop)

@@ -25,7 +25,8 @@ class Handover:
         self._closed = False
 
     async def put(self, result: Result, *, live: bool) -> None:
-        """Of what is live the newest result alone waits; of a recording two, and then whoever brings more does.
+        """Of what is live the newest result alone waits, and replaces the one before it, which nobody counts; of a
+        recording two do, and then whoever brings more.
 
         Raises:
             ChannelClosed: nobody takes any more.

@@ -50,6 +50,8 @@ def check(stream: Stream) -> None:
         ConfigError: it does not.
     """
     name, budget_s, frames = stream.name, stream.budget_s, stream.credits
+    if not isinstance(name, str):
+        raise ConfigError(f"a stream's name is a text, not {name!r}")
     if not isinstance(stream.sinks, Sequence):
         raise ConfigError(f"stream {name!r} has sinks that are no list: sinks=[{type(stream.sinks).__name__}(…)]")
     _has(name, "source", stream.source, ("live", "open", "read", "close"))

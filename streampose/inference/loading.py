@@ -179,7 +179,7 @@ def load_estimators(
         choice: which models; `None` = `streampose-nano`.
         options: how they are run; `None` = the defaults, with what is measured kept in `default_cache()`.
         throughput: for the most frames a second; else for the least latency, as long as one session has time enough …
-        streams: … for so many live streams.
+        streams: … for so many streams, as if all were live.
 
     Raises:
         ConfigError: the choice contradicts itself.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,11 +28,13 @@ def files_of(model: Path) -> list[Path]:
 
 def _names_files(model: Path) -> bool:
     """Whether it may: it has the word that each such tensor has to say. Most have not, and need not be parsed."""
+    word, before = b"location", b""
     with model.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            return False
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:  # it may be gigabytes
-            return data.find(b"location") >= 0
+        while piece := file.read(1 << 20):  # it may be gigabytes
+            if word in before + piece:
+                return True
+            before = piece[1 - len(word) :]
+    return False
 
 
 def _is_within(folder: Path, name: str) -> bool:

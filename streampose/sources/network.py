@@ -140,10 +140,10 @@ class NetworkSource(LiveMedia):
             self._probes |= isinstance(error, SourceTimeout)
             # It was understood, and yet no picture came of it: next time the other client may try.
             no_picture = SourceStalled | SourceGarbled | SourceCorrupt | SourceUnsupported
-            if isinstance(error, NoPicture) and error.silent and not self._was_silent:
-                self._was_silent = True  # some servers hang at times: GStreamer's, of a track that nobody wants
-            elif isinstance(error, NoPicture) or (self._ours is not None and isinstance(error, no_picture)):
-                self._own_client = False
+            hangs = isinstance(error, NoPicture) and error.silent
+            if isinstance(error, NoPicture) or (self._ours is not None and isinstance(error, no_picture)):
+                self._own_client = hangs and not self._was_silent
+            self._was_silent = hangs  # some servers do at times
             raise
         self._probes = self._was_silent = False
         return info if self._ours is None else replace(info, rate=self._ours.rate)

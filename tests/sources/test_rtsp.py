@@ -689,7 +689,7 @@ def test_a_server_that_hangs_at_times_stays_ours(coded: list[bytes], monkeypatch
     with serving(talk) as url:
         source = camera(url, open_timeout_s=1.0, stall_s=0.4)
         for _ in range(2):
-            with pytest.raises(SourceTimeout, match="connected, but it sends nothing"):
+            with pytest.raises(SourceTimeout, match="connected, but it sends no video"):
                 source.open("cam")
             source.close()
             source.open("cam")

@@ -54,7 +54,8 @@ def letterboxed(g: Builder, card: Card, given: Given, dtype: int) -> str:
 def crops(g: Builder, card: Card, given: Given, dtype: int) -> str:
     """One crop for each person, black outside the picture, of the dtype that the model takes.
 
-    Rounded as `preprocess.crop_batch` and OpenCV 5's `warpAffine` do: columns once, rows after each step.
+    Places are rounded as by `preprocess.crop_batch` and OpenCV 5's `warpAffine` with AVX2: columns once, rows after
+    each step.
     """
     edge = 1 if card.udp else 0
     at = []
@@ -96,9 +97,10 @@ def _resized(g: Builder, card: Card, given: Given, at: Sequence[str]) -> str:
 
 
 def _warped(g: Builder, card: Card, given: Given, at: Sequence[str]) -> str:
-    """The same, black outside the picture and rounded once, as OpenCV 5's `warpAffine` does.
+    """The same, black outside the picture and blended as OpenCV 5's `warpAffine` does, which rounds once less.
 
-    An 8-bit model's points are moved by 0.2 px, in the median of people, for a difference of 1 in three pixels.
+    An 8-bit model's points are moved by 0.2 px, in the median, for a difference of 1 in three pixels of a crop; this
+    leaves one in some crops.
     """
     columns, rows = (_Taps.of(g, card, given, where, axis) for axis, where in enumerate(at))
     lines = []

@@ -37,7 +37,7 @@ class NoPicture(SourceTimeout):
         silent: it has ceased to send anything.
     """
 
-    def __init__(self, message: str, *, silent: bool) -> None:
+    def __init__(self, message: str, *, silent: bool = False) -> None:
         super().__init__(message)
         self.silent = silent
 
@@ -144,8 +144,10 @@ class RtspContainer:
                 received = next(self._units, None)
             except TimeoutError as error:
                 silent = time.monotonic() - self._heard_at > self._stall_s / 2
-                what = "it sends nothing" if silent else "no picture that shows its size came"
-                raise NoPicture(f"{name} is connected, but {what} in {self._stall_s:g} s", silent=silent) from error
+                what = "it sends no video" if silent else "no picture that shows its size came"
+                raise NoPicture(
+                    f"{name} is connected, but {what} (within {self._stall_s:g} s)", silent=silent
+                ) from error
             if received is None:
                 raise ConnectionResetError(errno.ECONNRESET, "the server closed it before the first picture")
             self._first.append(received)

@@ -58,7 +58,7 @@ class Flow:
         engine_name: for displays.
         trace: is told of each frame's way.
         latent: whether its pictures are converted when a batch takes them; else on the source's thread.
-        alone: whether no stream is running any more.
+        alone: whether the pipeline comes to its end: no other stream is running.
         stop_all: called when somebody who watches asks the whole run to stop.
     """
 

@@ -119,8 +119,8 @@ class Pipeline:
         return len(self._engines) >= self._cores and all(getattr(e, "single_threaded", False) for e in self._engines)
 
     def _alone(self) -> bool:
-        """Whether no stream is running any more."""
-        return all(flow.report.outcome is not None for flow in self._flows.values())
+        """Whether `run` comes to its end: no stream is running any more."""
+        return not self._keep_running and all(flow.report.outcome is not None for flow in self._flows.values())
 
     async def __aenter__(self) -> Self:
         # Recordings are decoded ahead as fast as they can be: they do as well, or better, where everything may move.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -75,6 +76,27 @@ async def test_the_only_stream_can_be_replaced_and_a_failed_one_removed():
         await running
     assert second.indices == sorted(set(second.indices))
     assert second.indices[-1] == 19
+
+
+@pytest.mark.parametrize("keep_running", [True, False])
+async def test_where_a_run_goes_on_a_lone_stream_that_fails_is_in_the_log(
+    caplog: pytest.LogCaptureFixture, *, keep_running: bool
+):
+    class Refused(ScriptedSource):
+        def open(self, stream):
+            raise SourceUnauthorized("wrong password")
+
+    caplog.set_level(logging.INFO, logger="streampose")
+    async with Pipeline(
+        [Stream(name="a", source=Refused([]))], FakeEstimator(), keep_running=keep_running
+    ) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        await pipeline.ended("a")
+        pipeline.stop()
+        await running
+    # Whoever waits for a run that ends by it has its report.
+    (told,) = [record for record in caplog.records if "wrong password" in record.getMessage()]
+    assert told.levelno == (logging.WARNING if keep_running else logging.INFO)
 
 
 async def test_an_engine_that_fails_ends_a_run_that_keeps_running():

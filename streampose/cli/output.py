@@ -31,7 +31,8 @@ _OUTPUT = "Output"
 Out = Annotated[
     str | None,
     typer.Option(
-        help="Rendered video: a file, a folder for NAME.mp4 each, or a media server (rtsp://…/{name}, rtmp://…).",
+        help="Rendered video: a file, a folder for NAME.mp4 each (made if it ends with /), or a media server "
+        "(rtsp://…/{name}, rtmp://…).",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -44,7 +45,8 @@ Encoder = Annotated[
 Json = Annotated[
     str | None,
     typer.Option(
-        help="JSON Lines: a file, a folder for NAME.jsonl each, or - for standard output.", rich_help_panel=_OUTPUT
+        help="JSON Lines: a file, a folder for NAME.jsonl each (made if it ends with /), or - for standard output.",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 JsonRotate = Annotated[

@@ -25,6 +25,7 @@ from streampose.sinks import (
     send_to,
 )
 from streampose.sinks.encoder import check_encoder
+from streampose.whole import writing
 
 __all__ = ["Outputs"]
 
@@ -68,15 +69,17 @@ class Outputs:
         return {option: text for option, text in asked.items() if text is not None}
 
     def check(self, sources: Mapping[str, str]) -> None:
-        """See before anything is opened whether the outputs can be.
+        """See before anything is opened whether the outputs can be; then make the folders that are asked for by a /.
 
         Raises:
             ConfigError: one file for several streams, or an input that would be overwritten; options that do not fit.
             SinkUnavailable: a folder is missing.
+            SinkFailed: one cannot be made.
         """
         self._check_options(len(sources))
         inputs = {_real(Path(text)) for text in sources.values() if Path(text).is_file()}
         named: dict[str, set[Path]] = {name: set() for name in sources}
+        new: set[Path] = set()
         for option, text in self._files.items():
             if text == "-":
                 raise ConfigError(f"{option} -: only --json goes to standard output by -; name a file")
@@ -86,13 +89,18 @@ class Outputs:
                 )
             for name in sources:
                 path = _file(text, name, _SUFFIXES[option])
-                if not path.parent.is_dir():
+                if _is_made(text, path.parent):
+                    new.add(path.parent)
+                elif not path.parent.is_dir():
                     raise SinkUnavailable(f"no folder {path.parent} for {path}: create it first")
                 if _real(path) in inputs:
                     raise ConfigError(f"{option} {path} would overwrite an input")
                 if any(_real(path) in paths for paths in named.values()):
                     raise ConfigError(f"two outputs would be written to {path}")
                 named[name].add(_real(path))
+        for folder in new:
+            with writing(folder):
+                folder.mkdir()
         self._inputs, self._named = inputs, named
 
     def _check_options(self, streams: int) -> None:
@@ -168,6 +176,11 @@ def _url(text: str, name: str) -> str:
 
 def _is_folder(text: str) -> bool:
     return text.endswith(("/", "\\")) or Path(text).is_dir()
+
+
+def _is_made(text: str, folder: Path) -> bool:
+    """Whether a folder that is not there is asked for as one, in one that is."""
+    return text.endswith(("/", os.sep)) and not folder.is_dir() and folder.parent.is_dir()
 
 
 def _real(path: Path) -> Path:

@@ -20,7 +20,7 @@ from test_run import clip, command, lines, models, start, wait_for_lines  # noqa
 
 from streampose.cli.outputs import Outputs
 from streampose.cli.values import parse_rate, parse_rotation, parse_seconds
-from streampose.errors import ConfigError
+from streampose.errors import ConfigError, SinkFailed, SinkUnavailable
 from streampose.sinks import Rotation
 
 
@@ -113,6 +113,22 @@ def test_one_place_for_several_streams_is_told():
 
 def files(outputs: Outputs, name: str) -> list[str]:
     return [sink.path.name for sink in outputs.sinks(name, live=True)]
+
+
+def test_a_folder_that_is_asked_for_as_one_is_made_and_a_files_is_not(tmp_path: Path):
+    poses = tmp_path / "poses"
+    for wrong, error in [
+        (Outputs(json=f"{poses}/", out=str(tmp_path / "none" / "o.mp4")), "no folder .*none for .*create it first"),
+        (Outputs(json=f"{tmp_path}/none/poses/"), "no folder .*poses for .*create it first"),
+    ]:
+        with pytest.raises(SinkUnavailable, match=error):
+            wrong.check({"door": "0"})
+    assert not poses.exists(), "where something is wrong nothing is made"
+    Outputs(json=f"{poses}/", coco=f"{poses}/", snapshot=f"{tmp_path}/now/").check({"door": "0", "yard": "1"})
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "now", poses]
+    (tmp_path / "file").touch()
+    with pytest.raises(SinkFailed, match="file cannot be written: "):
+        Outputs(json=f"{tmp_path}/file/").check({"door": "0"})
 
 
 def test_a_stream_that_comes_again_writes_to_the_next_files_that_are_nobodys(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from test_run import clip  # noqa: F401
 
 from streampose.cli.config import StreamEntry, load_config
+from streampose.cli.outputs import Outputs
 from streampose.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cameras.toml"
@@ -98,9 +100,16 @@ def test_the_command_line_goes_before_the_file(write: Callable[[str], Path], tmp
     assert "one place" in both.stderr
 
 
-def test_the_example_makes_sense():
+def test_the_example_makes_sense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     config = load_config(EXAMPLE)
     assert len(config.streams) >= 2
+    monkeypatch.chdir(tmp_path)  # empty, as a service finds its folder at first
+    Outputs(json=config.options["json"]).check({name: entry.source for name, entry in config.streams.items()})
+    unit = EXAMPLE.with_name("streampose.service").read_text()
+    variables = re.findall(r"{env:(\w+)}", "".join(entry.source for entry in config.streams.values()))
+    assert variables, "the test would show nothing"
+    assert "EnvironmentFile=" in unit
+    assert all(f"{name}=" in unit for name in variables), "whoever starts it is told where they are set"
     assert "json-rotate" in config.options, "as a service it is started again, and shall overwrite nothing"
     with pytest.raises(ConfigError, match="No such file"):
         load_config(EXAMPLE.with_name("none.toml"))

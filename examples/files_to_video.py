@@ -22,7 +22,8 @@ def by_name(clips: tuple[str, ...]) -> dict[str, str]:
     return named
 
 
-async def main(*clips: str) -> None:
+async def main(*clips: str) -> str | None:
+    """What failed, if anything did: one that fails ends no other."""
     streams = [
         sp.Stream(
             name=name,
@@ -36,16 +37,17 @@ async def main(*clips: str) -> None:
     # On a CPU one session for each core; on a GPU one.
     estimators = await asyncio.to_thread(sp.load_estimators, throughput=True)
     async with sp.Pipeline(streams, estimators, policy=sp.FixedBatch(4)) as pipeline:
-        await pipeline.run()
+        reports = await pipeline.run()
         for name, figures in pipeline.snapshot().streams.items():
             print(name, figures.delivered, "frames")
+    return "\n".join(f"{name}: {report.error}" for name, report in reports.items() if report.error) or None
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     try:
-        asyncio.run(main(*sys.argv[1:]))
+        sys.exit(asyncio.run(main(*sys.argv[1:])))
     except KeyboardInterrupt:  # outputs are whole all the same
         sys.exit(130)
     except sp.StreamposeError as error:

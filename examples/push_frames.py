@@ -21,6 +21,8 @@ def feed(source: streampose.PushSource, capture: cv2.VideoCapture) -> None:
 
 def main(name: str) -> None:
     capture = cv2.VideoCapture(int(name) if name.isdigit() else name)
+    if not capture.isOpened():
+        sys.exit(f"{name} cannot be opened")
     # What is not live waits until every picture has been taken, and its time goes by its rate.
     fps = capture.get(cv2.CAP_PROP_FPS)
     source = streampose.PushSource(live=name.isdigit(), rate=fps if fps > 0 else 30)
@@ -34,4 +36,9 @@ def main(name: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except streampose.StreamposeError as error:
+        sys.exit(str(error))

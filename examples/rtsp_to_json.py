@@ -9,7 +9,8 @@ import sys
 import streampose as sp
 
 
-async def main(*urls: str) -> None:
+async def main(*urls: str) -> bool:
+    """Whether any failed."""
     cameras = [
         sp.Stream(
             name=f"cam{i}",
@@ -26,13 +27,14 @@ async def main(*urls: str) -> None:
         finally:  # at Ctrl-C, too
             for name, report in pipeline.reports.items():
                 print(name, report.outcome.value, report.error or "")
+    return any(report.error for report in pipeline.reports.values())
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     try:
-        asyncio.run(main(*sys.argv[1:]))
+        sys.exit(asyncio.run(main(*sys.argv[1:])))
     except KeyboardInterrupt:  # outputs are whole all the same
         sys.exit(130)
     except sp.StreamposeError as error:

@@ -19,8 +19,15 @@ async def main(source: str = "0") -> None:
     )
     estimator = await asyncio.to_thread(sp.load_estimator)
     async with sp.Pipeline([webcam], estimator, policy=sp.LatencyBatch(budget_s=0.1)) as pipeline:
-        await pipeline.run()
+        report = (await pipeline.run())["webcam"]
+    if report.error is not None:
+        raise report.error
 
 
 if __name__ == "__main__":
-    sp.run_with_windows(main(*sys.argv[1:2]))
+    try:
+        sp.run_with_windows(main(*sys.argv[1:2]))
+    except asyncio.CancelledError:  # Ctrl-C
+        sys.exit(130)
+    except sp.StreamposeError as error:
+        sys.exit(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import runpy
 import shutil
@@ -13,15 +14,22 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from servers.screen import XServer
 
 import streampose
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(folder: Path, name: str, *arguments: str) -> str:
+def start(folder: Path, name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-X", "dev", "-W", "error", EXAMPLES / name, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=100, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, timeout=100, check=False, env=os.environ | variables
+    )
+
+
+def run(folder: Path, name: str, *arguments: str) -> str:
+    done = start(folder, name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -114,8 +122,34 @@ def test_custom_sink(tmp_path: Path):
 
 
 def test_rtsp_to_json_says_what_failed(tmp_path: Path):
-    out = run(tmp_path, "rtsp_to_json.py", "rtsp://no..camera/none")
-    assert out.startswith("cam1 failed")
+    done = start(tmp_path, "rtsp_to_json.py", "rtsp://no..camera/none")
+    assert done.stdout.startswith("cam1 failed")
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "words"),
+    [
+        ("files_to_video.py", "broken.mp4", "broken: broken.mp4 cannot be opened as video"),
+        ("push_frames.py", "broken.mp4", "broken.mp4 cannot be opened"),
+        ("webcam_preview.py", "broken.mp4", "no screen here"),
+    ],
+)
+def test_what_fails_is_told_in_a_line(tmp_path: Path, name: str, source: str, words: str):
+    (tmp_path / "broken.mp4").write_bytes(bytes(3000))
+    done = start(tmp_path, name, source, DISPLAY="", WAYLAND_DISPLAY="", OPENCV_FFMPEG_LOGLEVEL="-8")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert words in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(not shutil.which("Xvfb"), reason="Xvfb is absent")
+def test_a_preview_of_a_camera_that_is_not_there_says_so(tmp_path: Path):
+    with contextlib.closing(XServer(64, 64, managed=False)) as screen:
+        done = start(tmp_path, "webcam_preview.py", "97", DISPLAY=screen.display)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("no camera at ")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,7 @@ async def test_where_a_run_goes_on_a_lone_stream_that_fails_is_in_the_log(
             raise SourceUnauthorized("wrong password")
 
     caplog.set_level(logging.INFO, logger="streampose")
-    async with Pipeline(
-        [Stream(name="a", source=Refused([]))], FakeEstimator(), keep_running=keep_running
-    ) as pipeline:
+    async with Pipeline([Stream(name="a", source=Refused([]))], FakeEstimator(), keep_running=keep_running) as pipeline:
         running = asyncio.create_task(pipeline.run())
         await pipeline.ended("a")
         pipeline.stop()

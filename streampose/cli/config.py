@@ -64,8 +64,11 @@ def use_config(context: typer.Context, file: Path | None) -> Path | None:
             raise ConfigError(f"{where}: no option is called {key!r}; `streampose run --help` lists them")
         if isinstance(value, dict):
             raise ConfigError(f"{where}: {key} is an option, not a table: {key} = …, above the first [streams.NAME]")
+        if isinstance(value, bool) and not getattr(option, "is_flag", False):
+            raise ConfigError(f"{where}: {key} takes a value, and {str(value).lower()} is none")
         try:
-            option.process_value(context, value)
+            # As it would be typed: 4.5 is no whole number.
+            option.process_value(context, str(value) if isinstance(value, float) else value)
         except typer.BadParameter as error:
             raise ConfigError(f"{where}: {key}: {error.message}") from None
         defaults[option.name] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib import resources
 from pathlib import Path
@@ -47,7 +48,7 @@ def template(preset: str) -> str:
     """The text, with the lines of a preset in force."""
     text = resources.files("streampose.cli").joinpath("data/streampose.toml").read_text(encoding="utf-8")
     for name, value in PRESETS[preset].items():
-        word = {True: "true", False: "false"}.get(value, f'"{value}"' if isinstance(value, str) else str(value))
         key = name.replace("_", "-")
-        text = re.sub(rf"^# {key} = .*$", f"{key} = {word}", text, flags=re.MULTILINE)
+        # Texts, numbers and truth values are the same in JSON.
+        text = re.sub(rf"^# {key} = .*$", f"{key} = {json.dumps(value)}", text, flags=re.MULTILINE)
     return text

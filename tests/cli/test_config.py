@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from test_run import clip  # noqa: F401
+from test_run import clip, command  # noqa: F401
 
 from streampose.cli.config import StreamEntry, load_config
 from streampose.cli.outputs import Outputs
@@ -24,8 +24,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "cameras.toml"
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "streampose", "run", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    words = [sys.executable, "-m", "streampose", "run", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.fixture
@@ -57,6 +57,9 @@ def test_streams_and_options(write: Callable[[str], Path]):
         ("next-model = [\n  'a',\n  'b',\n]\nseconds = 'long'", 5, "seconds"),
         ("out = '''\na\nseconds = 1\n'''\ntrack = 'perhaps'", 5, "track"),
         ("batch = 0", 1, "batch"),
+        ("quiet = true\nbatch = true", 2, "batch takes a value, and true is none"),
+        ("json = false", 1, "json takes a value, and false is none"),
+        ("batch = 4.5", 1, "batch: "),
         ("config = 'other.toml'", 1, "config"),
         ("sources = ['0']", 1, "sources"),
         ("[streams.a]\nsource = '0'\n\n[streams.b]\nsource = '1'\nweigth = 1", 6, "weigth"),
@@ -69,11 +72,17 @@ def test_streams_and_options(write: Callable[[str], Path]):
         ("[streams.a]\nsource = '0'\n[model]\nname = 'x'", 3, "model"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(write: Callable[[str], Path], text: str, line: int, words: str):
+def test_what_is_wrong_is_told_with_its_line(
+    command,  # noqa: F811
+    write: Callable[[str], Path],
+    text: str,
+    line: int,
+    words: str,
+):
     file = write(text)
-    done = run("--config", file)
-    assert done.returncode == 1
-    (said,) = done.stderr.splitlines()
+    code, _, err = command("run", "--config", file)
+    assert code == 1
+    (said,) = err.splitlines()
     assert said.startswith(f"error: {file}:{line}: ")
     assert words in said
 
@@ -133,8 +142,8 @@ hang_up = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system 
 def running(
     file: Path, *arguments: str, program: Sequence[str] = ("-m", "streampose")
 ) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, *program, "run", "--config", str(file), *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+    words = [sys.executable, *program, "run", "--config", str(file), *arguments]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
         try:
             yield running
         finally:
@@ -145,8 +154,8 @@ def running(
 def test_a_hang_up_changes_what_changed_and_nothing_else(write: Callable[[str], Path], tmp_path: Path):
     start = f"json = '{tmp_path}/'\n[streams.stays]\nsource = 'synthetic:'\n"
     file = write(start + "[streams.changes]\nsource = 'synthetic:'\n[streams.goes]\nsource = 'synthetic:'\n")
-    command = [sys.executable, "-m", "streampose", "run", "--config", str(file), "--hwaccel", "none"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+    words = [sys.executable, "-m", "streampose", "run", "--config", str(file), "--hwaccel", "none"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as program:
         try:
             until(lambda: all(len(frames(tmp_path / f"{name}.jsonl")) > 5 for name in ("stays", "changes", "goes")))
             write(start + "[streams.changes]\nsource = 'synthetic:?people=2'\n[streams.comes]\nsource = 'synthetic:'\n")

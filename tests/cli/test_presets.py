@@ -28,6 +28,13 @@ def test_the_template_is_a_file_that_both_commands_take(command, models, clip: P
         assert command("process", clip, *models, "--config", file, "-o", tmp_path / "out")[0] == 0
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_template_says_what_its_preset_does(name: str):
+    said = {key.replace("-", "_"): value for key, value in tomllib.loads(template(name)).items()}
+    # As texts: 1 and true are equal.
+    assert {key: repr(value) for key, value in said.items()} == {key: repr(v) for key, v in PRESETS[name].items()}
+
+
 def test_every_line_of_the_template_can_be_put_in_force(command, models, clip: Path, tmp_path: Path):  # noqa: F811
     text = re.sub(r"^# (?=[a-z0-9-]+ = )", "", template("balanced"), flags=re.MULTILINE)
     # Of these there are several, or none here.

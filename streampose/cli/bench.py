@@ -18,7 +18,7 @@ from streampose.cli import engine
 from streampose.cli.bench_report import as_json, draw
 from streampose.cli.say import console, dim, fail, say
 from streampose.cli.session import interrupts
-from streampose.cli.values import named_sources, parse_seconds
+from streampose.cli.values import named_sources, parse_budget
 from streampose.cores import share_cores
 from streampose.errors import ConfigError
 from streampose.figures import Figures
@@ -140,7 +140,7 @@ def bench(
     measurement = Measurement(
         sources,
         estimators,
-        LatencyBatch(parse_seconds(budget), max_frames=most) if live else FixedBatch(most),
+        LatencyBatch(parse_budget(budget), max_frames=most) if live else FixedBatch(most),
         live=live,
         frames=frames,
         warm_up_s=1.0 if warm_up else 0.0,

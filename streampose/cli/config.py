@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from streampose.cli.values import parse_seconds
+from streampose.cli.values import parse_budget
 from streampose.errors import ConfigError
 
 __all__ = ["Config", "StreamEntry", "load_config", "use_config"]
@@ -136,7 +136,7 @@ def _entry(table: Mapping[str, Any], where: Callable[[str], str]) -> StreamEntry
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
         raise ConfigError(f"{where('weight')}: weight is a number above 0")
     try:
-        seconds = None if budget is None else parse_seconds(str(budget))
+        seconds = None if budget is None else parse_budget(str(budget))
     except ConfigError as error:
         raise ConfigError(f"{where('budget')}: {error}") from None
     return StreamEntry(source=source, budget_s=seconds, weight=float(weight))

@@ -107,7 +107,12 @@ Rect = Annotated[
 Fallback = Annotated[
     bool, typer.Option("--fallback", help="Go on with the CPU if a GPU fails.", rich_help_panel=_ENGINE)
 ]
-Budget = Annotated[str, typer.Option(help="Latency that live streams aim at: 100ms, 0.2s.", rich_help_panel=_FLOW)]
+Budget = Annotated[
+    str,
+    typer.Option(
+        help="Latency that live streams aim at: 100ms, 0.2s; a bare number is seconds, up to 10.", rich_help_panel=_FLOW
+    ),
+]
 Batch = Annotated[
     int | None, typer.Option(min=1, help="Frames in a batch: exactly (files), at most (live).", rich_help_panel=_FLOW)
 ]

@@ -16,7 +16,7 @@ from streampose.cli.references import resolve
 from streampose.cli.roster import Roster
 from streampose.cli.service import Metrics, MetricsToken, parse_address, parse_need, parse_secret
 from streampose.cli.session import Session, start_session
-from streampose.cli.values import named_sources, parse_rotation, parse_seconds, parse_size
+from streampose.cli.values import named_sources, parse_budget, parse_rotation, parse_seconds, parse_size
 from streampose.errors import ConfigError
 from streampose.observe.watch import WatchOptions
 from streampose.preview import Preview
@@ -235,7 +235,7 @@ def run(
             fallback=fallback,
             batch=batch,
         ),
-        budget_s=parse_seconds(budget),
+        budget_s=parse_budget(budget),
         batch=batch,
         stop_after_s=seconds,
         quiet=quiet,

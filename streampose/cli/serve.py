@@ -19,7 +19,7 @@ from streampose.cli.references import resolve
 from streampose.cli.say import dim, say
 from streampose.cli.service import Metrics, MetricsToken, parse_address, parse_secret
 from streampose.cli.session import before_anything, beside, interrupts
-from streampose.cli.values import named_sources, parse_seconds
+from streampose.cli.values import named_sources, parse_budget
 from streampose.cores import share_cores
 from streampose.errors import StreamposeError
 from streampose.gauges import rss_mb
@@ -167,7 +167,7 @@ def serve(
     for name in texts:
         check_name(name)
     named = {name: open_source(resolve(text), live=True) for name, text in texts.items()}
-    policy = LatencyBatch(parse_seconds(budget), max_frames=batch or 16)
+    policy = LatencyBatch(parse_budget(budget), max_frames=batch or 16)
     # It is ready without a visitor; and a label of each visitor's would be one too many.
     watch = WatchOptions(
         metrics=None if metrics is None else parse_address(metrics, parse_secret(metrics_token)),

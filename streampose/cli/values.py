@@ -11,11 +11,22 @@ from urllib.parse import urlsplit
 from streampose.errors import ConfigError
 from streampose.sinks import Rotation
 
-__all__ = ["named_sources", "parse_rate", "parse_rotation", "parse_seconds", "parse_size", "parse_time"]
+__all__ = [
+    "named_sources",
+    "parse_budget",
+    "parse_rate",
+    "parse_rotation",
+    "parse_seconds",
+    "parse_size",
+    "parse_time",
+]
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
 _PLACE = re.compile(r"((?P<hours>\d+):(?=\d+:))?((?P<minutes>\d+):)?(?P<seconds>\d+(\.\d+)?)")
 _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|h|d)?")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+# Who waits longer for what is live says so.
+_LONGEST_S = 10
 _SECONDS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[kmg]?)(?P<binary>i?)b")
 
@@ -85,6 +96,18 @@ def parse_seconds(text: str, *, zero: bool = False) -> float:
     if seconds < 0 or (seconds == 0 and not zero):
         raise ConfigError(f"{text!r} is not a time: write 100ms, or 0.2s")
     return seconds
+
+
+def parse_budget(text: str) -> float:
+    """Latency that live streams aim at, as `parse_seconds`; a bare 100 is refused, which seldom means 100 s.
+
+    Raises:
+        ConfigError: something else.
+    """
+    number = text.strip()
+    if _NUMBER.fullmatch(number) and float(number) > _LONGEST_S:
+        raise ConfigError(f"a budget of {number} may be {number}ms or {number}s: write which")
+    return parse_seconds(text)
 
 
 def parse_rotation(text: str | None, keep: int | None) -> Rotation | None:

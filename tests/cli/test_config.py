@@ -67,6 +67,7 @@ def test_streams_and_options(write: Callable[[str], Path]):
         ("[streams]\na = {source = '0'}\nb = {source = '1', weight = -1}", 3, "weight"),
         ("[streams.a]\nsource = '0'\nweight = true", 3, "weight"),
         ("[streams.a]\nsource = '0'\nbudget = 'soon'", 3, "soon"),
+        ("[streams.a]\nsource = '0'\nbudget = 100", 3, "100ms or 100s"),
         ("[streams.'a/b']\nsource = '0'", 1, "a/b"),
         ("json = '-'\nstreams = ['0']", 2, "streams are tables"),
         ("[streams.a]\nsource = '0'\n[model]\nname = 'x'", 3, "model"),

@@ -19,7 +19,7 @@ from servers.rtsp import MediaServer, has_gstreamer, recorded
 from test_run import clip, command, lines, models, start, wait_for_lines  # noqa: F401
 
 from streampose.cli.outputs import Outputs
-from streampose.cli.values import parse_rate, parse_rotation, parse_seconds
+from streampose.cli.values import parse_budget, parse_rate, parse_rotation, parse_seconds
 from streampose.errors import ConfigError, SinkFailed, SinkUnavailable
 from streampose.sinks import Rotation
 
@@ -48,6 +48,15 @@ def test_what_is_no_rotation_is_told(text: str):
 
 def test_times():
     assert [parse_seconds(t) for t in ("100ms", "0.2s", "3", "5m", "1h", "2d")] == [0.1, 0.2, 3, 300, 3600, 172800]
+
+
+def test_a_budget_without_its_unit_is_seconds_or_refused():
+    assert [parse_budget(t) for t in ("100ms", "0.1", "10", "100s", "2m")] == [0.1, 0.1, 10, 100, 120]
+    for text in ("100", " 10.5"):
+        with pytest.raises(ConfigError, match=rf"{text.strip()}ms or {text.strip()}s: write which"):
+            parse_budget(text)
+    with pytest.raises(ConfigError, match="is not a time"):
+        parse_budget("0")
 
 
 @pytest.mark.parametrize(

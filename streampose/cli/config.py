@@ -59,9 +59,11 @@ def use_config(context: typer.Context, file: Path | None) -> Path | None:
     for key, value in config.options.items():
         where = f"{file}:{lines[key]}"
         if (option := options.get(_key(key))) is None or option.name is None:
-            if _key(key) in _of_others(context):
+            if any(_key(key) == _key(word) for known in _known(context) for word in known.opts if word[:2] == "--"):
                 continue
-            raise ConfigError(f"{where}: no option is called {key!r}; `streampose run --help` lists them")
+            if (name := _other_side(context, _key(key))) is not None:
+                raise ConfigError(f"{where}: {key} is no key: write {name} = {str(not value).lower()}")
+            raise ConfigError(f"{where}: no option of a file is called {key!r}; `streampose run --help` lists them")
         if isinstance(value, dict):
             raise ConfigError(f"{where}: {key} is an option, not a table: {key} = …, above the first [streams.NAME]")
         if isinstance(value, bool) and not getattr(option, "is_flag", False):
@@ -78,12 +80,18 @@ def use_config(context: typer.Context, file: Path | None) -> Path | None:
     return file
 
 
-def _of_others(context: typer.Context) -> set[str]:
-    """The keys of commands that take such a file, too: one file is for all of them."""
+def _known(context: typer.Context) -> list[Any]:
+    """The options of all commands that take such a file: one file is for all of them."""
     group = context.parent.command if context.parent is not None else None
     commands = getattr(group, "commands", {}).values()
     with_files = [c for c in commands if any(parameter.name == "config" for parameter in c.params)]
-    return {_key(w) for c in with_files for p in c.params if p.name not in _NOT_KEYS for w in p.opts if w[:2] == "--"}
+    return [parameter for c in with_files for parameter in c.params if parameter.name not in _NOT_KEYS]
+
+
+def _other_side(context: typer.Context, key: str) -> str | None:
+    """What a file calls the option that is switched off by this word: of no-track it is track."""
+    off = {_key(word): option.opts[0].lstrip("-") for option in _known(context) for word in option.secondary_opts}
+    return off.get(key)
 
 
 def _key(word: str) -> str:

@@ -60,6 +60,8 @@ def test_streams_and_options(write: Callable[[str], Path]):
         ("quiet = true\nbatch = true", 2, "batch takes a value, and true is none"),
         ("json = false", 1, "json takes a value, and false is none"),
         ("batch = 4.5", 1, "batch: "),
+        ("offline = true", 1, "write live = false"),
+        ("no_track = true", 1, "write track = false"),
         ("config = 'other.toml'", 1, "config"),
         ("sources = ['0']", 1, "sources"),
         ("[streams.a]\nsource = '0'\n\n[streams.b]\nsource = '1'\nweigth = 1", 6, "weigth"),

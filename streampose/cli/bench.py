@@ -18,7 +18,7 @@ from streampose.cli import engine
 from streampose.cli.bench_report import as_json, draw
 from streampose.cli.say import console, dim, fail, say
 from streampose.cli.session import interrupts
-from streampose.cli.values import named_sources, parse_budget
+from streampose.cli.values import at_least, named_sources, parse_budget
 from streampose.cores import share_cores
 from streampose.errors import ConfigError
 from streampose.figures import Figures
@@ -50,7 +50,12 @@ def bench(
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Stop after so long; 10 s when nothing is said.", rich_help_panel=_INPUT),
+        typer.Option(
+            parser=at_least(0.1),
+            metavar="TIME",
+            help="Stop after so long: 30, 1m; 10 s when nothing is said.",
+            rich_help_panel=_INPUT,
+        ),
     ] = None,
     streams: Annotated[int, typer.Option(min=1, max=256, help="The source so many times.", rich_help_panel=_INPUT)] = 1,
     hwaccel: Annotated[

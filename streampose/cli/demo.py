@@ -10,6 +10,7 @@ from rich.text import Text
 from streampose.cli.outputs import Outputs
 from streampose.cli.say import say
 from streampose.cli.session import Session, start_session
+from streampose.cli.values import at_least
 from streampose.evaluation import Pck, pck
 from streampose.frame import StreamInfo
 from streampose.inference.engine import EngineOptions
@@ -28,7 +29,7 @@ def demo(
     detector: Annotated[str | None, typer.Option(help="… a person detector …")] = None,
     pose: Annotated[str | None, typer.Option(help="… and a key-point model.")] = None,
     people: Annotated[int, typer.Option(min=1, max=16, help="How many figures.")] = 1,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long.")] = 10.0,
+    seconds: Annotated[float, typer.Option(parser=at_least(0.1), metavar="TIME", help="How long: 10, 1m.")] = 10.0,
     out: Annotated[str | None, typer.Option(help="Write a video there instead of opening a window.")] = None,
     json: Annotated[str | None, typer.Option(help="JSON Lines: a file, or -.")] = None,
     device: Annotated[str, typer.Option(help="auto, cuda, tensorrt or cpu.")] = "auto",

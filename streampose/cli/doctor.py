@@ -18,6 +18,7 @@ from rich.text import Text
 from streampose.batching import FixedBatch
 from streampose.cli.demo import Judge
 from streampose.cli.say import console
+from streampose.cli.values import at_least
 from streampose.cores import available_cores, cpu_quota
 from streampose.errors import ChecksumMismatch
 from streampose.inference import zoo
@@ -37,7 +38,10 @@ _ENCODERS = ("libx264", "h264_nvenc", "h264_vaapi", "h264_qsv", "h264_videotoolb
 
 
 def doctor(
-    seconds: Annotated[float, typer.Option(min=0, help="Length of the self-test; 0 leaves it out.")] = 10.0,
+    seconds: Annotated[
+        float,
+        typer.Option(parser=at_least(0), metavar="TIME", help="Length of the self-test: 10, 1m; 0 leaves it out."),
+    ] = 10.0,
 ) -> None:
     """Look at Python, GPU, cameras and codecs, run a self-test, and give advice."""
     advice: list[str] = []

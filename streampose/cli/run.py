@@ -16,7 +16,7 @@ from streampose.cli.references import resolve
 from streampose.cli.roster import Roster
 from streampose.cli.service import Metrics, MetricsToken, parse_address, parse_need, parse_secret
 from streampose.cli.session import Session, start_session
-from streampose.cli.values import named_sources, parse_budget, parse_rotation, parse_seconds, parse_size
+from streampose.cli.values import at_least, named_sources, parse_budget, parse_rotation, parse_seconds, parse_size
 from streampose.errors import ConfigError
 from streampose.observe.watch import WatchOptions
 from streampose.preview import Preview
@@ -108,7 +108,10 @@ def run(
     ] = True,
     budget: engine.Budget = "100ms",
     batch: engine.Batch = None,
-    seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so long.", rich_help_panel=_FLOW)] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(parser=at_least(0), metavar="TIME", help="Stop after so long: 90, 5m.", rich_help_panel=_FLOW),
+    ] = None,
     hwaccel: Annotated[
         str,
         typer.Option(

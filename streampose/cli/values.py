@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+import typer
 
 from streampose.errors import ConfigError
 from streampose.sinks import Rotation
 
 __all__ = [
+    "at_least",
     "named_sources",
     "parse_budget",
     "parse_rate",
@@ -94,8 +99,23 @@ def parse_seconds(text: str, *, zero: bool = False) -> float:
     match = _DURATION.fullmatch(text.strip().lower())
     seconds = float(match["number"]) * _SECONDS[match["unit"]] if match else -1.0
     if seconds < 0 or (seconds == 0 and not zero):
-        raise ConfigError(f"{text!r} is not a time: write 100ms, or 0.2s")
+        raise ConfigError(f"{text!r} is not a time: write 100ms, 0.2s or 5m")
     return seconds
+
+
+def at_least(least_s: float) -> Callable[[Any], float]:
+    """What reads a time as an option's value; where it may be 0, that switches something off."""
+
+    def read(value: object) -> float:
+        try:
+            seconds = parse_seconds(str(value), zero=least_s == 0)
+        except ConfigError as error:
+            raise typer.BadParameter(str(error)) from None
+        if seconds < least_s:
+            raise typer.BadParameter(f"{value} is less than {least_s:g} s")
+        return seconds
+
+    return read
 
 
 def parse_budget(text: str) -> float:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import av
 import pytest
+import typer
 from test_download import BODY, Server, server  # noqa: F401 - the fixture
 
 import streampose
 from streampose.cli.main import main
 from streampose.cli.standard import standard_output
+from streampose.cli.values import at_least
 from streampose.inference import zoo
 
 
@@ -87,6 +89,19 @@ def test_the_doctor_tells_an_opencv_without_windows(command, monkeypatch: pytest
     assert code == 0
     assert "opencv-python-headless 4.12.0.88" in words
     assert "screen no: this OpenCV has no windows: pip uninstall" in words
+
+
+@pytest.mark.parametrize("words", [["run", "synthetic:"], ["bench"], ["demo"], ["doctor"]], ids=lambda words: words[0])
+def test_how_long_is_a_time_as_others_are(command, words: list[str]):
+    code, _, err = command(*words, "--seconds", "long")
+    assert (code, "'long' is not a time: write" in " ".join(err.replace("│", "").split())) == (2, True)
+
+
+def test_how_long_may_be_in_minutes():
+    assert [at_least(0)(text) for text in ("90", "1s", "5m", 0.5, "0")] == [90, 1, 300, 0.5, 0]
+    for text, words in (("0.05", "less than 0.1 s"), ("0", "not a time")):
+        with pytest.raises(typer.BadParameter, match=words):
+            at_least(0.1)(text)
 
 
 COMMANDS = [

@@ -34,7 +34,7 @@ async def main(*clips: str) -> str | None:
         )
         for name, clip in by_name(clips).items()
     ]
-    # On a CPU one session for each core; on a GPU one.
+    # As many sessions as give the most frames a second here.
     estimators = await asyncio.to_thread(sp.load_estimators, throughput=True)
     async with sp.Pipeline(streams, estimators, policy=sp.FixedBatch(4)) as pipeline:
         reports = await pipeline.run()

@@ -114,7 +114,12 @@ Budget = Annotated[
     ),
 ]
 Batch = Annotated[
-    int | None, typer.Option(min=1, help="Frames in a batch: exactly (files), at most (live).", rich_help_panel=_FLOW)
+    int | None,
+    typer.Option(
+        min=1,
+        help="Frames in a batch: so many of files, at most so many live; by default 4 and 16, on a GPU 32 (serve: 16).",
+        rich_help_panel=_FLOW,
+    ),
 ]
 Track = Annotated[bool, typer.Option(help="Give people stable numbers.", rich_help_panel=_FLOW)]
 

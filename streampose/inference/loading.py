@@ -173,7 +173,7 @@ def load_estimators(
 
     A CPU's cores go to one session of many threads or to several of few, whichever `calibration_of` measured to be
     better for the purpose. A GPU gets one session, or as many as `EngineOptions.sessions` says, and so does each of
-    several GPUs; for the most frames a second two, if the first is ready within 5 s (1.2 to 1.5 × as fast on an H100).
+    several GPUs; for the most frames a second two, if the first is ready within 5 s (1.3 × as fast on an H100).
 
     Args:
         choice: which models; `None` = `streampose-nano`.

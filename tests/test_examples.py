@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -44,6 +45,22 @@ def clip(tmp_path: Path) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def test_what_the_page_on_python_shows_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One snippet after the other, as somebody would type them, on smaller figures."""
+    monkeypatch.chdir(tmp_path)
+    text = (EXAMPLES.parent / "docs" / "python.md").read_text().replace("seconds=1", "seconds=0.2&size=320x240")
+    typed: dict[str, object] = {"__name__": "typed"}
+    for snippet in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        exec(compile(snippet, "docs/python.md", "exec", dont_inherit=True), typed)
+    assert typed["people"] == {"front": 1, "back": 1}
+    assert len(streampose.load("back.jsonl")) == 6
+
+
+def test_the_page_on_python_has_all_names_and_no_others():
+    table = (EXAMPLES.parent / "docs" / "python.md").read_text().partition("## All names")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(streampose.__all__)
 
 
 def test_three_lines(tmp_path: Path, clip: Path):

@@ -68,4 +68,6 @@ def ready(pipeline: Pipeline | None, need: Need = 1, named: Container[str] | Non
         }
     needed = len(streams) if need is None else min(need, len(streams))
     enough = delivering >= (0 if need == 0 else max(1, needed))
+    if need == 0:
+        return Verdict(enough, "the models are loaded", {"streams": streams})
     return Verdict(enough, f"{delivering} of {len(streams)} streams deliver", {"streams": streams})

@@ -219,6 +219,18 @@ def test_a_bug_in_a_command_is_one_record_without_the_password(when: str):
     assert "geheim" not in done.stderr
 
 
+def test_every_event_is_in_the_docs():
+    root = Path(__file__).parents[2]
+    told = (root / "docs" / "service.md").read_text()
+    events = {
+        event
+        for path in (root / "streampose").rglob("*.py")
+        for event in re.findall(r'"event": "([a-z -]+)"', path.read_text(encoding="utf-8"))
+    }
+    assert len(events) > 10, "the test would show nothing"
+    assert not [event for event in events if f"`{event}`" not in told]
+
+
 def streampose(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "streampose", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)

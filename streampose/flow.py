@@ -203,7 +203,7 @@ class Flow:
                 for _, channel in self._sinks:
                     await channel.put(result)
                 lane.metrics.deliver(timing, len(poses))
-                lane.return_credit(timing.delivered_at - timing.inferred_at)
+                lane.return_credit(timing.delivered_at - timing.inferred_at, self._clock.now())
         except StreamposeError as error:
             lane.abandon(error)
         finally:

@@ -22,7 +22,7 @@ __all__ = ["Batcher"]
 
 # A stream of which nothing could be taken for a while has no more claim than so many frames beside those that were.
 _MOST_CLAIM = 1.0
-# A batch does not wait for a source that has given nothing for so long.
+# A batch does not wait for a stream whose source and sinks have given and taken nothing for so long.
 _STALLED_S = 0.25
 # No more of a budget is kept for finishing: what was late by it does not make all that follows hopeless.
 _FINISHING = 0.5
@@ -178,17 +178,20 @@ class Batcher:
         )
 
     def _more(self, offer: dict[Waiting, tuple[Lane, Frame]]) -> bool:
-        """Whether the offer could grow: a batch in flight will give credits back, or a source has room to go on."""
+        """Whether the offer could grow: a batch in flight or sinks give credits back, or a source has room to go on."""
         if any(station.in_flight for station in self._stations):
             return True
         offered = deque(lane for lane, _ in offer.values())
         now = self._clock.now()
         return any(
-            not lane.ingress.closed
-            and now - lane.arrived_at < _STALLED_S
+            now - max(lane.arrived_at, lane.moved_at) < _STALLED_S
             # Credits of a recording that are out come back as soon as its results are delivered.
             and offered.count(lane)
-            < min(lane.credits if lane.live else lane.most_credits, self._per_stream, lane.ingress.capacity)
+            < min(
+                lane.credits if lane.live else lane.most_credits,
+                self._per_stream,
+                len(lane.ingress) if lane.ingress.closed else lane.ingress.capacity,
+            )
             for lane in self._lanes
         )
 

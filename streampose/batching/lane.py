@@ -67,6 +67,8 @@ class Lane:
         self._newest: Frame | None = None
         self.arrived_at = 0.0
         """When the last frame came (or the stream joined): one that is silent for long is not waited for."""
+        self.moved_at = 0.0
+        """Of a recording: when the last result was handed on, by which another frame may be taken."""
         self.failure: Exception | None = None
         """Why `outbox` ended, if it was not the end of the stream."""
         self.changed: Callable[[], None] = lambda: None
@@ -79,8 +81,10 @@ class Lane:
         # Never full: what is inside holds a credit.
         self.outbox: Channel[tuple[Frame, asyncio.Future[Inferred]]] = Channel(credits)
 
-    def return_credit(self, finishing_s: float = 0.0) -> None:
+    def return_credit(self, finishing_s: float = 0.0, now: float = 0.0) -> None:
         """A result was handed to the stream's sinks, so long after the engine gave it."""
+        if not self.live:
+            self.moved_at = now
         # Up quickly, down slowly: a deadline is kept by those that took long.
         self.finishing_s += (0.3 if finishing_s > self.finishing_s else 0.02) * (finishing_s - self.finishing_s)
         self.credits += 1

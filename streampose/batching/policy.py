@@ -102,7 +102,7 @@ def check_size(frames: int) -> None:
 class FixedBatch:
     """Always `frames` at a time: the highest throughput where nobody waits for the single frame, as with files.
 
-    A smaller batch leaves only when no more frames can come.
+    A smaller batch leaves only when no more frames can come, or none has for a quarter of a second.
 
     Raises:
         ConfigError: not a whole number from 1 on.

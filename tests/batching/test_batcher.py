@@ -279,6 +279,47 @@ async def test_fixed_batches_wait_for_more_but_not_for_what_cannot_come():
         engine.let_go()
 
 
+@pytest.mark.parametrize("at_its_end", [False, True], ids=["", "at its end"])
+async def test_a_recording_whose_output_is_slow_still_goes_in_whole_batches(*, at_its_end: bool):
+    engine, film = Engine(), lane("film", live=False, credits=3, capacity=6)
+    async with Running([engine], FixedBatch(3), [film]) as running:
+        for i in range(6):
+            film.ingress.put_nowait(frame(i))
+        await settle()
+        engine.let_go()
+        await settle()
+        if at_its_end:
+            film.ingress.close()
+        # An output that takes one at a time; what is next has been waiting for long.
+        for _ in range(3):
+            assert engine.batches == [[0, 1, 2]]
+            running.clock.advance(0.2)
+            await film.outbox.get()
+            film.return_credit(0.0, running.clock.now())
+            await settle()
+        assert engine.batches == [[0, 1, 2], [3, 4, 5]]
+        engine.let_go()
+
+
+async def test_an_output_that_takes_nothing_holds_up_no_frame_that_may_be_taken():
+    engine, film = Engine(), lane("film", live=False, credits=3, capacity=6)
+    async with Running([engine], FixedBatch(3), [film]) as running:
+        for i in range(6):
+            film.ingress.put_nowait(frame(i))
+        await settle()
+        engine.let_go()
+        await settle()
+        running.clock.advance(2.0)
+        await film.outbox.get()
+        film.return_credit(0.0, running.clock.now())
+        await settle()
+        assert engine.batches == [[0, 1, 2]]
+        running.clock.advance(0.3)
+        await settle()
+        assert engine.batches == [[0, 1, 2], [3]]
+        engine.let_go()
+
+
 async def test_a_full_batch_starts_before_the_last_ones_results_are_out():
     film = lane("film", live=False, credits=8, capacity=8)
     engine, begun = Engine(), []

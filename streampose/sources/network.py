@@ -117,7 +117,7 @@ class NetworkSource(LiveMedia):
         self._probes = False
         # Our own client of RTSP, until it turns out that a server is not for it.
         self._own_client = transport == "auto" and self._scheme in {"rtsp", "rtsps"}
-        self._was_silent = False
+        self._was_silent = self._video_alone = False
 
     def open(self, stream: str) -> StreamInfo:
         """Connect, and wait for the first picture.
@@ -178,6 +178,7 @@ class NetworkSource(LiveMedia):
                 socket.create_connection(address, timeout=_PROBE_S).close()
             except TimeoutError as error:
                 raise SourceTimeout(f"{self._name} did not answer within {_PROBE_S:g} s") from error
+        usual = self._options
         if self._own_client:
             try:
                 return cast("InputContainer", self._speak(until))  # as far as a live source needs one
@@ -185,9 +186,13 @@ class NetworkSource(LiveMedia):
                 log.debug("%s: FFmpeg's client is used: %s", self._name, why, extra={"stream": self._stream})
                 self._own_client = not why.lasting
                 if why.over_udp:
-                    self._options |= _UDP_FIRST
+                    self._options = usual | _UDP_FIRST
         self._timeouts_s = max(0.5, until - time.monotonic()), self._stall_s
-        return super()._dial()
+        try:
+            return super()._dial()
+        finally:
+            if self._own_client:
+                self._options = usual
 
     def _has_proxy(self) -> bool:
         """Whether FFmpeg asks a proxy, which may know more hosts than we do; this variable is HTTPS's, too."""
@@ -198,9 +203,21 @@ class NetworkSource(LiveMedia):
         )
 
     def _speak(self, until: float) -> RtspContainer:
-        left_s = max(0.5, until - time.monotonic())
         device = None if self._decodes_on is None else accelerator(self._decodes_on)
-        return RtspContainer.open(self._url, open_timeout_s=left_s, stall_s=self._stall_s, hwaccel=device)
+
+        def open_() -> RtspContainer:
+            left_s, stall_s = max(0.5, until - time.monotonic()), self._stall_s
+            return RtspContainer.open(
+                self._url, open_timeout_s=left_s, stall_s=stall_s, hwaccel=device, alone=self._video_alone
+            )
+
+        try:
+            return open_()
+        except NotSpoken as why:
+            if not why.beside:
+                raise
+            self._video_alone = True
+        return open_()
 
     def _opening_error(self, error: Exception) -> SourceError:
         if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):

@@ -16,7 +16,7 @@ _CHUNK = 1 << 16
 _LONGEST_LINE, _MOST_LINES, _LONGEST_BODY = 8192, 100, 1 << 18
 # Between two packets of a camera, at most: more than one can claim to have.
 _MOST_STRAY = 1 << 16
-_MESSAGE = re.compile(rb"[A-Z_]{4}")
+_MESSAGE = re.compile(rb"RTSP/1|OPTION|[GS]ET_PA|ANNOUN|REDIRE|TEARDO|PLAY |PAUSE ")
 # For a key frame of 4K, which comes at once: live555 leaves out what a window of 64 kB does not take at once (of 800
 # packets 295, measured).
 _ROOM = 1 << 20
@@ -30,11 +30,12 @@ class NotSpoken(Exception):
         why: in words.
         lasting: it will be so the next time, too.
         over_udp: it may have media for the other one by UDP.
+        beside: it may do so for what was asked for beside the video.
     """
 
-    def __init__(self, why: str, *, lasting: bool = False, over_udp: bool = False) -> None:
+    def __init__(self, why: str, *, lasting: bool = False, over_udp: bool = False, beside: bool = False) -> None:
         super().__init__(why)
-        self.lasting, self.over_udp = lasting, over_udp
+        self.lasting, self.over_udp, self.beside = lasting, over_udp, beside
 
 
 @dataclass(slots=True)
@@ -136,7 +137,7 @@ class Connection:
                 self._at += 1
                 continue
             if first != 0x24:
-                if self._channels and not (self._fill(4) and _MESSAGE.match(self._buffer, self._at)):
+                if self._channels and not (self._fill(6) and _MESSAGE.match(self._buffer, self._at)):
                     if not self._pass_over():
                         return None
                     continue
@@ -155,19 +156,19 @@ class Connection:
             return channel, self._buffer[begin : self._at]
 
     def _pass_over(self) -> bool:
-        """Go to the next packet; `False` = the connection ended before.
+        """Go to the next packet or answer; `False` = the connection ended before.
 
         Cameras whose network is too slow leave out the rest of a packet, so that others begin within it.
         """
         channels = re.escape(bytes(self._channels))
-        packet = re.compile(rb"\$[" + channels + rb"]..[\x80-\xbf]", re.DOTALL)  # version 2 of RTP and RTCP
+        packet = re.compile(rb"\$[" + channels + rb"]..[\x80-\xbf]|RTSP/1", re.DOTALL)  # version 2 of RTP and RTCP
         passed = 0
-        while self._fill(5):
+        while self._fill(6):
             if found := packet.search(self._buffer, self._at):
                 self._at = found.start()
                 return True
-            passed += len(self._buffer) - 4 - self._at
-            self._at = len(self._buffer) - 4
+            passed += len(self._buffer) - 5 - self._at
+            self._at = len(self._buffer) - 5
             if passed > _MOST_STRAY:
                 raise NotSpoken("what comes is neither a message nor a packet")
         return False
@@ -232,18 +233,19 @@ class Connection:
         """To the first of the host's addresses that answers; each has its share of the time."""
         addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         for i, (family, kind, protocol, _, address) in enumerate(addresses, 1):
-            connection = socket.socket(family, kind, protocol)
-            _make_room(connection)
-            try:
-                left = self.deadline - time.monotonic()
-                connection.settimeout(max(0.1, left / (len(addresses) - i + 1)))
-                connection.connect(address)
-            except OSError:
-                connection.close()
-                if i == len(addresses):
-                    raise
-            else:
-                return connection
+            with contextlib.ExitStack() as stack:
+                try:
+                    connection = stack.enter_context(socket.socket(family, kind, protocol))
+                    _make_room(connection)
+                    left = self.deadline - time.monotonic()
+                    connection.settimeout(max(0.1, left / (len(addresses) - i + 1)))
+                    connection.connect(address)
+                except OSError:
+                    if i == len(addresses):
+                        raise
+                else:
+                    stack.pop_all()
+                    return connection
         raise ConnectionRefusedError("the host has no address")
 
 
@@ -253,6 +255,8 @@ def _make_room(connection: socket.socket) -> None:
     `SO_RCVBUF` would be held to 208 kB on most machines, and never grow. To wish for so many bytes at once, and to take
     that back, does neither.
     """
-    if sys.platform == "linux":
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _ROOM)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)

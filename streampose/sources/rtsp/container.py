@@ -61,7 +61,9 @@ class RtspContainer:
         self._bare: InputContainer | None = None
 
     @classmethod
-    def open(cls, url: str, *, open_timeout_s: float, stall_s: float, hwaccel: HWAccel | None) -> Self:
+    def open(
+        cls, url: str, *, open_timeout_s: float, stall_s: float, hwaccel: HWAccel | None, alone: bool = False
+    ) -> Self:
         """Connect, and wait for a picture that shows what is sent.
 
         Args:
@@ -69,6 +71,7 @@ class RtspContainer:
             open_timeout_s: until it must be connected.
             stall_s: the longest time without a picture, the first one too.
             hwaccel: what decodes.
+            alone: ask for nothing beside the video.
 
         Raises:
             NotSpoken: FFmpeg's own client may understand the server.
@@ -77,7 +80,7 @@ class RtspContainer:
             OSError: the connection fails.
             av.error.FFmpegError: the device cannot be opened.
         """
-        session = RtspSession(url)
+        session = RtspSession(url, alone=alone)
         try:
             made = cls(session, session.open(open_timeout_s), stall_s)
             session.wait(stall_s)

@@ -15,6 +15,7 @@ __all__ = ["START_CODE", "Track", "first_video"]
 START_CODE = b"\0\0\0\1"
 _CODECS = {"H264": "h264", "H265": "hevc"}
 _RATE = re.compile(r"\d{1,3}(\.\d{1,6})?")
+# Each costs a round trip at the opening.
 _MOST_BESIDE = 8
 _SETS = ("sprop-vps", "sprop-sps", "sprop-pps", "sprop-parameter-sets")
 

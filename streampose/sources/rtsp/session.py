@@ -32,11 +32,12 @@ class RtspSession:
 
     Args:
         url: may carry a user and a password.
+        alone: ask for nothing beside the video.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, alone: bool = False) -> None:
         parts = urlsplit(url)
-        self._name, scheme = redact(url), parts.scheme.lower()
+        self._name, scheme, self._alone = redact(url), parts.scheme.lower(), alone
         self._connection = Connection(parts.hostname or "", parts.port or _PORTS[scheme], tls=scheme == "rtsps")
         self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._credentials = Credentials.of(url)
@@ -71,9 +72,10 @@ class RtspSession:
         base = address if "://" in address else base
         granted = self._ask("SETUP", _below(base, track.control), Transport=_wish(0))
         transport = granted.one("transport")
-        if "TCP" not in transport.upper():
+        channels = _CHANNELS.search(transport)
+        if "TCP" not in transport.upper() and channels is None:
             raise NotSpoken("not over this connection", lasting=True, over_udp=True)
-        if channels := _CHANNELS.search(transport):
+        if channels is not None:
             first = int(channels[1])
             self._channels = first, int(channels[2] or first + 1)
         session, _, rest = granted.one("session").partition(";")
@@ -82,9 +84,15 @@ class RtspSession:
             self._word_after_s = max(1.0, int(life[1]) / 2)
         # All of it, as FFmpeg does, though it is passed over: where a track is left out, GStreamer's server (1.22) has
         # an error, and sends all others away, or falls silent. What is refused is not missed.
-        for i, control in enumerate(track.beside, 1):
-            self._try("SETUP", _below(base, control), Transport=_wish(self._channels[0] + 2 * i))
-        self._ask("PLAY", self._aggregate, Range="npt=0.000-")
+        beside = () if self._alone else track.beside
+        try:
+            for i, control in enumerate(beside, 1):
+                self._try("SETUP", _below(base, control), Transport=_wish(self._channels[0] + 2 * i))
+            self._ask("PLAY", self._aggregate, Range="npt=0.000-")
+        except (NotSpoken, TimeoutError) as error:
+            if not beside:
+                raise
+            raise NotSpoken(f"not with all that it offers: {error}", beside=True) from error
         self._word_at = time.monotonic() + self._word_after_s
         return track
 

@@ -82,7 +82,8 @@ class AccessUnits:
             self._time += rtp_time if self._sequence is None else passed - ((passed & 0x80000000) << 1)
             self._rtp_time = rtp_time
         if not anew and sequence != (self._sequence or 0) + 1 & 0xFFFF:
-            self._open = False  # a part of a fragmented unit is missing: the rest of it is worth nothing
+            # A part of a fragmented unit is missing: the rest of it is worth nothing. And who lies is not seen by it.
+            self._open = self._given = False
         self._sequence, self.sender = sequence, sender
         self.highest_sequence = sequence
         if begin < end:

@@ -29,8 +29,8 @@ _SURE = 3
 # So many differences by people make a price: of the first few batches most are unlike all others.
 _SLOPES = 16
 # A size counts as not run lately after so many batches, and is then thought so much cheaper: after twice as many twice
-# as much, up to the most.
-_FORGOTTEN, _HOPE, _MOST_HOPE = 64, 0.85, 0.5
+# as much, up to the most. Only after so many is it also thought to be in time by hope alone.
+_FORGOTTEN, _HOPE, _MOST_HOPE, _GIVEN_UP = 64, 0.85, 0.5, 512
 # What exceeds the most margin is a stall: nobody can plan for it, and a margin for it would cost frames all the time.
 _QUANTILE, _LEAST_MARGIN, _MOST_MARGIN = 0.97, 1.02, 1.5
 
@@ -56,7 +56,8 @@ class BatchCost:
       batches in a row that agree on another speed are enough.
     - The margin of `upper` is a high quantile of how far predictions were exceeded lately, stalls left out.
 
-    A size that was not run lately counts as a little cheaper than it was, so that it is tried again now and then.
+    A size that was not run lately counts as a little cheaper than it was, so that it is tried again now and then: where
+    it is in time by what is known, or was not run for very long.
 
     Args:
         memory: how many batches the least squares remember, in effect.
@@ -84,9 +85,11 @@ class BatchCost:
 
     def predict(self, load: Load) -> float:
         """Expected seconds, > 0; of a size that was not run lately, hoped."""
-        age = self.observed - self._last.get(load.frames, self.observed)
-        # The longer ago, the less is known: 64 batches, 128, 256 …
-        return self.known(load) * max(_HOPE ** (age // _FORGOTTEN).bit_length(), _MOST_HOPE)
+        return self.known(load) * self._hope(load.frames)
+
+    def doubt(self, frames: int) -> float:
+        """How many times as long as hoped a batch of this size takes if what is known is right."""
+        return 1 / self._hope(frames) if self._age(frames) < _GIVEN_UP else 1.0
 
     def known(self, load: Load) -> float:
         """Expected seconds, > 0, without hope."""
@@ -140,6 +143,13 @@ class BatchCost:
         if len(self._exceeded) >= 8:
             planned = sorted(e for e in self._exceeded if e < _MOST_MARGIN) or [_MOST_MARGIN]
             self.margin = max(planned[int(_QUANTILE * (len(planned) - 1))], _LEAST_MARGIN)
+
+    def _hope(self, frames: int) -> float:
+        # The longer ago, the less is known: 64 batches, 128, 256 …
+        return max(_HOPE ** (self._age(frames) // _FORGOTTEN).bit_length(), _MOST_HOPE)
+
+    def _age(self, frames: int) -> int:
+        return self.observed - self._last.get(frames, self.observed)
 
     def _speed_now(self) -> float:
         if len(self._speeds) < 3:

@@ -190,6 +190,8 @@ class LatencyBatch:
         share = math.ceil((len(frames) + sum(self._in_flight)) / self.engines)
         most = min(len(frames), self.max_frames, self.cost.reach, share)
         costs = [0.0] + [self.cost.upper(Load(frames=n, people=n * people)) for n in range(1, most + 1)]
+        # A forgotten size is tried for what it is hoped to bring, but not at the price of being late.
+        takes = [cost * self.cost.doubt(n) for n, cost in enumerate(costs)]
         rate = max(n / cost for n, cost in enumerate(costs) if n)
         price = rate * min(max((load - _BUSY) / (_FULL - _BUSY), 0.0), 1.0)
         due = [self._deadline(w) - now for w in frames]
@@ -198,14 +200,14 @@ class LatencyBatch:
             frames = freshest_first(frames)
             due = [self._deadline(w) - now for w in frames]
         ordered = sorted(due)
-        sizes = [n for n in range(1, most + 1) if in_time(ordered, costs[n]) >= n]
+        sizes = [n for n in range(1, most + 1) if in_time(ordered, takes[n]) >= n]
         value = partial(self._value, costs=costs, due=ordered, price=price)
         best = max(sizes, key=value, default=1)
         budget_s = frames[0].deadline - frames[0].captured_at
         if frames[0].behind >= _BEHIND and self._alone_s(frames[0]) <= budget_s < costs[best]:
             # A stream whose whole budget is shorter than the batches that pay is never in one: now it has its turn.
             best = max((n for n in sizes if costs[n] <= due[0]), key=value, default=best)
-        fits = [(w, left) for w, left in zip(frames, due, strict=True) if left >= costs[best]]
+        fits = [(w, left) for w, left in zip(frames, due, strict=True) if left >= takes[best]]
         if load < _FULL:
             # Whoever would be late in the next batch goes first.
             later = costs[best] + costs[min(max(len(fits) - best, 0), most)]
@@ -217,7 +219,8 @@ class LatencyBatch:
         return [w for w, _ in taken] or [frames[0]]
 
     def _seconds(self, batch: Sequence[Waiting]) -> float:
-        return self.cost.upper(Load(frames=len(batch), people=sum(w.people for w in batch)))
+        load = Load(frames=len(batch), people=sum(w.people for w in batch))
+        return self.cost.upper(load) * self.cost.doubt(load.frames)
 
     def _value(self, n: int, costs: Sequence[float], due: Sequence[float], price: float) -> float:
         value = then_the_rest(n, costs, due, price)

@@ -350,6 +350,23 @@ def test_a_size_that_only_ran_in_a_stall_is_tried_again():
     assert tried > 50
 
 
+def test_hope_alone_brings_no_batch_into_time_until_a_size_was_not_run_for_very_long():
+    policy = LatencyBatch(0.1, max_frames=2)
+    for i in range(40):
+        policy.observe(Load(frames=i % 2 + 1), 0.04 if i % 2 == 0 else 0.075)
+    tried_after = []
+    for i in range(600):
+        # Two of the same moment, with 70 ms left: a pair takes 75.
+        frames = [waiting(i * 0.1 - 0.03, stream=s, people=0) for s in "ab"]
+        decision = policy.decide(i * 0.1, frames, True)
+        assert isinstance(decision, Take)
+        if len(decision.frames) == 2:
+            tried_after.append(i)
+        policy.observe(Load(frames=len(decision.frames)), 0.04 if len(decision.frames) == 1 else 0.075)
+    assert tried_after
+    assert min(tried_after) >= 500
+
+
 def test_a_size_whose_first_batch_took_long_is_thought_no_dearer_than_smaller_ones_in_turn():
     cost = BatchCost()
     for _ in range(20):

@@ -20,6 +20,9 @@ _STEADY = 1.15
 # So many batches in a row that take so many times as long (or short) as the speed says: the machine has changed. More
 # than one, for a neighbour's hiccup is over by the next.
 _TURN, _LEAP = 2, 1.3
+# One such batch is no proof yet, but the next one is planned as if it would take as much longer; so much at most, for
+# after a stall nothing would be in time.
+_MOST_ALARM = 2.0
 # What is learned of a size leaves this share (of the logarithm) to the speed: the rest of a speed that lasts goes into
 # the sizes that are run. Without it, times that scatter would carry the two away from each other for ever, and sizes
 # that are not run with the speed.
@@ -54,6 +57,7 @@ class BatchCost:
     - Beyond the sizes that were run, a + b·frames by recursive least squares that forget slowly.
     - `speed` is the median over the last few batches against the above: the machine throttles, or a neighbour came. Two
       batches in a row that agree on another speed are enough.
+    - After a single batch that took much longer than expected, `upper` is higher until the next one.
     - The margin of `upper` is a high quantile of how far predictions were exceeded lately, stalls left out.
 
     A size that was not run lately counts as a little cheaper than it was, so that it is tried again now and then: where
@@ -82,6 +86,7 @@ class BatchCost:
         self.margin = 1.15
         """By how much `upper` is above `predict`."""
         self.observed = 0
+        self._alarm = 1.0  # how many times as long as expected the last batch took, if that was a leap
 
     def predict(self, load: Load) -> float:
         """Expected seconds, > 0; of a size that was not run lately, hoped."""
@@ -107,7 +112,7 @@ class BatchCost:
 
     def upper(self, load: Load) -> float:
         """Seconds that 97 of 100 batches of this load do not exceed, but for stalls: what a promise can be built on."""
-        return self.predict(load) * self.margin
+        return self.predict(load) * max(self.margin, self._alarm)
 
     def best_rate(self, most: int, within_s: float, people: float) -> float:
         """Frames a second of the best batch size.
@@ -126,9 +131,13 @@ class BatchCost:
         usual = self._usual(load)
         if self.settled:
             # Against what is known, not hoped: a trial of a forgotten size says nothing about others.
-            self._exceeded.append(seconds / max(usual * self.speed, 1e-5))
+            exceeded = seconds / max(usual * self.speed, 1e-5)
+            self._exceeded.append(exceeded)
+            self._alarm = 1.0
             if self._is_sure(load.frames):
                 self._speeds.append(seconds / usual)
+                if exceeded > _LEAP:
+                    self._alarm = min(exceeded, _MOST_ALARM)
             self.speed = self._speed_now()
         # What it would have taken at the usual speed, and no more than a surprise.
         plain = seconds / self.speed**_KEPT

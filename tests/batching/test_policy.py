@@ -297,6 +297,18 @@ def test_two_batches_tell_of_another_speed_and_one_does_not():
     assert cost.predict(Load(frames=1, people=1)) == pytest.approx(0.04, rel=0.05)
 
 
+def test_after_one_slow_batch_the_next_is_planned_with_care():
+    cost, load = learned(0.02), Load(frames=1, people=1)
+    usual = cost.upper(load)
+    cost.observe(load, 0.03)
+    assert cost.upper(load) == pytest.approx(0.03, rel=0.05)
+    cost.observe(load, 0.02)
+    assert cost.upper(load) == pytest.approx(usual, rel=0.05)
+    # After a stall nothing would be in time.
+    cost.observe(load, 0.2)
+    assert cost.upper(load) == pytest.approx(0.04, rel=0.05)
+
+
 @pytest.mark.parametrize("scatter", [0.1, 0.25, 0.4])
 def test_times_that_scatter_do_not_carry_the_speed_away(scatter: float):
     rng = random.Random(0)

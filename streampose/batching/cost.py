@@ -165,9 +165,9 @@ class BatchCost:
             return 1.0
         last = list(self._speeds)[-_TURN:]
         if min(last) > _LEAP * self.speed or max(last) < self.speed / _LEAP:
-            # Two that agree are no hiccup: what was before does not count any more.
+            # Two that agree are no hiccup: what was before does not count any more, and the first may have begun then.
             self._speeds.clear()
-            self._speeds.extend([median(last)] * 3)
+            self._speeds.extend([last[-1]] * 3)
         speed = max(median(self._speeds), 1e-3)
         return speed if max(speed, 1 / speed) > _STEADY else 1.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import functools
 import inspect
 import sys
@@ -29,6 +30,8 @@ from streampose.streams import Stream, check, check_apart
 from streampose.tracking import OneEuro, Tracker
 
 __all__ = ["results", "stream"]
+
+_LEAVING_S = 10.0
 
 
 _Given: TypeAlias = str | Path | int | Source
@@ -207,8 +210,10 @@ def results(coming: _Results) -> _Ordinary:
         await coming.aclose()
 
     def leave() -> None:
-        """A script ends, and still holds the iterator."""
-        asyncio.run_coroutine_threadsafe(end(), loop).result()
+        """A script ends, and still holds the iterator; or a forked child does, which has no such thread."""
+        if thread.is_alive():
+            with contextlib.suppress(TimeoutError):  # a driver that hangs must not keep the process alive
+                asyncio.run_coroutine_threadsafe(end(), loop).result(_LEAVING_S)
 
     atexit.register(leave)
     try:

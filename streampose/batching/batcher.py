@@ -183,8 +183,10 @@ class Batcher:
             return True
         offered = deque(lane for lane, _ in offer.values())
         now = self._clock.now()
+        # One whose outputs keep up, and all that is live, does not wait for others' outputs.
+        ready = any(lane.live or lane.credits == lane.most_credits for lane in offered)
         return any(
-            now - max(lane.arrived_at, lane.moved_at) < _STALLED_S
+            now - (lane.arrived_at if ready else max(lane.arrived_at, lane.moved_at)) < _STALLED_S
             # Credits of a recording that are out come back as soon as its results are delivered.
             and offered.count(lane)
             < min(

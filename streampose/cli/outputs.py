@@ -100,7 +100,7 @@ class Outputs:
                 named[name].add(_real(path))
         for folder in new:
             with writing(folder):
-                folder.mkdir()
+                folder.mkdir(exist_ok=True)  # two spellings may mean one
         self._inputs, self._named = inputs, named
 
     def _check_options(self, streams: int) -> None:

@@ -250,7 +250,7 @@ def start_process(texts: Sequence[str], folder: Path, plan: Plan, *, images_rate
     inputs = find_inputs(texts, folder, images_rate=images_rate)
     if images_rate != parse_rate(_IMAGES_FPS) and not any(one.images for one in inputs):
         say("--images-fps is for images in a row, and none are named")
-    with once():
+    with once(alone=len(inputs) == 1):
         return run_async(_run(inputs, folder, plan, quiet=quiet))
 
 

@@ -46,13 +46,19 @@ def say(text: str | Text) -> None:
 
 
 @contextmanager
-def once() -> Iterator[None]:
-    """Within it no warning is logged twice: a recording that is read again has the same ones."""
+def once(*, alone: bool) -> Iterator[None]:
+    """Within it no warning is logged twice: a recording that is read again has the same ones.
+
+    Args:
+        alone: there is one recording, and its failure is told at the end, so at once.
+    """
     said = set[str]()
 
     def is_new(record: logging.LogRecord) -> bool:
         if record.levelno != logging.WARNING:
             return True
+        if alone and getattr(record, "event", "") == "failed":
+            return False
         count = len(said)
         said.add(record.getMessage())
         return len(said) > count

@@ -28,8 +28,8 @@ __all__ = [
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
 _PLACE = re.compile(r"((?P<hours>\d+):(?=\d+:))?((?P<minutes>\d+):)?(?P<seconds>\d+(\.\d+)?)")
-_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|h|d)?")
-_NUMBER = re.compile(r"\d+(\.\d+)?")
+_NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?")
+_DURATION = re.compile(rf"(?P<number>{_NUMBER.pattern})\s*(?P<unit>ms|s|m|h|d)?")
 # Who waits longer for what is live says so.
 _LONGEST_S = 10
 _SECONDS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86400}
@@ -104,7 +104,7 @@ def parse_seconds(text: str, *, zero: bool = False) -> float:
 
 
 def at_least(least_s: float) -> Callable[[Any], float]:
-    """What reads a time as an option's value; where it may be 0, that switches something off."""
+    """What reads a time as an option's value."""
 
     def read(value: object) -> float:
         try:

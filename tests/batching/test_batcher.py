@@ -301,6 +301,27 @@ async def test_a_recording_whose_output_is_slow_still_goes_in_whole_batches(*, a
         engine.let_go()
 
 
+async def test_a_slow_output_holds_up_no_recording_beside_it():
+    engine = Engine()
+    film, plain = (lane(name, live=False, credits=2, capacity=4) for name in ("film", "plain"))
+    async with Running([engine], FixedBatch(4), [film, plain]) as running:
+        for i in range(4):
+            film.ingress.put_nowait(frame(i))
+        running.clock.advance(0.3)
+        await settle()
+        engine.let_go()  # both of the film's go to an output that takes its time
+        await settle()
+        film.return_credit(0.0, running.clock.now())
+        await film.outbox.get()
+        before = len(engine.batches)
+        for i in range(10, 12):
+            plain.ingress.put_nowait(frame(i, captured_at=running.clock.now()))
+        plain.ingress.close()
+        await settle()
+        assert [sorted(batch) for batch in engine.batches[before:]] == [[2, 10, 11]]
+        engine.let_go()
+
+
 async def test_an_output_that_takes_nothing_holds_up_no_frame_that_may_be_taken():
     engine, film = Engine(), lane("film", live=False, credits=3, capacity=6)
     async with Running([engine], FixedBatch(3), [film]) as running:

@@ -161,7 +161,10 @@ def _reference(path: Path, choice: ModelChoice) -> Moment:
         raise FormatUnreadable(f"no file at {path}") from error
     except OSError as error:
         raise FormatUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except cv2.error:  # by its header it has more than 2^30 pixels
+        image = None
     if image is None:
         raise FormatUnreadable(f"{path} is not an image that can be read")
     estimator = load_estimator(choice)

@@ -126,7 +126,10 @@ def _read(path: Path) -> Image | None:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise SourceCorrupt(f"{path} cannot be read: {error.strerror or error}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:  # by its header it has more than 2^30 pixels
+        return None
     if image is None:
         return None
     picture: Image = np.ascontiguousarray(image, np.uint8)

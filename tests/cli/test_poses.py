@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from test_media import huge_png
 from test_run import clip, command, times  # noqa: F401 - fixtures
 from test_sinks import disk
 
@@ -577,10 +578,12 @@ def test_a_video_is_no_reference_and_not_what_is_written(command, walk: Path, cl
 def test_references_that_cannot_be_read_are_told(command, walk: Path, tmp_path: Path):  # noqa: F811
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "huge.png").write_bytes(huge_png())
     (tmp_path / "folder.png").mkdir()
     for name, words in (
         ("empty.png", "is not an image that can be read"),
         ("text.png", "is not an image that can be read"),
+        ("huge.png", "is not an image that can be read"),
         ("none.png", "no file at"),
         ("folder.png", "cannot be read: Is a directory"),
     ):

@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+import zlib
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -378,18 +379,30 @@ def test_hidden_files_are_no_images(tmp_path: Path):
     assert len(read_all(ImagesSource(folder))[1]) == len(read_all(ImagesSource(folder / "*.png"))[1]) == 12
 
 
+def huge_png() -> bytes:
+    """By its header 100,000 by 100,000 pixels, which OpenCV refuses with an error of its own."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
 def test_a_damaged_image_is_left_out_with_its_number(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     folder = images(tmp_path / "images")
     (folder / "img5.png").write_bytes(b"no png")
+    (folder / "img7.png").write_bytes(huge := huge_png())
     (folder / "img11.png").write_bytes(b"")
     _, frames = read_all(source := ImagesSource(folder))
     source.close()
-    assert [(f.index, f.pts) for f in frames] == [(i, i) for i in range(12) if i not in {5, 11}]
+    assert [(f.index, f.pts) for f in frames] == [(i, i) for i in range(12) if i not in {5, 7, 11}]
     (said,) = caplog.messages
-    assert said == f"{folder}: 2 damaged images were left out, the first is img5.png"
-    (folder / "img0.png").write_bytes(b"no png")  # which tells the size
-    with pytest.raises(SourceCorrupt, match=r"img0\.png"):
-        source.open("s")
+    assert said == f"{folder}: 3 damaged images were left out, the first is img5.png"
+    for first in (b"no png", huge):  # which tells the size
+        (folder / "img0.png").write_bytes(first)
+        with pytest.raises(SourceCorrupt, match=r"img0\.png"):
+            source.open("s")
 
 
 def test_an_image_that_cannot_be_read_is_named(tmp_path: Path):

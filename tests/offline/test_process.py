@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -254,6 +255,17 @@ def test_files_of_one_name_do_not_meet(command: Command, tmp_path: Path):
     out = tmp_path / "out"
     assert command("process", tmp_path / "x/a.mp4", tmp_path / "y/a.mp4", "-o", out, *FAST)[0] == 0
     assert sorted(p.name for p in out.glob("*.jsonl")) == ["x_a.jsonl", "y_a.jsonl"]
+
+
+def test_who_reads_no_more_of_what_is_said_ends_no_work(tmp_path: Path):
+    """As of `streampose process … 2>&1 | head -1`."""
+    clips = [clip(tmp_path / f"{name}.mp4", 3) for name in "ab"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "streampose", "process", *clips, "-o", tmp_path / "out", *FAST]
+    code = subprocess.run(words, stderr=writer, check=False, timeout=60).returncode
+    os.close(writer)
+    assert (code, [indices(tmp_path / "out" / f"{name}.jsonl") for name in "ab"]) == (0, [[0, 1, 2]] * 2)
 
 
 def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_path: Path):

@@ -28,7 +28,7 @@ _AROUND = 4
 # cuts between their views have 0.36 and more, hundreds of times that.
 _UNLIKE = 0.2
 _TIMES = 4.0
-# A standard deviation, in levels of grey: what varies less has nothing to be compared by.
+# A standard deviation, in levels of grey: what varies less has nothing to be compared by, as black between two shots.
 _FLAT = 4.0
 
 
@@ -42,7 +42,8 @@ def thumbnail(image: Image) -> Thumbnail:
 def find_cuts(thumbnails: Iterable[tuple[int, Thumbnail | None]]) -> set[int]:
     """The numbers of the frames that begin a shot after a cut.
 
-    What moves fast changes from step to step; a flash changes back. Neither is a cut, and no dissolve is.
+    What moves fast changes from step to step; a flash changes back. Neither is a cut, and no dissolve is. Black between
+    two shots belongs to the first.
 
     Args:
         thumbnails: in order, each with the number of its frame; `None` = not known, so there is no cut.
@@ -52,6 +53,8 @@ def find_cuts(thumbnails: Iterable[tuple[int, Thumbnail | None]]) -> set[int]:
     for number, picture in thumbnails:
         if picture is None:
             pictures.clear()
+            continue
+        if picture.std() < _FLAT:
             continue
         numbers.append(number)
         pictures.append(_plain(picture))

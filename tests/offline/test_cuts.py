@@ -26,6 +26,12 @@ def numbered(thumbnails: list[Thumbnail]) -> list[tuple[int, Thumbnail | None]]:
     return list(enumerate(thumbnails))
 
 
+def shot(picture: Thumbnail, frames: int = 9) -> list[Thumbnail]:
+    """It, with noise: no two are the same."""
+    rng = np.random.default_rng(0)
+    return [picture - np.minimum(picture, rng.integers(0, 5, 256).astype(np.uint8)) for _ in range(frames)]
+
+
 @pytest.mark.assets
 def test_cuts_are_found_and_nothing_else(assets: Path):
     names = ("pose2sim_multi_cam03", "pose2sim_multi_cam02", "intel_one_by_one_person")
@@ -44,14 +50,26 @@ def test_cuts_are_found_and_nothing_else(assets: Path):
 def test_what_passes_and_what_is_not_known_is_no_cut():
     rng = np.random.default_rng(0)
     one, other, third = (rng.integers(0, 256, 256).astype(np.uint8) for _ in range(3))
-    assert find_cuts(numbered([one] * 9 + [other] * 9)) == {9}
-    assert find_cuts(numbered([one] * 9 + [other] * 2 + [one] * 9)) == set()  # a flash
-    assert find_cuts(numbered([one] * 9 + [one // 3] * 9)) == set()  # the light goes out
+    assert find_cuts(numbered([*shot(one), *shot(other)])) == {9}
+    assert find_cuts(numbered([*shot(one), *shot(other, 2), *shot(one)])) == set()  # a flash
+    assert find_cuts(numbered([*shot(one), *shot(one // 3)])) == set()  # the light goes out
     assert find_cuts(numbered([one, other, third] * 3)) == set()  # photos
     grey = np.full(256, 90, np.uint8)
-    assert find_cuts(numbered([grey] * 9 + [grey + rng.integers(0, 3, 256).astype(np.uint8)] * 9)) == set()
-    assert find_cuts([*numbered([one] * 9), (9, None), *enumerate([other] * 9, 10)]) == set()
-    assert find_cuts([(0, None), *enumerate([one] * 4 + [other] * 4, 1)]) == {5}
+    assert find_cuts(numbered([*shot(grey), *shot(grey)])) == set()
+    assert find_cuts([*numbered(shot(one)), (9, None), *enumerate(shot(other), 10)]) == set()
+    assert find_cuts([(0, None), *enumerate([*shot(one, 4), *shot(other, 4)], 1)]) == {5}
+
+
+def test_shots_are_told_apart_by_what_lies_around_the_black_between_them():
+    rng = np.random.default_rng(0)
+    one, other = (rng.integers(0, 200, 256).astype(np.uint8) for _ in range(2))
+    black, white = np.zeros(256, np.uint8), np.full(256, 255, np.uint8)
+    assert find_cuts(numbered([*shot(one), *[black] * 8, *shot(other)])) == {17}
+    assert find_cuts(numbered([*shot(one), white, *shot(other)])) == {10}
+    assert find_cuts(numbered([*shot(one), *[black] * 8, *shot(one)])) == set()
+    light = [0.8, 0.6, 0.4, 0.2, 0.0]
+    faded = [(one * part).astype(np.uint8) for part in light], [(other * part).astype(np.uint8) for part in light[::-1]]
+    assert find_cuts(numbered([*shot(one), *faded[0], *faded[1], *shot(other)])) == {15}
 
 
 @pytest.mark.assets

@@ -72,6 +72,14 @@ def test_shots_are_told_apart_by_what_lies_around_the_black_between_them():
     assert find_cuts(numbered([*shot(one), *faded[0], *faded[1], *shot(other)])) == {15}
 
 
+def test_pictures_that_are_held_are_no_shots():
+    """As of a camera of 5 frames a second in a file of 25; but a title that stays is one."""
+    rng = np.random.default_rng(0)
+    seen = [rng.integers(0, 256, 256).astype(np.uint8) for _ in range(9)]
+    assert find_cuts(numbered([picture for picture in seen for _ in range(5)])) == set()
+    assert find_cuts(numbered([*shot(seen[0]), *[seen[1]] * 30, *shot(seen[2])])) == {9, 39}
+
+
 @pytest.mark.assets
 def test_nobody_is_followed_or_smoothed_over_a_cut(
     command: Callable[..., tuple[int, str]],  # noqa: F811

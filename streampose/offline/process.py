@@ -195,11 +195,10 @@ class _Run:
             async with self._reading:
                 broken = await self._find(job, state, progress)
             async with self._finishing:
-                await self._finish(job, state, progress)
+                ended = await self._finish(job, state, progress)
                 # What is left is of drawings that were cut off and are not wanted any more.
                 await asyncio.to_thread(shutil.rmtree, job.pieces, ignore_errors=True)
-            if broken is not None:
-                progress.stage, progress.error = Stage.FAILED, broken
+            progress.stage, progress.error = (ended if broken is None else Stage.FAILED), broken
         except Interrupted:
             progress.stage = Stage.STOPPED
         except (StreamposeError, OSError) as error:
@@ -241,16 +240,19 @@ class _Run:
         job.save(state)
         return None
 
-    async def _finish(self, job: Job, state: State, progress: Progress) -> None:
-        """Make what is not there yet."""
+    async def _finish(self, job: Job, state: State, progress: Progress) -> Stage:
+        """Make what is not there yet.
+
+        Returns:
+            How it ended.
+        """
         if self._stop.is_set():
             raise Interrupted
         if not state.frames:
             raise ConfigError(f"no frame of {job.name} lies in the part that was asked for")
         wanted = self._plan.outputs(job, state) if state.poses == self._plan.poses(state) else {}
         if wanted and wanted.items() <= state.outputs.items() and all((job.folder / name).exists() for name in wanted):
-            progress.stage = Stage.SKIPPED if progress.reused == state.frames else Stage.DONE
-            return
+            return Stage.SKIPPED if progress.reused == state.frames else Stage.DONE
         drawn = {f"{job.name}{drawing.suffix}" for drawing in self._plan.drawings}
         progress.stage, progress.what, progress.total = Stage.FINISHING, "", state.frames
         progress.passed, progress.passing = 1, False
@@ -267,7 +269,8 @@ class _Run:
             progress.report = await worker.call(Typed(StreamposeError, passing=(Interrupted,))(finishing))
         finally:
             await worker.aclose(timeout_s=30.0)
-        progress.stage, progress.frames, progress.passed = Stage.DONE, state.frames, progress.passes
+        progress.frames, progress.passed = state.frames, progress.passes
+        return Stage.DONE
 
 
 def _total(job: Job, plan: Plan) -> int | None:

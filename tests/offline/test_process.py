@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -16,10 +17,17 @@ import av
 import cv2
 import numpy as np
 import pytest
+from fakes import FakeEstimator
 from test_sinks import disk
 
 from streampose.cli.main import main
+from streampose.errors import SourceCorrupt
 from streampose.formats import load
+from streampose.inference.engine import EngineOptions
+from streampose.inference.loading import ModelChoice
+from streampose.offline.inputs import find_inputs
+from streampose.offline.plan import Plan
+from streampose.offline.process import Progress, Stage, process
 from streampose.sources import Cut, Excerpt, ImagesSource
 
 Command = Callable[..., tuple[int, str]]
@@ -266,6 +274,25 @@ def test_who_reads_no_more_of_what_is_said_ends_no_work(tmp_path: Path):
     code = subprocess.run(words, stderr=writer, check=False, timeout=60).returncode
     os.close(writer)
     assert (code, [indices(tmp_path / "out" / f"{name}.jsonl") for name in "ab"]) == (0, [[0, 1, 2]] * 2)
+
+
+async def test_one_that_breaks_off_is_never_called_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (row := tmp_path / "row").mkdir()
+    for i in range(3):
+        cv2.imwrite(str(row / f"{i}.png"), np.zeros((48, 64, 3), np.uint8))
+    inputs = find_inputs([str(row)])
+    (row / "2.png").unlink()
+    (row / "2.png").mkdir()  # it cannot be read any more
+    watched: list[Progress] = []
+    stages: list[Stage] = []
+    last_work = "streampose.offline.process.shutil.rmtree"
+    monkeypatch.setattr(last_work, lambda *_, **__: stages.append(watched[0].stage))
+    plan = Plan(choice=ModelChoice(), engine=EngineOptions(device="cpu"))
+    out = tmp_path / "out"
+    await process(inputs, out, plan, lambda: [FakeEstimator()], stop=asyncio.Event(), watch=watched.extend)
+    assert (watched[0].stage, type(watched[0].error)) == (Stage.FAILED, SourceCorrupt)
+    assert indices(out / "row.jsonl") == [0, 1]
+    assert stages[-1] is Stage.FINISHING
 
 
 def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_path: Path):

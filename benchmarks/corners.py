@@ -7,7 +7,8 @@ shared machine is not as fast at noon as in the morning. It gets
 - when each frame was captured, and how much later it came to the batcher;
 - of each size the median of the batches that ran live (sizes that hardly ran: what the model took alone, times how much
   slower the others were), and the machine's speed over time: how long each batch took, against its size's median;
-- what comes after a batch (ids, smoothing, handing over), as a constant, the run's median.
+- what the policy took to decide, and what comes after a batch (ids, smoothing, handing over), as constants, the run's
+  medians.
 
 Sizes, waits, drops and latencies are its own. The load is told by the model alone: beside sources it is higher.
 """
@@ -21,13 +22,14 @@ import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from machine import machine
 from simulator import Cost, Scenario, Speed, simulate
 
 from streampose import LatencyBatch, Pipeline, Result, Stream, StreamInfo, SyntheticSource
-from streampose.batching import BatchPolicy, FixedBatch, TimeoutBatch
+from streampose.batching import BatchPolicy, Decision, FixedBatch, TimeoutBatch
 from streampose.frame import Frame, Image
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, PoseEstimator, load_estimators
@@ -106,6 +108,20 @@ def measured(estimator: PoseEstimator, pictures: Sequence[Image], rounds: int = 
     return Cost(measured_s=tuple(float(np.median(s)) for s in seconds.values()))
 
 
+def timed(policy: BatchPolicy) -> list[float]:
+    """Seconds that each of its decisions takes from now on."""
+    seconds, decide = list[float](), policy.decide
+
+    def measuring(*arguments: Any) -> Decision:
+        began = time.perf_counter()
+        decision = decide(*arguments)
+        seconds.append(time.perf_counter() - began)
+        return decision
+
+    policy.decide = measuring  # type: ignore[method-assign]
+    return seconds
+
+
 class Arrivals:
     """A trace: when frames were captured, and when they came."""
 
@@ -171,7 +187,9 @@ def run_corners(seconds: float, path: Path | None) -> int:
             period_s = streams / (load * capacity_hz)
             rng = np.random.default_rng(streams)
             times_s = [np.arange(rng.uniform(0, period_s), WARM_S + seconds, period_s) for _ in range(streams)]
-            timings, arrivals, start = asyncio.run(live(estimator, pictures, times_s, make()))
+            policy = make()
+            deciding = timed(policy)
+            timings, arrivals, start = asyncio.run(live(estimator, pictures, times_s, policy))
             after = measured(measuring, pictures, 6)
             alone = Cost(
                 measured_s=tuple((b + a) / 2 for b, a in zip(before.measured_s, after.measured_s, strict=True))
@@ -181,6 +199,7 @@ def run_corners(seconds: float, path: Path | None) -> int:
             scenario = Scenario(
                 cost=cost,
                 budget_s=BUDGET_S,
+                deciding_s=float(np.median(deciding)),
                 finishing_s=finishing_s,
                 arrivals_s=tuple(np.array(at) - start for at in arrivals.captured_at.values()),
                 lags_s=tuple(np.array(lag) for lag in arrivals.lag_s.values()),
@@ -199,6 +218,7 @@ def run_corners(seconds: float, path: Path | None) -> int:
                 "cost_ms": [round(s * 1e3, 2) for s in cost.measured_s],
                 "times_slower_than_alone": round(slower, 3),
                 "coming_ms": round(float(np.median(np.concatenate(scenario.lags_s))) * 1e3, 2),
+                "deciding_ms": round(scenario.deciding_s * 1e3, 2),
                 "finishing_ms": round(finishing_s * 1e3, 2),
                 "live": {"goodput": int((latencies_s <= BUDGET_S).sum()), "p50_ms": _p50_ms(latencies_s)},
                 "simulated": {"goodput": simulated.goodput, "p50_ms": _p50_ms(simulated.latencies_s)},

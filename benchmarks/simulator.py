@@ -105,6 +105,8 @@ class Scenario:
     """How many times as long the first batch of each size takes: memory is claimed, a shape is planned."""
     lags_s: tuple[np.ndarray, ...] = ()
     """For each stream, how long after its capture each frame comes; the bounds do not know of that either."""
+    deciding_s: float = 0.0
+    """What the policy takes to decide, while an engine is free."""
     finishing_s: float = 0.0
     """From a batch's end until a frame is delivered, one after the other of a stream, and its credit is back."""
     budgets_s: tuple[float, ...] = ()
@@ -318,7 +320,7 @@ class _Simulation:
             self.sizes_run.add(len(images))
             work_s *= self.scenario.first_times
         seconds = self.scenario.speed.end(now, work_s) - now
-        await asyncio.sleep(float(seconds))
+        await asyncio.sleep(self.scenario.deciding_s + float(seconds))
         return [POSES[n] for n in people]
 
     async def _deliver(self, i: int, lane: Lane) -> None:

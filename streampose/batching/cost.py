@@ -114,6 +114,10 @@ class BatchCost:
         """Seconds that 97 of 100 batches of this load do not exceed, but for stalls: what a promise can be built on."""
         return self.predict(load) * max(self.margin, self._alarm)
 
+    def safe(self, load: Load) -> float:
+        """`upper` by what is known, where it differs from what is hoped: for frames that must not be late for hope."""
+        return self.upper(load) * self.doubt(load.frames)
+
     def best_rate(self, most: int, within_s: float, people: float) -> float:
         """Frames a second of the best batch size.
 

@@ -204,9 +204,9 @@ class LatencyBatch:
         value = partial(self._value, costs=costs, due=ordered, price=price)
         best = max(sizes, key=value, default=1)
         budget_s = frames[0].deadline - frames[0].captured_at
-        if frames[0].behind >= _BEHIND and self._alone_s(frames[0]) <= budget_s < costs[best]:
+        if frames[0].behind >= _BEHIND and self._alone_s(frames[0]) <= budget_s < takes[best]:
             # A stream whose whole budget is shorter than the batches that pay is never in one: now it has its turn.
-            best = max((n for n in sizes if costs[n] <= due[0]), key=value, default=best)
+            best = max((n for n in sizes if takes[n] <= due[0]), key=value, default=best)
         fits = [(w, left) for w, left in zip(frames, due, strict=True) if left >= takes[best]]
         if load < _FULL:
             # Whoever would be late in the next batch goes first.
@@ -219,8 +219,7 @@ class LatencyBatch:
         return [w for w, _ in taken] or [frames[0]]
 
     def _seconds(self, batch: Sequence[Waiting]) -> float:
-        load = Load(frames=len(batch), people=sum(w.people for w in batch))
-        return self.cost.upper(load) * self.cost.doubt(load.frames)
+        return self.cost.safe(Load(frames=len(batch), people=sum(w.people for w in batch)))
 
     def _value(self, n: int, costs: Sequence[float], due: Sequence[float], price: float) -> float:
         value = then_the_rest(n, costs, due, price)
@@ -243,7 +242,7 @@ class LatencyBatch:
         if not coming:
             return None
         k, each = len(coming), sum(w.people for w in taken) / n
-        alone_s, company_s, together_s = (self.cost.upper(Load(frames=m, people=m * each)) for m in (n, k, n + k))
+        alone_s, company_s, together_s = (self.cost.safe(Load(frames=m, people=m * each)) for m in (n, k, n + k))
         until = max(at for at, _ in coming) + _LATENESS_S
         lost_behind = now + alone_s + company_s > min(due for _, due in coming)
         return until if lost_behind and until + together_s <= min(self._deadline(w) for w in taken) else None
@@ -258,7 +257,7 @@ class LatencyBatch:
         for frame in offline[:room]:
             people += frame.people
             size = len(taken) + len(filling) + 1
-            if self.cost.upper(Load(frames=size, people=people)) > limit and (taken or filling):
+            if self.cost.safe(Load(frames=size, people=people)) > limit and (taken or filling):
                 break
             filling.append(frame)
         return filling

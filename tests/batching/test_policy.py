@@ -381,6 +381,33 @@ def test_hope_alone_brings_no_batch_into_time_until_a_size_was_not_run_for_very_
     assert min(tried_after) >= 500
 
 
+def test_hope_alone_costs_no_stream_its_turn():
+    # Of three frames, which were not run for long, a batch is hoped to be in time for the one that is behind.
+    policy = LatencyBatch(0.2)
+    costs_s = {1: 0.02, 2: 0.03, 3: 0.06, 4: 0.075, 5: 0.095, 6: 0.11}
+    for n in [*costs_s] * 12 + [1, 2, 4, 5, 6] * 80:
+        policy.observe(Load(frames=n), costs_s[n])
+    behind = Waiting(stream="behind", captured_at=-0.005, deadline=0.045, people=0, period_s=0.05, behind=1.0)
+    others = [Waiting(stream=s, captured_at=-0.05, deadline=0.15, people=0, period_s=0.05) for s in "abcde"]
+    decision = policy.decide(0.0, [behind, *others], True)
+    assert isinstance(decision, Take)
+    assert behind in decision.frames
+
+
+@pytest.mark.parametrize("left_s", [0.04, 0.06])
+def test_hope_alone_lets_no_recording_make_a_live_frame_late(left_s: float):
+    policy = LatencyBatch(0.2)
+    for n in [*range(1, 9)] * 12 + [1] * 400:
+        policy.observe(Load(frames=n), 0.015 + 0.006 * n)
+    live = Waiting(stream="live", captured_at=left_s - 0.2, deadline=left_s, people=0, period_s=0.033)
+    recorded = [Waiting(stream=s, captured_at=0, deadline=math.inf, people=0) for s in "abcdefgh"]
+    decision = policy.decide(0.0, [live, *recorded], True)
+    assert isinstance(decision, Take)
+    assert live in decision.frames
+    assert len(decision.frames) > 1, "it fills what is left"
+    assert 0.015 + 0.006 * len(decision.frames) <= left_s
+
+
 def test_a_size_whose_first_batch_took_long_is_thought_no_dearer_than_smaller_ones_in_turn():
     cost = BatchCost()
     for _ in range(20):

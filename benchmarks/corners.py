@@ -8,7 +8,7 @@ shared machine is not as fast at noon as in the morning. It gets
 - of each size the median of the batches that ran live (sizes that hardly ran: what the model took alone, times how much
   slower the others were), and the machine's speed over time: how long each batch took, against its size's median;
 - what the policy took to decide, and what comes after a batch (ids, smoothing, handing over), as constants, the run's
-  medians.
+  medians. Deciding is a part of the batch there, which the policy learns; live it comes before the batch begins.
 
 Sizes, waits, drops and latencies are its own. The load is told by the model alone: beside sources it is higher.
 """

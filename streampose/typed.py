@@ -20,7 +20,8 @@ class Typed:
     """Around code that is not ours, or that may have a bug: an error that nobody foresaw leaves as a typed one.
 
     A context and a decorator of functions that do not wait. A `StreamposeError` goes through as it is, and so does the
-    cancellation of who waits in the context; one that leaves a function is that of somebody else's task.
+    cancellation of who waits in the context; one that leaves a function is that of somebody else's task. A function
+    that calls `sys.exit` has failed, too.
 
     Args:
         kind: what it becomes; the original is its cause.
@@ -49,7 +50,7 @@ class Typed:
             try:
                 with self:
                     return function(*args, **kwargs)
-            except asyncio.CancelledError as error:
+            except (asyncio.CancelledError, SystemExit) as error:
                 raise self._as_ours(error) from error
 
         return typed

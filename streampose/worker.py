@@ -139,7 +139,8 @@ def _settle(future: asyncio.Future[Any], result: object, error: BaseException | 
         return
     if error is None:
         future.set_result(result)
-    elif isinstance(error, StopIteration | asyncio.CancelledError):  # no future can carry these as what they are
+    elif isinstance(error, StopIteration) or not isinstance(error, Exception):
+        # No future can carry these as what they are, and a `sys.exit` there is not the end of this program.
         future.set_exception(RuntimeError(f"{error!r} left a worker's call"))
     else:
         future.set_exception(error)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral, Real
+from typing import Any
 
-__all__ = ["is_number", "is_whole"]
+__all__ = ["is_number", "is_whole", "within"]
 
 
 def is_number(value: object) -> bool:
@@ -15,3 +17,8 @@ def is_number(value: object) -> bool:
 def is_whole(value: object) -> bool:
     """Whether things can be counted by it."""
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def within(value: Any, least: float, most: float = math.inf) -> bool:
+    """Whether it is a number from one to another."""
+    return is_number(value) and bool(least <= value <= most)

@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from streampose.batching import Batcher, BatchPolicy, FixedBatch, Lane, LatencyBatch
+from streampose.batching import Batcher, BatchPolicy, FixedBatch, Lane, LatencyBatch, check_policy
 from streampose.clock import Clock, SystemClock
 from streampose.cores import available_cores
 from streampose.engine_thread import EngineThread
@@ -70,7 +70,7 @@ class Pipeline:
         if not self._engines or len({id(engine) for engine in self._engines}) < len(self._engines):
             raise ConfigError("a pipeline needs at least one estimator, and each of them once")
         live = keep_running or any(stream.source.live for stream in streams)
-        self._policy: BatchPolicy = policy or (LatencyBatch() if live else FixedBatch())
+        self._policy = check_policy(policy or (LatencyBatch() if live else FixedBatch()))
         self._clock = clock or SystemClock()
         self._cores, self._close_estimators = available_cores(), close_estimators
         self._engine_name, self._trace = engine_name, trace

@@ -6,7 +6,7 @@ from streampose.batching.gate import Gated
 from streampose.batching.lane import Inferred, Lane
 from streampose.batching.latency import LatencyBatch
 from streampose.batching.peers import AimdBatch, DeferredBatch, RuleBatch, TimeoutBatch, WindowBatch
-from streampose.batching.policy import BatchPolicy, Decision, FixedBatch, Take, Wait, Waiting
+from streampose.batching.policy import BatchPolicy, Decision, FixedBatch, Take, Wait, Waiting, check_policy
 
 __all__ = [
     "AimdBatch",
@@ -27,4 +27,5 @@ __all__ = [
     "Wait",
     "Waiting",
     "WindowBatch",
+    "check_policy",
 ]

@@ -9,8 +9,7 @@ from functools import partial
 
 from streampose.batching.cost import BatchCost, Load
 from streampose.batching.plans import at_first_turns, freshest_first, in_time, one_after_the_other, then_the_rest
-from streampose.batching.policy import Decision, Take, Wait, Waiting, check_size
-from streampose.errors import ConfigError
+from streampose.batching.policy import Decision, Take, Wait, Waiting, check_budget, check_size
 
 __all__ = ["LatencyBatch"]
 
@@ -74,8 +73,7 @@ class LatencyBatch:
 
     def __init__(self, budget_s: float = 0.1, *, max_frames: int = 16, cost: BatchCost | None = None) -> None:
         check_size(max_frames)
-        if not budget_s > 0:
-            raise ConfigError(f"a latency budget is positive, not {budget_s} s")
+        check_budget(budget_s)
         self.budget_s = budget_s
         self.max_frames = max_frames
         self.cost = cost or BatchCost()

@@ -9,9 +9,21 @@ from typing import Protocol, TypeAlias
 
 from streampose.batching.cost import Load
 from streampose.errors import ConfigError
-from streampose.number import is_whole
+from streampose.number import is_whole, within
 
-__all__ = ["BatchPolicy", "Decision", "FixedBatch", "Load", "Take", "Wait", "Waiting", "check_size", "expected_s"]
+__all__ = [
+    "BatchPolicy",
+    "Decision",
+    "FixedBatch",
+    "Load",
+    "Take",
+    "Wait",
+    "Waiting",
+    "check_budget",
+    "check_policy",
+    "check_size",
+    "expected_s",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,6 +109,27 @@ def check_size(frames: int) -> None:
     """
     if not (is_whole(frames) and frames >= 1):
         raise ConfigError(f"a batch has at least 1 frame, and a whole number of them, not {frames}")
+
+
+def check_policy(policy: BatchPolicy) -> BatchPolicy:
+    """See that it is one.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not (hasattr(policy, "decide") and hasattr(policy, "observe")):
+        raise ConfigError(f"a batch policy decides and observes, as LatencyBatch(0.1) does, and {policy!r} does not")
+    return policy
+
+
+def check_budget(seconds: float) -> None:
+    """See that it is a latency that can be aimed at.
+
+    Raises:
+        ConfigError: it is no positive number.
+    """
+    if not (within(seconds, 0) and seconds > 0):
+        raise ConfigError(f"a latency budget is positive, not {seconds!r} s")
 
 
 class FixedBatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from streampose.cores import available_cores
@@ -13,12 +13,14 @@ from streampose.errors import ConfigError, EngineFailed, ProviderUnavailable
 from streampose.inference.boxes import Limits
 from streampose.inference.calibration import Calibration, Split, calibrate
 from streampose.inference.card import Card, Kind
+from streampose.inference.choice import ModelChoice
 from streampose.inference.engine import PIECE, Engine, EngineOptions
 from streampose.inference.estimator import Estimator
 from streampose.inference.family import read_card
 from streampose.inference.fitting import fitted
 from streampose.inference.frame_model import FrameModel, OneStage
 from streampose.inference.graphs import fuse_crops, fuse_pictures
+from streampose.inference.options import checked
 from streampose.inference.providers import gpu_usable
 from streampose.inference.top_down import KeypointModel, TopDown, WholeFrame
 from streampose.inference.zoo import NANO, Found, default_folder, find
@@ -43,46 +45,6 @@ log = logging.getLogger("streampose")
 PoseEstimator = TopDown | OneStage | WholeFrame
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChoice:
-    """Which models, and how they are read. Each is a path of an ONNX file or a name from the zoo.
-
-    Nothing at all is `streampose-nano`, the pair that is part of the package; it also stands in for the missing half of
-    a detector or key-point model that is named alone.
-
-    Raises:
-        ConfigError: a skeleton or a size is none.
-    """
-
-    model: str | Path | None = None
-    """One that does all: one-stage, or a key-point model for one person who fills the picture."""
-    detector: str | Path | None = None
-    """Finds the people …"""
-    pose: str | Path | None = None
-    """… for this one to find their key points."""
-    family: str | None = None
-    """Overrides what `model` or `pose` says of itself."""
-    detector_family: str | None = None
-    """Overrides what `detector` says of itself."""
-    skeleton: Skeleton | None = None
-    """Overrides the key-point model's skeleton."""
-    detector_size_px: tuple[int, int] | None = None
-    """Width and height for a detector whose graph leaves them open."""
-    limits: Limits = field(default_factory=Limits)
-    """What counts as a person."""
-
-    def __post_init__(self) -> None:
-        if self.skeleton is not None and not isinstance(self.skeleton, Skeleton):
-            raise ConfigError(f"a skeleton is a Skeleton, as streampose.COCO_17 is one, not {self.skeleton!r}")
-        size = self.detector_size_px
-        if size is not None and not (
-            isinstance(size, tuple) and len(size) == 2 and all(is_whole(side) and side >= 1 for side in size)
-        ):
-            raise ConfigError(f"detector_size_px is (width, height), as (320, 320), not {size!r}")
-        if size is not None:  # of NumPy's, ONNX makes no graph
-            object.__setattr__(self, "detector_size_px", (int(size[0]), int(size[1])))
-
-
 def load_estimator(choice: ModelChoice | None = None, options: EngineOptions | None = None) -> PoseEstimator:
     """Load one estimator; it is closed by its ``close()``, by ``with``, or by the pipeline that it is given to.
 
@@ -94,7 +56,7 @@ def load_estimator(choice: ModelChoice | None = None, options: EngineOptions | N
         ConfigError: the choice contradicts itself.
         ModelError: of the kind that fits.
     """
-    choice = choice or ModelChoice()
+    choice, options = choice or ModelChoice(), checked(options)
     files = _files(choice)
     if len(files) == 1:
         (found,) = files
@@ -186,7 +148,9 @@ def load_estimators(
         ModelError: of the kind that fits.
     """
     choice = choice or ModelChoice()
-    options = options or EngineOptions(cache_dir=default_cache())
+    options = checked(options) or EngineOptions(cache_dir=default_cache())
+    if not (is_whole(streams) and streams >= 1):
+        raise ConfigError(f"streams are a whole number from 1 on, not {streams!r}")
     estimators: list[PoseEstimator] = []
     if options.device != "cpu" and (options.device != "auto" or gpu_usable()):
         estimators = _on_gpus(choice, options, throughput)
@@ -284,6 +248,8 @@ def usual_batch(estimators: Sequence[Estimator], *, live: bool) -> int:
 
     An H100 does most with 32 (`benchmarks/gpu.py`), and a CPU as much with 4 as with more.
     """
+    if not estimators:
+        raise ConfigError("there is no estimator: give one at least")
     first = estimators[0]
     if getattr(first, "on_gpu", False):  # those of users need not say so
         return int(getattr(first, "max_batch", 32))

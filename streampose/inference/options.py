@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streampose.errors import ConfigError
+from streampose.number import is_whole
 
-__all__ = ["DEVICES", "EngineOptions"]
+__all__ = ["DEVICES", "EngineOptions", "checked"]
 
 DEVICES = ("auto", "tensorrt", "cuda", "cpu")
 _GPUS = ("tensorrt", "cuda")
 # Of sessions, and of threads: more than the largest machines have cores, and no more than the runtime can count.
 _MOST = 4096
+_MAY_BE_NONE = ("in_graph", "rect", "sessions", "threads", "memory_limit_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ class EngineOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.device, str):
             raise ConfigError(f"a device is a name, as cpu or cuda:0, not {self.device!r}")
+        self._check_kinds()
         parts = [part.strip().partition(":") for part in self.device.split(",")]
         for name, colon, number in parts:
             if name not in DEVICES:
@@ -76,12 +79,25 @@ class EngineOptions:
             raise ConfigError("TensorRT builds for fixed shapes, and in_graph has open ones: choose one of them")
         if self.cuda_graphs and self.in_graph:
             raise ConfigError("cuda_graphs replay fixed shapes, and in_graph has open ones: choose one of them")
-        for name in ("sessions", "threads", "max_batch", "memory_limit_bytes"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ConfigError(f"{name} is at least 1, not {value}")
-        for name in ("sessions", "threads"):
-            if (getattr(self, name) or 0) > _MOST:
-                raise ConfigError(f"{name} is at most {_MOST}, not {getattr(self, name)}")
+
+    def _check_kinds(self) -> None:
+        for name in ("recalibrate", "half", "tf32", "cuda_graphs", "fallback_to_cpu", "in_graph", "rect"):
+            if not isinstance(value := getattr(self, name), bool) and (value is not None or name not in _MAY_BE_NONE):
+                raise ConfigError(f"{name} is True or False, not {value!r}")
+        for name in ("device_id", "sessions", "threads", "max_batch", "memory_limit_bytes"):
+            value, least = getattr(self, name), int(name != "device_id")
+            if value is None and name in _MAY_BE_NONE:
+                continue
+            if not is_whole(value):
+                raise ConfigError(f"{name} is a whole number, not {value!r}")
+            if value < least:
+                raise ConfigError(f"{name} is at least {least}, not {value}")
+            if name in ("sessions", "threads") and value > _MOST:
+                raise ConfigError(f"{name} is at most {_MOST}, not {value}")
+        if not isinstance(self.cache_dir, str | Path | None):
+            raise ConfigError(f"cache_dir is a folder, not {self.cache_dir!r}")
+        if self.cache_dir is not None:
+            object.__setattr__(self, "cache_dir", Path(self.cache_dir))
 
     def each(self) -> tuple[EngineOptions, ...]:
         """These options for each device that is named, of one device each."""
@@ -91,3 +107,14 @@ class EngineOptions:
         """Name and number of each device."""
         parts = (part.strip().partition(":") for part in self.device.split(","))
         return [(name, int(number) if number else self.device_id) for name, _, number in parts]
+
+
+def checked(options: EngineOptions | None) -> EngineOptions | None:
+    """What was given as options, if it is that.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if options is not None and not isinstance(options, EngineOptions):
+        raise ConfigError(f'options are EngineOptions, as EngineOptions(device="cpu"), not {options!r}')
+    return options

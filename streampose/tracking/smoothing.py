@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streampose.errors import ConfigError
+from streampose.number import within
 from streampose.pose import Poses, Skeleton
 
 __all__ = ["OneEuro", "OneEuroOptions"]
@@ -39,10 +40,10 @@ class OneEuroOptions:
 
     def __post_init__(self) -> None:
         for name in ("min_cutoff_hz", "beta", "speed_cutoff_hz"):
-            if not 0 <= (value := getattr(self, name)) < math.inf:
+            if not (within(value := getattr(self, name), 0) and value < math.inf):
                 raise ConfigError(f"{name} is at least 0, and finite, not {value}")
         for name in ("min_score", "forget_s"):
-            if not (value := getattr(self, name)) >= 0:
+            if not within(value := getattr(self, name), 0):
                 raise ConfigError(f"{name} is at least 0, not {value}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streampose.errors import ConfigError
+from streampose.number import within
 from streampose.pose import Poses
 from streampose.tracking.motion import Motion
 from streampose.tracking.similarity import Looks, similarity
@@ -44,10 +45,10 @@ class TrackerOptions:
 
     def __post_init__(self) -> None:
         for name in ("keep_lost_s", "strong_score", "doubt_s", "doubt_pose"):
-            if not (value := getattr(self, name)) >= 0:
+            if not within(value := getattr(self, name), 0):
                 raise ConfigError(f"{name} is at least 0, not {value}")
         for name in ("pose_weight", "min_similarity", "min_weak_similarity"):
-            if not 0 <= (value := getattr(self, name)) <= 1:
+            if not within(value := getattr(self, name), 0, 1):
                 raise ConfigError(f"{name} is from 0 to 1, not {value}")
 
 

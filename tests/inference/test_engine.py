@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from streampose.errors import ConfigError, EngineFailed, ModelUnknown, ModelUnre
 from streampose.inference import providers
 from streampose.inference.arrays import finite, joined
 from streampose.inference.engine import Engine, EngineOptions
+from streampose.inference.loading import ModelChoice, load_estimators
 
 
 def small(
@@ -210,6 +212,40 @@ def test_infinite_outputs_are_found_and_big_ones_pass():
         assert not finite(np.array([1, bad], np.float32))
     assert finite(np.array([], np.float32))
     assert finite(np.array([1, 2]))
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"sessions": 1.5},
+        {"threads": np.float64(1)},
+        {"threads": "2"},
+        {"max_batch": None},
+        {"max_batch": math.nan},
+        {"max_batch": True},
+        {"device_id": "x"},
+        {"device_id": -1},
+        {"half": "no"},
+        {"tf32": None},
+        {"in_graph": "x"},
+        {"rect": 1},
+        {"cache_dir": 5},
+    ],
+    ids=str,
+)
+def test_options_of_other_kinds_are_refused(nonsense: dict[str, object]):
+    with pytest.raises(ConfigError, match=next(iter(nonsense))):
+        EngineOptions(**nonsense)  # type: ignore[arg-type]
+
+
+def test_options_may_be_numpy_s_numbers_and_a_folder_s_name():
+    options = EngineOptions(sessions=np.int64(2), cache_dir="somewhere")  # type: ignore[arg-type]
+    assert (options.sessions, options.cache_dir) == (2, Path("somewhere"))
+    for wrong in ({"model": 5}, {"detector": b"x"}, {"limits": {}}):
+        with pytest.raises(ConfigError):
+            ModelChoice(**wrong)
+    with pytest.raises(ConfigError, match="streams"):
+        load_estimators(throughput=True, streams=0)
 
 
 @pytest.mark.parametrize("name", ["sessions", "threads"])

@@ -205,8 +205,8 @@ class Batcher:
             raise PolicyError(f"the batch policy took {len(take.frames)} frames, over its {self._policy.max_frames}")
         for lane in {offer[w][0] for w in take.frames}:
             gone = [offer[w][1] for w in chosen if offer[w][0] is lane]
-            newest = max(offer[w][1].index for w in take.frames if offer[w][0] is lane)
-            if any(frame not in gone for frame in lane.ingress if frame.index < newest):
+            taken = [offer[w][1].index for w in take.frames if offer[w][0] is lane]
+            if taken != sorted(taken) or any(f not in gone for f in lane.ingress if f.index < taken[-1]):
                 raise PolicyError(f"the batch policy broke the order of stream {lane.name}")
 
     def _start(self, batches: asyncio.TaskGroup, station: Station, batch: list[tuple[Lane, Frame]]) -> None:
@@ -248,6 +248,8 @@ class Batcher:
                 poses = await running
                 if len(poses) != len(batch):
                     raise EngineFailed(f"the model gave {len(poses)} results for {len(batch)} pictures")
+                if not all(isinstance(found, Poses) for found in poses):
+                    raise EngineFailed("the model gave something else than Poses for a picture")
                 people = sum(map(len, poses))
         except StreamposeError as error:
             self._fail(error, futures)

@@ -426,9 +426,10 @@ async def test_recordings_do_not_start_early_past_a_camera_whose_credits_come_ba
     [
         lambda waiting: Take(frames=(waiting[0], waiting[0])),
         lambda waiting: Take(frames=(waiting[1],)),
+        lambda waiting: Take(frames=(waiting[1], waiting[0])),
         lambda waiting: Take(frames=tuple(waiting[:2]) * 1, drop=(waiting[0],)),
     ],
-    ids=["twice", "out of order", "taken and dropped"],
+    ids=["twice", "passes one over", "out of order", "taken and dropped"],
 )
 async def test_a_policy_that_cheats_is_caught(decide):
     class Cheat:

@@ -9,13 +9,13 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, cast
 
 from streampose.batching import FixedBatch, LatencyBatch
-from streampose.errors import ChannelClosed, ConfigError
+from streampose.errors import ChannelClosed, ConfigError, StreamposeError
 from streampose.frame import StreamInfo
 from streampose.handover import Handover
 from streampose.inference.engine import EngineOptions
@@ -45,7 +45,7 @@ async def stream(
     pose: str | Path | None = None,
     choice: ModelChoice | None = None,
     options: EngineOptions | None = None,
-    estimators: Sequence[Estimator] | None = None,
+    estimators: Estimator | Sequence[Estimator] | None = None,
     live: bool | None = None,
     budget_s: float = 0.1,
     track: bool = True,
@@ -56,7 +56,8 @@ async def stream(
 
     A live source drops what the loop around this does not take in time; a recording waits for it. Several share the
     models, and the loop takes their results in turns (`Result.frame.stream` says whose one is); one that fails lets
-    the others go on. Who leaves the loop before its end, and does not want to wait for Python to notice that, closes
+    the others go on (one that is not there at all is told before any begins). Who leaves the loop before its end, and
+    does not want to wait for Python to notice that, closes
     it::
 
         async with contextlib.aclosing(streampose.stream("rtsp://camera/1")) as results:
@@ -73,7 +74,7 @@ async def stream(
         pose: a key-point model; or
         choice: all of it, with limits (`min_score`, `max_people`) and what a model does not say of itself.
         options: how models are run.
-        estimators: those that are loaded already (`load_estimators`); they stay open for the next source.
+        estimators: those that are loaded already (`load_estimators`), or one; they stay open for the next source.
         live: play a recording at its own speed.
         budget_s: latency that a live stream aims at, from capture to result.
         track: give people identities.
@@ -102,7 +103,8 @@ async def stream(
     handover = Handover()
     streams = []
     for name, one in several.items():
-        opened = open_source(one, live=live) if isinstance(one, str | Path | int) else one
+        with _of(name if len(several) > 1 else None):
+            opened = open_source(one, live=live) if isinstance(one, str | Path | int) else one
         streams.append(
             Stream(
                 name=name,
@@ -117,8 +119,9 @@ async def stream(
         check(streams[-1])
     check_apart(streams)
     any_live = any(each.source.live for each in streams)
-    keep = estimators is not None
-    if estimators is None:
+    if keep := estimators is not None:
+        estimators = estimators if isinstance(estimators, Sequence) else [estimators]
+    else:
         choice = choice or ModelChoice(model=model, detector=detector, pose=pose)
         load = functools.partial(load_estimators, throughput=not any_live, streams=len(streams))
         estimators = await asyncio.to_thread(load, choice, options)
@@ -140,6 +143,17 @@ async def stream(
             for name, error in errors.items():
                 first.add_note(f"stream {name!r} failed: {error}")
         raise first
+
+
+@contextlib.contextmanager
+def _of(name: str | None) -> Iterator[None]:
+    """Whose an error is, where there are several."""
+    try:
+        yield
+    except StreamposeError as error:
+        if name is not None:
+            error.add_note(f"stream {name!r} failed: {error}")
+        raise
 
 
 P = ParamSpec("P")
@@ -203,6 +217,11 @@ def results(coming: _Results) -> _Ordinary:
         asking[:] = [task for task in [asyncio.current_task()] if task is not None]
         return await anext(coming, None)
 
+    def ask() -> Result | None:
+        if not thread.is_alive():
+            raise StreamposeError("their thread is gone: a forked process cannot go on with the results of its parent")
+        return asyncio.run_coroutine_threadsafe(following(), loop).result()
+
     async def end() -> None:
         for task in asking:  # by Ctrl-C; else it is done
             task.cancel()
@@ -217,17 +236,17 @@ def results(coming: _Results) -> _Ordinary:
 
     atexit.register(leave)
     try:
-        while (result := asyncio.run_coroutine_threadsafe(following(), loop).result()) is not None:
+        while (result := ask()) is not None:
             yield result
     finally:
         atexit.unregister(leave)
-        if sys.is_finalizing():  # a script that has ended: the thread is gone
-            return  # noqa: B012 - there is nobody to tell
-        ending = asyncio.run_coroutine_threadsafe(end(), loop)
-        ending.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))
-        if threading.current_thread() is not thread:  # Python may collect the iterator there
-            ending.result()
-            thread.join()
+        # Of a script that has ended, and in a forked child, it is gone.
+        if thread.is_alive() and not sys.is_finalizing():
+            ending = asyncio.run_coroutine_threadsafe(end(), loop)
+            ending.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))
+            if threading.current_thread() is not thread:  # Python may collect the iterator there
+                ending.result()
+                thread.join()
 
 
 class _Giver:

@@ -199,6 +199,29 @@ async def test_one_of_several_that_fails_lets_the_others_go_on(model: Path):
     assert caught.value.__notes__ == ["stream 'gone' failed: gone", "stream 'away' failed: away"]
 
 
+async def test_one_of_several_that_is_not_there_is_told_before_any_begins(model: Path):
+    with pytest.raises(SourceNotFound, match=r"no file at nope\.mp4") as caught:
+        await anext(streampose.stream({"whole": ScriptedSource(range(3)), "gone": "nope.mp4"}, model=model))
+    assert caught.value.__notes__ == [f"stream 'gone' failed: {caught.value}"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_is_told_that_its_parent_s_results_are_not_its_own(model: Path):
+    results = streampose.results(ScriptedSource(range(30)), model=model)
+    next(results)
+    if (child := os.fork()) == 0:
+        signal.alarm(10)
+        try:
+            next(results)
+        except streampose.StreamposeError as error:
+            os._exit("forked" not in str(error))
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(list(results)) == 29
+
+
 async def test_several_of_one_source_are_refused(model: Path):
     source = ScriptedSource(range(3))
     with pytest.raises(ConfigError, match="have one ScriptedSource"):
@@ -217,6 +240,8 @@ async def test_contradictions_are_said(model: Path):
     for wrong in (
         {"estimators": [estimator], "model": model},
         {"estimators": [estimator], "options": streampose.EngineOptions()},
+        {"estimators": []},
+        {"model": model, "options": {"device": "cpu"}},
         {"choice": choice, "model": model},
         {"budget_s": 0},
         {"budget_s": -1.0},

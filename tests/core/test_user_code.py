@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource, frame, poses_of
 
 import streampose
+from streampose.batching import LatencyBatch
 from streampose.errors import ConfigError, EngineFailed, SinkFailed, SourceError, StreamposeError
 from streampose.frame import Frame, Image
 from streampose.pipeline import Pipeline
@@ -23,7 +25,7 @@ from streampose.pose import Poses
 from streampose.result import Result
 from streampose.sinks import CallSink, Sink, StopRequested
 from streampose.streams import Outcome, Stream, StreamReport
-from streampose.tracking import OneEuro, Tracker
+from streampose.tracking import OneEuro, OneEuroOptions, Tracker, TrackerOptions
 
 
 class Giving(ScriptedSource):
@@ -124,6 +126,41 @@ async def test_a_cancellation_that_leaves_a_sink_is_a_failure(live: bool):
     source = ScriptedSource(range(5), live=live, period_s=0.01)
     report, others = await beside_a_good_one(Stream(name="bad", source=source, sinks=[sink]))
     assert (report.outcome, others) == (Outcome.FAILED, 20)
+
+
+def leaving(*_: object) -> None:
+    sys.exit("no licence")
+
+
+async def test_who_leaves_the_program_in_a_source_or_sink_ends_that_stream_alone():
+    sink = MemorySink()
+    sink.write = leaving  # type: ignore[method-assign]
+    for bad in (
+        Stream(name="bad", source=ScriptedSource([0, 1, leaving])),
+        Stream(name="bad", source=ScriptedSource(range(5)), sinks=[sink]),
+    ):
+        report, others = await beside_a_good_one(bad)
+        assert (report.outcome, others) == (Outcome.FAILED, 20)
+        assert "SystemExit: no licence" in str(report.error)
+
+
+def test_who_leaves_the_program_in_a_model_ends_an_ordinary_loop_with_an_error():
+    class Leaving(FakeEstimator):
+        def __call__(self, images: Sequence[Image]) -> list[Poses]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(EngineFailed, match="KeyboardInterrupt"):
+        list(streampose.results(ScriptedSource(range(5)), estimators=Leaving()))
+
+
+async def test_a_model_that_gives_no_poses_is_told_as_such():
+    class Careless(FakeEstimator):
+        def __call__(self, images: Sequence[Image]) -> list[Poses]:
+            return [[] for _ in images]  # type: ignore[misc]
+
+    async with asyncio.timeout(10), Pipeline([Stream(name="s", source=ScriptedSource(range(5)))], Careless()) as pipe:
+        with pytest.raises(EngineFailed, match="something else than Poses"):
+            await pipe.run()
 
 
 async def test_a_cancellation_that_leaves_a_model_ends_the_run_typed():
@@ -241,6 +278,8 @@ def test_what_makes_no_sense_is_refused():
     for streams in (
         [Stream(name="a", source=source, budget_s=0.0)],
         [Stream(name="a", source=source, budget_s=math.nan)],
+        [Stream(name="a", source=source, budget_s="1")],  # type: ignore[arg-type]
+        [Stream(name="a", source=source, weight="1")],  # type: ignore[arg-type]
         [Stream(name="a", source=source, credits=0)],
         [Stream(name="a", source=source, credits=1.5)],  # type: ignore[arg-type]
         [Stream(name="a", source=source, credits=True)],
@@ -255,6 +294,12 @@ def test_what_makes_no_sense_is_refused():
             Pipeline(one, estimators)
     with pytest.raises(ConfigError, match="positive"):
         Pipeline(one, twice).set_budget("a", -1)
+    with pytest.raises(ConfigError, match="a batch policy decides and observes"):
+        Pipeline(one, twice, policy="latency")  # type: ignore[arg-type]
+    for makes in (LatencyBatch, lambda x: TrackerOptions(keep_lost_s=x), lambda x: OneEuroOptions(beta=x)):
+        for nonsense in ("1", None, math.nan, -1):
+            with pytest.raises(ConfigError):
+                makes(nonsense)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ to 1 or bytes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ from streampose.errors import ConfigError
 from streampose.frame import Image
 from streampose.inference.estimator import Estimator
 from streampose.motion import Choice, calm, face_squares, fill, held, largest, link, only, pick, renamed, survey
+from streampose.number import is_whole, within
 from streampose.render import CloseUp, FigurePainter
 from streampose.tracking import Tracker
 
@@ -48,10 +50,14 @@ def find_poses(
         progress: called after each batch.
 
     Raises:
-        ConfigError: the array has another shape, or holds other values.
+        ConfigError: the array has another shape, or holds other values; or a rate or batch makes no sense.
         ModelError: of the kind that fits.
     """
     count, height, width = _shape(images)
+    if not (within(rate, 0) and 0 < rate < math.inf):
+        raise ConfigError(f"a rate is pictures a second, more than none, not {rate!r}")
+    if batch is not None:
+        _check_count("a batch", batch)
     step = batch or max(1, min(_MOST, _BATCH_BYTES // (height * width * 3)))
     tracker = Tracker() if track else None
     moments: list[Moment] = []
@@ -88,8 +94,11 @@ def cleaned(
         sigma_s: smoothed over so long; 0 = not.
 
     Raises:
-        ConfigError: the person who was asked for is not there.
+        ConfigError: the person who was asked for is not there, or seconds make no sense.
     """
+    for name, seconds in (("link_s", link_s), ("fill_s", fill_s), ("sigma_s", sigma_s)):
+        if not within(seconds, 0):
+            raise ConfigError(f"{name} is at least 0 seconds, not {seconds!r}")
     linked = list(renamed(clip, link(survey(clip), max_gap_s=link_s)))
     one = linked if person is None else list(only(linked, pick(survey(linked), person, linked)))
     filled = fill(one, max_gap_s=fill_s) if fill_s > 0 else one
@@ -111,12 +120,12 @@ def pose_images(
         (B, H, W, 3) RGB, or (B, H, W, 4) where it is see-through; floats from 0 to 1.
 
     Raises:
-        ConfigError: there are no pictures to draw upon, or they are not as for `find_poses`.
+        ConfigError: there are no pictures to draw upon, too few, or they are not as for `find_poses`.
     """
     if painter.wants_image:
         if images is None:
             raise ConfigError("to draw upon the video, give its images")
-        _shape(images)
+        _check_pictures(images, clip)
     return _painted(
         clip, lambda m, i: painter(m, _pictures(images[i : i + 1])[0] if painter.wants_image else None), progress
     )
@@ -143,9 +152,12 @@ def face_images(
         (B, size, size, 3) RGB floats from 0 to 1.
 
     Raises:
-        ConfigError: the images are not as for `find_poses`.
+        ConfigError: the images are not as for `find_poses`, or fewer than the moments; or a size makes no sense.
     """
-    _shape(images)
+    _check_pictures(images, clip)
+    _check_count("a close-up's side in pixels", size_px)
+    if not within(padding, 0):
+        raise ConfigError(f"padding is at least 0, not {padding!r}")
     found = survey(clip)
     spans = pick(found, Choice(by="largest"))
     one = only(clip, spans) if found else (moment.having(largest(moment.poses)) for moment in clip)
@@ -179,6 +191,16 @@ def _shape(images: Any) -> tuple[int, int, int]:
     if len(shape) != 4 or shape[3] not in {3, 4} or 0 in shape[1:]:
         raise ConfigError(f"images are (B, H, W, 3), floats from 0 to 1 or uint8, not {shape}")
     return shape[0], shape[1], shape[2]
+
+
+def _check_pictures(images: Any, clip: Sequence[Moment]) -> None:
+    if (count := _shape(images)[0]) < len(clip):
+        raise ConfigError(f"there are {len(clip)} moments, and images of {count}")
+
+
+def _check_count(what: str, value: object) -> None:
+    if not (is_whole(value) and within(value, 1)):
+        raise ConfigError(f"{what} is a whole number from 1 on, not {value!r}")
 
 
 def _pictures(images: Any) -> list[Image]:

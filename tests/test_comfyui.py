@@ -18,7 +18,7 @@ import pytest
 from streampose import COCO_17, Image, ModelChoice, Poses, SyntheticSource, load_estimator
 from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError
-from streampose.images import face_images, find_poses, pose_images
+from streampose.images import cleaned, face_images, find_poses, pose_images
 from streampose.motion import largest
 from streampose.render import PALETTES, FigurePainter
 
@@ -162,3 +162,20 @@ class _Seeing:
 
     def close(self) -> None:
         pass
+
+
+def test_what_makes_no_sense_is_refused():
+    def nobody(pictures: Sequence[Image]) -> list[Poses]:
+        return [Poses.empty(COCO_17) for _ in pictures]
+
+    black = np.zeros((3, 48, 64, 3), np.uint8)
+    for wrong in ({"batch": -1}, {"batch": 1.5}, {"rate": 0}, {"rate": -1}, {"rate": float("nan")}):
+        with pytest.raises(ConfigError):
+            find_poses(black, nobody, **wrong)  # type: ignore[arg-type]
+    clip = find_poses(black, nobody)  # type: ignore[arg-type]
+    assert len(clip) == 3
+    for wrong in ({"images": black[:2]}, {"size_px": 0}, {"padding": -1.0}):
+        with pytest.raises(ConfigError):
+            face_images(clip, **{"images": black, **wrong})
+    with pytest.raises(ConfigError, match="sigma_s"):
+        cleaned(clip, sigma_s=float("nan"))

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from streampose.errors import ConfigError
 from streampose.frame import read_only
 
 __all__ = ["Person", "Poses", "Skeleton"]
@@ -27,6 +28,9 @@ class Skeleton:
     """A named set of key points. Two skeletons are the same when their names are.
 
     Points are matched across skeletons by name (``left_knee``; left and right are the person's own).
+
+    Raises:
+        ConfigError: it has no points, two of one name, edges of others, or not a sigma for each.
     """
 
     name: str = field(compare=True)
@@ -37,14 +41,23 @@ class Skeleton:
     sigmas: tuple[float, ...] | None = field(default=None, compare=False, repr=False)
     """Per-point spread for object key-point similarity (OKS), where its dataset publishes one."""
 
+    def __post_init__(self) -> None:
+        count = len(self.points)
+        if not count or len(set(self.points)) < count:
+            raise ConfigError(f"a skeleton has points of different names; {self.name!r} has {self.points}")
+        if any(len(edge) != 2 or not all(0 <= i < count for i in edge) for edge in self.edges):
+            raise ConfigError(f"edges join points by their numbers, 0 to {count - 1}; {self.name!r} has {self.edges}")
+        if self.sigmas is not None and len(self.sigmas) != count:
+            raise ConfigError(f"a skeleton has a sigma for each point; {self.name!r} has {len(self.sigmas)} of {count}")
+
     def __len__(self) -> int:
         return len(self.points)
 
     @cached_property
     def flip(self) -> tuple[int, ...]:
-        """For each point, the index of its mirror image; a point on the middle line is its own."""
+        """For each point, the index of its mirror image; a point on the middle line, or without one, is its own."""
         index = {name: i for i, name in enumerate(self.points)}
-        return tuple(index[_mirrored(name)] for name in self.points)
+        return tuple(index.get(_mirrored(name), i) for i, name in enumerate(self.points))
 
     def map_to(self, other: Skeleton) -> tuple[tuple[int, ...], ...]:
         """For each point of `other`, the indices here whose mean is that point; empty = it is not known here."""

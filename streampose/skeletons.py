@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streampose.errors import FormatUnreadable
 from streampose.pose import Skeleton
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "OPENPOSE_25",
     "RIGHT_HAND",
     "SKELETONS",
+    "skeleton_of",
 ]
 
 _COCO = (
@@ -147,3 +149,16 @@ ANIMATION_20 = Skeleton(
 
 SKELETONS = {s.name: s for s in (COCO_17, HALPE_26, COCO_WHOLEBODY_133, OPENPOSE_18, OPENPOSE_25, ANIMATION_20)}
 """Every skeleton by name."""
+
+
+def skeleton_of(name: object) -> Skeleton:
+    """The one that a file names.
+
+    Raises:
+        FormatUnreadable: it is not in `SKELETONS`.
+    """
+    if not isinstance(name, str) or name not in SKELETONS:
+        raise FormatUnreadable(
+            f"the skeleton {name!r} is not known: put one of your own into streampose.skeletons.SKELETONS, by its name"
+        )
+    return SKELETONS[name]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from streampose.clip import Moment
+from streampose.errors import FormatUnreadable
 from streampose.pose import Poses
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, FACE, FEET, LEFT_HAND, RIGHT_HAND
 
@@ -20,7 +21,13 @@ _PARTS = {"foot_kpts": FEET, "face_kpts": FACE, "lefthand_kpts": LEFT_HAND, "rig
 
 
 def entries_of(poses: Poses, image_id: int) -> list[dict[str, Any]]:
-    """One entry a person; skeletons other than COCO's are mapped to its 17 points."""
+    """One entry a person; skeletons other than COCO's are mapped to its 17 points.
+
+    Raises:
+        FormatUnreadable: a skeleton has none of them.
+    """
+    if len(poses) and not any(poses.skeleton.map_to(COCO_17)):
+        raise FormatUnreadable(f"{poses.skeleton.name} has none of COCO's 17 points: write another format")
     body = poses.to(COCO_17)
     bodies = _triples(body.points, body.scores)
     parts: dict[str, list[list[float]]] = {}

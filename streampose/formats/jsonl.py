@@ -13,7 +13,7 @@ import numpy as np
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
 from streampose.pose import Poses
-from streampose.skeletons import SKELETONS
+from streampose.skeletons import skeleton_of
 
 __all__ = ["SCHEMA_VERSION", "dump", "moment_of", "read_jsonl", "record_of", "write_jsonl"]
 
@@ -65,7 +65,7 @@ def moment_of(record: Mapping[str, Any]) -> Moment:
             f"version {version!r} of the schema is not known; this streampose reads {SCHEMA_VERSION}"
         )
     try:
-        skeleton = SKELETONS[record["skeleton"]]
+        skeleton = skeleton_of(record["skeleton"])
         people = record["people"]
         ids = [person["id"] for person in people]
         table = np.array([person["points"] for person in people], np.float32).reshape(len(people), len(skeleton), 3)
@@ -87,6 +87,8 @@ def moment_of(record: Mapping[str, Any]) -> Moment:
             poses=poses,
             wall_time_s=record.get("wall_time_s"),
         )
+    except FormatUnreadable:
+        raise
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise FormatUnreadable(f"it is no line of poses: {type(error).__name__} {error}") from error
 

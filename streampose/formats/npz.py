@@ -15,7 +15,7 @@ import numpy as np
 from streampose.clip import Moment, of_one_skeleton
 from streampose.errors import FormatUnreadable
 from streampose.pose import Poses
-from streampose.skeletons import SKELETONS
+from streampose.skeletons import skeleton_of
 
 __all__ = ["read_npz", "write_npz"]
 
@@ -87,10 +87,10 @@ def read_npz(path: Path) -> Iterator[Moment]:
                 raise ValueError("it is packed as NumPy packs nothing")
             data = {name: archive[name] for name in archive.files}
         if int(data["version"]) != _VERSION:
-            raise FormatUnreadable(f"{path}: version {data['version']} is not known; this streampose reads {_VERSION}")
+            raise FormatUnreadable(f"version {data['version']} is not known; this streampose reads {_VERSION}")
         if not len(data["frame"]):
             return
-        skeleton = SKELETONS[str(data["skeleton"])]
+        skeleton = skeleton_of(str(data["skeleton"]))
         bounds = np.searchsorted(data["frame_row"], np.arange(len(data["frame"]) + 1))
         people = {name: data[name] for name in _PERSON}
         numbers = zip(*(data[name].tolist() for name in ("frame", "epoch", "pts", "time_base", "size_px")), strict=True)
@@ -116,5 +116,5 @@ def read_npz(path: Path) -> Iterator[Moment]:
         raise FormatUnreadable(f"{path} does not fit into memory: {error}") from error
     except _DAMAGED as error:
         if isinstance(error, FormatUnreadable):
-            raise
+            raise FormatUnreadable(f"{path}: {error}") from error
         raise FormatUnreadable(f"{path} is no archive of poses: {type(error).__name__} {error}") from error

@@ -14,7 +14,7 @@ import numpy as np
 from streampose.clip import Moment, of_one_skeleton
 from streampose.errors import FormatUnreadable
 from streampose.pose import Poses, Skeleton
-from streampose.skeletons import SKELETONS
+from streampose.skeletons import skeleton_of
 
 __all__ = ["columns", "moments_of", "read_csv", "rows_of", "write_csv"]
 
@@ -59,13 +59,15 @@ def moments_of(rows: Iterable[Mapping[str, Any]], where: str) -> Iterator[Moment
     try:
         for _, group in groupby(rows, key=lambda row: (row["stream"], row["epoch"], row["frame"])):
             yield _moment(list(group))
+    except FormatUnreadable as error:
+        raise FormatUnreadable(f"{where}: {error}") from error
     except (LookupError, ValueError, TypeError, ArithmeticError, csv.Error) as error:
         raise FormatUnreadable(f"{where} is not a table of poses: {type(error).__name__} {error}") from error
 
 
 def _moment(group: list[Mapping[str, Any]]) -> Moment:
     first = group[0]
-    skeleton = SKELETONS[first["skeleton"]]
+    skeleton = skeleton_of(first["skeleton"])
     people = [row for row in group if row["score"] not in {None, ""}]
     names = columns(skeleton)[len(_FRAME) + len(_PERSON) :]
     table = np.array([[float(row[name]) for name in names] for row in people], np.float32)

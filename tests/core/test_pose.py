@@ -8,7 +8,8 @@ from fakes import poses_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streampose.pose import Poses
+from streampose.errors import ConfigError
+from streampose.pose import Poses, Skeleton
 from streampose.redaction import redact
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25, SKELETONS
 
@@ -53,6 +54,25 @@ def test_maps_keep_what_both_know(source, target):
     unknown = [j for j, rows in enumerate(source.map_to(target)) if not rows]
     assert (mapped.scores[:, unknown] == 0).all()
     assert set(np.delete(mapped.scores, unknown, axis=1).ravel()) == {0.5}
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"points": ()},
+        {"points": ("a", "a")},
+        {"points": ("a",), "edges": ((0, 1),)},
+        {"points": ("a", "b"), "edges": ((-1, 0),)},
+        {"points": ("a",), "sigmas": (0.1, 0.1)},
+    ],
+)
+def test_skeletons_that_make_no_sense_are_refused(nonsense):
+    with pytest.raises(ConfigError):
+        Skeleton(name="q", **{"edges": (), **nonsense})
+
+
+def test_a_point_without_a_mirror_image_is_its_own():
+    assert Skeleton(name="q", points=("left_a", "nose"), edges=()).flip == (0, 1)
 
 
 def test_shapes_that_disagree_are_refused():

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streampose import Poses
+from streampose import Poses, Skeleton
 from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError, FormatUnreadable
 from streampose.formats import FORMATS, load, read, write
 from streampose.formats.jsonl import dump, moment_of, record_of
-from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25, SKELETONS
 
 
 def poses(people: int, seed: int = 0, skeleton=COCO_17, *, ids: bool = True) -> Poses:
@@ -430,3 +430,21 @@ def test_times_without_a_unit_are_told(tmp_path: Path):
     np.savez(tmp_path / "a.npz", **data)
     with pytest.raises(FormatUnreadable, match="no archive of poses"):
         load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.npz"])
+def test_skeletons_of_one_s_own_are_read_back_where_they_are_known(name: str, tmp_path: Path, monkeypatch):
+    four = Skeleton(name="four", points=("head", "tail", "left_paw", "right_paw"), edges=((0, 1),))
+    whole = moments([1, 2], four)
+    write(tmp_path / name, whole)
+    with pytest.raises(FormatUnreadable, match=rf"{name}.*the skeleton 'four' is not known: .*SKELETONS"):
+        load(tmp_path / name)
+    monkeypatch.setitem(SKELETONS, "four", four)
+    assert all(map(same, load(tmp_path / name), whole))
+
+
+def test_people_without_one_of_coco_s_points_are_no_coco_results(tmp_path: Path):
+    four = Skeleton(name="four", points=("head", "tail", "left_paw", "right_paw"), edges=())
+    write(tmp_path / "nobody.coco.json", moments([0], four))
+    with pytest.raises(FormatUnreadable, match="four has none of COCO's 17 points"):
+        write(tmp_path / "a.coco.json", moments([1], four))

@@ -550,6 +550,11 @@ def until_closed(connection: socket.socket) -> None:
         pass
 
 
+def reset(connection: socket.socket) -> None:
+    """What closes it then says that it broke."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 def garbage(connection: socket.socket) -> None:
     connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
 
@@ -825,7 +830,7 @@ def test_after_what_is_no_packet_the_next_one_is_found(stray: bytes):
         assert [each.status for each in came if isinstance(each, Answer)] == [200]
 
 
-@pytest.mark.parametrize("does", ["closes", "says nothing", "refuses to play"])
+@pytest.mark.parametrize("does", ["closes", "resets", "refuses and closes", "says nothing", "refuses to play"])
 def test_a_camera_that_cannot_give_more_than_its_video_gives_that(coded: list[bytes], does: str):
     asked: list[str] = []
 
@@ -838,6 +843,12 @@ def test_a_camera_that_cannot_give_more_than_its_video_gives_that(coded: list[by
             if method == "DESCRIBE":
                 answer(connection, number, body=sdp() + WORDS)
             elif method == "SETUP" and tracks == 2 and does == "closes":
+                return
+            elif method == "SETUP" and tracks == 2 and does == "resets":
+                reset(connection)
+                return
+            elif method == "SETUP" and tracks == 2 and does == "refuses and closes":
+                answer(connection, number, status="461 Unsupported Transport")
                 return
             elif method == "SETUP" and tracks == 2 and does == "says nothing":
                 until_closed(connection)

@@ -89,7 +89,7 @@ class RtspSession:
             for i, control in enumerate(beside, 1):
                 self._try("SETUP", _below(base, control), Transport=_wish(self._channels[0] + 2 * i))
             self._ask("PLAY", self._aggregate, Range="npt=0.000-")
-        except (NotSpoken, TimeoutError) as error:
+        except (NotSpoken, TimeoutError, ConnectionError) as error:
             if not beside:
                 raise
             raise NotSpoken(f"not with all that it offers: {error}", beside=True) from error

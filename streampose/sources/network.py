@@ -64,6 +64,9 @@ _TRANSPORTS = {
 }
 # Once TCP was refused: some servers close the connection then, or refuse in a way that FFmpeg gives up at.
 _UDP_FIRST = {"rtsp_transport": "udp+tcp", "rtsp_flags": "0"}
+# Openings in a row that had the video alone, after which no more is asked for. One alone may be a server's restart, and
+# while somebody has the video alone of a camera that GStreamer shares (1.22), all others are sent away.
+_SURELY_ALONE = 2
 
 
 class NetworkSource(LiveMedia):
@@ -117,7 +120,8 @@ class NetworkSource(LiveMedia):
         self._probes = False
         # Our own client of RTSP, until it turns out that a server is not for it.
         self._own_client = transport == "auto" and self._scheme in {"rtsp", "rtsps"}
-        self._was_silent = self._video_alone = False
+        self._was_silent = False
+        self._had_alone = 0
 
     def open(self, stream: str) -> StreamInfo:
         """Connect, and wait for the first picture.
@@ -156,8 +160,8 @@ class NetworkSource(LiveMedia):
 
     @property
     def _longest_dial_s(self) -> float:
-        # Ours looks at a picture, which may take as long as any other.
-        return self._open_timeout_s + (self._stall_s if self._own_client else 0.0)
+        # Ours may ask twice, and looks at a picture, which may take as long as any other.
+        return self._open_timeout_s + (self._open_timeout_s / 2 + self._stall_s if self._own_client else 0.0)
 
     def _dial(self) -> InputContainer:
         if self._scheme == "file" or self._has_proxy():
@@ -203,21 +207,30 @@ class NetworkSource(LiveMedia):
         )
 
     def _speak(self, until: float) -> RtspContainer:
+        """Ask for all that is offered, and where that is in vain for the video alone."""
         device = None if self._decodes_on is None else accelerator(self._decodes_on)
 
-        def open_() -> RtspContainer:
+        def open_(*, alone: bool) -> RtspContainer:
             left_s, stall_s = max(0.5, until - time.monotonic()), self._stall_s
-            return RtspContainer.open(
-                self._url, open_timeout_s=left_s, stall_s=stall_s, hwaccel=device, alone=self._video_alone
-            )
+            return RtspContainer.open(self._url, open_timeout_s=left_s, stall_s=stall_s, hwaccel=device, alone=alone)
 
+        if self._had_alone < _SURELY_ALONE:
+            try:
+                opened = open_(alone=False)
+            except NotSpoken as why:
+                if not why.beside:
+                    raise
+                until = max(until, time.monotonic() + self._open_timeout_s / 2)  # silence has used it up
+            else:
+                self._had_alone = 0
+                return opened
         try:
-            return open_()
-        except NotSpoken as why:
-            if not why.beside:
-                raise
-            self._video_alone = True
-        return open_()
+            opened = open_(alone=True)
+        except NotSpoken:
+            self._had_alone = 0
+            raise
+        self._had_alone += 1
+        return opened
 
     def _opening_error(self, error: Exception) -> SourceError:
         if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from fractions import Fraction
 from itertools import pairwise
 
@@ -550,11 +550,6 @@ def until_closed(connection: socket.socket) -> None:
         pass
 
 
-def reset(connection: socket.socket) -> None:
-    """What closes it then says that it broke."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
 def garbage(connection: socket.socket) -> None:
     connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
 
@@ -830,45 +825,80 @@ def test_after_what_is_no_packet_the_next_one_is_found(stray: bytes):
         assert [each.status for each in came if isinstance(each, Answer)] == [200]
 
 
-@pytest.mark.parametrize("does", ["closes", "resets", "refuses and closes", "says nothing", "refuses to play"])
-def test_a_camera_that_cannot_give_more_than_its_video_gives_that(coded: list[bytes], does: str):
-    asked: list[str] = []
+def with_words(coded: list[bytes], does: Iterator[str], sessions: list[list[str]]) -> Talk:
+    """A camera with words beside its video: what it does in each session, and was asked for in each."""
 
     def talk(connection: socket.socket) -> None:
-        tracks = 0
-        while True:
+        what, asked = next(does), list[str]()
+        sessions.append(asked)
+        while "PLAY" not in asked or what == "refuses to play":
             method, number = request(connection)
             asked.append(method)
-            tracks += method == "SETUP"
+            both = asked.count("SETUP") == 2
             if method == "DESCRIBE":
                 answer(connection, number, body=sdp() + WORDS)
-            elif method == "SETUP" and tracks == 2 and does == "closes":
+            elif what == "closes" and both:
                 return
-            elif method == "SETUP" and tracks == 2 and does == "resets":
-                reset(connection)
+            elif what == "resets" and both:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return
-            elif method == "SETUP" and tracks == 2 and does == "refuses and closes":
+            elif what == "refuses and closes" and both:
                 answer(connection, number, status="461 Unsupported Transport")
                 return
-            elif method == "SETUP" and tracks == 2 and does == "says nothing":
+            elif what == "says nothing" and both:
                 until_closed(connection)
-            elif method == "PLAY" and tracks == 2:
+            elif what == "refuses to play" and method == "PLAY":
                 answer(connection, number, status="455 Method Not Valid in This State")
+            elif what == "is busy" and method == "PLAY":
+                answer(connection, number, status="503 Service Unavailable")
+                return
             else:
                 answer(connection, number, "Session: 12", "Transport: RTP/AVP/TCP;interleaved=2-3")
-            if method == "PLAY" and tracks == 1:
-                break
         for i in range(4):
             send(connection, coded[i], i)
         until_closed(connection)
 
-    with serving(talk) as url:
-        source = camera(url, open_timeout_s=0.6)
+    return talk
+
+
+@pytest.mark.parametrize("does", ["closes", "resets", "refuses and closes", "says nothing", "refuses to play"])
+def test_a_camera_that_cannot_give_more_than_its_video_gives_that(coded: list[bytes], does: str):
+    sessions: list[list[str]] = []
+    with serving(with_words(coded, iter([does, "gives it"]), sessions)) as url:
+        source = camera(url, open_timeout_s=1.5 if does == "says nothing" else 5.0)
         source.open("cam")
         assert source._ours is not None
         assert [round(source.read().image.mean() / 20) for _ in range(4)] == [0, 1, 2, 3]
         source.close()
-    assert asked[-4:] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
+    assert sessions[1] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
+
+
+def test_only_one_that_twice_in_a_row_could_not_is_asked_for_its_video_alone_from_then_on(coded: list[bytes]):
+    """And until it refuses that: then somebody else may have the rest of it."""
+    sessions: list[list[str]] = []
+    does = ["closes", "gives it", "gives it"]  # once is a server's restart
+    does += ["closes", "gives it", "closes", "gives it", "gives it"]
+    does += ["refuses to play", "closes", "gives it"]  # by FFmpeg's client in vain, too
+    with serving(with_words(coded, iter(does), sessions)) as url:
+        source = camera(url)
+        for i in range(7):
+            with pytest.raises(Disconnected) if i == 5 else nullcontext():
+                source.open("cam")
+            source.close()
+    assert [asked.count("SETUP") for asked in sessions] == [2, 1, 2, 2, 1, 2, 1, 1, 1, 2, 2]
+
+
+def test_one_that_is_busy_is_not_asked_for_less(coded: list[bytes]):
+    """Its sessions are few, and FFmpeg's client takes another one."""
+    sessions: list[list[str]] = []
+    with serving(with_words(coded, iter(["is busy", "is busy", "gives it"]), sessions)) as url:
+        source = camera(url)
+        with pytest.raises(Disconnected):
+            source.open("cam")
+        source.close()
+        source.open("cam")
+        source.close()
+    assert [asked.count("SETUP") for asked in sessions] == [2, 2, 2]
 
 
 @pytest.mark.parametrize(

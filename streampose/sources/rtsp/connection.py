@@ -31,11 +31,14 @@ class NotSpoken(Exception):
         lasting: it will be so the next time, too.
         over_udp: it may have media for the other one by UDP.
         beside: it may do so for what was asked for beside the video.
+        busy: it says that it cannot now.
     """
 
-    def __init__(self, why: str, *, lasting: bool = False, over_udp: bool = False, beside: bool = False) -> None:
+    def __init__(
+        self, why: str, *, lasting: bool = False, over_udp: bool = False, beside: bool = False, busy: bool = False
+    ) -> None:
         super().__init__(why)
-        self.lasting, self.over_udp, self.beside = lasting, over_udp, beside
+        self.lasting, self.over_udp, self.beside, self.busy = lasting, over_udp, beside, busy
 
 
 @dataclass(slots=True)

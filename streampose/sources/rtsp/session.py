@@ -23,6 +23,7 @@ _MOST_EARLY_BYTES = 8 << 20
 # Of the life that a server gives a session without a word from us.
 _USUAL_LIFE_S = 60.0
 _NOT_OVER_TCP, _NOT_UNDERSTOOD = 461, 400
+_BUSY = {453, 503}
 _CHANNELS = re.compile(r"interleaved\s*=\s*(\d{1,3})(?:\s*-\s*(\d{1,3}))?")
 _LIFE = re.compile(r"timeout\s*=\s*0*([1-9]\d{0,4})")
 
@@ -90,7 +91,7 @@ class RtspSession:
                 self._try("SETUP", _below(base, control), Transport=_wish(self._channels[0] + 2 * i))
             self._ask("PLAY", self._aggregate, Range="npt=0.000-")
         except (NotSpoken, TimeoutError, ConnectionError) as error:
-            if not beside:
+            if not beside or (isinstance(error, NotSpoken) and error.busy):
                 raise
             raise NotSpoken(f"not with all that it offers: {error}", beside=True) from error
         self._word_at = time.monotonic() + self._word_after_s
@@ -176,6 +177,7 @@ class RtspSession:
                 f"{method} is answered with {answer.status}",
                 lasting=answer.status == _NOT_OVER_TCP,
                 over_udp=method == "SETUP" and answer.status in {_NOT_OVER_TCP, _NOT_UNDERSTOOD},
+                busy=answer.status in _BUSY,
             )
         return answer
 

@@ -276,6 +276,7 @@ def test_the_first_video_of_a_description():
         sdp().replace("m=video", "m=application"),
         sdp().replace("96", "ninety-six"),
         sdp().replace("/90000", "/fast"),
+        sdp().replace("/90000", "/1"),
         "",
         "m=video",
     ],

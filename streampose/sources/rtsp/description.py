@@ -14,6 +14,8 @@ __all__ = ["START_CODE", "Track", "first_video"]
 
 START_CODE = b"\0\0\0\1"
 _CODECS = {"H264": "h264", "H265": "hevc"}
+# RFC 6184 and RFC 7798 know 90 kHz alone. Of a much slower one, times that jump are soon more than 64 bits hold.
+_SLOWEST_CLOCK_HZ = 1000
 _RATE = re.compile(r"\d{1,3}(\.\d{1,6})?")
 # Each costs a round trip at the opening.
 _MOST_BESIDE = 8
@@ -81,10 +83,13 @@ def _track(words: list[str], attributes: dict[str, str], section: list[str], bes
         return None
     rate = Fraction(attributes["framerate"]) if _RATE.fullmatch(attributes.get("framerate", "")) else Fraction(0)
     try:
+        clock_hz = int(mapped[1])
+        if clock_hz < _SLOWEST_CLOCK_HZ:
+            return None
         return Track(
             codec=codec,
             payload_type=int(number),
-            clock_hz=max(1, int(mapped[1])),
+            clock_hz=clock_hz,
             control=attributes.get("control", ""),
             parameter_sets=b"".join(START_CODE + unit for name in _SETS for unit in _decoded(said.get(name, ""))),
             rate=rate.limit_denominator(1001) or None,

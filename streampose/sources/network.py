@@ -64,7 +64,9 @@ _TRANSPORTS = {
 }
 # Once TCP was refused: some servers close the connection then, or refuse in a way that FFmpeg gives up at.
 _UDP_FIRST = {"rtsp_transport": "udp+tcp", "rtsp_flags": "0"}
-# Openings in a row that had the video alone, after which no more is asked for. One alone may be a server's restart, and
+# Silent openings after which FFmpeg's client has the next one.
+_SILENT = 2
+# Openings in a row that had the video alone, after which no more is asked for: once may be a server's restart, and
 # while somebody has the video alone of a camera that GStreamer shares (1.22), all others are sent away.
 _SURELY_ALONE = 2
 
@@ -120,8 +122,7 @@ class NetworkSource(LiveMedia):
         self._probes = False
         # Our own client of RTSP, until it turns out that a server is not for it.
         self._own_client = transport == "auto" and self._scheme in {"rtsp", "rtsps"}
-        self._was_silent = False
-        self._had_alone = 0
+        self._silences = self._had_alone = 0
 
     def open(self, stream: str) -> StreamInfo:
         """Connect, and wait for the first picture.
@@ -136,6 +137,7 @@ class NetworkSource(LiveMedia):
             Disconnected: an error of the server's, or the name service cannot say.
         """
         self._opening_since = time.monotonic()
+        instead = self._silences == _SILENT
         try:
             info = super().open(stream)
         except SourceError as error:
@@ -144,13 +146,21 @@ class NetworkSource(LiveMedia):
             self._probes |= isinstance(error, SourceTimeout)
             # It was understood, and yet no picture came of it: next time the other client may try.
             no_picture = SourceStalled | SourceGarbled | SourceCorrupt | SourceUnsupported
-            hangs = isinstance(error, NoPicture) and error.silent
-            if isinstance(error, NoPicture) or (self._ours is not None and isinstance(error, no_picture)):
-                self._own_client = hangs and not self._was_silent
-            self._was_silent = hangs  # some servers do at times
+            if instead:  # nor did it come to FFmpeg's
+                self._silences, self._own_client = 0, True
+            elif isinstance(error, NoPicture) and error.silent:  # some servers are at times, and cameras that boot
+                self._silences += 1
+                self._own_client = self._silences < _SILENT
+            elif isinstance(error, NoPicture) or (self._ours is not None and isinstance(error, no_picture)):
+                self._own_client = False
             raise
-        self._probes = self._was_silent = False
-        return info if self._ours is None else replace(info, rate=self._ours.rate)
+        self._probes = False
+        if instead:  # perhaps the camera has awoken: ours has one more try the next time
+            self._silences, self._own_client = _SILENT + 1, True
+        if self._ours is None:
+            return info
+        self._silences = 0
+        return replace(info, rate=self._ours.rate)
 
     @property
     def _ours(self) -> RtspContainer | None:

@@ -703,6 +703,47 @@ def test_a_server_that_hangs_at_times_stays_ours(coded: list[bytes], monkeypatch
             source.close()
 
 
+S, G = "is silent", "gives pictures"
+
+
+@pytest.mark.parametrize(
+    ("does", "clients"),
+    [
+        ([S, S, G, G, G], "our our FFmpeg our our"),
+        ([S, S, S, S, G], "our our FFmpeg our our"),
+        ([S, S, G, S, G, G], "our our FFmpeg our FFmpeg FFmpeg"),
+    ],
+    ids=["it has awoken", "to FFmpeg's, too", "to ours alone"],
+)
+def test_a_camera_that_was_silent_as_it_booted_is_not_ffmpeg_s_for_good(
+    coded: list[bytes], does: list[str], clients: str
+):
+    sessions, asking = iter(does), list[str]()
+
+    def talk(connection: socket.socket) -> None:
+        text = said(connection)  # or nothing: whether it is there at all
+        what = next(sessions)
+        asking.append("our" if "User-Agent: streampose" in text else "FFmpeg")
+        answer(connection, re.findall(r"CSeq: (\d+)", text)[0])
+        while text.split()[0] != "PLAY":
+            text = said(connection)
+            more = ("Session: 12", "Transport: RTP/AVP/TCP;interleaved=2-3")
+            number = re.findall(r"CSeq: (\d+)", text)[0]
+            answer(connection, number, *more, body=sdp() if text.startswith("DESCRIBE") else "")
+        if what == S:
+            until_closed(connection)
+        for i, picture in enumerate(coded):
+            send(connection, picture, i)
+
+    with serving(talk) as url:
+        source = camera(url, open_timeout_s=1.0, stall_s=0.4)
+        for what in does:
+            with pytest.raises(SourceTimeout) if what == S else nullcontext():
+                source.open("cam")
+            source.close()
+    assert asking == clients.split()
+
+
 @rtsp
 @pytest.mark.parametrize("codec", ["h264", "h265"])
 def test_both_codecs_of_a_real_server_are_spoken(codec: str, monkeypatch: pytest.MonkeyPatch):

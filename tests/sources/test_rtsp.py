@@ -832,12 +832,13 @@ def test_a_session_ends_at_once_when_it_is_closed(coded: list[bytes]):
     assert not threads()
 
 
-def test_lines_between_packets_are_passed_over(coded: list[bytes]):
+@pytest.mark.parametrize("between", [b"\r\n", b"the rest of one"])
+def test_what_comes_between_packets_is_passed_over(coded: list[bytes], between: bytes):
     def talk(connection: socket.socket) -> None:
         begin(connection)
         for i in range(6):
             send(connection, coded[i], i)
-            connection.sendall(b"\r\n")
+            connection.sendall(between)
 
     with serving(talk) as url:
         source = camera(url)
@@ -854,6 +855,7 @@ def test_after_what_is_no_packet_the_next_one_is_found(stray: bytes):
     ours, theirs = socket.socketpair()
     connection = Connection("", 0, tls=False)
     connection._socket, connection.deadline = ours, time.monotonic() + 5
+    connection.expect([2, 3])
     packets_ = [rtp(nal(PICTURE, 87), sequence=i, time=1) for i in range(40)]
     framed = [b"$\2" + struct.pack("!H", len(packet)) + packet for packet in packets_]
     with ours, theirs:
@@ -865,6 +867,21 @@ def test_after_what_is_no_packet_the_next_one_is_found(stray: bytes):
     assert len(kept) >= 20  # a head that is none takes what follows it with it
     if stray[:1] != b"$":
         assert [each.status for each in came if isinstance(each, Answer)] == [200]
+
+
+def test_what_looked_like_a_packet_of_another_channel_is_not_looked_for():
+    """After 30 000 losses 72 channels had been seen so, and a third of all packets was passed over."""
+    ours, theirs = socket.socketpair()
+    connection = Connection("", 0, tls=False)
+    connection._socket, connection.deadline = ours, time.monotonic() + 5
+    connection.expect([2, 3])
+    packets_ = [rtp(nal(PICTURE, 87), sequence=i, time=1) for i in range(20)]
+    framed = [b"$\2" + struct.pack("!H", len(packet)) + packet for packet in packets_]
+    with ours, theirs:
+        theirs.sendall(b"".join([b"$\x09\0\4lost", *framed[:10], b"lost$\x09\x03\0\x80", *framed[10:]]))
+        theirs.shutdown(socket.SHUT_WR)
+        came = list(iter(connection.receive, None))
+    assert came == [(9, b"lost"), *((2, packet) for packet in packets_)]
 
 
 def with_words(coded: list[bytes], does: Iterator[str], sessions: list[list[str]]) -> Talk:

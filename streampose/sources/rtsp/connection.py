@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 __all__ = ["Answer", "Connection", "NotSpoken"]
@@ -70,7 +71,7 @@ class Connection:
         self._host, self._port, self._tls = host, port, tls
         self._socket: socket.socket | None = None
         self._buffer, self._at = b"", 0
-        self._channels: set[int] = set()
+        self._channels = b""
         self.deadline = 0.0
         """Monotonic seconds until which it waits for what comes."""
 
@@ -91,6 +92,10 @@ class Connection:
             except ssl.SSLError as error:  # FFmpeg's library may speak an older one
                 cut = isinstance(error, ssl.SSLEOFError)
                 raise NotSpoken(f"not this TLS: {error.reason}", lasting=not cut) from error
+
+    def expect(self, channels: Iterable[int]) -> None:
+        """From now on the next packet of these is looked for, where something else has come between."""
+        self._channels = bytes(channel for channel in channels if channel < 256)
 
     def send(self, data: bytes) -> None:
         """Send all of it.
@@ -155,7 +160,6 @@ class Connection:
                 return None
             begin = self._at + 4
             self._at = begin + size
-            self._channels.add(channel)
             return channel, self._buffer[begin : self._at]
 
     def _pass_over(self) -> bool:
@@ -163,7 +167,7 @@ class Connection:
 
         Cameras whose network is too slow leave out the rest of a packet, so that others begin within it.
         """
-        channels = re.escape(bytes(self._channels))
+        channels = re.escape(self._channels)
         packet = re.compile(rb"\$[" + channels + rb"]..[\x80-\xbf]|RTSP/1", re.DOTALL)  # version 2 of RTP and RTCP
         passed = 0
         while self._fill(6):

@@ -89,6 +89,8 @@ class RtspSession:
         try:
             for i, control in enumerate(beside, 1):
                 self._try("SETUP", _below(base, control), Transport=_wish(self._channels[0] + 2 * i))
+            first = self._channels[0]
+            self._connection.expect({*self._channels, *range(first, first + 2 + 2 * len(beside))})
             self._ask("PLAY", self._aggregate, Range="npt=0.000-")
         except (NotSpoken, TimeoutError, ConnectionError) as error:
             if not beside or (isinstance(error, NotSpoken) and error.busy):

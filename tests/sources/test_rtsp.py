@@ -1083,6 +1083,16 @@ def test_a_picture_without_end_is_given_up():
     assert all(given_)
 
 
+def test_what_follows_on_a_picture_that_was_given_up_begins_with_a_start_code():
+    """Also where the start code was too much: 558 units and a short one leave 60 bytes."""
+    large = b"\x61" + b"\1" * 60_000
+    sent = [rtp(unit, sequence=i, time=0) for i, unit in enumerate([*[large] * 558, nal(PICTURE, 25), large])]
+    sent += [rtp(nal(PICTURE), sequence=len(sent) + i, time=3000 * (1 + i), marker=True) for i in range(3)]
+    given_ = [unit.data for units in run(AccessUnits("h264", 96), sent) for unit in units]
+    assert given_[-1] == annexb([nal(PICTURE)])
+    assert all(data.startswith(b"\0\0\0\1") for data in given_)
+
+
 @pytest.mark.parametrize(
     ("says", "opened"), [("another codec", 1), ("461 Unsupported Transport", 1), ("453 Not Enough Bandwidth", 3)]
 )

@@ -165,8 +165,7 @@ class AccessUnits:
             self._key |= 16 <= kind <= 21 or kind == 33
         else:  # a sequence's parameters are sent where one can begin, also by encoders that refresh bit by bit
             self._key |= kind in {5, 7}
-        self._add(START_CODE)
-        self._add(unit)
+        self._add(START_CODE + unit)
 
     def _add(self, part: bytes) -> None:
         self._bytes += len(part) + _PART_BYTES

@@ -378,15 +378,14 @@ Talk = Callable[[socket.socket], None]
 @contextmanager
 def serving(talk: Talk) -> Iterator[str]:
     """A server of one connection after the other; gives its URL."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
 
     def serve() -> None:
         while True:
-            try:
-                connection, _ = listening.accept()
-            except OSError:
-                return
+            connection, _ = listening.accept()
             with connection:
+                if over.is_set():
+                    return
                 connection.settimeout(10)
                 with suppress(OSError):
                     talk(connection)
@@ -396,9 +395,10 @@ def serving(talk: Talk) -> Iterator[str]:
     try:
         yield f"rtsp://127.0.0.1:{listening.getsockname()[1]}/live"
     finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
+        over.set()
+        socket.create_connection(listening.getsockname()).close()  # macOS shuts no socket down that listens
         thread.join(15)
+        listening.close()
         assert not thread.is_alive(), "".join(traceback.format_stack(sys._current_frames()[thread.ident or 0]))
 
 

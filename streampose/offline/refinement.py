@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, pairwise
+from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 from streampose.clip import Moment
 from streampose.errors import ConfigError
@@ -14,17 +13,13 @@ from streampose.motion import Choice, Span, calm, fill, link, only, pick, rename
 from streampose.motion.sightings import Sighting, Who
 from streampose.offline.spool import Spool, SpoolWriter, read_spool
 from streampose.pose import Skeleton
-from streampose.tracking import Tracker, TrackerOptions
+from streampose.tracking import Tracker
 from streampose.whole import appear
 
 __all__ = ["REFINED", "Refinement", "Report", "refine"]
 
 REFINED = 2
 """Goes up when the same people come out in another way; what went out before is made anew."""
-# Moments whose times say how far apart all are.
-_BEGIN = 10
-# A little more than two steps, since times are rounded.
-_STEPS = 2.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,15 +139,10 @@ def refine(
 
 
 def _tracked(moments: Iterable[Moment]) -> Iterator[Moment]:
-    """With ids, which end with their shot. Where frames are far apart (`Cut.every`), who is missing in one is not lost
-    yet."""
-    moments = iter(moments)
-    begin = list(islice(moments, _BEGIN))
-    steps_s = [b.time_s - a.time_s for a, b in pairwise(begin)]
-    keep_lost_s = max(TrackerOptions().keep_lost_s, _STEPS * median(steps_s or [0.0]))
-    tracker = Tracker(TrackerOptions(keep_lost_s=keep_lost_s))
+    """With ids, which end with their shot."""
+    tracker = Tracker()
     epoch = 0
-    for moment in chain(begin, moments):
+    for moment in moments:
         if moment.epoch != epoch:
             epoch = moment.epoch
             tracker.reset()

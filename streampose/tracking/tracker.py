@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import median_low
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,11 @@ from streampose.tracking.similarity import Looks, similarity
 
 __all__ = ["Tracker", "TrackerOptions"]
 
+# So many steps from frame to frame say which is usual: one long stall among them does not.
+_RECENT = 9
+# A little more than two, since times are rounded.
+_STEPS = 2.1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerOptions:
@@ -27,7 +34,8 @@ class TrackerOptions:
     """
 
     keep_lost_s: float = 1.0
-    """How long somebody who is not seen keeps their id, in seconds of media time."""
+    """How long somebody who is not seen keeps their id, in seconds of media time; at least two of the stream's usual
+    steps from frame to frame, so that below a frame a second, too, nobody is lost who was seen a frame ago."""
     strong_score: float = 0.5
     """From this box score on, a newcomer gets an id at once, and somebody lost is found again."""
     doubt_s: float = 0.2
@@ -84,6 +92,7 @@ class Tracker:
         self._options = options or TrackerOptions()
         self._tracks: list[_Track] = []
         self._time_s = -math.inf
+        self._steps_s: deque[float] = deque(maxlen=_RECENT)
         self._last_id = 0
 
     def reset(self) -> None:
@@ -110,7 +119,11 @@ class Tracker:
         if time_s < self._time_s:
             self.reset()
         before_s, self._time_s = self._time_s, time_s
-        self._tracks = [track for track in self._tracks if self._lasts(track, before_s)]
+        if math.isfinite(before_s):
+            self._steps_s.append(time_s - before_s)
+        usual_s = median_low(self._steps_s) if self._steps_s else 0.0
+        keep_s = max(self._options.keep_lost_s, _STEPS * usual_s)
+        self._tracks = [track for track in self._tracks if self._lasts(track, before_s, keep_s)]
         for track in self._tracks:
             track.motion.predict(time_s - before_s)
 
@@ -178,11 +191,11 @@ class Tracker:
         better_half = np.sort(scores)[-((len(scores) + 1) // 2) :]
         return bool(better_half.mean() >= self._options.doubt_pose)
 
-    def _lasts(self, track: _Track, before_s: float) -> bool:
+    def _lasts(self, track: _Track, before_s: float, keep_s: float) -> bool:
         """Whether somebody may still be seen again; who is in doubt must not miss a frame."""
         if track.id is None and track.last_s < before_s:
             return False
-        return self._time_s - track.last_s <= self._options.keep_lost_s
+        return self._time_s - track.last_s <= keep_s
 
 
 def _expected(tracks: Sequence[_Track]) -> Looks:

@@ -141,8 +141,24 @@ def test_the_lost_are_looked_for_where_they_should_be():
 def test_who_is_lost_too_long_is_somebody_new():
     for gap_s, person in ((0.9, 1), (1.1, 2)):
         tracker = Tracker(TrackerOptions(keep_lost_s=1.0))
-        tracker.update(people((0, 0, 100)), 5)
+        for time_s in (4.9, 5):
+            tracker.update(people((0, 0, 100)), time_s)
         assert ids(tracker.update(people((0, 0, 100)), 5 + gap_s)) == [person]
+
+
+@pytest.mark.parametrize("step_s", [1.005, 2.0, 60.0])
+def test_below_a_frame_a_second_people_keep_their_ids(step_s):
+    """Also over a frame in which one was not found, and with times that are a little off."""
+    tracker = Tracker()
+    for i in range(16):
+        seen = people((0, 0, 100)) if i == 8 else people((0, 0, 100), (300, 0, 100))
+        assert ids(tracker.update(seen, i * step_s + i % 2 * 0.01)) == ([1] if i == 8 else [1, 2])
+
+
+def test_one_long_stall_does_not_make_a_stream_slow():
+    tracker = Tracker()
+    times_s = [0, 0.1, 5, 5.1, 5.2, 10]  # two of five steps are stalls
+    assert [ids(tracker.update(people((0, 0, 100)), t)) for t in times_s] == [[1], [1], [2], [2], [2], [3]]
 
 
 def test_a_weak_sighting_carries_somebody_on():

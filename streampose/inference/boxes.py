@@ -178,7 +178,7 @@ def _yolo_end2end(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -
 
 def _yolo_pose_end2end(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
     """YOLO26 pose, one box each in the graph: (n, 6 + 3·k) corners, score, class, k × (x, y, score)."""
-    rows = outputs[0]
+    rows = outputs[0][outputs[0][:, 5] == card.person]
     return _select(rows[:, :4], rows[:, 4], limits, _triples(rows[:, 6:]), nms=False)
 
 

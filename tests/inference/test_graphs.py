@@ -192,6 +192,20 @@ def test_who_just_reaches_the_least_score_counts_beside_others_too(tmp_path: Pat
         np.testing.assert_allclose(poses.box_scores, [0.9, 0.4])
 
 
+def test_other_classes_of_a_pose_model_are_nobody(tmp_path: Path):
+    """YOLO26 pose of dogs and people, the dog as the better one."""
+    rows = np.zeros((300, 57), np.float32)
+    rows[0, :6] = 8, 8, 24, 24, 0.9, 0
+    rows[1, :6] = 30, 8, 60, 60, 0.8, 1
+    path = fixed(tmp_path / "m.onnx", {"output0": rows}, (64, 64))
+    model = onnx.load(path)
+    helper.set_model_props(model, {"task": "pose", "names": "{0: 'dog', 1: 'person'}", "kpt_shape": "[17, 3]"})
+    onnx.save(model, path)
+    for estimator in both(ModelChoice(model=path)):
+        (poses,) = estimator([np.zeros((64, 64, 3), np.uint8)])
+        np.testing.assert_allclose(poses.boxes, rows[1:2, :4], atol=1e-3)
+
+
 @pytest.mark.parametrize("family", ["rtmdet", "rtmo"])
 def test_boxes_of_which_nothing_is_in_the_picture_are_nobody(tmp_path: Path, family: str):
     """Beside it, without area, inside out (which would hide others); one that goes far beyond it is somebody."""

@@ -186,8 +186,9 @@ def _yolo_end2end(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates
 
 def _yolo_pose_end2end(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
     (rows,) = outputs
+    scores = _of_people(g, card, g.take(rows, 4, 2), g.take(rows, 5, 2))
     points = _columns(g, rows, 6, 6 + 3 * _k(card))
-    return _Candidates(boxes=_columns(g, rows, 0, 4), scores=g.take(rows, 4, 2), points=points, once=True)
+    return _Candidates(boxes=_columns(g, rows, 0, 4), scores=scores, points=points, once=True)
 
 
 HEADS: Mapping[str, Callable[[Builder, Card, Sequence[str]], _Candidates]] = {

@@ -18,7 +18,10 @@ from streampose.errors import ConfigError
 from streampose.inference.card import Card
 from streampose.number import is_number, is_whole
 
-__all__ = ["DECODERS", "Found", "Limits", "grid"]
+__all__ = ["DECODERS", "MOST", "Found", "Limits", "candidates", "grid"]
+
+MOST = 3000
+"""Of a picture no more are looked at, and found, whatever the limits: suppression costs by the square (0.1 s so)."""
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -37,7 +40,7 @@ class Limits:
     """Of two boxes that overlap by more (intersection over union), the better stays; 1 = both stay. It also holds for
     models that suppress in the graph: RTMDet's own leaves doubles (key-point AP 0.56 → 0.60 at 640 with it)."""
     max_people: int = 100
-    """The best so many of a picture."""
+    """The best so many of a picture; 3000 at most."""
 
     def __post_init__(self) -> None:
         for name in ("min_score", "max_overlap", "max_people"):
@@ -73,13 +76,17 @@ class Found:
 Decoder = Callable[[Sequence[NDArray[Any]], Card, Limits], Found]
 
 
+def candidates(limits: Limits) -> int:
+    """So many of the best boxes are looked at before suppression: a model may give ten of one person."""
+    return min(max(1000, 10 * limits.max_people), MOST)
+
+
 def _select(boxes: Floats, scores: Floats, limits: Limits, points: Floats | None = None, *, nms: bool) -> Found:
     """Those that count: by score, by overlap (`nms`), by number."""
     # Graphs with suppression inside pad with rows of score 0, and so does the engine: nobody, whatever the limit.
     # A box that is inside out would hide others: its area is below 0.
     keep = np.flatnonzero((scores >= limits.min_score) & (scores > 0) & _have_area(boxes))
-    # More candidates than this are noise, and the cost of suppression grows with their square.
-    keep = keep[np.argsort(-scores[keep], kind="stable")][:1000]
+    keep = keep[np.argsort(-scores[keep], kind="stable")][: candidates(limits)]
     if nms and len(keep) > 1 and limits.max_overlap < 1:
         corner, size = boxes[keep, :2], boxes[keep, 2:] - boxes[keep, :2]
         # By score these are chosen already, and OpenCV's limit leaves out who just reaches it.

@@ -148,7 +148,7 @@ def fixed(path: Path, outputs: dict[str, np.ndarray], size: tuple[int, int]) -> 
     seed=st.integers(0, 2**32 - 1),
     family=st.sampled_from(["picodet", "rtmdet", "yolox", "yolo"]),
     overlap=st.sampled_from([0.3, 0.5, 1.0]),
-    most=st.sampled_from([0, 1, 3, 100, 1000]),
+    most=st.sampled_from([0, 1, 3, 100, 120]),
 )
 @settings(max_examples=30, deadline=None)
 def test_the_same_people_are_chosen(tmp_path_factory, seed: int, family: str, overlap: float, most: int):
@@ -190,6 +190,20 @@ def test_who_just_reaches_the_least_score_counts_beside_others_too(tmp_path: Pat
     for estimator in both(choice):
         (poses,) = estimator([np.zeros((64, 64, 3), np.uint8)])
         np.testing.assert_allclose(poses.box_scores, [0.9, 0.4])
+
+
+@pytest.mark.parametrize(("most", "found"), [(100, 100), (200, 150), (10**9, 150)])
+def test_a_crowd_is_found_if_so_many_may_be(tmp_path: Path, most: int, found: int):
+    """150 people, and of each ten boxes, as heads without NMS give them: the best of the last is the 1491st."""
+    rows = np.zeros((1600, 56), np.float32)
+    for person in range(150):
+        x, y = 2 + person % 15 * 4, 3 + person // 15 * 6
+        rows[10 * person : 10 * person + 10, :4] = x, y, 3, 5
+    rows[:1500, 4] = np.linspace(0.95, 0.5, 1500)
+    choice = ModelChoice(model=fixed(tmp_path / "m.onnx", {"output0": rows.T}, (64, 64)), limits=Limits(max_people=most))
+    for estimator in both(choice):
+        (poses,) = estimator([np.zeros((64, 64, 3), np.uint8)])
+        np.testing.assert_allclose(poses.box_scores, rows[: 10 * found : 10, 4])
 
 
 def test_other_classes_of_a_pose_model_are_nobody(tmp_path: Path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from streampose.inference.boxes import Limits, grid
+from streampose.inference.boxes import MOST, Limits, candidates, grid
 from streampose.inference.card import Card
 from streampose.inference.graphs.builder import Builder
 from streampose.inference.graphs.sampler import Given
@@ -31,13 +31,13 @@ class _Candidates:
     """(b, n, 3·k) x y score."""
     once: bool = False
     """Whether the model gives everybody once already."""
-    most: int = 1000
-    """Of a picture, so many are looked at: as many as `boxes.py` looks at, fewer of a model that has sifted them."""
+    most: int = MOST
+    """Of a picture, no more are looked at: fewer than `boxes.py` does of a model that has sifted them."""
 
 
 def rows_of(limits: Limits) -> int:
     """So many people a picture, some of them nobody."""
-    return max(1, limits.max_people)
+    return min(max(1, limits.max_people), MOST)
 
 
 def people(g: Builder, card: Card, limits: Limits, outputs: Sequence[str], given: Given) -> str:
@@ -72,7 +72,7 @@ def _best(g: Builder, limits: Limits, found: _Candidates, columns: int) -> str:
     """(b, most, columns): those that count, by score, by overlap, by number; the rest zeros."""
     most = rows_of(limits)
     apart = not found.once and limits.max_overlap < 1
-    first = max(most, found.most) if apart else most
+    first = max(most, min(found.most, candidates(limits))) if apart else most
     least = limits.min_score if limits.max_people else math.inf
     rows = [found.boxes, g.reshape(found.scores, 0, -1, 1), *([] if found.points is None else [found.points])]
     # As many of nobody behind, so that there are enough, whatever the model gives.
@@ -116,7 +116,7 @@ def _unhidden(g: Builder, boxes: str, count: int, overlap: float) -> str:
     area, across = (g.mul(*(g.sub(corner[i + 2][side], corner[i][side]) for i in (0, 1))) for side in (0, 1))
     limit = g.mul(g.sub(g.add(area, across), shared), g.floats(overlap))
     # Row i hides column j behind it.
-    hides = g.mul(g.cast(g("Less", limit, shared)), g.floats(np.triu(np.ones((1, count, count)), 1)))
+    hides = g.mul(g.cast(g("Less", limit, shared)), g.floats(np.triu(np.ones((1, count, count), np.float32), 1)))
     stays = g.add(g.mul(g.take(hides, [0], 1), zero), g.floats(1.0))
     for _ in range(_ROUNDS):
         stays = g.cast(g("Less", g("MatMul", stays, hides), g.floats(0.5)))

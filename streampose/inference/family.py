@@ -10,7 +10,7 @@ from streampose.errors import ConfigError, ModelUnknown
 from streampose.inference import heads
 from streampose.inference.card import IMAGENET_MEAN, IMAGENET_STD, Card, Fit, Kind
 from streampose.inference.metadata import MOST_PX, said_by
-from streampose.inference.signature import Signature
+from streampose.inference.signature import METADATA_KEY, Signature
 from streampose.pose import Skeleton
 from streampose.skeletons import COCO_17, SKELETONS
 
@@ -19,9 +19,12 @@ __all__ = ["FAMILIES", "read_card"]
 
 def _yolo_card(s: Signature, family: str) -> Card:
     names = s.ultralytics("names") or {0: "person"}
-    person = next((index for index, name in names.items() if name == "person"), None)
-    if person is None and len(names) > 1:
-        raise ModelUnknown(f"{s.path.name} finds {', '.join(map(str, names.values())):.80}, but no person")
+    person = next((index for index, name in names.items() if str(name).casefold() == "person"), None)
+    if person is None and len(names) > 1 and "person" not in s.own():
+        raise ModelUnknown(
+            f"{s.path.name} finds {', '.join(map(str, names.values())):.80}, but no person: say which class people "
+            f'are, as {{"person": 1}} under its metadata {METADATA_KEY!r}'
+        )
     height, width = s.ultralytics("imgsz") or (640, 640)
     return Card(
         family=family,
@@ -175,6 +178,8 @@ def read_card(
         raise
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise ModelUnknown(f"{name} does not look like {family}: {signature} ({error})") from error
+    if (classes := heads.classes(signature, family)) is not None and card.person >= classes:
+        raise ModelUnknown(f"{name} has no class {card.person} as that of people: {signature}")
     skeleton = skeleton or card.skeleton or heads.SKELETON_BY_SIZE.get(card.points or 0)
     if card.kind is not Kind.DETECTOR and skeleton is None:
         raise ModelUnknown(

@@ -184,6 +184,18 @@ def could_be(s: Signature, family: str) -> bool:
     return family != "yolox" or s.size_px is None or not shapes[0] or shapes[0][1] in {None, _cells(s.size_px)}
 
 
+# Of one picture's classes in the first output: the axis, and how many other numbers are on it.
+_CLASSES = {"picodet": (1, 0), "yolo": (1, 4), "yolox": (2, 5), "yolox-decoded": (2, 5)}
+
+
+def classes(s: Signature, family: str) -> int | None:
+    """How many classes a family's detector tells apart at most; `None` = its graph does not say."""
+    axis, others = _CLASSES.get(family, (0, 0))
+    shape = s.outputs[0].shape
+    length = shape[axis] if axis and shape else None
+    return None if length is None else length - others
+
+
 def _fits(shape: _Shape, pattern: Sequence[str]) -> bool:
     return len(shape) == len(pattern) and all(map(_is_so_long, shape, pattern))
 

@@ -86,6 +86,11 @@ def _grey(value: Any) -> int:
     return int(value)
 
 
+def _class(value: Any) -> int:
+    _want("the number of a class, from 0 on", value, _is_number(value, int) and value >= 0)
+    return int(value)
+
+
 def _odd(value: Any) -> int:
     _want("an odd number of pixels", value, _is_number(value, int) and value > 0 and value % 2 == 1)
     return int(value)
@@ -109,6 +114,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "fit": _one_of({fit.value: fit for fit in Fit}),
     "fill": _grey,
     "rect": _yes,
+    "person": _class,
     "padding": _above_0,
     "udp": _yes,
     "refine": _one_of({refine.value: refine for refine in Refine}),

@@ -200,7 +200,9 @@ def test_a_crowd_is_found_if_so_many_may_be(tmp_path: Path, most: int, found: in
         x, y = 2 + person % 15 * 4, 3 + person // 15 * 6
         rows[10 * person : 10 * person + 10, :4] = x, y, 3, 5
     rows[:1500, 4] = np.linspace(0.95, 0.5, 1500)
-    choice = ModelChoice(model=fixed(tmp_path / "m.onnx", {"output0": rows.T}, (64, 64)), limits=Limits(max_people=most))
+    choice = ModelChoice(
+        model=fixed(tmp_path / "m.onnx", {"output0": rows.T}, (64, 64)), limits=Limits(max_people=most)
+    )
     for estimator in both(choice):
         (poses,) = estimator([np.zeros((64, 64, 3), np.uint8)])
         np.testing.assert_allclose(poses.box_scores, rows[: 10 * found : 10, 4])

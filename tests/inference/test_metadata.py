@@ -100,6 +100,19 @@ def test_the_class_of_people_is_the_one_with_that_name():
     assert card(signature((1, 5, 8400), task="detect", names="{0: 'player'}")).person == 0
 
 
+def test_the_class_of_people_may_be_in_capitals_or_said_by_its_number():
+    assert card(signature((1, 6, 8400), task="detect", names="{0: 'Head', 1: 'Person'}")).person == 1
+    walkers, said = "{0: 'cyclist', 1: 'pedestrian'}", {METADATA_KEY: '{"person": 1}'}
+    assert card(signature((1, 6, 8400), task="detect", names=walkers, **said)).person == 1
+    assert card(signature((1, 300, 6), task="detect", names=walkers, **said)).person == 1
+    assert card(signature((1, 2, 2125), (1, 2125, 4), **said), family="picodet").person == 1
+    with pytest.raises(ModelUnknown, match=r'as {"person": 1} under its metadata'):
+        card(signature((1, 6, 8400), task="detect", names=walkers))
+    for shape, family in (((1, 5, 8400), "yolo"), ((1, 8400, 6), "yolox-decoded")):
+        with pytest.raises(ModelUnknown, match=r"m\.onnx has no class 1 as that of people"):
+            card(signature(shape, **said), family=family)
+
+
 def test_a_detector_of_other_things_is_refused():
     with pytest.raises(ModelUnknown, match="finds cat, dog, but no person"):
         card(signature((1, 6, 8400), task="detect", names="{0: 'cat', 1: 'dog'}"))
@@ -136,6 +149,7 @@ def test_broken_metadata_is_named(key: str, text: str):
         ("udp", 1, "true or false"),
         *(("blur_px", value, "an odd number") for value in (10, 0, -3, 5.0, True)),
         *(("padding", value, "a number") for value in (0, -1, float("nan"), float("inf"), "1.25", None)),
+        *(("person", value, "a class, from 0 on") for value in (-1, 1.0, True, "1")),
         *(("fill", value, "0 to 255") for value in (300, -1, 114.5)),
         *(
             ("size_px", value, "width and height")

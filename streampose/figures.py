@@ -69,7 +69,7 @@ class Figures:
     """… and used on average."""
     rss_peak_mb: float | None = None
     rss_growth_mb: float | None = None
-    """From the first to the last fifth of the run."""
+    """From the middle to the last fifth of the run."""
 
     @property
     def frames(self) -> int:

@@ -53,11 +53,14 @@ class Gauges:
 
     @property
     def rss_growth_mb(self) -> float | None:
-        """Resident memory, the last fifth of the samples less the first; `None` = too few, or not known here."""
+        """Resident memory, the last fifth of the samples less the middle one; `None` = too few, or not known here.
+
+        Not less the first one: buffers fill up then.
+        """
         fifth = len(self._rss) // 5
         if not fifth:
             return None
-        return statistics.median(self._rss[-fifth:]) - statistics.median(self._rss[:fifth])
+        return statistics.median(self._rss[-fifth:]) - statistics.median(self._rss[2 * fifth : -2 * fifth])
 
     @property
     def gpu(self) -> Gpu | None:

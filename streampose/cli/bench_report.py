@@ -77,7 +77,7 @@ def _summary(f: Figures, rate: EngineRate | None, gpu_unknown: str) -> Table:
     if f.cores_used is not None:
         row("CPU", f"{f.cores_used:.1f} of {f.cores:g} cores")
     if f.rss_peak_mb is not None:
-        grew = f"{f.rss_growth_mb:+.0f} MB during the run" if f.rss_growth_mb is not None else ""
+        grew = f"{f.rss_growth_mb:+.0f} MB in the second half" if f.rss_growth_mb is not None else ""
         row("memory", f"{f.rss_peak_mb:.0f} MB at most", grew)
     return table
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def half_graph(model: Path, cache_dir: Path | None = None) -> bytes:
                 return before
         loaded = onnx.load(model, format="protobuf")  # with its weights, also those that are in files of their own
         if any(node.op_type in _EIGHT_BIT for node in loaded.graph.node):
-            log.warning("%s is an 8-bit model, and stays one: 16 bits are for models of 32", model.name)
+            _say_it_stays(model)
             whole: bytes = loaded.SerializeToString()
             return whole
         converted = _converted(loaded)
@@ -52,6 +53,12 @@ def half_graph(model: Path, cache_dir: Path | None = None) -> bytes:
     if kept is not None:
         keep(kept, sealed(converted))
     return converted
+
+
+@cache
+def _say_it_stays(model: Path) -> None:
+    """Once in a process, not for each session."""
+    log.warning("%s is an 8-bit model, and stays one: 16 bits are for models of 32", model.name)
 
 
 def _converted(model: onnx.ModelProto) -> bytes:

@@ -136,7 +136,7 @@ class Engine:
             One array (n, …) for each output.
 
         Raises:
-            ModelOutputError: NaN or infinity came back.
+            ModelOutputError: NaN or infinity came back, or not a row for each item.
             DeviceLost: the device is gone, for this process for good.
             EngineFailed: the runtime failed otherwise, or has no memory for even one item; or this was closed.
         """
@@ -237,6 +237,9 @@ class Engine:
         for tensor, array in zip(self.signature.outputs, outputs, strict=True):
             if not finite(array):
                 raise ModelOutputError(f"{self.path.name} returned NaN or infinity in {tensor.name!r}: broken weights?")
+            if array.shape[:1] != (size,):
+                what = f"{self.path.name} returned {tensor.name!r} of shape {array.shape} for a batch of {size}"
+                raise ModelOutputError(f"{what}: export it anew, with a batch that is fixed or free throughout")
         return [array[:n] for array in outputs] if size != n else list(outputs)
 
     def _run_piece(self, piece: list[NDArray[Any]], shared: Pixels | None, size: int) -> list[NDArray[Any]]:

@@ -15,7 +15,7 @@ from streampose.frame import Image
 from streampose.inference.boxes import DECODERS, Found, Limits
 from streampose.inference.card import Card, Fit, Kind
 from streampose.inference.engine import Engine
-from streampose.inference.on_models import OnModels, check_pictures
+from streampose.inference.on_models import OnModels, check_pictures, check_points
 from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.preprocess import Placement, frame_batch, to_blob
 from streampose.inference.stopwatch import Stopwatch
@@ -179,6 +179,7 @@ class OneStage(OnModels):
 
     def _poses(self, found: Found) -> Poses:
         assert found.points is not None
+        check_points(found.points.shape[1], self.skeleton, self._model.engine.path.name)
         return Poses(
             skeleton=self.skeleton,
             points=np.ascontiguousarray(found.points[..., :2]),

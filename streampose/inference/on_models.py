@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from streampose.errors import ConfigError
+from streampose.errors import ConfigError, ModelOutputError
 from streampose.frame import Image, is_picture
 from streampose.inference.engine import Engine
 from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.providers import DEVICE_OF
 from streampose.inference.stopwatch import Stopwatch, total_seconds
+from streampose.pose import Skeleton
 
-__all__ = ["OnModels", "check_pictures"]
+__all__ = ["OnModels", "check_pictures", "check_points"]
 
 log = logging.getLogger("streampose")
 
@@ -31,6 +32,19 @@ def check_pictures(images: Sequence[Image]) -> None:
         if not is_picture(image):
             shape, dtype = getattr(image, "shape", ()), getattr(image, "dtype", type(image).__name__)
             raise ConfigError(f"a picture is an array (height, width, 3) of uint8, BGR, not {shape} of {dtype}")
+
+
+def check_points(count: int, skeleton: Skeleton, model: str) -> None:
+    """Where a graph leaves open how many key points it gives, only its output says.
+
+    Raises:
+        ModelOutputError: the skeleton has another number.
+    """
+    if count != len(skeleton):
+        raise ModelOutputError(
+            f"{model} gives {count} key points, and its skeleton {skeleton.name} has {len(skeleton)}: "
+            "name the right one (--skeleton, or ModelChoice's skeleton)"
+        )
 
 
 class _Model(Protocol):

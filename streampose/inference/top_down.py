@@ -15,7 +15,7 @@ from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine
 from streampose.inference.frame_model import FrameModel
 from streampose.inference.heatmap import decode_heatmaps, decode_simcc
-from streampose.inference.on_models import OnModels, check_pictures
+from streampose.inference.on_models import OnModels, check_pictures, check_points
 from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.preprocess import crop_batch, crop_frames, from_crop, to_blob
 from streampose.inference.stopwatch import Stopwatch
@@ -103,6 +103,7 @@ class KeypointModel:
         outputs = self.engine.run(blob)
         self.timings.lap("keypoints")
         points, scores = _DECODERS[self.card.family](outputs, self.card)
+        check_points(points.shape[1], self.skeleton, self.engine.path.name)
         points = from_crop(points, frames, self.card)
         self.timings.lap("decode")
         return points, scores

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from streampose.cores import available_cores
-from streampose.errors import ConfigError, EngineFailed, ModelUnknown, ModelUnreadable, ProviderUnavailable
+from streampose.errors import (
+    ConfigError,
+    EngineFailed,
+    ModelOutputError,
+    ModelUnknown,
+    ModelUnreadable,
+    ProviderUnavailable,
+)
 from streampose.inference import providers
 from streampose.inference.arrays import finite, joined
 from streampose.inference.engine import Engine, EngineOptions
@@ -54,6 +61,19 @@ def test_any_batch_gives_what_each_gives_alone(engines, monkeypatch, n: int, gpu
     for engine in engines:
         (out,) = engine.run(blob)
         np.testing.assert_array_equal(out, np.maximum(blob, 0))
+
+
+def test_a_model_that_gives_another_batch_than_it_gets_is_told(tmp_path: Path):
+    """Exported with a batch of one inside, though its input says that any will do."""
+    one = helper.make_tensor("one", TensorProto.INT64, [2], [1, -1])
+    given, out = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", 3]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Reshape", ["x", "one"], ["y"])], "g", [given], [out], [one])
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    engine = Engine(path, EngineOptions(device="cpu"))
+    assert engine.run(np.ones((1, 3), np.float32))[0].shape == (1, 3)
+    with pytest.raises(ModelOutputError, match=r"m\.onnx returned 'y' of shape \(1, 6\) for a batch of 2: export"):
+        engine.run(np.ones((2, 3), np.float32))
 
 
 def test_a_gpu_sees_few_shapes_and_warms_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -222,6 +222,30 @@ def test_other_classes_of_a_pose_model_are_nobody(tmp_path: Path):
         np.testing.assert_allclose(poses.boxes, rows[1:2, :4], atol=1e-3)
 
 
+def test_key_points_of_another_number_than_the_skeletons_are_told(tmp_path: Path):
+    """RTMO as MMDeploy exports it leaves open how many: also where nobody is found, the model is wrong."""
+    outputs = {"dets": np.zeros((5, 5), np.float32), "keypoints": np.zeros((5, 26, 3), np.float32)}
+    path = fixed(tmp_path / "m.onnx", outputs, (64, 64))
+    model = onnx.load(path)
+    model.graph.node[-1].output[0] = "raw"
+    model.graph.initializer.append(helper.make_tensor("so", TensorProto.FLOAT, [4], [-1, 5, 26, 3]))
+    model.graph.node.extend(  # of a shape that only a run shows: of a black picture these
+        [
+            helper.make_node("ReduceMax", ["image"], ["black"], keepdims=0),
+            helper.make_node("Add", ["so", "black"], ["shape"]),
+            helper.make_node("Cast", ["shape"], ["whole"], to=TensorProto.INT64),
+            helper.make_node("Reshape", ["raw", "whole"], ["keypoints"]),
+        ]
+    )
+    model.graph.output[1].type.tensor_type.shape.dim[2].dim_param = "k"
+    onnx.save(model, path)
+    with (
+        load_estimator(ModelChoice(model=path), EngineOptions(device="cpu")) as estimator,
+        pytest.raises(ModelOutputError, match=r"gives 26 key points, and its skeleton coco-17 has 17: .*--skeleton"),
+    ):
+        estimator([np.zeros((64, 64, 3), np.uint8)])
+
+
 @pytest.mark.parametrize("family", ["rtmdet", "rtmo"])
 def test_boxes_of_which_nothing_is_in_the_picture_are_nobody(tmp_path: Path, family: str):
     """Beside it, without area, inside out (which would hide others); one that goes far beyond it is somebody."""

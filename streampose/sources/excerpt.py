@@ -67,8 +67,8 @@ class Excerpt:
         source: a recording.
         cut: which frames.
         resume_at: number of the first frame that is still wanted.
-        known: number and pts of any frame, by which it is made sure that frames have the same numbers when most of what
-            comes before is not decoded; without it, all is decoded where `resume_at` is not 0.
+        known: number and pts of any frame that was taken, by which it is made sure that frames have the same numbers
+            when most of what comes before is not decoded; without it, all is decoded where `resume_at` is not 0.
     """
 
     live = False
@@ -122,14 +122,15 @@ class Excerpt:
         if table is None or not len(table.pts):
             return None
         if self._known is not None and table.number(self._known[1]) != self._known[0]:
-            return None  # a damaged frame was not counted
+            return None  # its packets do not stand for frames one by one
         times_s = table.times_s()
         since_s = times_s - times_s[0]
         first = int(np.searchsorted(since_s, self._cut.start_s))
         index = max(first, self._resume_at)
         if index >= len(table.pts):
             return None
-        self._first_s, self._taken_from = float(times_s[0]), first
+        self._first_s = float(times_s[0])
+        self._taken_from = first if self._known is None else self._known[0]  # which is one of them
         return table.beginning(index)
 
     def _since_first(self, time_s: float) -> float:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from streampose.errors import SourceCorrupt, SourceError, SourceNotFound, SourceUnsupported
 from streampose.frame import StreamInfo
 from streampose.sources.hwaccel import SOFTWARE, words
 from streampose.sources.media import MediaSource
-from streampose.sources.seeking import INDEX_BEHIND, FrameTable, index_is_behind, read_table
+from streampose.sources.numbering import Numbering
+from streampose.sources.seeking import INDEX_BEHIND, Beginning, FrameTable, index_is_behind, read_table
 
 __all__ = ["FileSource"]
 
@@ -18,8 +24,8 @@ class FileSource(MediaSource):
 
     A FIFO, or a pipe (``/dev/stdin``), is read from its beginning to its end: once, and in software.
 
-    A damaged packet is left out and counted (`skipped_packets`); a file that breaks off gives what comes before, then
-    `SourceCorrupt`.
+    A damaged packet is left out and counted (`skipped_packets`); where the container says how many frames it has, as
+    MP4 does, its number is left out, too. A file that breaks off gives what comes before, then `SourceCorrupt`.
 
     Args:
         path: of the file.
@@ -35,6 +41,9 @@ class FileSource(MediaSource):
         self._path = Path(path)
         # "file:" keeps FFmpeg from reading a name like "a:b.mp4" or "-" as a protocol.
         super().__init__(f"file:{self._path}", threads=threads, hwaccel=hwaccel)
+        self._numbering: Numbering | None = None
+        self.begin: Beginning | None = None
+        """Where to begin; see `Seeking`."""
 
     def open(self, stream: str) -> StreamInfo:
         """Open the file.
@@ -57,6 +66,22 @@ class FileSource(MediaSource):
     def table(self) -> FrameTable | None:
         """When its frames are shown, as far as that can be known without decoding; see `Seeking`."""
         return read_table(self._url)
+
+    def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
+        # As in `read_table`: only of such recordings packets stand for frames one by one.
+        numbering = Numbering(None if self.begin is None else self.begin.table) if video.frames else None
+        self._numbering = numbering
+        if self.begin is not None:
+            container.seek(self.begin.seek_pts, stream=video)
+        for packet in super()._packets(container, video):
+            if numbering is not None and packet.size and packet.pts is not None and not packet.is_discard:
+                numbering.read(packet.pts)
+            yield packet
+
+    def _number(self, pts: int | None) -> int:
+        if self._numbering is None or pts is None:
+            return self._index
+        return max(self._index, self._numbering.number(pts))
 
     def _why_not(self, device: str) -> str | None:
         if not self._path.is_file():

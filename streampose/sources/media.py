@@ -22,7 +22,6 @@ from streampose.redaction import redact
 from streampose.sources.conversion import Conversion, pixel_aspect
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
 from streampose.sources.probe import missing_s
-from streampose.sources.seeking import Beginning
 from streampose.sources.spliced import Spliced, followed
 
 __all__ = ["NO_TIME_BASE", "MediaSource"]
@@ -77,8 +76,6 @@ class MediaSource:
         """Those that the decoder knows to be so, and gives out."""
         self.wanted: Callable[[int, float], bool] | None = None
         """Which frames are given out; the others are not converted. See `Selecting`."""
-        self.begin: Beginning | None = None
-        """Where to begin; see `Seeking`. Not for live sources."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({redact(self._url)!r})"
@@ -192,16 +189,11 @@ class MediaSource:
         step = max(1, round(1 / rate / time_base)) if rate else 1
         self._spliced = Spliced(step, time_base, restarts=Flags.ts_discont in Flags(container.format.flags))
         self._index = 0
-        if (begin := self.begin) is not None:
-            container.seek(begin.seek_pts, stream=video)
         for picture, following in followed(self._pictures(container, video), live=self.live):
-            if begin is not None:  # until the first that is wanted, each one's time says its number
-                number = None if picture.pts is None else begin.table.number(picture.pts)
-                if number is None:
-                    continue
-                self._index, begin = number, None if number >= begin.index else begin
+            own = self._spliced.believed(picture.pts, following)
+            self._index = self._number(own)
             captured_at, wall_time_s = self._arrival(picture)
-            pts = self._place(self._spliced.believed(picture.pts, following), time_base, captured_at)
+            pts = self._place(own, time_base, captured_at)
             if self._is_stale(captured_at) or not (
                 self.wanted is None or self.wanted(self._index, float(pts * time_base))
             ):
@@ -255,6 +247,10 @@ class MediaSource:
 
     def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream:
         return videos[0]
+
+    def _number(self, pts: int | None) -> int:
+        """Of the next picture; at least `_index`."""
+        return self._index
 
     def _unit(self, container: InputContainer, video: VideoStream) -> Fraction:
         return video.time_base or NO_TIME_BASE

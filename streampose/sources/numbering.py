@@ -1,0 +1,39 @@
+"""Which number a picture has among those of its recording, also where some are damaged and never come."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+
+from streampose.sources.seeking import FrameTable
+
+__all__ = ["Numbering"]
+
+
+class Numbering:
+    """Numbers pictures by the packets that are shown before theirs: one that is left out leaves a gap.
+
+    A recording that is read from its beginning and one that is begun inside so have the same numbers. What was read is
+    enough for that: a decoder gives a picture out when it has all that are shown before it.
+
+    Args:
+        table: of a recording that is begun inside.
+    """
+
+    def __init__(self, table: FrameTable | None) -> None:
+        self._table = table
+        self._waiting: list[int] = []  # times of packets that are shown with the last picture or after it; rising
+        self._before = 0
+
+    def read(self, pts: int) -> None:
+        """A packet was read."""
+        if self._table is None:
+            insort(self._waiting, pts)
+
+    def number(self, pts: int) -> int:
+        """Of the picture with this time; 0 = there is no packet with it."""
+        if self._table is not None:
+            return self._table.number(pts) or 0
+        place = bisect_left(self._waiting, pts)
+        self._before += place
+        del self._waiting[:place]
+        return self._before

@@ -103,7 +103,8 @@ class Job:
         except (OSError, ValueError, TypeError, KeyError):
             known = State()
         source, recording = self.input.place, self.input.fingerprint()
-        if known.source not in {None, source} and known.recording != recording:
+        made = known.written or (self.found.exists() and self.found.stat().st_size)
+        if made and known.source not in {None, source} and known.recording != recording:
             raise ConfigError(
                 f"{self.folder} has what was made of {known.source} under the name of {self.name}: "
                 f"name another folder with -o, or rename {source}"

@@ -265,6 +265,18 @@ def test_files_of_one_name_do_not_meet(command: Command, tmp_path: Path):
     assert sorted(p.name for p in out.glob("*.jsonl")) == ["x_a.jsonl", "y_a.jsonl"]
 
 
+def test_one_of_which_nothing_was_made_keeps_its_name_from_no_other(command: Command, tmp_path: Path):
+    out, whole = tmp_path / "out", clip(tmp_path / "a.mp4", 4)
+    (tmp_path / "a.mkv").write_bytes(clip(tmp_path / "b.mkv", 4).read_bytes()[:400])
+    code, err = command("process", tmp_path / "a.mkv", "-o", out, *FAST)
+    assert (code, "a.mkv" in err, (out / "a.jsonl").exists()) == (1, True, False)
+    assert command("process", whole, "-o", out, *FAST)[0] == 0
+    assert indices(out / "a.jsonl") == [0, 1, 2, 3]
+    (tmp_path / "b.mkv").replace(tmp_path / "a.mkv")
+    code, err = command("process", tmp_path / "a.mkv", "-o", out, *FAST)
+    assert (code, "under the name of a" in err) == (1, True)
+
+
 def test_who_reads_no_more_of_what_is_said_ends_no_work(tmp_path: Path):
     """As of `streampose process … 2>&1 | head -1`."""
     clips = [clip(tmp_path / f"{name}.mp4", 3) for name in "ab"]

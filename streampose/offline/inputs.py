@@ -21,14 +21,15 @@ from streampose.sources.probe import has_square_pixels, is_mirrored, probe
 
 __all__ = ["VIDEO_SUFFIXES", "Input", "find_inputs"]
 
-VIDEO_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in "mp4 m4v mov mkv webm avi ts mts m2ts mpg mpeg wmv flv 3gp mxf gif ogv".split()  # noqa: SIM905
+_CONTAINERS = (
+    "mp4 m4v mov f4v 3gp 3g2 mkv webm avi divx ts mts m2ts mpg mpeg mpe m2v vob wmv asf flv mxf dv ogv gif apng"
 )
+_STREAMS = "mjpeg mjpg h264 264 h265 265 hevc"
+VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_CONTAINERS} {_STREAMS}".split())
 _RATE = Fraction(30)
 _EDGE_BYTES = 1 << 20
 # Where recordings are put one behind the other by adding the files' bytes.
-_SPLICED = frozenset({".ts", ".mts", ".m2ts", ".mpg", ".mpeg"})
+_SPLICED = frozenset({".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".mpe", ".vob"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +184,8 @@ def _of_files(files: Sequence[Path], prefix: str, nothing: str) -> list[_Found]:
     for path in sorted((p for p in files if p.suffix.lower() in IMAGE_SUFFIXES), key=natural):
         rows.setdefault(path.parent, []).append(path)
     if not videos and not rows:
-        raise SourceNotFound(nothing)
+        looked_for = ", ".join(sorted(VIDEO_SUFFIXES | IMAGE_SUFFIXES))
+        raise SourceNotFound(f"{nothing} (looked for {looked_for}); a video that is called otherwise is named itself")
     return [_Found(paths=(p,)) for p in videos] + [_Found(paths=tuple(r), prefix=prefix) for r in rows.values()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -214,10 +215,28 @@ def test_far_inside_it_begins_at_the_right_frame_without_decoding_all(tmp_path: 
 def test_what_is_not_there_is_told(tmp_path: Path):
     with pytest.raises(SourceNotFound, match="no file or folder"):
         find_inputs([str(tmp_path / "a.mp4")])
-    with pytest.raises(SourceNotFound, match="has no videos"):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(SourceNotFound, match=r"has no videos .*looked for \.264, .*\.mp4.*\.png.* is named itself"):
         find_inputs([str(tmp_path)])
     with pytest.raises(SourceNotFound, match="matches no videos"):
         find_inputs([str(tmp_path / "*.mp4")])
+
+
+def test_a_folder_gives_every_kind_of_video(tmp_path: Path):
+    """Read are those that can be made here."""
+    kinds = {"vob": "libx264", "asf": "wmv2", "h264": "libx264", "3g2": "libx264", "f4v": "libx264", "hevc": "libx265"}
+    others = {"m2v", "mjpg", "265", "dv", "divx", "apng"}
+    for suffix, codec in kinds.items():
+        video(tmp_path / f"{suffix}.{suffix}", count=3, codec=codec)
+    for suffix in others:
+        (tmp_path / f"{suffix}.{suffix}").touch()
+    found = find_inputs([str(tmp_path)])
+    assert {one.name for one in found} == {*kinds, *others}
+    for one in found:
+        if one.name in kinds:
+            with contextlib.closing(one.source()) as source:
+                source.open("s")
+                assert len(list(iter(source.read, None))) == 3, one.name
 
 
 def test_what_a_shell_makes_of_a_glob_is_one_row(tmp_path: Path):

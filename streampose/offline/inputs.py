@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from streampose.errors import ConfigError, SourceNotFound
+from streampose.errors import ConfigError, SourceNotFound, SourceUnsupported
 from streampose.frame import StreamInfo
 from streampose.offline.names import Called, numbered, states_in, tell_apart
 from streampose.offline.patterns import Pattern
@@ -114,6 +114,7 @@ def find_inputs(texts: Sequence[str], folder: Path | None = None, *, images_rate
 
     Raises:
         SourceNotFound: a text means nothing that is there.
+        SourceUnsupported: it means what can be read only once, as a FIFO.
         ConfigError: nothing is named at all, or a text is empty.
     """
     found: dict[object, _Found] = {}
@@ -166,6 +167,10 @@ def _meant(text: str, path: Path) -> list[_Found]:
         return _of_files(files, "", f"{path} has no videos and no images in it")
     if path.is_file():
         return [_Found(paths=(path,))]
+    if path.exists():  # a FIFO, a device
+        raise SourceUnsupported(
+            f"{text} is no file, and recordings are read more than once: save it as one, or use run"
+        )
     if not Pattern.means(text):
         raise SourceNotFound(f"no file or folder at {text}")
     pattern = Pattern(text)

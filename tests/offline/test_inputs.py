@@ -222,6 +222,16 @@ def test_what_is_not_there_is_told(tmp_path: Path):
         find_inputs([str(tmp_path / "*.mp4")])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")
+def test_what_can_be_read_only_once_is_told(command, tmp_path: Path):  # noqa: F811
+    os.mkfifo(fifo := tmp_path / "fifo.mp4")
+    code, err = command("process", fifo, "-o", tmp_path / "out")
+    assert (code, err) == (
+        1,
+        f"error: {fifo} is no file, and recordings are read more than once: save it as one, or use run\n",
+    )
+
+
 def test_a_folder_gives_every_kind_of_video(tmp_path: Path):
     """Read are those that can be made here."""
     kinds = {"vob": "libx264", "asf": "wmv2", "h264": "libx264", "3g2": "libx264", "f4v": "libx264", "hevc": "libx265"}

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, TextIO
 
+from cv2.utils import logging as opencv
+
 from streampose.redaction import redact
 
 __all__ = ["JsonFormatter", "LogFormat", "LogLevel", "StandardError", "clean_records", "set_up"]
@@ -108,6 +110,9 @@ def set_up(form: LogFormat = LogFormat.TEXT, level: int = logging.WARNING) -> No
     # Those of HTTP log whole URLs, and a webhook's path is a secret.
     for library in ("asyncio", "httpx", "httpcore"):
         logging.getLogger(library).setLevel(max(level, logging.WARNING))
+    # OpenCV writes lines of its own; of an image that it cannot read ours tell.
+    if level > logging.DEBUG:
+        opencv.setLogLevel(opencv.LOG_LEVEL_SILENT)
     if form is LogFormat.JSON:
         logging.captureWarnings(True)
     if threading.excepthook is threading.__excepthook__:

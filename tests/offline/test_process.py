@@ -231,6 +231,15 @@ def test_images_of_several_sizes_make_one_video(
         assert [(f.width, f.height) for f in container.decode(video=0)] == [(64, 48)] * 8
 
 
+def test_of_an_image_that_cannot_be_read_our_warning_alone_tells(command: Command, tmp_path: Path, caplog):
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)  # as it is at first
+    (row := tmp_path / "row").mkdir()
+    for i in range(2):
+        cv2.imwrite(str(row / f"{i}.tif"), np.zeros((48, 64, 3), np.float32 if i else np.uint8))
+    code, err = command("process", row, "-o", tmp_path / "out", *FAST)
+    assert (code, caplog.text.count("1 damaged image was left out"), "TIFF" in err) == (0, 1, False)
+
+
 def test_images_stand_for_as_many_frames_a_second_as_is_said(command: Command, tmp_path: Path):
     (tmp_path / "row").mkdir()
     for i in range(6):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -58,10 +60,9 @@ class ImagesSource:
         self._paths = sorted((p for p in self._found() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
         if not self._paths:
             raise SourceNotFound(f"no images at {self._pattern} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
-        if len(self._paths) == 1 and _is_animated_webp(self._paths[0]):
+        if len(self._paths) == 1 and (remedy := _remedy(self._paths[0])) is not None:
             raise SourceUnsupported(
-                f"{self._paths[0]} is an animation, of which only the first picture could be read: make a GIF, an APNG "
-                "or a video of it"
+                f"{self._paths[0]} is an animation, of which only the first picture could be read: {remedy}"
             )
         self._stream, self._index, self._damaged = stream, 0, []
         if (first := _read(self._paths[0])) is None:
@@ -137,14 +138,30 @@ def _read(path: Path) -> Image | None:
     return picture
 
 
-def _is_animated_webp(path: Path) -> bool:
+def _remedy(path: Path) -> str | None:
+    """What to do with an animation; `None` = it is none."""
     try:
         with path.open("rb") as file:
             head = file.read(21)
+            if _is_animated_png(file):
+                return f"rename it to {path.with_suffix('.apng').name}, which is read as a video"
     except OSError:  # reading it says why
-        return False
+        return None
     # An extended header, and its flag of an animation.
-    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 21 and bool(head[20] & 2)
+    animated = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 21 and head[20] & 2
+    return "make a GIF, an APNG or a video of it" if animated else None
+
+
+def _is_animated_png(file: BinaryIO) -> bool:
+    """Whether it says before its first picture that there are more."""
+    file.seek(0)
+    if file.read(8) != b"\x89PNG\r\n\x1a\n":
+        return False
+    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+        if head[4:] == b"acTL":
+            return int.from_bytes(file.read(4)) > 1
+        file.seek(int.from_bytes(head[:4]) + 4, os.SEEK_CUR)
+    return False
 
 
 def images_in(folder: Path) -> list[Path]:

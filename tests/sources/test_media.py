@@ -554,6 +554,22 @@ def test_an_animated_webp_is_told_and_a_still_one_is_read(tmp_path: Path):
     assert len(read_all(ImagesSource(still))[1]) == 1
 
 
+def test_an_animated_png_is_told_and_is_a_video_by_its_own_suffix(tmp_path: Path):
+    moving, still = tmp_path / "moving.png", tmp_path / "still.png"
+    for path, count in ((moving, 3), (still, 1)):
+        with av.open(str(path), "w", format="apng") as container:
+            stream = container.add_stream("apng", rate=25)
+            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "rgb24"
+            for i in range(count):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(i), format="bgr24")))
+            container.mux(stream.encode(None))
+        assert (b"acTL" in path.read_bytes()) == (path == moving)
+    with pytest.raises(SourceUnsupported, match=r"moving\.png is an animation.*rename it to moving\.apng"):
+        open_source(moving).open("s")
+    assert len(read_all(open_source(still))[1]) == 1
+    assert len(read_all(open_source(moving.rename(tmp_path / "moving.apng")))[1]) == 3
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")
 def test_what_comes_through_a_fifo_is_read_from_its_beginning_to_its_end(tmp_path: Path):
     os.mkfifo(fifo := tmp_path / "fifo")

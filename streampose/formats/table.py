@@ -112,7 +112,15 @@ def read_csv(path: Path) -> Iterator[Moment]:
     """Moments of a table that `write_csv` has written.
 
     Raises:
-        FormatUnreadable: it is another table.
+        FormatUnreadable: it is another table, or breaks off.
     """
     with path.open(encoding="utf-8", newline="") as file:
-        yield from moments_of(csv.DictReader(file), str(path))
+        yield from moments_of(_whole_rows(csv.DictReader(file)), str(path))
+
+
+def _whole_rows(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    for row in reader:
+        if None in row.values():
+            there = sum(value is not None for value in row.values())
+            raise FormatUnreadable(f"line {reader.line_num} breaks off: it has {there} of {len(row)} columns")
+        yield row

@@ -273,6 +273,15 @@ def test_what_is_no_file_of_poses_says_so(tmp_path: Path, name: str, content: st
         load(tmp_path / name)
 
 
+def test_a_table_that_was_cut_off_says_in_which_row(tmp_path: Path):
+    write(path := tmp_path / "a.csv", moments([1, 2, 1]))
+    whole = path.read_bytes()
+    assert whole.count(b"\n") == 5
+    path.write_bytes(whole[: whole.rindex(b"coco-17") + 4])  # in the ninth column of the last row
+    with pytest.raises(FormatUnreadable, match=r"a\.csv: line 5 breaks off: it has 9 of 66 columns$"):
+        load(path)
+
+
 def packed_wrongly(file: bytes) -> bytes:
     start = 30 + int.from_bytes(file[26:28], "little") + int.from_bytes(file[28:30], "little")
     return file[:start] + b"\xff" * 8 + file[start + 8 :]

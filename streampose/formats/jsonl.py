@@ -94,13 +94,15 @@ def moment_of(record: Mapping[str, Any]) -> Moment:
 
 
 def read_jsonl(path: Path) -> Iterator[Moment]:
-    """One moment after the other; the file is never in memory as a whole.
+    """One moment after the other, blank lines left out; the file is never in memory as a whole.
 
     Raises:
         FormatUnreadable: a line is not one of ours; the message has its number.
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:

@@ -282,6 +282,15 @@ def test_a_table_that_was_cut_off_says_in_which_row(tmp_path: Path):
         load(path)
 
 
+def test_blank_lines_are_no_lines_of_poses(tmp_path: Path):
+    write(path := tmp_path / "a.jsonl", moments([1, 2]))
+    path.write_bytes(b"\n" + path.read_bytes().replace(b"\n", b"\n\r\n \n"))
+    assert [len(moment.poses) for moment in load(path)] == [1, 2]
+    path.write_bytes(path.read_bytes() + b"{")
+    with pytest.raises(FormatUnreadable, match=r"a\.jsonl:8 is not JSON"):
+        load(path)
+
+
 def packed_wrongly(file: bytes) -> bytes:
     start = 30 + int.from_bytes(file[26:28], "little") + int.from_bytes(file[28:30], "little")
     return file[:start] + b"\xff" * 8 + file[start + 8 :]

@@ -24,8 +24,8 @@ class FileSource(MediaSource):
 
     A FIFO, or a pipe (``/dev/stdin``), is read from its beginning to its end: once, and in software.
 
-    A damaged packet is left out and counted (`skipped_packets`); where the container says how many frames it has, as
-    MP4 does, its number is left out, too. A file that breaks off gives what comes before, then `SourceCorrupt`.
+    A damaged packet is left out and counted (`skipped_packets`); in an MP4 its number is left
+    out, too. A file that breaks off gives what comes before, then `SourceCorrupt`.
 
     Args:
         path: of the file.
@@ -68,9 +68,10 @@ class FileSource(MediaSource):
         return read_table(self._url)
 
     def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
-        # As in `read_table`: only of such recordings packets stand for frames one by one.
-        numbering = Numbering(None if self.begin is None else self.begin.table) if video.frames else None
-        self._numbering = numbering
+        table = None if self.begin is None else self.begin.table
+        # Packets of an MP4 stand for frames one by one, and say when these are shown. In an AVI that is a guess.
+        whole = table is not None or (video.frames and "mp4" in container.format.name.split(","))
+        self._numbering = numbering = Numbering(table) if whole else None
         if self.begin is not None:
             container.seek(self.begin.seek_pts, stream=video)
         for packet in super()._packets(container, video):

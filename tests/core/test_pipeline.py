@@ -223,7 +223,7 @@ async def test_what_broke_first_is_the_cause():
     [
         (lambda images: images["x"], TypeError),
         (lambda images: [], type(None)),
-        (lambda images: [None for _ in images], TypeError),
+        (lambda images: [None for _ in images], type(None)),
     ],
     ids=["raises", "gives too few", "gives no people"],
 )

@@ -165,6 +165,12 @@ def test_a_variable_rate_is_kept_exactly(tmp_path: Path):
     assert [f.pts * f.time_base for f in frames] == [Fraction(p, 1000) for p in pts]
 
 
+def test_frames_of_an_avi_are_numbered_as_they_come(tmp_path: Path):
+    # Its packets have no times of their own: with pictures out of order, those that FFmpeg guesses have gaps.
+    _, frames = read_all(FileSource(video(tmp_path / "a.avi", bf="3")))
+    assert [f.index for f in frames] == list(range(20))
+
+
 @pytest.mark.parametrize(("rotation", "red"), [(90, "bottom"), (-90, "top"), (180, "right")])
 def test_rotation_is_applied(tmp_path: Path, rotation: int, red: str):
     source = FileSource(video(tmp_path / "v.mp4", rotation=rotation))

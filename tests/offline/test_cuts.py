@@ -42,9 +42,12 @@ def test_cuts_are_found_and_nothing_else(assets: Path):
     joined = numbered([*clips[0], *clips[1], *clips[2], *clips[0]])
     assert find_cuts(joined) == {30, 60, 360}
     assert find_cuts(joined[::2]) == {30, 60, 360}
+    nearly_still = clips[2][12:24]
+    assert find_cuts(numbered([*clips[0], *nearly_still, *clips[1]])) == {30, 42}
     for clip in clips:
         for every in (1, 2, 3, 5, 10):  # as if they moved so many times as fast
             assert find_cuts(numbered(clip)[::every]) == set()
+            assert find_cuts(numbered([picture for picture in clip[::every] for _ in range(every)])) == set()
 
 
 def test_what_passes_and_what_is_not_known_is_no_cut():
@@ -77,7 +80,15 @@ def test_pictures_that_are_held_are_no_shots():
     rng = np.random.default_rng(0)
     seen = [rng.integers(0, 256, 256).astype(np.uint8) for _ in range(9)]
     assert find_cuts(numbered([picture for picture in seen for _ in range(5)])) == set()
-    assert find_cuts(numbered([*shot(seen[0]), *[seen[1]] * 30, *shot(seen[2])])) == {9, 39}
+    for frames in (5, 10, 30):
+        assert find_cuts(numbered([*shot(seen[0]), *[seen[1]] * frames, *shot(seen[2])])) == {9, 9 + frames}
+
+
+def test_a_shot_in_which_little_changes_now_and_then_is_seen():
+    rng = np.random.default_rng(0)
+    one, other, third = (rng.integers(20, 230, 256).astype(np.uint8) for _ in range(3))
+    slow = [np.concatenate([other[:8] + 3 * (i // 16), other[8:]]).astype(np.uint8) for i in range(48)]
+    assert find_cuts(numbered([*shot(one), *slow, *shot(third)])) == {9, 57}
 
 
 @pytest.mark.assets

@@ -163,8 +163,10 @@ def _reference(path: Path, choice: ModelChoice) -> Moment:
         raise FormatUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except cv2.error:  # by its header it has more than 2^30 pixels
-        image = None
+    except cv2.error as error:
+        if error.code != cv2.Error.StsAssert:  # as where there is no memory for it
+            raise FormatUnreadable(f"{path} cannot be read: {error.err}") from error
+        image = None  # by its header it has more than 2^30 pixels
     if image is None:
         raise FormatUnreadable(f"{path} is not an image that can be read")
     estimator = load_estimator(choice)

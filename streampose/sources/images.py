@@ -81,7 +81,7 @@ class ImagesSource:
         """The next image.
 
         Raises:
-            SourceCorrupt: it cannot be read, and so perhaps none of those after it: the disk is gone.
+            SourceCorrupt: it cannot be read, and so perhaps none of those after it: the disk is gone, or memory.
         """
         while (index := self._index) < len(self._paths):
             self._index += 1
@@ -129,8 +129,10 @@ def _read(path: Path) -> Image | None:
         raise SourceCorrupt(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:  # by its header it has more than 2^30 pixels
-        return None
+    except cv2.error as error:
+        if error.code != cv2.Error.StsAssert:  # as where there is no memory for it
+            raise SourceCorrupt(f"{path} cannot be read: {error.err}") from error
+        return None  # by its header it has more than 2^30 pixels
     if image is None:
         return None
     picture: Image = np.ascontiguousarray(image, np.uint8)

@@ -13,7 +13,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from test_media import huge_png
+from test_media import huge_png, large_png, little_memory
 from test_run import clip, command, times  # noqa: F401 - fixtures
 from test_sinks import disk
 
@@ -589,3 +589,7 @@ def test_references_that_cannot_be_read_are_told(command, walk: Path, tmp_path: 
     ):
         code, _, err = command("retarget", walk, tmp_path / name, "-o", tmp_path / "o.jsonl")
         assert (code, words in err, name in err, err.count("\n")) == (1, True, True, 1), err
+    (tmp_path / "large.png").write_bytes(large_png())
+    with little_memory():
+        code, _, err = command("retarget", walk, tmp_path / "large.png", "-o", tmp_path / "o.jsonl")
+    assert (code, "large.png cannot be read: Failed to allocate" in err, err.count("\n")) == (1, True, 1), err

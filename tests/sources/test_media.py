@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -395,6 +396,27 @@ def huge_png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
 
+def large_png() -> bytes:
+    """Of 48 MB, and whole."""
+    return cv2.imencode(".png", np.zeros((4000, 4000, 3), np.uint8))[1].tobytes()
+
+
+@contextlib.contextmanager
+def little_memory() -> Iterator[None]:
+    """32 MB more at most."""
+    if sys.platform != "linux":
+        pytest.skip("does not keep to a limit of memory")
+    import resource
+
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (now + (32 << 20), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def test_a_damaged_image_is_left_out_with_its_number(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     folder = images(tmp_path / "images")
     (folder / "img5.png").write_bytes(b"no png")
@@ -421,6 +443,17 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceNotFound, match="no images"):
         ImagesSource(tmp_path / "empty").open("s")
+
+
+def test_an_image_that_there_is_no_memory_for_is_not_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    folder = images(tmp_path / "images")
+    (folder / "img1.png").write_bytes(large_png())
+    source = ImagesSource(folder)
+    source.open("s")
+    with little_memory(), pytest.raises(SourceCorrupt, match=r"img1\.png cannot be read: Failed to allocate 48000000"):
+        [source.read() for _ in range(12)]
+    source.close()
+    assert caplog.messages == []
 
 
 def test_what_people_type(tmp_path: Path):

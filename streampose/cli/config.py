@@ -62,7 +62,8 @@ def use_config(context: typer.Context, file: Path | None) -> Path | None:
             if any(_key(key) == _key(word) for known in _known(context) for word in known.opts if word[:2] == "--"):
                 continue
             if (name := _other_side(context, _key(key))) is not None:
-                raise ConfigError(f"{where}: {key} is no key: write {name} = {str(not value).lower()}")
+                meant = str(not value).lower() if isinstance(value, bool) else "true or false"
+                raise ConfigError(f"{where}: {key} is no key: write {name} = {meant}")
             raise ConfigError(f"{where}: no option of a file is called {key!r}; `streampose run --help` lists them")
         if isinstance(value, dict):
             raise ConfigError(f"{where}: {key} is an option, not a table: {key} = …, above the first [streams.NAME]")

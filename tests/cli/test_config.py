@@ -62,6 +62,7 @@ def test_streams_and_options(write: Callable[[str], Path]):
         ("batch = 4.5", 1, "batch: "),
         ("offline = true", 1, "write live = false"),
         ("no_track = true", 1, "write track = false"),
+        ("no_track = 'false'", 1, "write track = true or false"),
         ("config = 'other.toml'", 1, "config"),
         ("sources = ['0']", 1, "sources"),
         ("[streams.a]\nsource = '0'\n\n[streams.b]\nsource = '1'\nweigth = 1", 6, "weigth"),

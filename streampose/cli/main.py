@@ -15,7 +15,7 @@ import typer
 
 import streampose
 from streampose.cli.say import fail, speak
-from streampose.cli.standard import all_there, standard_output
+from streampose.cli.standard import all_there, standard_error, standard_output
 from streampose.errors import StreamposeError
 from streampose.interrupt import cut_off_at_once
 from streampose.observe.logs import LogFormat, LogLevel, clean_records, set_up
@@ -92,6 +92,7 @@ def _app(words: Sequence[str]) -> typer.Typer:
     return app
 
 
+@standard_error()
 def main() -> None:
     """Run the command; the console script's entry."""
     all_there()

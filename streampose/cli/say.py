@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,15 +13,7 @@ from streampose.observe.logs import LogFormat
 
 __all__ = ["console", "dim", "fail", "has_watcher", "once", "say", "speak"]
 
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Nobody reads it any more: that ends no work."""
-        # What is left would be written, and fail, once more at the interpreter's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
-
-
-console = _Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("streampose")
 
 _form = LogFormat.TEXT

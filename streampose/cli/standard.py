@@ -1,4 +1,4 @@
-"""Standard input, output and error: they are there, and what cannot be printed is told."""
+"""Standard input, output and error: they are there, and what cannot be printed is told, or lost where nobody can be."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from streampose.errors import SinkFailed
 
-__all__ = ["all_there", "standard_output"]
+__all__ = ["all_there", "standard_error", "standard_output"]
 
 
 def all_there() -> None:
@@ -53,11 +53,56 @@ def standard_output() -> Iterator[None]:
         try:
             told.flush()
         except OSError:
-            # What is left would be written, and fail, once more at the interpreter's end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), told.fileno())
+            _to_nowhere(told)
             raise
         finally:
             told.detach()
+
+
+@contextmanager
+def standard_error() -> Iterator[None]:
+    """While it lasts, words that cannot be written are lost and end no work: nobody reads them, the terminal is gone.
+
+    Each is tried anew, for a disk that was full may have room again.
+    """
+    before = sys.stderr
+    if not isinstance(before, io.TextIOWrapper):  # closed, or somebody's own
+        yield
+        return
+    sys.stderr = lossy = _Lossy(
+        before.buffer,
+        before.encoding,
+        before.errors,
+        line_buffering=before.line_buffering,
+        write_through=before.write_through,
+    )
+    try:
+        yield
+    finally:
+        sys.stderr = before
+        lossy.detach()
+        try:
+            before.flush()
+        except OSError:
+            _to_nowhere(before)
+
+
+def _to_nowhere(file: io.TextIOWrapper) -> None:
+    """What is left would be written, and fail, once more at the interpreter's end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, file.fileno())
+    os.close(nowhere)
+
+
+class _Lossy(io.TextIOWrapper):
+    def write(self, text: str, /) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
 
 
 class _Told(io.TextIOWrapper):

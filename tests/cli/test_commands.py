@@ -17,7 +17,7 @@ from test_download import BODY, Server, server  # noqa: F401 - the fixture
 
 import streampose
 from streampose.cli.main import main
-from streampose.cli.standard import standard_output
+from streampose.cli.standard import standard_error, standard_output
 from streampose.cli.values import at_least
 from streampose.inference import zoo
 
@@ -258,6 +258,34 @@ def test_what_python_u_prints_is_there_at_once(monkeypatch):
     with standard_output():
         print("half a line", end="")
         assert shown.getvalue() == b"half a line"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such terminals")
+@pytest.mark.parametrize("kind", ["pipe", "openpty"])
+def test_a_standard_error_that_is_gone_ends_nothing(command, kind: str, tmp_path: Path, monkeypatch):
+    for code in (0, 1):  # the second time it is there
+        reader, writer = getattr(os, kind)()
+        os.close(reader)
+        with os.fdopen(writer, "w", encoding="utf-8") as gone:
+            monkeypatch.setattr(sys, "stderr", gone)
+            assert command("config", "template.toml")[0] == code
+        assert (tmp_path / "template.toml").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its pipes always block")
+def test_words_that_there_is_no_room_for_end_nothing_and_later_ones_are_said(command, monkeypatch):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with os.fdopen(reader, "rb", buffering=0) as read, os.fdopen(writer, "w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        with standard_error():
+            os.write(writer, bytes(1 << 20))  # as much as there is room for
+            print("no room", file=sys.stderr, flush=True)
+            read.read(1 << 20)
+            print("room", file=sys.stderr, flush=True)
+            assert read.read(1 << 20).endswith(b"\nroom\n")
+        os.write(writer, bytes(1 << 20))
+        assert command("config", "template.toml")[0] == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its shell closes nothing")

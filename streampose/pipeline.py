@@ -172,21 +172,21 @@ class Pipeline:
         Raises:
             ConfigError: its name is taken, it makes no sense, or the pipeline is stopping or has run.
         """
-        check(stream)
-        if stream.name in self._flows:
-            raise ConfigError(f"a stream named {stream.name!r} is there already")
-        self._check_open(stream)
-        check_apart(among := [stream, *self._running()])
-        flow = self._flows[stream.name] = self._flow(stream, among)
+        self._check_new(stream)
+        flow = self._flows[stream.name] = self._flow(stream, [stream, *self._running()])
         if self._group is not None:
             self._start(flow)
 
     def _running(self) -> list[Stream]:
         return [flow.stream for flow in self._flows.values() if flow.report.outcome is None]
 
-    def _check_open(self, stream: Stream) -> None:
+    def _check_new(self, stream: Stream, old: str | None = None) -> None:
+        check(stream)
+        if stream.name in self._flows and stream.name != old:
+            raise ConfigError(f"a stream named {stream.name!r} is there already")
         if self._stopping or self._over:
             raise ConfigError(f"stream {stream.name!r} comes too late: the pipeline is stopping, or has run")
+        check_apart([stream, *(other for other in self._running() if other.name != old)])
 
     async def ended(self, name: str) -> StreamReport:
         """Wait until a stream has come to its end, whatever ends it; first, if need be, until `run` begins.
@@ -235,18 +235,18 @@ class Pipeline:
         check(dataclasses.replace(flow.stream, budget_s=budget_s))
         flow.lane.budget_s = budget_s
 
-    async def replace(self, stream: Stream) -> None:
-        """`remove` the stream of this name, then `add` this one; who cancels it meanwhile has removed the old one.
+    async def replace(self, stream: Stream, *, old: str | None = None) -> None:
+        """`remove` the stream of this name, or the one named `old`, and then `add` this one.
+
+        Who cancels it meanwhile has removed the old one.
 
         Raises:
             ConfigError: there is no such stream, or the new one makes no sense; the old one then goes on.
         """
-        check(stream)
-        self._check_open(stream)
-        check_apart([stream, *(other for other in self._running() if other.name != stream.name)])
+        self._check_new(stream, old := old or stream.name)
         self._replacing += 1
         try:
-            await self.remove(stream.name)
+            await self.remove(old)
             await self.add(stream)
         finally:
             self._replacing -= 1

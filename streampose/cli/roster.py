@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from streampose.cli.config import Config, StreamEntry, load_config
@@ -16,6 +18,17 @@ from streampose.redaction import redact
 from streampose.streams import Outcome, Stream
 
 __all__ = ["Roster"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """What a file that was read again wants otherwise; every stream of it can be."""
+
+    config: Config
+    made: Mapping[str, Stream]
+    instead_of: Mapping[str, str]
+    """What is removed before one of `made` is opened: the stream of its name, or one that is gone."""
+    gone: Sequence[str]
 
 
 class Roster:
@@ -85,33 +98,55 @@ class Roster:
     async def _again(self, pipeline: Pipeline) -> None:
         async with self._one_at_a_time:
             try:
-                say(f"{self._file} is read again: {await self.update(pipeline)}")
+                change = self._read(pipeline)
             except StreamposeError as error:
                 fail(f"nothing was changed: {redact(str(error))}")
+                return
+            try:
+                say(f"{self._file} is read again: {await self._carry_out(change, pipeline)}")
+            except StreamposeError as error:
+                fail(f"not everything was changed: {redact(str(error))}")
 
-    async def update(self, pipeline: Pipeline) -> str:
-        """Read the file and do what it says; in words, what that was.
+    def _read(self, pipeline: Pipeline) -> _Change:
+        """Read the file, and make the streams that it wants otherwise; none has been touched.
 
         Raises:
-            ConfigError: it makes no sense, or names no stream: no stream has been touched.
-            StreamposeError: a stream cannot be; the same.
+            ConfigError: it makes no sense, or names no stream.
+            StreamposeError: a stream cannot be.
         """
         config = load_config(self._file)
         if not config.streams:  # a file that is being written, more often than a wish
             raise ConfigError(f"{self._file} names no stream: to end all of them, stop the run")
         old, new = self._known.streams, config.streams
         failed = {name for name, report in pipeline.reports.items() if report.outcome is Outcome.FAILED}
-        # All are made before any is touched.
         names = [name for name, entry in new.items() if entry != old.get(name) or name in failed]
+        gone = [name for name in old if name not in new and name in pipeline.reports]
+        instead_of = {name: name for name in names if name in pipeline.reports}
+        for name, other in itertools.product(names, gone):
+            # A camera of another name may be open once only, and what a lone stream writes may be single files.
+            shared = old[other].source == new[name].source or len(new) == 1
+            if shared and name not in instead_of and other not in instead_of.values():
+                instead_of[name] = other
         made = dict(zip(names, self._make(new, names), strict=True))
-        gone = [name for name in old if name not in new]
-        changed = [name for name in made if name in pipeline.reports]
-        added = [name for name in made if name not in changed]
-        options = ", options: only at the start" * (config.options != self._known.options)
-        self._known = config
-        await asyncio.gather(
-            *(pipeline.remove(name) for name in gone if name in pipeline.reports),
-            *(pipeline.replace(made[name]) for name in changed),
-            *(pipeline.add(made[name]) for name in added),
+        return _Change(config=config, made=made, instead_of=instead_of, gone=gone)
+
+    async def _carry_out(self, change: _Change, pipeline: Pipeline) -> str:
+        """Change the streams; in words, how.
+
+        Raises:
+            StreamposeError: one could not be changed; the others are.
+        """
+        made, instead_of = change.made, change.instead_of
+        done = await asyncio.gather(
+            *(pipeline.remove(name) for name in change.gone if name not in instead_of.values()),
+            *(pipeline.replace(made[name], old=old) for name, old in instead_of.items()),
+            *(pipeline.add(stream) for name, stream in made.items() if name not in instead_of),
+            return_exceptions=True,
         )
-        return f"{len(added)} added, {len(changed)} changed, {len(gone)} removed{options}"
+        for error in done:
+            if isinstance(error, BaseException):
+                raise error
+        options = ", options: only at the start" * (change.config.options != self._known.options)
+        self._known = change.config
+        changed = sum(name == old for name, old in instead_of.items())
+        return f"{len(made) - changed} added, {changed} changed, {len(change.gone)} removed{options}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource
@@ -15,6 +18,7 @@ from streampose.batching import Batcher, Lane, LatencyBatch
 from streampose.batching.policy import Decision, Waiting
 from streampose.errors import ConfigError, Disconnected, ModelOutputError, SourceUnauthorized
 from streampose.pipeline import Pipeline
+from streampose.sinks import JsonlSink, Rotation
 from streampose.sources.reconnect import Reconnecting
 from streampose.streams import Outcome, Stream
 
@@ -76,6 +80,24 @@ async def test_the_only_stream_can_be_replaced_and_a_failed_one_removed():
         await running
     assert second.indices == sorted(set(second.indices))
     assert second.indices[-1] == 19
+
+
+async def test_the_only_stream_can_be_replaced_by_one_of_another_name_that_writes_its_file(tmp_path: Path):
+    def stream(name: str, frames: int) -> tuple[Stream, MemorySink]:
+        one = live(name, sink := MemorySink(), frames)
+        return replace(one, sinks=[sink, JsonlSink(tmp_path / "one.jsonl", Rotation(max_bytes=10**9))]), sink
+
+    (a, first), (b, second) = stream("a", 100_000), stream("b", 20)
+    async with Pipeline([a], FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        await seen(first, 3)
+        with pytest.raises(ConfigError, match="write one file"):
+            await pipeline.add(b)
+        await pipeline.replace(b, old="a")
+        assert set(await running) == {"b"}
+    assert second.indices[-1] == 19
+    assert {json.loads(line)["stream"] for line in (tmp_path / "one.jsonl").read_text().splitlines()} == {"b"}
+    assert {json.loads(line)["stream"] for line in (tmp_path / "one.000001.jsonl").read_text().splitlines()} == {"a"}
 
 
 @pytest.mark.parametrize("keep_running", [True, False])

@@ -38,7 +38,6 @@ class JsonlSink:
     def __init__(self, path: str | Path, rotation: Rotation | None = None) -> None:
         self._path, self._rotation = str(path), rotation
         self._file: int | None = None
-        self._size_bytes = 0
         self._begun_at = 0.0
 
     @property
@@ -72,16 +71,18 @@ class JsonlSink:
         """
         line = memoryview(to_line(result))
         written = 0
+        assert self._file is not None
         try:
-            if self._rotation is not None and self._rotation.is_due(self._size_bytes, self._begun_at, len(line)):
-                self._begin()
-            assert self._file is not None
-            if not self._size_bytes:
-                self._begun_at = time.monotonic()
+            if self._rotation is not None:
+                size_bytes = os.fstat(self._file).st_size  # not counted: another program may have emptied it
+                if self._rotation.is_due(size_bytes, self._begun_at, len(line)):
+                    self._begin()
+                    size_bytes = 0
+                if not size_bytes:
+                    self._begun_at = time.monotonic()
             with _STDOUT if self._path == "-" else contextlib.nullcontext():
                 while written < len(line):
                     written += os.write(self._file, line[written:])
-            self._size_bytes += written
         except OSError as error:
             self._take_back(written)
             raise SinkFailed(f"{self._path} broke off: {error.strerror}; the lines before are whole") from error
@@ -96,7 +97,7 @@ class JsonlSink:
         self.close()
         if self._rotation is not None:
             rotate(Path(self._path), self._rotation.keep)
-        self._file, self._size_bytes = create(Path(self._path)), 0
+        self._file = create(Path(self._path))
 
     def _take_back(self, written: int) -> None:
         if written and self._file is not None and self._path != "-":

@@ -58,12 +58,12 @@ class Rotation:
 
 
 def create(path: Path) -> int:
-    """Begin an empty file, and return its descriptor.
+    """Begin an empty file, and return its descriptor; whoever empties it once more makes no hole in it.
 
     Raises:
         OSError: it cannot be.
     """
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
 
 
 def rotate(path: Path, keep: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -99,6 +100,23 @@ def test_numbers_go_on_and_strangers_stay(tmp_path: Path):
     path.write_text("x")
     rotate(path, keep=1)
     assert {p.name for p in tmp_path.iterdir()} == {"o.1000001.jsonl", "o.2.jsonl", "p.000009.jsonl", "o.000009.json"}
+
+
+@pytest.mark.parametrize("rotation", [None, Rotation(max_bytes=4 * len(to_line(result(0))) - 1)])
+def test_a_file_that_another_program_empties_has_no_hole_and_is_as_long_as_it_is(
+    tmp_path: Path, rotation: Rotation | None
+):
+    path = tmp_path / "o.jsonl"
+    sink = JsonlSink(path, rotation)
+    sink.open("s", INFO)
+    for i in (0, 1):
+        sink.write(result(i))
+    os.truncate(path, 0)  # as logrotate's copytruncate
+    for i in (2, 3):
+        sink.write(result(i))
+    sink.close()
+    assert path.read_bytes() == to_line(result(2)) + to_line(result(3))
+    assert old_files(tmp_path) == []
 
 
 def test_without_rotation_it_is_overwritten(tmp_path: Path):

@@ -24,6 +24,7 @@ from streampose.clock import Clock
 from streampose.errors import ChannelClosed, SinkFailed, SourceError, StreamposeError, WorkerStuck, cause_of
 from streampose.finisher import Finisher
 from streampose.metrics import Cause, Place
+from streampose.patience import Patience
 from streampose.redaction import redact
 from streampose.render import Hud
 from streampose.result import Result, Timing
@@ -83,11 +84,12 @@ class Flow:
         self._unsent: Counter[Worker[Sink]] = Counter()
         # What waits for the source, first for its opening: `stop` cancels it.
         self._ingest_task: asyncio.Task[Any] | None = None
-        self._stopping = False
+        self._stopping, self._patience = False, Patience(live=lane.live)
 
     def stop(self) -> None:
         """Stop reading; what is on its way is still delivered, outputs are finished, and `run` returns."""
         self._stopping = True
+        self._patience.begin()
         self._stop_reading()
 
     async def run(self, batcher: Batcher) -> None:
@@ -137,7 +139,7 @@ class Flow:
         for i, sink in enumerate(stream.sinks):
             worker: Worker[Sink] = Worker(sink, f"sink-{stream.name}-{i}")
             opened.append(worker)
-            await worker.call(Typed(SinkFailed)(sink.open), stream.name, info)
+            await self._patience.call(worker, Typed(SinkFailed)(sink.open), stream.name, info)
             self._sinks.append((worker, self._sink_channel(self.lane)))
         return None if self._stopping else source
 
@@ -221,7 +223,7 @@ class Flow:
                 continue
             began_at = self._clock.now()
             try:
-                await worker.call(write, result)
+                await self._patience.call(worker, write, result)
                 if self._trace is not None:
                     self._trace.written(result, type(worker.thing).__name__, began_at, self._clock.now())
             except StopRequested:
@@ -293,6 +295,6 @@ class Flow:
         """Close a sink; an error that it did not foresee ends its stream, too."""
         try:
             with Typed(SinkFailed, "closing: "):
-                await sink.aclose(timeout_s=30.0)
+                await self._patience.close(sink)
         finally:
             self._count_unsent(sink)

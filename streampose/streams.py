@@ -14,6 +14,7 @@ from streampose.frame import Frame, StreamInfo
 from streampose.number import is_whole, within
 from streampose.render import Renderer
 from streampose.result import Result
+from streampose.sinks.rotation import original
 from streampose.sinks.sink import Sink
 from streampose.sources.reconnect import Link
 from streampose.sources.source import Source
@@ -84,24 +85,34 @@ def check_apart(streams: Sequence[Stream]) -> None:
     """See that what belongs to one stream is in no other.
 
     Raises:
-        ConfigError: two have one name, source, tracker, smoother or sink, or write one file.
+        ConfigError: two have one name, source, tracker, smoother or sink, or write one file; or one's file is called
+            like an old one of another's, which rotates.
     """
     names = [stream.name for stream in streams]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"two streams are named {twice[0]!r}: give each its own name")
     owners: dict[int, str] = {}
     files: dict[str, str] = {}
+    rotating: dict[str, str] = {}
     for stream in streams:
         for thing in (stream.source, stream.tracker, stream.smoother, *stream.sinks):
             owner = owners.setdefault(id(thing), stream.name)
             if thing is not None and owner != stream.name:
                 what = type(thing).__name__
                 raise ConfigError(f"streams {owner!r} and {stream.name!r} have one {what}: give each its own")
-        for file in (_file(sink) for sink in stream.sinks):
-            if file is not None and files.setdefault(file, stream.name) != stream.name:
+        for sink in stream.sinks:
+            if (file := _file(sink)) is None:
+                continue
+            if files.setdefault(file, stream.name) != stream.name:
                 raise ConfigError(
                     f"streams {files[file]!r} and {stream.name!r} write one file, {file}: give each its own"
                 )
+            if getattr(sink, "rotates", False):
+                rotating[file] = stream.name
+    for file, name in files.items():
+        owner = rotating.get(str(original(Path(file))), name)
+        if owner != name:
+            raise ConfigError(f"{file} of stream {name!r} is called like an old file of {owner!r}: name it otherwise")
 
 
 def _file(sink: Sink) -> str | None:

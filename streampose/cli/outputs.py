@@ -25,6 +25,7 @@ from streampose.sinks import (
     send_to,
 )
 from streampose.sinks.encoder import check_encoder
+from streampose.sinks.rotation import original
 from streampose.whole import writing
 
 __all__ = ["Outputs"]
@@ -72,7 +73,8 @@ class Outputs:
         """See before anything is opened whether the outputs can be; then make the folders that are asked for by a /.
 
         Raises:
-            ConfigError: one file for several streams, or an input that would be overwritten; options that do not fit.
+            ConfigError: one file for several streams, or an input that would be overwritten; a stream that is called
+                like another's old file; options that do not fit.
             SinkUnavailable: a folder is missing.
             SinkFailed: one cannot be made.
         """
@@ -98,6 +100,10 @@ class Outputs:
                 if any(_real(path) in paths for paths in named.values()):
                     raise ConfigError(f"two outputs would be written to {path}")
                 named[name].add(_real(path))
+        if self.rotation is not None:
+            rotating = {_real(_file(str(self.json), name, _SUFFIXES["--json"])) for name in sources}
+            if old := [path for paths in named.values() for path in paths if original(path) in rotating]:
+                raise ConfigError(f"{old[0]} is what an old file of --json-rotate is called: name its stream otherwise")
         for folder in new:
             with writing(folder):
                 folder.mkdir(exist_ok=True)  # two spellings may mean one

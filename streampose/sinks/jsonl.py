@@ -45,6 +45,11 @@ class JsonlSink:
         """Of the file; `None` = standard output."""
         return None if self._path == "-" else Path(self._path)
 
+    @property
+    def rotates(self) -> bool:
+        """Whether files beside `path`, with numbers, are its own, too."""
+        return self._rotation is not None
+
     def open(self, stream: str, info: StreamInfo) -> None:
         """Create the file.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from streampose.errors import ConfigError
 from streampose.number import is_number, is_whole
 
-__all__ = ["Rotation", "create", "rotate"]
+__all__ = ["Rotation", "create", "original", "rotate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,12 @@ def create(path: Path) -> int:
         OSError: it cannot be.
     """
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def original(path: Path) -> Path | None:
+    """The file of which this is an old one, by its name."""
+    match = re.fullmatch(r"(.+)\.\d{6,}(\.[^.]+)?", path.name)
+    return None if match is None else path.parent / (match[1] + (match[2] or ""))
 
 
 def rotate(path: Path, keep: int | None) -> None:

@@ -120,6 +120,17 @@ def test_one_place_for_several_streams_is_told():
     Outputs(out="rtsp://h/{name}").check({"a": "0", "b": "1"})
 
 
+def test_a_stream_that_is_called_like_another_s_old_file_is_told(tmp_path: Path):
+    sources = {"door": "0", "door.000001": "1"}
+    with pytest.raises(ConfigError, match=r"door\.000001\.jsonl is what an old file of --json-rotate is called"):
+        Outputs(json=f"{tmp_path}/poses/", rotation=Rotation(max_bytes=4000)).check(sources)
+    assert not (tmp_path / "poses").exists(), "where something is wrong nothing is made"
+    Outputs(json=f"{tmp_path}/").check(sources)
+    Outputs(json=f"{tmp_path}/", rotation=Rotation(max_bytes=4000)).check(
+        {"door": "0", "door.00001": "1", "000001": "2"}
+    )
+
+
 def files(outputs: Outputs, name: str) -> list[str]:
     return [sink.path.name for sink in outputs.sinks(name, live=True)]
 

@@ -20,7 +20,7 @@ from streampose.errors import ConfigError, Disconnected, ModelOutputError, Sourc
 from streampose.pipeline import Pipeline
 from streampose.sinks import JsonlSink, Rotation
 from streampose.sources.reconnect import Reconnecting
-from streampose.streams import Outcome, Stream
+from streampose.streams import Outcome, Stream, check_apart
 
 
 def live(name: str, sink: MemorySink, frames: int = 100_000) -> Stream:
@@ -98,6 +98,21 @@ async def test_the_only_stream_can_be_replaced_by_one_of_another_name_that_write
     assert second.indices[-1] == 19
     assert {json.loads(line)["stream"] for line in (tmp_path / "one.jsonl").read_text().splitlines()} == {"b"}
     assert {json.loads(line)["stream"] for line in (tmp_path / "one.000001.jsonl").read_text().splitlines()} == {"a"}
+
+
+async def test_no_file_of_a_stream_is_called_like_an_old_one_of_another_which_rotates(tmp_path: Path):
+    def stream(name: str, rotation: Rotation | None) -> Stream:
+        return Stream(name=name, source=ScriptedSource([0]), sinks=[JsonlSink(tmp_path / f"{name}.jsonl", rotation)])
+
+    door, old = stream("door", Rotation(max_bytes=4000, keep=1)), stream("door.000001", None)
+    with pytest.raises(ConfigError, match=r"of stream 'door.000001' is called like an old file of 'door': name"):
+        Pipeline([door, old], FakeEstimator())
+    async with Pipeline([door], FakeEstimator()) as pipeline:
+        with pytest.raises(ConfigError, match="is called like an old file"):
+            await pipeline.add(old)
+        await pipeline.add(stream("door.1", None))
+        await pipeline.run()
+    check_apart([stream("door", None), old])
 
 
 @pytest.mark.parametrize("keep_running", [True, False])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from av import VideoFrame
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
@@ -78,6 +79,13 @@ class FileSource(MediaSource):
             if numbering is not None and packet.size and packet.pts is not None and not packet.is_discard:
                 numbering.read(packet.pts)
             yield packet
+
+    def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
+        guessed = container.format.name == "avi"  # which says when packets are decoded, and nothing else
+        for picture in super()._pictures(container, video):
+            if guessed:
+                picture.pts = picture.dts
+            yield picture
 
     def _number(self, pts: int | None) -> int:
         if self._numbering is None or pts is None:

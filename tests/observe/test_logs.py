@@ -73,11 +73,31 @@ def test_where_cameras_have_their_passwords_they_are_cut_and_the_rest_is_not(url
         assert (kept in text) == (kept in f"{url} (tried twice)")
 
 
+TOKENS = """
+    jwt auth_token X-Amz-Signature X-Amz-Security-Token SessionToken wmsAuthSign authToken access-token accesskey pin
+    AWSAccessKeyId client_secret passcode userpwd sessionid authbasic userPass stream_key hdnts Authorization
+"""
+
+
+@pytest.mark.parametrize("key", TOKENS.split())
+def test_a_token_in_a_query_is_cut_and_the_rest_is_not(key: str):
+    for begin in ("?", "?n=1&", "?n=1;"):
+        url = f"rtsp://h/mystream{begin}{key}={{}}&profile=2"
+        assert redact(url.format("geheim/x==")) == url.format("***")
+
+
+@pytest.mark.parametrize("scheme", ["rtsp//", "rtsp:/", "Rtsp/", "https//", "rtmps:/"])
+def test_a_password_is_cut_where_a_sign_of_the_scheme_is_missing(scheme: str):
+    assert redact(f"no file at {scheme}admin:gehe/im@h/live; did") == f"no file at {scheme}***@h/live; did"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "/data/user=5/day=3/clip.mp4",
-        "https://h/maps?compass=1&bypass=2&passes=3&monkey=4&users=5&author=6",
+        "/data/http/me@home.mp4 or http//h:80/x",
+        "https://h/maps?compass=1&bypass=2&passes=3&monkey=4&users=5&author=6&design=7&keyframe=8&passenger=9&spin=0",
+        "authorization failed because of the time",
         "rtsp://h/user=guest/stream=0.sdp",
         "Authorization: Digest is not understood",
         "a token is needed: Authorization: Bearer",
@@ -87,10 +107,11 @@ def test_what_is_no_secret_stays(text: str):
     assert redact(text) == text
 
 
-@pytest.mark.parametrize("begin", ["", "rtsp://", "/user=", "Authorization: Digest "])
+@pytest.mark.parametrize("begin", ["", "rtsp://", "/user=", "Authorization: Digest ", "Authorization: "])
 @pytest.mark.parametrize(
     "part",
     ["a", "a:", ":", "://", "a://", "a://:", "a://:@", "/user=", "_password=", "/user=&password=", "?key=", " ", "a=",
+     "?key", "key", "http/", "authorization: a ", "authorization:",
      "authorization", "authorization: ", "Authorization: Basic ", "Authorization: Digest a="],
 )  # fmt: skip
 def test_a_long_text_takes_no_long_time(begin: str, part: str):
@@ -117,6 +138,10 @@ def test_of_any_text_all_up_to_the_last_at_sign_of_a_url_is_cut(text: str):
         "{{'Authorization': 'Bearer {}'}}",
         r"{{\"Authorization\": \"Bearer {}\"}}",
         r"{{\\\"Authorization\\\": \\\"Bearer {}\\\"}}",
+        "Authorization: Token {}",
+        "authorization: ApiKey {}",
+        "{{'Authorization': 'Token {}'}}",
+        "Authorization: AWS4-HMAC-SHA256 Credential=geheim/s3, SignedHeaders=host, Signature={}",
         'Authorization: Digest username="geheim", realm="IP camera", response="{}", qop=auth',
     ],
 )

@@ -2,13 +2,14 @@
 
 import sys
 
-from streampose.interrupt import cut_off_at_once
+from streampose.interrupt import cut_off_at_once, end_as_first_process
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command."""
+    end_as_first_process()
     try:
         with cut_off_at_once():
             from streampose.cli.main import main as command  # noqa: PLC0415 - it takes a second

@@ -1,4 +1,4 @@
-"""Ctrl-C while modules are loaded."""
+"""Signals while modules and models are loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["cut_off_at_once"]
+__all__ = ["cut_off_at_once", "end_as_first_process"]
+
+
+def end_as_first_process() -> None:
+    """From now on SIGTERM ends a container's first process, too, with 143, until it is given another meaning.
+
+    The system keeps a signal whose meaning is the usual one from such a process: it would load its models, and run.
+    """
+    if os.getpid() == 1 and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
 
 
 @contextmanager

@@ -172,6 +172,39 @@ def test_ctrl_c_while_the_models_load_is_obeyed_at_once(assets: Path, times: int
     assert (loading.returncode, err.splitlines()[1:]) == (130, ["cut off"])
 
 
+def wait_for_signals(process: int, which: str, number: signal.Signals) -> None:
+    """Until they are caught (`SigCgt`) or held back (`SigBlk`)."""
+    until = time.monotonic() + 15
+    while True:
+        told = re.search(rf"{which}:\s+(\w+)", Path(f"/proc/{process}/status").read_text())
+        if told is not None and int(told[1], 16) >> (number - 1) & 1:
+            return
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists() or not shutil.which("unshare"), reason="only Linux has these"
+)
+def test_a_container_s_first_process_can_be_asked_to_stop_from_its_beginning_on():
+    own = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*own, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no process may have a namespace of its own here")
+    with subprocess.Popen([*own, *COMMAND, "run", "synthetic:", "--quiet"], stderr=subprocess.PIPE) as outer:
+        children, inner = Path(f"/proc/{outer.pid}/task/{outer.pid}/children"), None
+        try:
+            while not (inner := children.read_text().strip()):
+                time.sleep(0.005)
+            wait_for_signals(int(inner), "SigCgt", signal.SIGTERM)
+            os.kill(int(inner), signal.SIGTERM)
+            assert outer.wait(10) == 143
+            assert outer.stderr is not None
+            assert outer.stderr.read() == b""
+        finally:
+            if outer.poll() is None and inner:
+                os.kill(int(inner), signal.SIGKILL)
+
+
 @pytest.mark.parametrize("before", [None, signal.SIGHUP, signal.SIGINT])
 def test_a_closed_terminal_ends_a_run_as_sigterm_does(tmp_path: Path, before: signal.Signals | None):
     video, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"

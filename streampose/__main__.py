@@ -2,7 +2,7 @@
 
 import sys
 
-from streampose.interrupt import cut_off_at_once, end_as_first_process
+from streampose.interrupt import cut_off_at_once, end_as_first_process, keep_hang_ups
 
 __all__ = ["main"]
 
@@ -10,6 +10,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command."""
     end_as_first_process()
+    keep_hang_ups(sys.argv[1:])
     try:
         with cut_off_at_once():
             from streampose.cli.main import main as command  # noqa: PLC0415 - it takes a second

@@ -21,6 +21,7 @@ from streampose.cli.say import dim, fail, say
 from streampose.cores import share_cores
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators, usual_batch
+from streampose.interrupt import let_hang_ups_come
 from streampose.loop import run_async
 from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
@@ -76,6 +77,7 @@ def start_session(session: Session) -> int:
     work = run_session(session)
     listening = contextlib.nullcontext() if session.roster is None else session.roster.listening()
     with before_anything(), listening:
+        let_hang_ups_come()
         return run_async(work) if session.preview is None else session.preview.run(work)
 
 

@@ -19,6 +19,7 @@ from test_run import clip, command  # noqa: F401
 from streampose.cli.config import StreamEntry, load_config
 from streampose.cli.outputs import Outputs
 from streampose.errors import ConfigError
+from streampose.interrupt import keep_hang_ups, let_hang_ups_come
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cameras.toml"
 
@@ -281,3 +282,43 @@ main()
         _, said = program.communicate(timeout=30)
     assert (program.returncode, "Traceback" in said) == (0, False), said
     assert "1 added, 0 changed, 0 removed" in said
+
+
+@hang_up
+def test_a_hang_up_while_its_modules_are_loaded_is_remembered(write: Callable[[str], Path], tmp_path: Path):
+    file = write(f"json = '{tmp_path}/'\nlive = true\n[streams.a]\nsource = 'synthetic:?size=64x64'\n")
+    hung_up = """
+import os, signal, sys
+from streampose.__main__ import main
+class HangUp:
+    def find_spec(self, name, *_):
+        if name == "streampose.cli.run":
+            os.kill(os.getpid(), signal.SIGHUP)
+sys.meta_path.insert(0, HangUp())
+main()
+"""
+    with running(file, "--quiet", program=["-c", hung_up]) as program:
+        until(lambda: program.poll() is not None or len(frames(tmp_path / "a.jsonl")) > 0)
+        program.send_signal(signal.SIGTERM)
+        _, said = program.communicate(timeout=30)
+    assert program.returncode == 0
+    assert said.startswith(f"{file} is read again: 0 added, 0 changed, 0 removed\n")
+
+
+@hang_up
+@pytest.mark.parametrize(
+    ("words", "waits"),
+    [
+        ("run --config x.toml", True),
+        ("--log-format json --debug run --quiet --config=x.toml", True),
+        ("run door=rtsp://h/a", False),
+        ("process --config x.toml run", False),
+    ],
+)
+def test_a_hang_up_waits_only_where_a_file_may_be_read_again(words: str, waits: bool):
+    before = signal.getsignal(signal.SIGHUP)
+    keep_hang_ups(words.split())
+    kept = signal.getsignal(signal.SIGHUP)
+    let_hang_ups_come()
+    assert before == signal.SIG_DFL == signal.getsignal(signal.SIGHUP)
+    assert (kept != before) == waits

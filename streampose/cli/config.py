@@ -69,12 +69,13 @@ def use_config(context: typer.Context, file: Path | None) -> Path | None:
             raise ConfigError(f"{where}: {key} is an option, not a table: {key} = …, above the first [streams.NAME]")
         if isinstance(value, bool) and not getattr(option, "is_flag", False):
             raise ConfigError(f"{where}: {key} takes a value, and {str(value).lower()} is none")
+        given = [value] if isinstance(value, str) and getattr(option, "multiple", False) else value
         try:
             # As it would be typed: 4.5 is no whole number.
-            option.process_value(context, str(value) if isinstance(value, float) else value)
+            option.process_value(context, str(given) if isinstance(given, float) else given)
         except typer.BadParameter as error:
             raise ConfigError(f"{where}: {key}: {error.message}") from None
-        defaults[option.name] = value
+        defaults[option.name] = given
     if config.streams:
         defaults["sources"] = [f"{name}={entry.source}" for name, entry in config.streams.items()]
     context.default_map = {**(context.default_map or {}), **defaults}
@@ -111,7 +112,7 @@ def load_config(file: Path) -> Config:
 def _parsed(file: Path) -> tuple[Config, dict[str, int]]:
     """And the line of each option."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # with the mark that Windows' editors put first, or without it
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: {error}") from None

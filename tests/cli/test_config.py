@@ -50,6 +50,21 @@ def test_streams_and_options(write: Callable[[str], Path]):
     assert config.streams == {"yard": StreamEntry(source="0"), "door": door}
 
 
+def test_a_file_of_a_windows_editor_is_read_and_its_lines_are_counted_as_ever(write: Callable[[str], Path]):
+    text = "\N{ZERO WIDTH NO-BREAK SPACE}budget = '80ms'\r\n[streams.door]\r\nsource = '0'\r\n"
+    assert load_config(write(text)) == load_config(write(text[1:]))
+    with pytest.raises(ConfigError, match=r"cameras\.toml:4: .*'weigth'"):
+        load_config(write(f"{text}weigth = 2\r\n"))
+
+
+def test_one_of_what_may_be_several_needs_no_list(command, write: Callable[[str], Path]):  # noqa: F811
+    said = []
+    for value in ("'gopher://h/x'", "['gopher://h/x']"):
+        said.append(command("run", "--config", write(f"send = {value}\n[streams.a]\nsource = 'synthetic:'")))
+    assert said[0] == said[1]
+    assert (said[0][0], "gopher" in said[0][2]) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [

@@ -13,6 +13,15 @@ from dataclasses import replace
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from streampose.errors import (
+    Disconnected,
+    HostNotFound,
+    SourceEnded,
+    SourceGarbled,
+    SourceRefused,
+    SourceStalled,
+    SourceTimeout,
+)
 from streampose.metrics import BOUNDS_S, Cause, EngineSnapshot, Place, StreamMetrics, StreamSnapshot
 from streampose.observe.state import StreamState, fault_of, state_of
 from streampose.pipeline import Pipeline
@@ -34,6 +43,10 @@ _DROPS = [
     (Place.SINK, Cause.OVERFLOW),
     (Place.SINK, Cause.FAILED),
     (Place.SINK, Cause.UNSENT),
+]
+_LOSSES = [
+    kind.cause
+    for kind in (Disconnected, SourceTimeout, SourceStalled, HostNotFound, SourceRefused, SourceEnded, SourceGarbled)
 ]
 
 _Row = tuple[str, StreamSnapshot, StreamReport]
@@ -150,8 +163,9 @@ def _links(rows: Sequence[_Row]) -> Iterator[Metric]:
     )
     for name, _, report in rows:
         if report.link is not None:
-            for cause, count in sorted(report.link.lost.copy().items()):
-                lost.add_metric([name, cause], count)
+            counts = report.link.lost.copy()
+            for cause in [*_LOSSES, *(cause for cause in counts if cause not in _LOSSES)]:
+                lost.add_metric([name, cause], counts[cause])
     yield lost
     linked = [row for row in rows if row[2].link is not None]
     what: Mapping[str, tuple[str, str]] = {

@@ -14,16 +14,18 @@ from pathlib import Path
 import httpx
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from servers.rtsp import RtspServer, has_gstreamer
 
+from streampose import errors
 from streampose.batching import FixedBatch
 from streampose.errors import ConfigError, Disconnected, SinkFailed
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.metrics import BOUNDS_S
 from streampose.observe import server
 from streampose.observe.access import Address
-from streampose.observe.collector import OTHERS
+from streampose.observe.collector import OTHERS, PipelineCollector
 from streampose.observe.scrape import read_view
 from streampose.observe.server import Observatory
 from streampose.observe.watch import Watch, WatchOptions
@@ -159,6 +161,25 @@ async def test_a_lost_camera_shows_with_its_cause_and_comes_back():
             adds_up(await client.scrape(), "door")
     finally:
         server.kill()
+
+
+async def test_a_loss_is_counted_from_none_on_whatever_its_cause():
+    source = Reconnecting(ScriptedSource(range(5), live=True))
+    async with Pipeline([Stream(name="door", source=source)], FakeEstimator()) as pipeline:
+        registry = CollectorRegistry()
+        registry.register(PipelineCollector(pipeline, "1.0"))
+
+        def lost() -> dict[str, float]:
+            series = [sample for family in registry.collect() for sample in family.samples]
+            return {s.labels["cause"]: s.value for s in series if s.name == "streampose_connections_lost_total"}
+
+        kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Disconnected)]
+        causes = {kind.cause for kind in kinds}
+        assert len(causes) > 5, "the test would show nothing"
+        await pipeline.run()
+        assert lost() == dict.fromkeys(causes, 0)
+        source.link.lost.update({"lost": 2, "unauthorized": 1})
+        assert lost() == dict.fromkeys(causes, 0) | {"lost": 2, "unauthorized": 1}
 
 
 async def test_names_and_units_follow_the_conventions():

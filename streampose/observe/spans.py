@@ -6,23 +6,29 @@ anyway.
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from streampose.frame import Frame
+from streampose.redaction import server_of
 from streampose.result import Result
 
-__all__ = ["Spans", "exporting"]
+__all__ = ["Spans", "Told", "exporting"]
+
+log = logging.getLogger("streampose")
 
 # Frames in flight are few; what is never heard of again (its stream ended) must not stay.
 _MOST = 1024
@@ -96,18 +102,60 @@ class Spans:
         span.end(way.unix(end))
 
 
-def exporting(share: float) -> TracerProvider:
+class Told(SpanExporter):
+    """Says once that a collector takes nothing, and once that it does again.
+
+    Args:
+        exporter: what sends. It says more than that, at each try.
+        server: the collector, as it may be shown.
+    """
+
+    def __init__(self, exporter: SpanExporter, server: str) -> None:
+        self._exporter, self._server = exporter, server
+        self.away = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send them; those that are not taken are lost."""
+        result = self._exporter.export(spans)
+        if self.away is (result is SpanExportResult.SUCCESS):
+            self.away = not self.away
+            if self.away:
+                words = "%s takes no spans, which are lost: is a collector there? (--debug says more)"
+                log.warning(words, self._server, extra={"event": "traces lost"})
+            else:
+                log.warning("%s takes spans again", self._server, extra={"event": "traces back"})
+        return result
+
+    def shutdown(self) -> None:
+        """No more will come."""
+        self._exporter.shutdown()
+
+
+@contextmanager
+def exporting(share: float, *, closing_s: float = 3.0) -> Iterator[TracerProvider]:
     """Where spans of this share of all frames go: by OTLP over HTTP, to where OTEL_EXPORTER_OTLP_ENDPOINT says.
 
-    Returns:
-        It has tracers; its `shutdown` sends what is left.
+    It has tracers. At the end what is left is sent within this time, or not at all: no run's end waits for a collector.
     """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - may be absent
 
+    if not log.isEnabledFor(logging.DEBUG):
+        logging.getLogger(OTLPSpanExporter.__module__).setLevel(logging.CRITICAL)
+    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    server = server_of(next(filter(None, map(os.environ.get, names)), "http://localhost:4318"))
+    told = Told(OTLPSpanExporter(), server)
     resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "streampose")})
     provider = TracerProvider(sampler=TraceIdRatioBased(share), resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return provider
+    provider.add_span_processor(BatchSpanProcessor(told))
+    try:
+        yield provider
+    finally:
+        # It has no bound of its own, and ten seconds for each try.
+        closing = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
+        closing.start()
+        closing.join(0 if told.away else closing_s)
+        if closing.is_alive() and not told.away:
+            log.warning("%s did not take the last spans, which are lost", server, extra={"event": "traces lost"})
 
 
 def _keep(ways: OrderedDict[_Key, _Way], key: _Key, way: _Way) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -98,8 +97,7 @@ class Watch:
         try:
             from streampose.observe.spans import Spans, exporting  # noqa: PLC0415 - optional
 
-            provider = exporting(share)
+            provider = self._stack.enter_context(exporting(share))
         except ImportError as error:
             raise ConfigError("tracing needs OpenTelemetry: pip install 'streampose[otel]'") from error
-        self._stack.push_async_callback(asyncio.to_thread, provider.shutdown)
         return Spans(provider.get_tracer("streampose", self._version))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
-from streampose.observe.spans import Spans
+from streampose.observe.spans import Spans, Told, exporting
 from streampose.pipeline import Pipeline
 from streampose.streams import Stream
 
@@ -72,6 +74,39 @@ async def test_a_pipeline_without_a_trace_loads_no_opentelemetry():
     imported = "import sys, streampose.cli.run, streampose.cli.serve"
     code = f"{imported}; assert not [m for m in sys.modules if m.startswith('opentelemetry')]"
     await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], check=True)
+
+
+def test_a_collector_that_is_away_is_told_once_and_that_it_is_back(caplog: pytest.LogCaptureFixture):
+    class Exporter(InMemorySpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            return answers.pop(0)
+
+    took, failed = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
+    answers = [took, failed, failed, failed, took, took]
+    told = Told(Exporter(), "http://collector:4318")
+    assert [told.export([]) for _ in range(6)] == [took, failed, failed, failed, took, took]
+    assert [(record.event, record.getMessage().split(",")[0]) for record in caplog.records] == [
+        ("traces lost", "http://collector:4318 takes no spans"),
+        ("traces back", "http://collector:4318 takes spans again"),
+    ]
+
+
+def test_the_end_does_not_wait_for_a_collector_and_one_line_says_what_became_of_the_last_spans(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        server = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{server}/geheim")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")  # a second try, which is not waited for, fits in
+        with exporting(1.0, closing_s=0.1) as provider:
+            provider.get_tracer("t").start_span("frame").end()
+        said = [record.getMessage() for record in caplog.records]
+        for thread in threading.enumerate():
+            if thread.name == "last spans" or thread.name.startswith("Otel"):
+                thread.join(10)
+    assert said == [f"{server} did not take the last spans, which are lost"]
+    assert "geheim" not in caplog.text
 
 
 def test_the_command_sends_spans_to_a_collector(monkeypatch: pytest.MonkeyPatch):

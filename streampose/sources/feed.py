@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from streampose.errors import Disconnected
+from streampose.sources.track import packets_of
 
 __all__ = ["Arrival", "Feed", "Mark", "Silence"]
 
@@ -200,7 +201,7 @@ class Feed:
     def _read(self, container: InputContainer, video: VideoStream) -> None:
         segments, lent = container.format.name == "hls", "v4l2" in container.format.name
         paced, live = segments or self._paced, segments and not self._paced
-        for packet, mark in self._new(container.demux(video), live):
+        for packet, mark in self._new(packets_of(container, video), live):
             now = self._due(packet) if paced else time.monotonic()
             arrival = Arrival(at=now, wall_time_s=_wall_time_s(packet))
             if lent:

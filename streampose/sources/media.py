@@ -23,6 +23,7 @@ from streampose.sources.conversion import Conversion, pixel_aspect
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
 from streampose.sources.probe import missing_s
 from streampose.sources.spliced import Spliced, followed
+from streampose.sources.track import packets_of
 
 __all__ = ["NO_TIME_BASE", "MediaSource"]
 
@@ -174,8 +175,7 @@ class MediaSource:
         counts = {("packet", "left out"): self.skipped_packets, ("picture", "kept"): self.damaged_pictures}
         for (what, done), count in counts.items() if self._frames is not None and not self.live else ():
             if count:
-                were = " was" if count == 1 else "s were"
-                text = f"%s: %d damaged {what}{were} {done}"
+                text = f"%s: %d damaged {what}{' was' if count == 1 else 's were'} {done}"
                 log.warning(text, self._name, count, extra={"event": "damaged"})
         self._frames = self._first = None
         if self._container is not None:
@@ -243,7 +243,7 @@ class MediaSource:
     # What a live source does in another way: live_media.py; and a FIFO: file.py.
 
     def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
-        return container.demux(video)
+        return packets_of(container, video)
 
     def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream:
         return videos[0]

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from streampose.batching import FixedBatch
 from streampose.cores import available_cores
-from streampose.errors import ConfigError, SinkUnavailable, SourceCorrupt, SourceError, StreamposeError
+from streampose.errors import ConfigError, SinkUnavailable, SourceError, StreamposeError
 from streampose.inference.estimator import Estimator
 from streampose.inference.loading import usual_batch
 from streampose.offline.finishing import Finishing, Interrupted
@@ -204,7 +204,7 @@ class _Run:
         except (StreamposeError, OSError) as error:
             progress.stage, progress.error = Stage.FAILED, error
 
-    async def _find(self, job: Job, state: State, progress: Progress) -> SourceCorrupt | None:
+    async def _find(self, job: Job, state: State, progress: Progress) -> SourceError | None:
         """Bring the frames that are missing through the models.
 
         Returns:
@@ -232,7 +232,7 @@ class _Run:
         await self._pipeline.ended(job.name)
         report = await self._pipeline.remove(job.name)
         state.frames = progress.frames
-        if isinstance(report.error, SourceCorrupt) and state.frames:
+        if isinstance(report.error, SourceError) and state.frames:
             return report.error
         if report.error is not None:
             raise report.error

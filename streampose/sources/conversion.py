@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -9,10 +10,13 @@ from fractions import Fraction
 from functools import partial
 
 import numpy as np
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from streampose.errors import SourceUnsupported
 from streampose.frame import Frame, Image, Latent
+from streampose.sources.hwaccel import words
 from streampose.sources.orientation import Orientation, orientation_of
 from streampose.sources.source import shareable
 
@@ -24,6 +28,7 @@ log = logging.getLogger("streampose")
 _later: ContextVar[bool] = ContextVar("later", default=False)
 # Transfer characteristics of ITU-T H.273.
 _HDR = {16: "PQ", 18: "HLG"}
+_UNCONVERTED = (FFmpegError, OSError, ValueError)
 
 
 def read_latent(read: Callable[[], Frame | None], wanted: Callable[[], bool]) -> Frame | None:
@@ -61,6 +66,7 @@ class Conversion:
 
     def __init__(self) -> None:
         self._kind: tuple[object, ...] | None = None
+        self._colours: tuple[int, int, int, int] | None = None
         self._is_hdr = False
         self.name = "video"
         """Of the source, for messages."""
@@ -81,12 +87,29 @@ class Conversion:
         if _later.get() and kind == self._kind:
             return Latent(partial(_bgr, picture, orientation, size), (width, height))
         image = _bgr(picture, orientation, size)
-        self._kind = kind
+        self._kind, self._colours = kind, colours
         if picture.color_trc in _HDR and not self._is_hdr:
             self._is_hdr = True  # told once, however often it is opened
             text = "%s is HDR (%s), and read as if it were SDR: if its flat pictures hide people, tone-map it first"
             log.warning(text, self.name, _HDR[picture.color_trc], extra={"event": "hdr"})
         return image
+
+    def attempt(self, picture: VideoFrame) -> Image | Latent | None:
+        """The same of a picture that may be damaged; `None` = it cannot be converted, though others could.
+
+        Raises:
+            SourceUnsupported: it is the first, and cannot be converted.
+        """
+        try:
+            return self(picture)
+        except _UNCONVERTED as error:
+            if self._colours is None:
+                raise SourceUnsupported(f"{self.name} has pictures that cannot be converted: {words(error)}") from error
+        # A damaged header may name colours that there are not, and names them for all that comes after it.
+        picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = self._colours
+        with contextlib.suppress(*_UNCONVERTED):
+            return self(picture)
+        return None
 
     def _stretched(self, width: int) -> int:
         # What was even, as videos must be, stays so.

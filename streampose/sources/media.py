@@ -199,6 +199,9 @@ class MediaSource:
             ):
                 self._index += 1
                 continue
+            if (image := self._convert.attempt(picture)) is None:
+                self.skipped_packets, self._index = self.skipped_packets + 1, self._index + 1
+                continue
             self.damaged_pictures += picture.is_corrupt
             yield Frame(
                 stream=stream,
@@ -208,7 +211,7 @@ class MediaSource:
                 time_base=time_base,
                 captured_at=captured_at,
                 wall_time_s=wall_time_s,
-                image=self._convert(picture),
+                image=image,
             )
             self._index += 1
         if self._index == 0:

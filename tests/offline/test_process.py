@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import av
@@ -21,14 +21,15 @@ from fakes import FakeEstimator
 from test_sinks import disk
 
 from streampose.cli.main import main
-from streampose.errors import SourceCorrupt
+from streampose.errors import SourceCorrupt, SourceUnsupported
 from streampose.formats import load
+from streampose.frame import Frame
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice
 from streampose.offline.inputs import find_inputs
 from streampose.offline.plan import Plan
 from streampose.offline.process import Progress, Stage, process
-from streampose.sources import Cut, Excerpt, ImagesSource
+from streampose.sources import Cut, Excerpt, FileSource, ImagesSource
 
 Command = Callable[..., tuple[int, str]]
 FAST = ["--device", "cpu", "--sessions", "2", "--threads", "1"]
@@ -314,6 +315,22 @@ async def test_one_that_breaks_off_is_never_called_done(tmp_path: Path, monkeypa
     assert (watched[0].stage, type(watched[0].error)) == (Stage.FAILED, SourceCorrupt)
     assert indices(out / "row.jsonl") == [0, 1]
     assert stages[-1] is Stage.FINISHING
+
+
+async def test_what_came_before_any_error_of_a_recording_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    read, calls = FileSource.read, count()
+
+    def fails(self: FileSource) -> Frame | None:
+        if next(calls) == 3:
+            raise SourceUnsupported("of no kind that was thought of")
+        return read(self)
+
+    monkeypatch.setattr(FileSource, "read", fails)
+    plan = Plan(choice=ModelChoice(), engine=EngineOptions(device="cpu"))
+    inputs = find_inputs([str(clip(tmp_path / "a.mp4", 10))])
+    (ended,) = await process(inputs, tmp_path / "out", plan, lambda: [FakeEstimator()], stop=asyncio.Event())
+    assert (ended.stage, type(ended.error)) == (Stage.FAILED, SourceUnsupported)
+    assert indices(tmp_path / "out" / "a.jsonl") == [0, 1, 2]
 
 
 def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_path: Path):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 
-from streampose.errors import SourceError
+from streampose.errors import SourceError, SourceUnsupported
 from streampose.sources import FileSource
+from streampose.sources.conversion import Conversion
 
 
 def clip(path: Path, codec: str = "libx264", *, frames: int = 100, muxer: dict[str, str] | None = None) -> Path:
@@ -21,6 +26,9 @@ def clip(path: Path, codec: str = "libx264", *, frames: int = 100, muxer: dict[s
         stream = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height = 64, 48
         stream.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8"}.get(codec, "yuv420p")
+        if codec == "mpeg2video":
+            context = stream.codec_context
+            context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
         for i in range(frames):
             coarse = noise.integers(0, 256, (6, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
             frame = av.VideoFrame.from_ndarray(coarse, format="bgr24")
@@ -49,3 +57,38 @@ def test_a_sound_that_begins_within_does_not_end_the_video(tmp_path: Path):
     sound = bytes([8, 0, 0, 9, 0, 0x10, 0, 0, 0, 0, 0, 0x2F, *bytes(8)])
     path.write_bytes(path.read_bytes() + sound + len(sound).to_bytes(4, "big"))
     assert read(path) == (list(range(200)), None)
+
+
+def test_a_header_that_names_colours_that_there_are_not_costs_no_picture(tmp_path: Path):
+    path = clip(tmp_path / "v.mpg", "mpeg2video")
+    data = bytearray(path.read_bytes())
+    third = [found.start() for found in re.finditer(rb"\x00\x00\x01\xb5[\x20-\x2f]", data)][2]
+    data[third + 7] = 0xF0  # its matrix
+    (tmp_path / "damaged.mpg").write_bytes(data)
+    assert read(tmp_path / "damaged.mpg") == (list(range(100)), None)
+    for whole, damaged in zip(pictures(path), pictures(tmp_path / "damaged.mpg"), strict=True):
+        np.testing.assert_array_equal(damaged, whole)
+
+
+def pictures(path: Path) -> Iterator[np.ndarray]:
+    with contextlib.closing(FileSource(path)) as source:
+        source.open("s")
+        while (frame := source.read()) is not None:
+            yield frame.image
+
+
+def test_only_the_first_picture_must_be_one_that_can_be_converted():
+    convert, strange = Conversion(), av.VideoFrame(64, 48, "rgb96le")
+    with pytest.raises(SourceUnsupported, match="has pictures that cannot be converted: Operation not supported"):
+        convert.attempt(strange)
+    assert convert.attempt(av.VideoFrame(64, 48, "bgr24")) is not None
+    assert convert.attempt(strange) is None
+
+
+def test_a_picture_that_cannot_be_converted_is_left_out_with_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    attempt, calls = Conversion.attempt, count()
+    monkeypatch.setattr(Conversion, "attempt", lambda *given: None if next(calls) == 7 else attempt(*given))
+    assert read(clip(tmp_path / "v.mp4", frames=10)) == ([0, 1, 2, 3, 4, 5, 6, 8, 9], None)
+    assert caplog.messages == [f"{tmp_path / 'v.mp4'}: 1 damaged packet was left out"]

@@ -26,7 +26,8 @@ class FileSource(MediaSource):
     A FIFO, or a pipe (``/dev/stdin``), is read from its beginning to its end: once, and in software.
 
     A damaged packet is left out and counted (`skipped_packets`); in an MP4 its number is left
-    out, too. A file that breaks off gives what comes before, then `SourceCorrupt`.
+    out, too. A file that breaks off gives what comes before, then `SourceCorrupt`. Whether one
+    does is not known of all kinds; see `Losses`.
 
     Args:
         path: of the file.

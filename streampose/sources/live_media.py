@@ -210,9 +210,9 @@ class LiveMedia(MediaSource):
         self.stale_frames += 1
         return True
 
-    def _ended(self, lacking_s: float) -> None:
+    def _ended(self) -> None:
         if not self._is_finite:
-            super()._ended(lacking_s)
+            super()._ended()
             return
         # FFmpeg passes over segments that it cannot have, and comes to the end of the list.
         unplayed_s = self._promised_s - self._played_s

@@ -21,7 +21,7 @@ from streampose.frame import Frame, StreamInfo
 from streampose.redaction import redact
 from streampose.sources.conversion import Conversion, pixel_aspect
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
-from streampose.sources.probe import missing_s
+from streampose.sources.losses import Losses
 from streampose.sources.spliced import Spliced, followed
 from streampose.sources.track import packets_of
 
@@ -220,7 +220,6 @@ class MediaSource:
     def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
         """Every picture that can be decoded; damaged packets are counted and left out."""
         packets = self._packets(container, video)
-        count, last = 0, None
         while True:
             try:
                 packet = next(packets, None)
@@ -231,8 +230,6 @@ class MediaSource:
                 raise self._reading_error(error) from error
             if packet is None:
                 break
-            if packet.pts is not None:
-                count, last = count + 1, packet.pts
             try:
                 yield from packet.decode()  # the last packet is empty, and empties the decoder
             except av.error.InvalidDataError:
@@ -241,12 +238,12 @@ class MediaSource:
                 if not self.live:
                     raise self._reading_error(error) from error
                 self.skipped_packets += 1  # if nothing better comes, the watchdog ends it
-        self._ended(missing_s(video, count, last))
+        self._ended()
 
     # What a live source does in another way: live_media.py; and a FIFO: file.py.
 
     def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
-        return packets_of(container, video)
+        return Losses(container, video, self._name).followed(packets_of(container, video))
 
     def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream:
         return videos[0]
@@ -291,9 +288,7 @@ class MediaSource:
     def _reading_error(self, error: Exception) -> SourceError:
         return SourceCorrupt(f"{self._name} breaks off: {words(error)}")
 
-    def _ended(self, lacking_s: float) -> None:
-        """The demuxer says that this is the end. It says so, too, where a file was cut; and no camera has an end."""
+    def _ended(self) -> None:
+        """The demuxer says that this is the end, and of a recording it is."""
         if self.live:
             raise SourceEnded(f"{self._name} ended the stream")
-        if lacking_s:
-            raise SourceCorrupt(f"{self._name} breaks off: its last {lacking_s:.1f} s are missing")

@@ -1,4 +1,4 @@
-"""What a recording says of itself, and whether it kept its word."""
+"""What a recording says of itself."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.video.stream import VideoStream
 
 from streampose.frame import StreamInfo
 from streampose.sources.conversion import pixel_aspect
 from streampose.sources.orientation import orientation_of
 
-__all__ = ["has_square_pixels", "is_mirrored", "missing_s", "probe"]
+__all__ = ["has_square_pixels", "is_mirrored", "probe"]
 
 
 def probe(path: Path) -> StreamInfo | None:
@@ -55,16 +54,3 @@ def is_mirrored(path: Path) -> bool:
             return first is not None and orientation_of(first).mirrored
     except (av.error.FFmpegError, OSError, ValueError):
         return False
-
-
-def missing_s(video: VideoStream, packets: int, last_pts: int | None) -> float:
-    """How much of what the container promises did not come, in seconds.
-
-    Fewer packets than promised alone mean nothing (an edit list may leave some out), and neither does an end that is a
-    little early; both together, by more than half a second, mean that the file was cut.
-    """
-    if not video.frames or packets >= video.frames or not video.duration or last_pts is None or not video.time_base:
-        return 0.0
-    end = (video.start_time or 0) + video.duration
-    lacking_s = float((end - last_pts) * video.time_base)
-    return lacking_s if lacking_s > 0.5 else 0.0

@@ -342,8 +342,10 @@ def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_pa
     code, err = command("process", tmp_path / "bad.mp4", tmp_path / "good.mp4", tmp_path / "cut.mkv", "-o", out, *FAST)
     assert code == 1
     assert "bad: " in err
+    assert "cut.mkv breaks off" in err
     assert indices(out / "good.jsonl") == list(range(5))
     assert 0 < len(indices(out / "cut.jsonl")) < 200
+    assert command("process", tmp_path / "cut.mkv", "-o", out, *FAST)[0] == 1  # and not "there already"
     assert not (out / "bad.jsonl").exists()
 
 

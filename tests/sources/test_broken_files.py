@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import sys
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import count
@@ -13,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-from streampose.errors import SourceError, SourceUnsupported
+from streampose.errors import SourceCorrupt, SourceError, SourceUnsupported
 from streampose.sources import FileSource
 from streampose.sources.conversion import Conversion
 
@@ -21,7 +24,7 @@ from streampose.sources.conversion import Conversion
 def clip(path: Path, codec: str = "libx264", *, frames: int = 100, muxer: dict[str, str] | None = None) -> Path:
     """At 25 frames a second; no picture is like another."""
     noise = np.random.default_rng(0)
-    options = {"preset": "ultrafast", "g": "5"} if codec == "libx264" else {"g": "5"}
+    options = {"g": "5", "preset": "ultrafast"} if codec == "libx264" else {"g": "5"}
     with av.open(str(path), "w", options=muxer or {}) as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height = 64, 48
@@ -92,3 +95,61 @@ def test_a_picture_that_cannot_be_converted_is_left_out_with_its_number(
     monkeypatch.setattr(Conversion, "attempt", lambda *given: None if next(calls) == 7 else attempt(*given))
     assert read(clip(tmp_path / "v.mp4", frames=10)) == ([0, 1, 2, 3, 4, 5, 6, 8, 9], None)
     assert caplog.messages == [f"{tmp_path / 'v.mp4'}: 1 damaged packet was left out"]
+
+
+CONTAINERS = {
+    "v.mkv": ("libx264", {}),
+    "v.webm": ("libvpx", {}),
+    "fragmented.mp4": ("libx264", {"movflags": "frag_keyframe+empty_moov"}),
+    "faststart.mp4": ("libx264", {"movflags": "faststart"}),
+    "v.flv": ("libx264", {}),
+    "v.avi": ("mjpeg", {}),
+    "v.mxf": ("mpeg2video", {}),
+    "v.gif": ("gif", {}),
+}
+
+
+@pytest.mark.parametrize(("name", "codec", "muxer"), [(name, *how) for name, how in CONTAINERS.items()])
+def test_a_file_that_was_cut_does_not_look_like_one_that_ends(
+    tmp_path: Path, name: str, codec: str, muxer: dict[str, str]
+):
+    data = clip(path := tmp_path / name, codec, muxer=muxer).read_bytes()
+    assert read(path) == (list(range(100)), None)
+    for share in (0.5, 0.9):
+        path.write_bytes(data[: int(len(data) * share)])
+        numbers, error = read(path)
+        assert type(error) is SourceCorrupt
+        assert "breaks off" in str(error)
+        assert 100 * share - 20 < len(numbers) < 100
+        assert numbers == list(range(len(numbers)))
+
+
+def test_how_much_is_missing_is_told(tmp_path: Path):
+    data = clip(path := tmp_path / "v.mkv").read_bytes()
+    path.write_bytes(data[:-9])
+    assert str(read(path)[1]) == f"{path} breaks off: its last 9 bytes are missing"
+    path.write_bytes(data[: len(data) // 2])
+    numbers, error = read(path)
+    assert str(error) == f"{path} breaks off: its last {4 - len(numbers) / 25:.1f} s are missing"
+    data = clip(path := tmp_path / "v.avi", "mjpeg").read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    numbers, error = read(path)
+    missing = re.fullmatch(r"its last (\d\.\d) s are missing", str(error).partition(" breaks off: ")[2])
+    assert missing is not None
+    assert float(missing[1]) == pytest.approx(4 - len(numbers) / 25, abs=0.1)  # the last may be half there
+
+
+def test_what_was_written_live_names_no_end_and_has_one(tmp_path: Path):
+    assert read(clip(tmp_path / "v.mkv", muxer={"live": "1"})) == (list(range(100)), None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")
+def test_what_breaks_off_in_a_fifo_is_told_by_its_length(tmp_path: Path):
+    data = clip(tmp_path / "v.mkv").read_bytes()
+    os.mkfifo(fifo := tmp_path / "fifo")
+    for part, why in ((data, None), (data[: len(data) // 2], SourceCorrupt)):
+        writer = threading.Thread(target=fifo.write_bytes, args=(part,))
+        writer.start()
+        numbers, error = read(fifo)
+        writer.join()
+        assert (len(numbers) == 100, error and type(error)) == (why is None, why)

@@ -1,0 +1,183 @@
+"""What a recording lacks: its end, or a part within."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from streampose.errors import SourceCorrupt
+from streampose.sources.spliced import SWING
+
+__all__ = ["Losses"]
+
+log = logging.getLogger("streampose")
+
+# What is lost is told from this on: ends are a little early for other reasons.
+_TOLD_S = 0.5
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+
+
+class Losses:
+    """Follows the packets of a recording, and tells what is missing.
+
+    FFmpeg comes to the end of a file that was cut, or whose rest it cannot make out, as to any other. What shows the
+    difference is what the container promised, or a last packet that is not whole. MPEG-TS, MPEG-PS, WMV and bare
+    streams promise nothing.
+
+    Args:
+        container: open.
+        video: of it.
+        name: for messages.
+    """
+
+    def __init__(self, container: InputContainer, video: VideoStream, name: str) -> None:
+        self._video, self._name = video, name
+        self._url, self._format = container.name, container.format.name
+        self._unit = video.time_base or Fraction(1)
+        self._step = Fraction(1) / video.average_rate / self._unit if video.average_rate else None
+        self._packets = 0
+        self._first_pts = self._last_pts = 0
+        self._last: Packet[VideoStream] | None = None
+
+    def followed(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
+        """The same packets.
+
+        Raises:
+            SourceCorrupt: what seems to be the end is none.
+        """
+        for packet in packets:
+            self._follow(packet)
+            yield packet
+        if (lacks := self._lacks()) is not None:
+            raise SourceCorrupt(f"{self._name} breaks off: {lacks}")
+
+    def _follow(self, packet: Packet[VideoStream]) -> None:
+        if packet.size:
+            self._last = packet
+        if packet.pts is None:
+            return
+        if not self._packets:
+            self._first_pts = self._last_pts = packet.pts
+        self._packets += 1
+        self._last_pts = max(self._last_pts, packet.pts)
+
+    def _lacks(self) -> str | None:
+        """Its end, in words; `None` = it is there, as far as can be known."""
+        if (last := self._last) is None:
+            return None
+        if lacking_s := self._lacking_s(last):
+            return f"its last {lacking_s:.1f} s are missing"
+        if lacking_bytes := self._lacking_bytes():
+            return f"its last {lacking_bytes} bytes are missing"
+        if last.is_corrupt and self._format != "mpegts":  # of which it says something else, too
+            return "its last frame is cut off"
+        if self._format == "gif" and not _closes(bytes(last)):
+            return "what follows is damaged or missing"
+        return None
+
+    def _lacking_s(self, last: Packet[VideoStream]) -> float:
+        if not self._packets or (end := self._promised_end()) is None:
+            return 0.0
+        lacking_s = float((end - self._last_pts - max(self._step or 0, last.duration or 0)) * self._unit)
+        return lacking_s if lacking_s > _TOLD_S else 0.0
+
+    def _promised_end(self) -> Fraction | int | None:
+        """In units, if the container can be believed."""
+        video = self._video
+        if "matroska" in self._format:
+            return self._tagged_end() if self._is_regular() else None
+        if not video.duration:
+            return None
+        if self._format == "mxf":  # says no number of frames
+            return (video.start_time or 0) + video.duration
+        # Fewer than promised alone mean nothing, for an edit list may leave some out; nor does an early end alone.
+        if self._packets >= video.frames:
+            return None
+        # What FFmpeg says of an AVI's duration is less where the file is; its unit is a frame.
+        return (video.start_time or 0) + (video.frames if self._format == "avi" else video.duration)
+
+    def _tagged_end(self) -> Fraction | None:
+        """By the tag that says how long a track is: 00:01:07.920000000."""
+        hours, *rest = self._video.metadata.get("DURATION", "").split(":")
+        try:
+            minutes, seconds = rest
+            return (3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)) / self._unit
+        except ValueError:
+            return None
+
+    def _is_regular(self) -> bool:
+        """Whether pictures came at the rate that the container names: then none is meant to stand for long."""
+        if self._step is None or self._packets <= SWING:
+            return False
+        return (self._last_pts - self._first_pts) / self._step + 1 - self._packets <= SWING
+
+    def _lacking_bytes(self) -> int:
+        """Of a Matroska or fragmented MP4 file, by the sizes in it."""
+        path = Path(self._url.removeprefix("file:"))
+        if not self._url.startswith("file:") or not path.is_file():
+            return 0
+        end: int | None = None
+        with path.open("rb") as file:
+            if "matroska" in self._format:
+                end = _segment_end(file.read(4096))
+            elif "mp4" in self._format.split(",") and not self._video.frames:
+                end = _boxes_end(file)
+        return 0 if end is None else max(0, end - path.stat().st_size)
+
+
+def _segment_end(head: bytes) -> int | None:
+    """Where a Matroska file ends, by its head; `None` = that does not say it, as of one that was written live."""
+    if not head.startswith(_EBML):
+        return None
+    at, size, _ = _number(head, len(_EBML))
+    if head[at + size : at + size + len(_SEGMENT)] != _SEGMENT:
+        return None
+    at, size, unknown = _number(head, at + size + len(_SEGMENT))
+    return None if unknown else at + size
+
+
+def _number(data: bytes, at: int) -> tuple[int, int, bool]:
+    """Where a number of EBML ends, what it is, and whether it stands for "unknown"."""
+    length = 9 - data[at : at + 1].ljust(1, b"\1")[0].bit_length()
+    most = (1 << 7 * length) - 1
+    value = int.from_bytes(data[at : at + length], "big") & most
+    return at + length, value, value == most
+
+
+def _boxes_end(file: BinaryIO) -> int | None:
+    """Where the last box of an MP4 ends, by its own words; `None` = it does not say it, or is none."""
+    at = 0
+    while head := file.read(16):
+        if len(head) < 8:
+            return at + 8
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:  # too large for 32 bits
+            length = int.from_bytes(head[8:], "big")
+        if length < 8 or not kind.isalnum():
+            return None
+        at += length
+        file.seek(at)
+    return at
+
+
+def _closes(packet: bytes) -> bool:
+    """Whether the last packet of a GIF is what it should be: blocks, one behind the other, and a trailer."""
+    at = 13 + _palette(packet[10]) if packet.startswith(b"GIF8") else 0
+    while at + 10 < len(packet) and packet[at] in {0x21, 0x2C}:
+        at += 2 if packet[at] == 0x21 else 11 + _palette(packet[at + 9])
+        while at < len(packet) and packet[at]:
+            at += 1 + packet[at]
+        at += 1
+    return packet[at : at + 1] == b"\x3b"
+
+
+def _palette(flags: int) -> int:
+    """Its length."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0

@@ -42,6 +42,10 @@ class Losses:
         self._url, self._format = container.name, container.format.name
         self._unit = video.time_base or Fraction(1)
         self._step = Fraction(1) / video.average_rate / self._unit if video.average_rate else None
+        self._long: float | None = None
+        # FFmpeg finds its way in Matroska again behind what is damaged, and marks nothing.
+        if "matroska" in self._format and self._step is not None:
+            self._long = max(float(SWING * self._step), _TOLD_S / float(self._unit))
         self._packets = 0
         self._first_pts = self._last_pts = 0
         self._last: Packet[VideoStream] | None = None
@@ -65,6 +69,11 @@ class Losses:
             return
         if not self._packets:
             self._first_pts = self._last_pts = packet.pts
+        if self._long is not None and packet.pts - self._last_pts > self._long and self._is_regular():
+            from_s, to_s = float(self._last_pts * self._unit), float(packet.pts * self._unit)
+            text = "%s: no frame comes between %.3f and %.3f s, and before they came evenly: a part may be lost"
+            log.warning(text, self._name, from_s, to_s, extra={"event": "damaged"})
+            self._long = None  # told once
         self._packets += 1
         self._last_pts = max(self._last_pts, packet.pts)
 

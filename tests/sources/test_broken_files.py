@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -21,8 +21,15 @@ from streampose.sources import FileSource
 from streampose.sources.conversion import Conversion
 
 
-def clip(path: Path, codec: str = "libx264", *, frames: int = 100, muxer: dict[str, str] | None = None) -> Path:
-    """At 25 frames a second; no picture is like another."""
+def clip(
+    path: Path,
+    codec: str = "libx264",
+    *,
+    frames: int = 100,
+    muxer: dict[str, str] | None = None,
+    at: Callable[[int], int] = lambda i: i,
+) -> Path:
+    """At 25 frames a second, or `at` other moments; no picture is like another."""
     noise = np.random.default_rng(0)
     options = {"g": "5", "preset": "ultrafast"} if codec == "libx264" else {"g": "5"}
     with av.open(str(path), "w", options=muxer or {}) as container:
@@ -35,7 +42,7 @@ def clip(path: Path, codec: str = "libx264", *, frames: int = 100, muxer: dict[s
         for i in range(frames):
             coarse = noise.integers(0, 256, (6, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
             frame = av.VideoFrame.from_ndarray(coarse, format="bgr24")
-            frame.pts, frame.time_base = i, Fraction(1, 25)
+            frame.pts, frame.time_base = at(i), Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
@@ -153,3 +160,25 @@ def test_what_breaks_off_in_a_fifo_is_told_by_its_length(tmp_path: Path):
         numbers, error = read(fifo)
         writer.join()
         assert (len(numbers) == 100, error and type(error)) == (why is None, why)
+
+
+def test_a_part_that_is_lost_within_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """FFmpeg finds its way again in Matroska, and says nothing."""
+    data = bytearray(clip(path := tmp_path / "v.mkv", "ffv1").read_bytes())
+    middle, hole = len(data) // 2, len(data) // 5
+    data[middle : middle + hole] = bytes(hole)
+    path.write_bytes(data)
+    numbers, error = read(path)
+    assert (error, 60 < len(numbers) < 85) == (None, True)
+    (said,) = caplog.messages
+    found = re.search(r"no frame comes between (\d\.\d+) and (\d\.\d+) s", said)
+    assert found is not None
+    assert 25 * (float(found[2]) - float(found[1])) == pytest.approx(101 - len(numbers))
+
+
+@pytest.mark.parametrize("at", [lambda i: i + i // 10 * 50, lambda i: i * i], ids=["pauses from the start", "slower"])
+def test_frames_that_come_unevenly_lack_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, at: Callable[[int], int]
+):
+    assert read(clip(tmp_path / "v.mkv", at=at)) == (list(range(100)), None)
+    assert caplog.messages == []

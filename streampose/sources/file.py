@@ -23,6 +23,8 @@ __all__ = ["FileSource"]
 class FileSource(MediaSource):
     """A video file: every container and codec that PyAV opens, turned and mirrored as it says, times kept exactly.
 
+    Of several videos it is the one that players show: the first that is marked as the default, or else the first.
+
     A FIFO, or a pipe (``/dev/stdin``), is read from its beginning to its end: once, and in software.
 
     A damaged packet is left out and counted (`skipped_packets`); in an MP4 its number is left

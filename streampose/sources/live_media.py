@@ -230,7 +230,7 @@ class LiveMedia(MediaSource):
         self._last_place = place
         return place
 
-    def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream:
+    def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream | None:
         # Renditions of HLS, programmes of a transport stream; of a camera's RTSP the first is the main one.
         if not self.live or self._url.startswith("rtsp"):
             return super()._chosen(videos)

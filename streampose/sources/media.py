@@ -23,7 +23,7 @@ from streampose.sources.conversion import Conversion, pixel_aspect
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
 from streampose.sources.losses import Losses
 from streampose.sources.spliced import Spliced, followed
-from streampose.sources.track import packets_of
+from streampose.sources.track import main_video, packets_of
 
 __all__ = ["NO_TIME_BASE", "MediaSource"]
 
@@ -111,9 +111,8 @@ class MediaSource:
             raise
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._opening_error(error) from error
-        if not container.streams.video:
+        if (video := self._chosen(container.streams.video)) is None:
             raise SourceUnsupported(f"{self._name} has no video in it")
-        video = self._chosen(container.streams.video)
         if (codec := video.codec_context) is None:
             raise SourceUnsupported(f"{self._name} has video of a kind that this FFmpeg cannot decode")
         for other in container.streams:
@@ -245,8 +244,8 @@ class MediaSource:
     def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
         return Losses(container, video, self._name).followed(packets_of(container, video))
 
-    def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream:
-        return videos[0]
+    def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream | None:
+        return main_video(videos)
 
     def _number(self, pts: int | None) -> int:
         """Of the next picture; at least `_index`."""

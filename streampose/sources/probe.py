@@ -10,6 +10,7 @@ import av
 from streampose.frame import StreamInfo
 from streampose.sources.conversion import pixel_aspect
 from streampose.sources.orientation import orientation_of
+from streampose.sources.track import main_video
 
 __all__ = ["has_square_pixels", "is_mirrored", "probe"]
 
@@ -18,10 +19,10 @@ def probe(path: Path) -> StreamInfo | None:
     """Read a video file's header, for progress bars; `None` = it cannot be read, which opening it will explain."""
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
-            if not container.streams.video:
-                return None
-            video = container.streams.video[0]
-            if getattr(video, "codec_context", None) is None:  # nothing here decodes it; PyAV's types say otherwise
+            video = main_video(container.streams.video)
+            if (
+                video is None or getattr(video, "codec_context", None) is None
+            ):  # nothing here decodes it; PyAV's types say otherwise
                 return None
             frames = video.frames
             if not frames and container.duration and video.average_rate:
@@ -41,7 +42,8 @@ def has_square_pixels(path: Path) -> bool:
     """Whether a video's pictures are as wide as they are stored; also where it cannot be read."""
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
-            return all(pixel_aspect(video) == 1 for video in container.streams.video[:1])
+            video = main_video(container.streams.video)
+            return video is None or pixel_aspect(video) == 1
     except (av.error.FFmpegError, OSError, ValueError):
         return True
 
@@ -50,7 +52,8 @@ def is_mirrored(path: Path) -> bool:
     """Whether a video's pictures are seen as in a mirror; its first one says so, and is decoded for that."""
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
-            first = next(container.decode(container.streams.video[0]), None) if container.streams.video else None
+            video = main_video(container.streams.video)
+            first = None if video is None else next(container.decode(video), None)
             return first is not None and orientation_of(first).mirrored
     except (av.error.FFmpegError, OSError, ValueError):
         return False

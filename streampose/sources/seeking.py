@@ -12,6 +12,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from streampose.sources.spliced import SWING
+from streampose.sources.track import main_video
 
 __all__ = ["INDEX_BEHIND", "Beginning", "FrameTable", "Seeking", "index_is_behind", "read_table"]
 
@@ -88,8 +89,8 @@ def read_table(url: str) -> FrameTable | None:
     """
     try:
         with av.open(url, metadata_errors="replace") as container:
-            video = container.streams.video[0]
-            if not video.frames or video.time_base is None:
+            video = main_video(container.streams.video)
+            if video is None or not video.frames or video.time_base is None:
                 return None
             rows = [(p.pts, p.is_keyframe, p.is_discard) for p in container.demux(video) if p.size]
             time_base = video.time_base
@@ -116,5 +117,5 @@ def index_is_behind(container: InputContainer | None, frames: int) -> bool:
     """
     if container is None or frames or "mp4" not in container.format.name.split(","):
         return False
-    places = container.streams.video[0].index_entries
-    return len(places) > 0 and places[0].pos < _INDEX_BYTES
+    video = main_video(container.streams.video)
+    return video is not None and len(video.index_entries) > 0 and video.index_entries[0].pos < _INDEX_BYTES

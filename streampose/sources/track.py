@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
-__all__ = ["packets_of"]
+__all__ = ["main_video", "packets_of"]
+
+
+def main_video(videos: Sequence[VideoStream]) -> VideoStream | None:
+    """What players show: the first that is marked so, or else the first; the cover of an album is none."""
+    moving = [video for video in videos if not video.disposition & Disposition.attached_pic]
+    return next((video for video in moving if video.disposition & Disposition.default), moving[0] if moving else None)
 
 
 def packets_of(container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:

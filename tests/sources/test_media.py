@@ -19,6 +19,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.stream import Disposition
 from servers.folder import served
 from servers.web import MjpegServer
 
@@ -351,6 +352,53 @@ def test_files_that_are_no_video(tmp_path: Path):
         FileSource(tmp_path / "none.mp4").open("s")
     with pytest.raises(SourceUnsupported, match="folder"):
         FileSource(tmp_path).open("s")
+
+
+def tracks(path: Path, *tracks: tuple[str, int, Disposition]) -> Path:
+    """Codec, width and marks of each video."""
+    with av.open(str(path), "w") as container:
+        streams = []
+        for codec, width, marks in tracks:
+            stream = container.add_stream(codec, rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            stream.disposition = marks
+            streams.append(stream)
+        for stream in streams:
+            for i in range(1 if stream.disposition & Disposition.attached_pic else 5):
+                frame = av.VideoFrame.from_ndarray(picture(i, stream.width, 48), format="bgr24")
+                frame.pts, frame.time_base = i, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return path
+
+
+PLAIN, DEFAULT, COVER = Disposition(0), Disposition.default, Disposition.attached_pic
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+@pytest.mark.parametrize(
+    ("marks", "width"), [((PLAIN, DEFAULT), 96), ((DEFAULT, PLAIN), 64), ((DEFAULT, DEFAULT), 64), ((PLAIN, PLAIN), 64)]
+)
+def test_of_several_videos_the_one_that_players_show(
+    tmp_path: Path, suffix: str, marks: tuple[Disposition, Disposition], width: int
+):
+    path = tracks(tmp_path / f"v.{suffix}", ("libx264", 64, marks[0]), ("libx264", 96, marks[1]))
+    info, frames = read_all(source := FileSource(path))
+    source.close()
+    before = probe(path)
+    assert before is not None
+    assert (info.width_px, before.width_px, len(frames)) == (width, width, 5)
+
+
+def test_the_cover_of_an_album_is_no_video(tmp_path: Path):
+    path = tracks(tmp_path / "v.mp4", ("mjpeg", 96, COVER), ("libx264", 64, PLAIN))
+    info, frames = read_all(source := FileSource(path))
+    source.close()
+    assert (info.width_px, len(frames)) == (64, 5)
+    album = tracks(tmp_path / "album.mp4", ("mjpeg", 96, COVER))
+    with pytest.raises(SourceUnsupported, match="has no video in it"):
+        FileSource(album).open("s")
+    assert probe(album) is None
 
 
 def test_video_that_nothing_here_decodes_is_unsupported(tmp_path: Path):

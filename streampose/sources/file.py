@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 from av import VideoFrame
 from av.container import InputContainer
 from av.packet import Packet
@@ -18,6 +19,13 @@ from streampose.sources.numbering import Numbering
 from streampose.sources.seeking import INDEX_BEHIND, Beginning, FrameTable, index_is_behind, read_table
 
 __all__ = ["FileSource"]
+
+# By what a file begins with, and where.
+_KINDS = (
+    (0, b"\x1a\x45\xdf\xa3", "an MKV or WebM"),
+    (8, b"AVI ", "an AVI"),
+    (0, b"\x06\x0e\x2b\x34", "an MXF"),
+)
 
 
 class FileSource(MediaSource):
@@ -113,9 +121,16 @@ class FileSource(MediaSource):
             head = file.read(12)
         if head[4:8] in {b"ftyp", b"mdat", b"wide", b"free"}:
             return SourceCorrupt(f"{self._path} is an MP4 without its index: it was cut off before it was finished")
+        for at, mark, kind in _KINDS:
+            if head.startswith(mark, at):
+                return SourceCorrupt(
+                    f"{self._path} is {kind} whose headers cannot be read: it was cut off, or is damaged"
+                )
         return super()._opening_error(error)
 
     def _reading_error(self, error: Exception) -> SourceError:
         if not self._path.is_file() and index_is_behind(self._container, self._index):
             return SourceUnsupported(f"{self._path} {INDEX_BEHIND} ({words(error)})")
+        if isinstance(error, BlockingIOError | av.error.PatchWelcomeError):  # of zeros; of half an APNG
+            return SourceCorrupt(f"{self._path} breaks off: what follows is damaged or missing")
         return super()._reading_error(error)

@@ -31,11 +31,11 @@ def clip(
 ) -> Path:
     """At 25 frames a second, or `at` other moments; no picture is like another."""
     noise = np.random.default_rng(0)
-    options = {"g": "5", "preset": "ultrafast"} if codec == "libx264" else {"g": "5"}
+    quick = {"libx264": {"preset": "ultrafast"}, "libvpx": {"deadline": "realtime", "cpu-used": "8"}}
     with av.open(str(path), "w", options=muxer or {}) as container:
-        stream = container.add_stream(codec, rate=25, options=options)
+        stream = container.add_stream(codec, rate=25, options={"g": "5"} | quick.get(codec, {}))
         stream.width, stream.height = 64, 48
-        stream.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8"}.get(codec, "yuv420p")
+        stream.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8", "apng": "rgb24"}.get(codec, "yuv420p")
         if codec == "mpeg2video":
             context = stream.codec_context
             context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
@@ -182,3 +182,27 @@ def test_frames_that_come_unevenly_lack_nothing(
 ):
     assert read(clip(tmp_path / "v.mkv", at=at)) == (list(range(100)), None)
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "kind"),
+    [("v.mkv", "libx264", "an MKV or WebM"), ("v.avi", "mjpeg", "an AVI"), ("v.mxf", "mpeg2video", "an MXF")],
+)
+def test_a_file_of_which_only_a_part_of_its_headers_is_there_was_cut(tmp_path: Path, name: str, codec: str, kind: str):
+    path = clip(tmp_path / name, codec)
+    path.write_bytes(path.read_bytes()[:400])
+    numbers, error = read(path)
+    assert (numbers, type(error)) == ([], SourceCorrupt)
+    assert str(error) == f"{path} is {kind} whose headers cannot be read: it was cut off, or is damaged"
+
+
+def test_what_breaks_off_is_told_in_words_that_fit(tmp_path: Path):
+    """FFmpeg says that a resource is unavailable, and that patches are welcome."""
+    data = clip(stream := tmp_path / "v.ts").read_bytes()
+    stream.write_bytes(data[: len(data) // 2] + bytes(1 << 17))
+    data = clip(animation := tmp_path / "v.apng", "apng").read_bytes()
+    animation.write_bytes(data[: len(data) // 2])
+    for path in (stream, animation):
+        numbers, error = read(path)
+        assert 40 < len(numbers) < 60
+        assert str(error) == f"{path} breaks off: what follows is damaged or missing"

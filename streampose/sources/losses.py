@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -114,12 +115,10 @@ class Losses:
 
     def _tagged_end(self) -> Fraction | None:
         """By the tag that says how long a track is: 00:01:07.920000000."""
-        hours, *rest = self._video.metadata.get("DURATION", "").split(":")
-        try:
-            minutes, seconds = rest
-            return (3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)) / self._unit
-        except ValueError:
-            return None
+        tag = re.fullmatch(
+            r"([0-9]{1,4}):([0-9]{2}):([0-9]{2}(\.[0-9]{1,9})?)", self._video.metadata.get("DURATION", "")
+        )
+        return None if tag is None else (3600 * int(tag[1]) + 60 * int(tag[2]) + Fraction(tag[3])) / self._unit
 
     def _is_regular(self) -> bool:
         """Whether pictures came at the rate that the container names: then none is meant to stand for long."""
@@ -132,13 +131,13 @@ class Losses:
         path = Path(self._url.removeprefix("file:"))
         if not self._url.startswith("file:") or not path.is_file():
             return 0
-        end: int | None = None
+        size, end = path.stat().st_size, None
         with path.open("rb") as file:
             if "matroska" in self._format:
                 end = _segment_end(file.read(4096))
             elif "mp4" in self._format.split(",") and not self._video.frames:
-                end = _boxes_end(file)
-        return 0 if end is None else max(0, end - path.stat().st_size)
+                end = _boxes_end(file, size)
+        return 0 if end is None else max(0, end - size)
 
 
 def _segment_end(head: bytes) -> int | None:
@@ -160,33 +159,33 @@ def _number(data: bytes, at: int) -> tuple[int, int, bool]:
     return at + length, value, value == most
 
 
-def _boxes_end(file: BinaryIO) -> int | None:
+def _boxes_end(file: BinaryIO, size: int) -> int | None:
     """Where the last box of an MP4 ends, by its own words; `None` = it does not say it, or is none."""
     at = 0
-    while head := file.read(16):
-        if len(head) < 8:
-            return at + 8
+    while at < size:
+        file.seek(at)
+        head = file.read(16)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
         if length == 1:  # too large for 32 bits
             length = int.from_bytes(head[8:], "big")
         if length < 8 or not kind.isalnum():
             return None
         at += length
-        file.seek(at)
     return at
 
 
 def _closes(packet: bytes) -> bool:
     """Whether the last packet of a GIF is what it should be: blocks, one behind the other, and a trailer."""
-    at = 13 + _palette(packet[10]) if packet.startswith(b"GIF8") else 0
-    while at + 10 < len(packet) and packet[at] in {0x21, 0x2C}:
-        at += 2 if packet[at] == 0x21 else 11 + _palette(packet[at + 9])
+    at = 13 + _palette(packet, 10) if packet.startswith(b"GIF8") else 0
+    while (kind := packet[at : at + 1]) in {b"\x21", b"\x2c"}:
+        at += 2 if kind == b"\x21" else 11 + _palette(packet, at + 9)
         while at < len(packet) and packet[at]:
             at += 1 + packet[at]
         at += 1
-    return packet[at : at + 1] == b"\x3b"
+    return kind == b"\x3b"
 
 
-def _palette(flags: int) -> int:
-    """Its length."""
+def _palette(packet: bytes, at: int) -> int:
+    """The length of the palette that the flags there tell of."""
+    flags = packet[at] if at < len(packet) else 0
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0

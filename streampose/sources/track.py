@@ -25,5 +25,5 @@ def packets_of(container: InputContainer, video: VideoStream) -> Iterator[Packet
     """
     for packet in container.demux(video):
         yield packet
-        if not packet.size and packet.dts is None:
+        if not packet.size and packet.pts is None and packet.dts is None:
             return

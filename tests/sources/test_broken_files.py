@@ -150,6 +150,16 @@ def test_what_was_written_live_names_no_end_and_has_one(tmp_path: Path):
     assert read(clip(tmp_path / "v.mkv", muxer={"live": "1"})) == (list(range(100)), None)
 
 
+def test_what_stands_before_or_behind_the_end_of_a_whole_file_is_none_of_its_losses(tmp_path: Path):
+    data = clip(path := tmp_path / "v.gif", "gif").read_bytes()
+    path.write_bytes(data[:-1] + b"\x21\xfe\x01A\0\x3b")  # a comment
+    assert read(path) == (list(range(100)), None)
+    for name, muxer in (("v.mkv", {}), ("v.mp4", {"movflags": "frag_keyframe+empty_moov"})):
+        with clip(path := tmp_path / name, muxer=muxer).open("ab") as file:
+            file.write(bytes(1000))
+        assert read(path) == (list(range(100)), None)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")
 def test_what_breaks_off_in_a_fifo_is_told_by_its_length(tmp_path: Path):
     data = clip(tmp_path / "v.mkv").read_bytes()

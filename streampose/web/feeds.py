@@ -24,6 +24,7 @@ from streampose.web.tasks import Tasks
 __all__ = ["Feeds"]
 
 _BOUNDARY = "frame"
+_PART = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\n".encode()
 # A comment now and then: a client that is gone is noticed, and proxies keep the connection.
 _HEARTBEAT_S = 5.0
 
@@ -116,8 +117,13 @@ class Feeds:
 
     async def _mjpeg(self, request: web.Request) -> web.StreamResponse:
         entry = self._going_on(request)
+        # Browsers show a picture when the next part's headers are there, so they get them with it; FFmpeg takes one at
+        # once if it is told the length, which nobody knows ahead. The other way each has it a whole picture late.
+        ahead = "image/" in request.headers.get("Accept", "")
         with self._room(), entry.hub.following(Wish.JPEG) as items:
             response = await self._begin(request, f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+            if ahead and not await self._write(response, _PART + b"\r\n"):
+                return response
             while True:
                 try:
                     item = await items.get()
@@ -125,8 +131,11 @@ class Feeds:
                     return response
                 if item.jpeg is None:
                     continue
-                head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(item.jpeg)}\r\n\r\n"
-                if not await self._write(response, head.encode() + item.jpeg + b"\r\n"):
+                if ahead:
+                    data = item.jpeg + b"\r\n" + _PART + b"\r\n"
+                else:
+                    data = _PART + b"Content-Length: %d\r\n\r\n%b\r\n" % (len(item.jpeg), item.jpeg)
+                if not await self._write(response, data):
                     return response
 
     def _entry(self, request: web.Request) -> Entry:

@@ -37,7 +37,7 @@ from streampose.sources import FileSource, SyntheticSource
 from streampose.streams import Stream
 from streampose.web import feeds
 from streampose.web.catalogue import Catalogue
-from streampose.web.hub import Wish
+from streampose.web.hub import Item, Wish
 from streampose.web.ice import Offered, parse_ice_server
 from streampose.web.limits import Limits
 from streampose.web.offer import checked
@@ -313,6 +313,27 @@ async def test_pictures(served: Served, http: aiohttp.ClientSession):
             assert part is not None
             data = await part.read()
             assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (240, 320, 3)
+
+
+async def test_each_picture_comes_whole_at_once_to_browsers_and_to_programs(
+    served: Served, http: aiohttp.ClientSession
+):
+    """Browsers show one when they have the headers of the next; FFmpeg knows that it has one by its length."""
+    hub, url = served.server.catalogue.reserve("still").hub, f"{served.url}/api/streams/still/video.mjpeg"
+    ok, picture = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))
+    assert ok
+    head, picture = b"--frame\r\nContent-Type: image/jpeg\r\n", picture.tobytes()
+    for accept, whole in (
+        ("image/avif,image/webp,*/*;q=0.8", head + b"\r\n" + picture + b"\r\n" + head + b"\r\n"),
+        ("*/*", head + b"Content-Length: %d\r\n\r\n%b\r\n" % (len(picture), picture)),
+    ):
+        async with http.get(url, headers={"Accept": accept}) as answer, asyncio.timeout(5):
+            hub._publish(Item(result=None, line="", jpeg=picture))
+            assert await answer.content.readexactly(len(whole)) == whole
+    hub._end()
+    async with asyncio.timeout(5):
+        while served.server._feeds._viewers:
+            await asyncio.sleep(0.01)
 
 
 async def test_what_has_no_end_has_no_head(served: Served, http: aiohttp.ClientSession):

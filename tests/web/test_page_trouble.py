@@ -175,6 +175,8 @@ async def test_what_has_ended_and_what_is_closed_too_soon_is_not_played(browser:
         text = (Path(__file__).parents[2] / "docs" / "web.md").read_text()
         own = text.partition("```html\n")[2].partition("```")[0]
         await page.route("**/own", lambda route: route.fulfill(body=own, content_type="text/html"))
+        await page.route("**/poses", lambda route: route.fulfill(status=502), times=1)  # the server restarts
+        await page.add_init_script("const later = setTimeout; setTimeout = (work, ms) => later(work, ms / 20);")
         await page.goto(f"{served.url}/own")
         drawn = "pen.getImageData(0, 0, view.width, view.height).data.some((value) => value > 0)"
         await until(page, f"view.width === 320 && {drawn}")

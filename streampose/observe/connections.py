@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import sys
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 __all__ = ["Connections"]
+
+# A client whose network is cut says nothing: what was sent to it waits for an answer for so long, …
+_UNANSWERED_MS = 15_000
+# … and one that nothing is sent to is asked after so many seconds, every so many, so many times. By itself Linux
+# gives up after 15 minutes, or two hours.
+_ASKED = (("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 2))
 
 
 class Connections:
@@ -48,6 +56,7 @@ class Connections:
 
         def opened(handler: web.RequestHandler, transport: asyncio.Transport) -> None:
             made(handler, transport)
+            _notice_silence(transport)
             self._open[handler] = transport
             if len(self._open) > self._most:
                 idle = (one for one in self._open if not self._busy(one))
@@ -61,6 +70,17 @@ class Connections:
 
     def _busy(self, connection: object) -> bool:
         return any(request.content.is_eof() for request in self._asked.get(connection, ()))
+
+
+def _notice_silence(transport: asyncio.Transport) -> None:
+    one = transport.get_extra_info("socket")
+    if one is None or one.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    with contextlib.suppress(OSError):  # gone again: some systems say so here
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (*_ASKED, ("TCP_USER_TIMEOUT", _UNANSWERED_MS)):
+            if hasattr(socket, name):  # each system has its own of them
+                one.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _files() -> int:

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -760,6 +761,27 @@ async def test_idle_connections_lock_nobody_out(http: aiohttp.ClientSession):
             assert all(ended[:38])  # the oldest
         for _, writer in idle:
             writer.transport.abort()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other options")
+async def test_who_has_lost_his_network_does_not_keep_his_place(served: Served, http: aiohttp.ClientSession):
+    """Nobody would notice while there is nothing to send, or what was sent is not acknowledged."""
+    served.server.catalogue.reserve("away")
+    async with http.get(f"{served.url}/api/streams/away/video.mjpeg"):
+        (transport,) = served.server._connections._open.values()
+        there = transport.get_extra_info("socket")
+        idle_s, every_s, times, unanswered_ms = (
+            there.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (
+                socket.TCP_KEEPIDLE,
+                socket.TCP_KEEPINTVL,
+                socket.TCP_KEEPCNT,
+                socket.TCP_USER_TIMEOUT,
+            )
+        )
+        assert there.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert idle_s + every_s * times <= 20
+        assert 0 < unanswered_ms <= 20_000
 
 
 async def test_bodies_that_are_not_whole_lock_nobody_out(http: aiohttp.ClientSession, caplog):

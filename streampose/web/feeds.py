@@ -75,7 +75,7 @@ class Feeds:
                     text = ":\n\n"
                 except ChannelClosed:
                     text = "event: end\ndata: {}\n\n"
-                if not await self._write(response, text.encode()) or text.startswith("event: end"):
+                if not await self._write(request, response, text.encode()) or text.startswith("event: end"):
                     return response
 
     async def _socket(self, request: web.Request, entry: Entry) -> web.StreamResponse:
@@ -90,7 +90,9 @@ class Feeds:
                     item = await items.get()
                     async with asyncio.timeout(self._limits.write_s):
                         await socket.send_str(item.line)
-            except (ChannelClosed, TimeoutError, ConnectionError):
+            except TimeoutError:
+                _cut(request)
+            except (ChannelClosed, ConnectionError):
                 pass
             finally:
                 self._sockets.discard(socket)
@@ -122,7 +124,7 @@ class Feeds:
         ahead = "image/" in request.headers.get("Accept", "")
         with self._room(), entry.hub.following(Wish.JPEG) as items:
             response = await self._begin(request, f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
-            if ahead and not await self._write(response, _PART + b"\r\n"):
+            if ahead and not await self._write(request, response, _PART + b"\r\n"):
                 return response
             while True:
                 try:
@@ -135,7 +137,7 @@ class Feeds:
                     data = item.jpeg + b"\r\n" + _PART + b"\r\n"
                 else:
                     data = _PART + b"Content-Length: %d\r\n\r\n%b\r\n" % (len(item.jpeg), item.jpeg)
-                if not await self._write(response, data):
+                if not await self._write(request, response, data):
                     return response
 
     def _entry(self, request: web.Request) -> Entry:
@@ -166,13 +168,13 @@ class Feeds:
         await response.prepare(request)
         return response
 
-    async def _write(self, response: web.StreamResponse, data: bytes) -> bool:
+    async def _write(self, request: web.Request, response: web.StreamResponse, data: bytes) -> bool:
         """Send; whether the client is still there and takes it."""
         try:
             async with asyncio.timeout(self._limits.write_s):
                 await response.write(data)
         except (TimeoutError, ConnectionError):
-            response.force_close()
+            _cut(request)
             return False
         return True
 
@@ -183,6 +185,12 @@ async def _listen(socket: web.WebSocketResponse, items: Channel[Item]) -> None:
         if message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
             await socket.close(code=1003, message=b"this socket only sends")
     items.close()
+
+
+def _cut(request: web.Request) -> None:
+    """End a connection now: closed, it would stay until what was written to it is read."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _drawn(result: Result, settings: Settings) -> bytes:

@@ -401,6 +401,25 @@ async def test_a_viewer_who_does_not_read_loses_frames_and_nobody_else_does(http
             await writer.wait_closed()
 
 
+@pytest.mark.parametrize("kind", ["video.mjpeg", "poses", "WebSocket"])
+async def test_the_connection_of_who_does_not_read_is_ended(kind: str):
+    """Also what was written to it: megabytes in the system's buffers, for as long as he likes."""
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+    more = upgrade + base64.b64encode(bytes(16)).decode() + "\r\n" if kind == "WebSocket" else ""
+    async with serving(limits=Limits(write_s=0.3)) as served:
+        port, hub = int(served.url.rpartition(":")[2]), served.server.catalogue.reserve("much").hub
+        much = Item(result=None, line="x" * 2_000_000, jpeg=b"x" * 2_000_000)
+        with socket.create_connection(("127.0.0.1", port)) as unread:
+            path = f"/api/streams/much/{kind.replace('WebSocket', 'poses')}"
+            unread.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n{more}\r\n".encode())
+            async with asyncio.timeout(5):
+                while not served.server._feeds._viewers:
+                    await asyncio.sleep(0.01)
+                while served.server._connections._open:
+                    hub._publish(much)
+                    await asyncio.sleep(0.02)
+
+
 def test_off_loopback_a_token_is_needed():
     with pytest.raises(ConfigError, match="--token"):
         Address(host="0.0.0.0", port=1, option="--token")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
 import traceback
@@ -18,10 +19,11 @@ from cv2.utils import logging as opencv
 
 from streampose.redaction import redact
 
-__all__ = ["JsonFormatter", "LogFormat", "LogLevel", "StandardError", "clean_records", "set_up"]
+__all__ = ["JsonFormatter", "LogFormat", "LogLevel", "StandardError", "TextFormatter", "clean_records", "set_up"]
 
 _TEXT = "%(levelname)s %(message)s"
 _OURS = ("stream", "event", "cause")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class LogFormat(Enum):
@@ -52,6 +54,14 @@ class StandardError(logging.StreamHandler[TextIO]):
         """Write one line."""
         self.stream = sys.stderr
         super().emit(record)
+
+
+class TextFormatter(logging.Formatter):
+    """``LEVEL message``. What servers and strangers say may be in it: nothing in it moves a terminal's cursor."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], super().format(record))
 
 
 class JsonFormatter(logging.Formatter):
@@ -105,7 +115,7 @@ def set_up(form: LogFormat = LogFormat.TEXT, level: int = logging.WARNING) -> No
     """Log to standard error like this; what ends a thread unforeseen is logged, too."""
     clean_records()
     handler = StandardError()
-    handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else logging.Formatter(_TEXT))
+    handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else TextFormatter(_TEXT))
     logging.basicConfig(level=level, handlers=[handler])
     # Those of HTTP log whole URLs, and a webhook's path is a secret.
     for library in ("asyncio", "httpx", "httpcore"):

@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from servers.rtsp import RtspServer, has_gstreamer
 
-from streampose.observe.logs import JsonFormatter, clean_records
+from streampose.observe.logs import JsonFormatter, TextFormatter, clean_records
 from streampose.redaction import redact
 
 rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
@@ -287,3 +287,10 @@ def test_debugging_messages_and_tracebacks_hold_no_password():
     assert (done.returncode, "Traceback" in done.stderr) == (1, True)
     assert "error: " in done.stderr
     assert "gehe" not in done.stderr
+
+
+def test_what_a_server_says_moves_no_cursor():
+    said = "it said \x1b[2J\x9b1A\rerror: Tschüß\x7f\x00"
+    record = logging.LogRecord("streampose", logging.WARNING, __file__, 1, "%s\n\tand so on", (said,), None)
+    line = TextFormatter("%(levelname)s %(message)s").format(record)
+    assert line == "WARNING it said \\x1b[2J\\x9b1A\\rerror: Tschüß\\x7f\\x00\n\tand so on"

@@ -48,6 +48,8 @@ _QUICK = {"probesize": "500000", "analyzeduration": "100000"}
 _PROBE_S = 2.0
 # Of a description of a session, which is a file.
 _OF_AN_SDP = "file,rtp,srtp,udp"
+# By itself FFmpeg would also open ports here (udp, rtp), wherever a web server's answer says so.
+_OF_THE_WEB = "http,https,tls,tcp,crypto,httpproxy,data"
 # A name service that cannot be asked yet, or cannot say, is none of these.
 _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 # What runs over TCP, and its port.
@@ -110,6 +112,7 @@ class NetworkSource(LiveMedia):
             options["protocol_whitelist"] = _OF_AN_SDP
         if self._scheme in {"http", "https"}:
             options["extension_picky"] = "0"  # segments of HLS may be called anything
+            options["protocol_whitelist"] = _OF_THE_WEB
         if self._scheme in {"rtsp", "rtsps"}:
             options |= _TRANSPORTS[transport]
         parts = urlsplit("") if self._scheme == "file" else _parts(url)

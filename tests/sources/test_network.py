@@ -250,6 +250,16 @@ def test_what_a_camera_sends_by_rtp_is_told_by_an_sdp_file(tmp_path: Path):
         assert camera.open("cam").width_px == 160
         assert camera.read() is not None
         closed(camera)
+        # One of the web opens no ports here.
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Folder, directory=tmp_path)) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            try:
+                with pytest.raises(SourceUnsupported, match="is not video"):
+                    source(f"http://127.0.0.1:{server.server_address[1]}/a%23b@c.sdp").open("cam")
+            finally:
+                server.shutdown()
+                thread.join()
         with pytest.raises(SourceUnsupported, match=r"give an \.sdp file"):
             open_source(f"rtp://127.0.0.1:{port}").open("cam")
 

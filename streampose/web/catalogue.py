@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streampose.errors import ConfigError
+from streampose.metrics import Snapshot
 from streampose.observe.state import fault_of, state_of
 from streampose.pipeline import Pipeline
 from streampose.redaction import redact
@@ -178,9 +179,10 @@ class Catalogue:
 
     def list(self) -> list[dict[str, Any]]:
         """All that are not hidden, as plain data."""
-        return [self.describe(entry) for entry in self._entries.values() if not entry.hidden]
+        now = self._pipeline.snapshot()  # of all streams, so it is made once
+        return [self.describe(entry, now) for entry in self._entries.values() if not entry.hidden]
 
-    def describe(self, entry: Entry) -> dict[str, Any]:
+    def describe(self, entry: Entry, now: Snapshot | None = None) -> dict[str, Any]:
         """One stream as plain data; see the schema `Stream` in openapi.json."""
         report, info = self._pipeline.reports.get(entry.name), None
         about: dict[str, Any] = {"id": entry.name, "origin": entry.origin, "state": "opening", "fault": None}
@@ -189,11 +191,11 @@ class Catalogue:
             fault = fault_of(report)
             about |= {"state": state_of(report).value, "fault": None if fault is None else redact(fault)}
         about["size_px"] = None if info is None else [info.width_px, info.height_px]
-        return about | {"figures": self.figures(entry.name), "settings": entry.settings.as_dict()}
+        return about | {"figures": self.figures(entry.name, now), "settings": entry.settings.as_dict()}
 
-    def figures(self, name: str) -> dict[str, Any]:
+    def figures(self, name: str, now: Snapshot | None = None) -> dict[str, Any]:
         """How a stream is doing, now."""
-        snapshot = self._pipeline.snapshot()
+        snapshot = now or self._pipeline.snapshot()
         stream = snapshot.streams.get(name)
         if stream is None:
             return {}

@@ -126,6 +126,19 @@ async def test_streams_come_change_and_go(served: Served, http: aiohttp.ClientSe
     assert not served.pipeline.reports
 
 
+async def test_the_list_is_of_one_moment(served: Served, http: aiohttp.ClientSession, monkeypatch):
+    """Each moment costs as much as there are streams: one for each stream made 75 ms of 32."""
+    for name in "abcd":
+        await served.server.show(name, SyntheticSource(width_px=64, height_px=64))
+    taken, snapshot = [], served.pipeline.snapshot
+    monkeypatch.setattr(served.pipeline, "snapshot", lambda: taken.append(snapshot()) or taken[-1])
+    async with http.get(f"{served.url}/api/streams") as answer:
+        streams = (await answer.json())["streams"]
+    assert [stream["id"] for stream in streams] == list("abcd")
+    (now,) = taken
+    assert [stream["figures"]["captured"] for stream in streams] == [now.streams[name].captured for name in "abcd"]
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from streampose.errors import ConfigError
@@ -47,6 +47,8 @@ class Entry:
         self.name, self.hidden, self.origin = name, hidden, origin
         self.hub = Hub(loop)
         self.settings = Settings()
+        self.on_changed: Callable[[], object] = lambda: None
+        """Called when the settings have changed, by whomever."""
 
     def stream(self, source: Source) -> Stream:
         """For the pipeline."""
@@ -171,6 +173,7 @@ class Catalogue:
         if settings.budget_ms != entry.settings.budget_ms and entry.name in self._pipeline.reports:
             self._pipeline.set_budget(entry.name, settings.budget_s)
         entry.settings = settings
+        entry.on_changed()
 
     def is_over(self, entry: Entry) -> bool:
         """Whether a stream has ended, for whatever reason."""

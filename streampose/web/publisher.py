@@ -68,6 +68,7 @@ class Publisher(Peer):
         self._camera = PeerCamera(around.limits.idle_s)
         self._inbox = Inbox(around.limits)
         self._entry = studio.catalogue.reserve(name, hidden=hidden)
+        self._entry.on_changed = self._changed
         self._video = DrawnVideo(self._entry.hub, around.effort)
         self._reception: Reception | None = None
         self._control: RTCDataChannel | None = None
@@ -183,13 +184,16 @@ class Publisher(Peer):
             self._say("pong", t=said.get("t") if isinstance(said.get("t"), int | float) else None)
         elif kind == "set":
             self._studio.catalogue.change(self._entry, {k: v for k, v in said.items() if k != "type"})
-            self._video.show(self._entry.settings.mode == "rendered")
-            self._say("settings", settings=self._settings())
         elif kind == "model":
             if not self._studio.choose(str(said.get("name"))):
                 raise ConfigError("there is no such model, or another one is being loaded")
         else:
             raise ConfigError(f"nobody knows what {kind[:40]!r} is")
+
+    def _changed(self) -> None:
+        """The settings have, by a message of this session's own or over HTTP."""
+        self._video.show(self._entry.settings.mode == "rendered")
+        self._say("settings", settings=self._settings())
 
     def _settings(self) -> dict[str, Any]:
         return self._entry.settings.as_dict()

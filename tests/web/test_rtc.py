@@ -111,6 +111,23 @@ async def test_both_ways_and_back(served: Served):
     await gone(served)
 
 
+async def test_settings_that_change_over_http_reach_the_session(served: Served):
+    async with (
+        RtcClient(served.url, Pictures(grey()), stream="phone") as client,
+        aiohttp.ClientSession() as http,
+    ):
+        await client.until(lambda: client.poses)
+        assert not client.frames
+        async with http.patch(f"{served.url}/api/streams/phone", json={"mode": "rendered"}) as answer:
+            assert answer.status == 200
+        await client.until(lambda: len(client.frames) >= 3)
+        assert [said["settings"]["mode"] for said in client.said if said["type"] == "settings"] == ["rendered"]
+        async with http.patch(f"{served.url}/api/streams/phone", json={"mode": "overlay"}) as answer:
+            assert answer.status == 200
+        assert not served.server.catalogue["phone"].hub.draws
+    await gone(served)
+
+
 async def test_settings_are_kept_or_refused_in_words(served: Served):
     async with RtcClient(served.url, Pictures(grey())) as client:
         await client.until(lambda: client.poses)

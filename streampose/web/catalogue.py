@@ -193,7 +193,10 @@ class Catalogue:
             info = report.info
             fault = fault_of(report)
             about |= {"state": state_of(report).value, "fault": None if fault is None else redact(fault)}
-        about["size_px"] = None if info is None else [info.width_px, info.height_px]
+        if (latest := entry.hub.latest) is not None:  # WebRTC changes sizes on the way
+            about["size_px"] = list(latest.frame.size_px)
+        else:
+            about["size_px"] = None if info is None else [info.width_px, info.height_px]
         return about | {"figures": self.figures(entry.name, now), "settings": entry.settings.as_dict()}
 
     def figures(self, name: str, now: Snapshot | None = None) -> dict[str, Any]:

@@ -128,6 +128,21 @@ async def test_settings_that_change_over_http_reach_the_session(served: Served):
     await gone(served)
 
 
+async def test_a_stream_s_size_is_that_of_its_newest_picture(served: Served):
+    """A telephone is turned."""
+    sizes = itertools.chain(itertools.repeat((320, 240), 15), itertools.repeat((240, 320)))
+    pictures = (np.full((height, width, 3), 128, np.uint8) for width, height in sizes)
+    async with (
+        RtcClient(served.url, Pictures(pictures), stream="phone") as client,
+        aiohttp.ClientSession() as http,
+    ):
+        for size in ([320, 240], [240, 320]):
+            await client.until(lambda size=size: client.poses and client.poses[-1][1]["size_px"] == size)
+            async with http.get(f"{served.url}/api/streams/phone") as answer:
+                assert (await answer.json())["size_px"] == size
+    await gone(served)
+
+
 async def test_settings_are_kept_or_refused_in_words(served: Served):
     async with RtcClient(served.url, Pictures(grey())) as client:
         await client.until(lambda: client.poses)

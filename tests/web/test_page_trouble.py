@@ -126,6 +126,32 @@ async def test_what_the_camera_says_stays_when_the_server_goes_and_comes_back(br
         assert "No camera" in await page.inner_text("#notice")
 
 
+async def test_how_long_the_page_waits_is_as_it_is_asked_to(browser: Any):
+    """A proxy may say until when, and has errors of its own; what makes no sense is no wait for ever."""
+    soon = "new Date(Date.now() + 5500).toUTCString()"
+    async with serving() as served:
+        page = await open_page(browser, f"{served.url}/")
+        for status, after, retry, low, high in (
+            (503, "'5'", True, 5000, 5000),
+            (503, soon, True, 3000, 5500),
+            (429, "'7'", True, 7000, 7000),
+            (408, "'1'", True, 1000, 1000),
+            (502, "''", True, 0, 0),
+            (503, "'soon'", True, 0, 0),
+            (503, "'1e999'", True, 60_000, 60_000),
+            (400, "'5'", False, 0, 0),
+        ):
+            wait_ms, again = await page.evaluate(
+                f"""async () => {{
+                  const {{ httpTrouble }} = await import("/page/words.js");
+                  const answer = new Response("{{}}", {{ status: {status}, headers: {{ "Retry-After": {after} }} }});
+                  const trouble = await httpTrouble(answer, false);
+                  return [trouble.waitMs, trouble.retry];
+                }}"""
+            )
+            assert (again, low <= wait_ms <= high) == (retry, True), (status, after, wait_ms)
+
+
 async def test_a_camera_that_is_not_there_for_a_moment_is_played_when_it_is(browser: Any):
     status = "document.getElementById('watch-status').textContent"
     async with serving() as served:

@@ -25,6 +25,13 @@ export function notSecure() {
   );
 }
 
+/** Retry-After in milliseconds, a minute at most: seconds as they are, or a date, as proxies may say it. */
+function waitOf(header) {
+  const seconds = Number(header ?? 0);
+  const waitMs = Number.isNaN(seconds) ? Date.parse(header) - Date.now() : 1000 * seconds;
+  return Math.min(Math.max(0, waitMs || 0), 60000);
+}
+
 export async function httpTrouble(response, tokenSent) {
   let said = "";
   try {
@@ -32,7 +39,7 @@ export async function httpTrouble(response, tokenSent) {
   } catch {
     said = response.statusText;
   }
-  const waitMs = 1000 * Number(response.headers.get("Retry-After") ?? 0);
+  const waitMs = waitOf(response.headers.get("Retry-After"));
   if (response.status === 401) {
     const words = tokenSent ? "That token is not the right one." : "This server wants a token.";
     return new Trouble(words, { needsToken: true, wrongToken: tokenSent });
@@ -40,8 +47,10 @@ export async function httpTrouble(response, tokenSent) {
   // A stream of a server that has just begun again.
   if (response.status === 404) return new Trouble(`Not there now: ${said}. Trying again.`, { retry: true });
   if (response.status === 410) return new Trouble("The stream has ended.");
-  if (response.status === 503) return new Trouble(`No room now: ${said}. Trying again.`, { retry: true, waitMs });
-  if (response.status >= 500) return new Trouble(`The server has a problem: ${said}`, { retry: true });
+  // 408 and 429 may be a proxy's.
+  if (response.status === 408) return new Trouble(`That took too long: ${said}. Trying again.`, { retry: true, waitMs });
+  if ([429, 503].includes(response.status)) return new Trouble(`No room now: ${said}. Trying again.`, { retry: true, waitMs });
+  if (response.status >= 500) return new Trouble(`The server has a problem: ${said}`, { retry: true, waitMs });
   return new Trouble(`The server refused: ${said}`);
 }
 

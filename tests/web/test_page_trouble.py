@@ -156,10 +156,17 @@ async def test_a_camera_that_is_not_there_for_a_moment_is_played_when_it_is(brow
     status = "document.getElementById('watch-status').textContent"
     async with serving() as served:
         await camera(served)
-        page = await open_page(browser, f"{served.url}/")
+        waits = "window.waits = []; const later = setTimeout;"
+        quick = "waits.push(ms); return later(work, ms > 9999 ? 99 : ms, ...given);"
+        waits += f"setTimeout = (work, ms, ...given) => {{ {quick} }};"
+        page = await open_page(browser, f"{served.url}/", waits)
         absent = {"status": 404, "json": {"error": "there is no such stream"}}
+        full = {"status": 503, "json": {"error": "it is full"}, "headers": {"Retry-After": "13"}}
         await page.route("**/whep/**", lambda route: route.fulfill(**absent), times=1)
+        await page.route("**/whep/**", lambda route: route.fulfill(**full), times=1)
         await page.click("#tiles button")
+        await until(page, f"{status}.includes('it is full. Trying again')")
+        assert 13_000 in await page.evaluate("waits")
         await until(page, f"{status}.includes('no such stream. Trying again')")
         await until(page, "document.getElementById('watch-video').videoWidth === 320")
         assert await page.evaluate(status) == ""

@@ -97,7 +97,8 @@ export class Tiles {
       status.textContent = trouble.message;
       if (!trouble.retry) break;
       // As one's own camera does, it comes back by itself.
-      const waited = new Promise((resolve) => setTimeout(resolve, AGAIN_MS * (1 + Math.random()), "waited"));
+      const againMs = Math.max(trouble.waitMs, AGAIN_MS * (1 + Math.random()));
+      const waited = new Promise((resolve) => setTimeout(resolve, againMs, "waited"));
       if (!(await Promise.race([closed, waited]))) break;
     }
     video.srcObject = null;

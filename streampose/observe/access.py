@@ -6,6 +6,7 @@ import base64
 import hmac
 import ipaddress
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from streampose.errors import ConfigError
 
@@ -37,6 +38,17 @@ class Address:
         """What to raise where nobody can listen there."""
         why = (error.strerror or error) if isinstance(error, OSError) else "this cannot be a host's name"
         return ConfigError(f"cannot listen on {self.host}:{self.port}: {why}")
+
+    def is_called(self, host: str) -> bool:
+        """Whether a ``Host`` header can be meant: without a token, a page of elsewhere could have its name point here
+        (DNS rebinding), so that names are loopback's.
+        """
+        if self.token is not None:
+            return True
+        try:
+            return is_loopback(urlsplit(f"//{host}").hostname or "")
+        except ValueError:
+            return False
 
     def knows(self, authorization: str) -> bool:
         """Whether an ``Authorization`` header has the token, as a bearer's or as a password of HTTP Basic.

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
@@ -53,7 +54,7 @@ class Observatory:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._connections = Connections(_CONNECTIONS)
-        app = web.Application(middlewares=[self._connections.middleware(), _plain])
+        app = web.Application(middlewares=[self._connections.middleware(), _plain, self._own()])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
@@ -96,6 +97,16 @@ class Observatory:
     def stopping(self) -> None:
         """Nothing new should come: from now on it is not ready."""
         self._stopping = True
+
+    def _own(self) -> Middleware:
+        @web.middleware
+        async def own(request: web.Request, handler: Handler) -> web.StreamResponse:
+            # No page's request is without a name, but one of a load balancer may be.
+            if not self._address.is_called(request.headers.get("Host", "localhost")):
+                raise web.HTTPMisdirectedRequest(text="this server is not called so: without a token only localhost\n")
+            return await handler(request)
+
+        return own
 
     def _known(self, request: web.Request) -> bool:
         return self._address.knows(request.headers.get("Authorization", ""))

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from streampose.errors import ConfigError, StreamposeError
-from streampose.observe.access import Address, is_loopback
+from streampose.observe.access import Address
 from streampose.redaction import redact
 from streampose.typed import Typed
 from streampose.web.limits import Full, Limits
@@ -86,8 +86,7 @@ class Guard:
 
     def _check(self, request: web.Request) -> None:
         host = request.headers.get("Host", "")
-        # Without a token, a page of elsewhere could have its name point here (DNS rebinding): names are loopback's.
-        if self._address.token is None and not is_loopback(_hostname(host)):
+        if not self._address.is_called(host):
             raise web.HTTPMisdirectedRequest(text=f"this server is not {redact(host)[:80]!r}")
         origin = request.headers.get("Origin")
         if origin is not None and _netloc(origin) != host:
@@ -119,13 +118,6 @@ def _netloc(origin: str) -> str | None:
         return urlsplit(origin).netloc
     except ValueError:
         return None
-
-
-def _hostname(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
 
 
 async def body_of(request: web.Request, kind: str, limits: Limits) -> str:

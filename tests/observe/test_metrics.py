@@ -334,6 +334,20 @@ async def test_a_token_guards_what_names_streams():
         assert (await client.get("/", **known)).status_code == 404
 
 
+async def test_without_a_token_a_page_of_elsewhere_gets_nothing():
+    """Its name may point to this machine (DNS rebinding)."""
+    async with observatory() as door:
+        for host, status in (("localhost", 200), ("[::1]:9464", 200), ("evil.example:9464", 421), ("[", 421)):
+            assert (await Client(door).get("/healthz", Host=host)).status_code == status
+        assert (await Client(door).get("/metrics", Host="evil.example")).status_code == 421
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")  # as HAProxy asks
+        assert b" 200 " in await reader.readline()
+        writer.close()
+    async with observatory(token="geheim") as door:
+        assert (await Client(door).get("/healthz", Host="cameras.example")).status_code == 200
+
+
 async def test_who_only_holds_connections_takes_neither_files_nor_health(monkeypatch: pytest.MonkeyPatch):
     """Twice as many as there is room for, each with headers that never end."""
     monkeypatch.setattr(server, "_CONNECTIONS", 10)

@@ -56,10 +56,10 @@ def parse_secret(reference: str | None) -> str | None:
         return None
     kind, _, where = reference.partition(":")
     if kind == "env":
-        secret = os.environ.get(where, "")
+        secret = os.environ.get(where, "").strip()
     elif kind == "file":
         try:
-            secret = Path(where).read_text(encoding="utf-8").strip()
+            secret = Path(where).read_text(encoding="utf-8-sig").strip()
         except OSError as error:
             raise ConfigError(f"the token in {where} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError:

@@ -26,6 +26,7 @@ import pytest
 from servers.rtsp import RtspServer, has_gstreamer
 
 from streampose.cli.main import main
+from streampose.cli.service import parse_secret
 from streampose.observe.notify import ServiceManager
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -333,6 +334,19 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
         return int(caught.value.code or 0), output.out, output.err
 
     return run
+
+
+@pytest.mark.parametrize(
+    "written", [b"geheim", b" geheim\r\n", b"\xef\xbb\xbfgeheim\n"], ids=["plain", "blanks", "BOM"]
+)
+def test_what_editors_and_shells_add_is_no_part_of_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bytes
+):
+    """Clients could not send it."""
+    (tmp_path / "token").write_bytes(written)
+    monkeypatch.setenv("STREAMPOSE_TEST_TOKEN", written.decode("utf-8-sig"))
+    for where in (f"file:{tmp_path / 'token'}", "env:STREAMPOSE_TEST_TOKEN"):
+        assert parse_secret(where) == "geheim"
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,10 @@ class Guard:
             raise web.HTTPForbidden(text="requests of other sites' pages are refused")
         open_to_all = request.path in _OPEN or request.path.startswith("/page/") or request.method == "OPTIONS"
         if not open_to_all and not self.knows(request):
-            # Of pictures an address bar and a plain `<img>` can ask for the token themselves, as a password.
-            scheme = "Basic" if request.path.endswith(_PICTURES) else "Bearer"
+            # Of pictures an address bar and a plain `<img>` can ask for the token themselves, as a password; a page
+            # that sends one, if a wrong one, asks by itself.
+            bears = request.headers.get("Authorization", "").lower().startswith("bearer")
+            scheme = "Basic" if request.path.endswith(_PICTURES) and not bears else "Bearer"
             headers = {"WWW-Authenticate": f'{scheme} realm="streampose"'}
             raise web.HTTPUnauthorized(headers=headers, text="a token is needed")
 

@@ -478,6 +478,21 @@ async def test_the_token(http: aiohttp.ClientSession, caplog, header: str | None
     assert TOKEN not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("header", "scheme"),
+    [(None, "Basic"), ("Basic " + base64.b64encode(b":wrong").decode(), "Basic"), ("Bearer wrong", "Bearer")],
+)
+async def test_browsers_ask_for_the_token_of_pictures_unless_a_page_does(
+    http: aiohttp.ClientSession, header: str | None, scheme: str
+):
+    headers = {} if header is None else {"Authorization": header}
+    async with (
+        serving(token=TOKEN) as served,
+        http.get(f"{served.url}/api/streams/cam/picture.jpg", headers=headers) as answer,
+    ):
+        assert (answer.status, answer.headers["WWW-Authenticate"].split()[0]) == (401, scheme)
+
+
 async def test_tls(http: aiohttp.ClientSession, tmp_path: Path):
     made = RTCCertificate.generateCertificate()
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -181,7 +182,9 @@ class Publisher(Peer):
     def _obey(self, said: Mapping[str, Any]) -> None:
         kind = said["type"]
         if kind == "ping":
-            self._say("pong", t=said.get("t") if isinstance(said.get("t"), int | float) else None)
+            at = said.get("t")
+            known = isinstance(at, int) or (isinstance(at, float) and math.isfinite(at))  # no other number is JSON
+            self._say("pong", t=at if known else None)
         elif kind == "set":
             self._studio.catalogue.change(self._entry, {k: v for k, v in said.items() if k != "type"})
         elif kind == "model":

@@ -154,6 +154,8 @@ async def test_settings_are_kept_or_refused_in_words(served: Served):
         await client.until(lambda: any(said["type"] == "error" for said in client.said))
         client.say(type="ping", t=5)
         await client.until(lambda: {"type": "pong", "t": 5} in client.said)
+        client.control.send('{"type": "ping", "t": 1e999}')  # no answer of ours has what is no JSON
+        await client.until(lambda: {"type": "pong", "t": None} in client.said)
 
 
 async def test_another_model_can_be_chosen():

@@ -26,6 +26,7 @@ from streampose.web.video import DrawnVideo
 __all__ = ["Publisher", "Studio"]
 
 _STATS_S = 0.5
+_LATER_S = 5.0
 # Data channels of other names are closed, so many times.
 _STRANGE = 4
 
@@ -66,7 +67,8 @@ class Publisher(Peer):
         super().__init__(around, on_closed)
         self.name = name
         self._studio = studio
-        self._camera = PeerCamera(around.limits.idle_s)
+        # The session is ended first: a visitor who is gone is no failure.
+        self._camera = PeerCamera(around.limits.idle_s + _LATER_S)
         self._inbox = Inbox(around.limits)
         self._entry = studio.catalogue.reserve(name, hidden=hidden)
         self._entry.on_changed = self._changed

@@ -203,7 +203,7 @@ async def test_a_visitor_s_own_stream_is_in_no_list(served: Served):
             assert curious.answer.status == 404
 
 
-async def test_one_who_vanishes_is_noticed_and_everything_comes_back():
+async def test_one_who_vanishes_is_noticed_and_everything_comes_back(caplog: pytest.LogCaptureFixture):
     async with serving(limits=QUICK) as served:
         before = resources()
         for _ in range(3):
@@ -217,6 +217,7 @@ async def test_one_who_vanishes_is_noticed_and_everything_comes_back():
             await gone(served)
             await client.__aexit__()
         assert resources() <= before + 2
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING], caplog.text
 
 
 async def test_who_has_crashed_gets_the_name_again_and_nobody_else_does(served: Served, monkeypatch):

@@ -190,8 +190,10 @@ class Publisher(Peer):
         elif kind == "set":
             self._studio.catalogue.change(self._entry, {k: v for k, v in said.items() if k != "type"})
         elif kind == "model":
-            if not self._studio.choose(str(said.get("name"))):
-                raise ConfigError("there is no such model, or another one is being loaded")
+            if (name := said.get("name")) not in self._studio.models()["names"]:
+                raise ConfigError("there is no such model here")
+            if not self._studio.choose(str(name)):
+                raise ConfigError("another model is being loaded")
         else:
             raise ConfigError(f"nobody knows what {kind[:40]!r} is")
 

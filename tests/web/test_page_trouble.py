@@ -218,7 +218,8 @@ async def test_what_has_ended_and_what_is_closed_too_soon_is_not_played(browser:
 
 async def test_one_of_several_cameras_can_be_chosen(browser: Any):
     """A phone has one that faces away."""
-    two = """const { mediaDevices } = navigator, open = mediaDevices.getUserMedia.bind(mediaDevices);
+    two = """const later = setTimeout; setTimeout = (work, ms) => later(work, ms === 5000 ? 1000 : ms);
+      const { mediaDevices } = navigator, open = mediaDevices.getUserMedia.bind(mediaDevices);
       window.asked = [];
       mediaDevices.getUserMedia = async (wish) => {
         asked.push(wish.video.deviceId ?? wish.video.facingMode);
@@ -252,4 +253,8 @@ async def test_one_of_several_cameras_can_be_chosen(browser: Any):
             await page.click("#save")
         saved = json.loads(Path(await (await waiting.value).path()).read_text())
         assert {record["stream"] for record in saved} == {name}
+        # What is refused, as another model while one is loaded, is said and goes away by itself.
+        await page.select_option("#model", "b")
+        await until(page, "document.getElementById('notice').textContent === 'another model is being loaded'")
+        await until(page, "document.getElementById('notice').hidden")
         assert page.faults == []

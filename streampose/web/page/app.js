@@ -14,6 +14,7 @@ import { Trouble } from "./words.js";
 // A frame waits for its skeleton no longer than this: the picture is never late.
 const PATIENCE_MS = 250;
 const SAVED = 300;
+const REFUSED_MS = 5000;
 
 const $ = (id) => document.getElementById(id);
 const [canvas, rendered, notice, status] = ["canvas", "rendered", "notice", "status"].map($);
@@ -60,6 +61,12 @@ function complain(trouble) {
   const words = trouble?.message ?? "";
   notice.hidden = trouble === null;
   if (notice.textContent !== words) notice.textContent = words; // else it would be read out again
+}
+
+/** A wish was refused, and all goes on: that is no news for long. */
+function refused(words) {
+  complain(new Trouble(words));
+  setTimeout(() => notice.textContent === words && complain(null), REFUSED_MS);
 }
 
 function askForToken(focus) {
@@ -159,7 +166,7 @@ async function once(camera, signal) {
   session.addEventListener("pose", ({ detail }) => posed(detail));
   session.addEventListener("stats", ({ detail }) => figures(detail));
   session.addEventListener("hello", ({ detail }) => models(detail.models));
-  session.addEventListener("error", ({ detail }) => complain(new Trouble(detail.message)));
+  session.addEventListener("error", ({ detail }) => refused(detail.message));
   session.addEventListener("video", ({ detail }) => {
     rendered.srcObject = detail;
     rendered.play().catch(() => undefined);

@@ -22,6 +22,26 @@ _SETTINGS: dict[str, Any] = {
         "confidence": {"type": "number", "minimum": 0, "maximum": 1},
     },
 }
+_FIGURES: dict[str, Any] = {
+    "type": "object",
+    "description": "null = not known yet; empty = it has not begun",
+    "properties": {
+        name: _NUMBER_OR_NONE | {"description": words}
+        for name, words in {
+            "fps_in": "frames captured a second, lately",
+            "fps_out": "poses delivered a second, lately",
+            "latency_ms": "capture to delivery, lately: the median",
+            "latency_p95_ms": "the same, 95th percentile",
+            "captured": "frames since it began",
+            "delivered": "of them with poses",
+            "dropped": "of them without, dropped as too old",
+            "people": "in the last frame",
+            "batch": "frames in the last frame's batch",
+            "batch_ms": "median time of a batch, of all streams",
+            "streams": "how many there are",
+        }.items()
+    },
+}
 _STREAM: dict[str, Any] = {
     "type": "object",
     "required": ["id", "origin", "state", "fault", "size_px", "figures", "settings"],
@@ -31,7 +51,7 @@ _STREAM: dict[str, Any] = {
         "state": {"enum": ["opening", "running", "lost", "ended", "stopped", "failed", "cancelled"]},
         "fault": {"type": ["string", "null"]},
         "size_px": {"type": ["array", "null"], "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
-        "figures": {"type": "object", "additionalProperties": _NUMBER_OR_NONE},
+        "figures": _FIGURES,
         "settings": _SETTINGS,
     },
 }
@@ -47,6 +67,7 @@ _MODELS: dict[str, Any] = {
 }
 _ERROR: dict[str, Any] = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 _ID = {"name": "id", "in": "path", "required": True, "schema": _NAME}
+_ANY_ID = _ID | {"schema": {"type": "string"}}
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -83,6 +104,15 @@ def _takes(schema: dict[str, Any], kind: str = _JSON) -> dict[str, Any]:
     return {"required": True, "content": {kind: {"schema": schema}}}
 
 
+# Without the token, too.
+_OPTIONS = {
+    "summary": "What is taken here (Accept-Post, Accept-Patch), and the ICE servers (Link) for who has the token",
+    "responses": {
+        code: answer for code, answer in _answers(ok204=_says("it is in the headers")).items() if code != "401"
+    },
+}
+
+
 def document(version: str) -> dict[str, Any]:
     """The OpenAPI document, as plain data."""
     body_errors = (400, 408, 413, 415)
@@ -97,6 +127,9 @@ def document(version: str) -> dict[str, Any]:
     name = {"type": "object", "additionalProperties": False, "required": ["name"], "properties": {"name": text}}
     config = {"type": "object", "properties": {"ice_servers": {"type": "array", "items": {"type": "object"}}}}
     paths: dict[str, Any] = {
+        "/api/openapi.json": {
+            "get": {"summary": "This document", "responses": _answers(ok200=_says("it", {"type": "object"}))}
+        },
         "/api/config": {
             "get": {"summary": "What a page needs to begin", "responses": _answers(ok200=_says("it", config))}
         },
@@ -156,9 +189,17 @@ def document(version: str) -> dict[str, Any]:
                 "responses": _answers(*body_errors, 409, 422, ok202=_says("it is being loaded", _ref("Models"))),
             }
         },
-        "/whip": {"post": _session("Publish video (WHIP, RFC 9725) for oneself alone", 409)},
-        "/whip/{id}": {"parameters": [_ID], "post": _session("Publish video (WHIP) under this name", 409)},
-        "/whep/{id}": {"parameters": [_ID], "post": _session("Play a stream's drawn video (WHEP)", 404, 410)},
+        "/whip": {"post": _session("Publish video (WHIP, RFC 9725) for oneself alone", 409), "options": _OPTIONS},
+        "/whip/{id}": {
+            "parameters": [_ID],
+            "post": _session("Publish video (WHIP) under this name", 409),
+            "options": _OPTIONS | {"parameters": [_ANY_ID]},
+        },
+        "/whep/{id}": {
+            "parameters": [_ID],
+            "post": _session("Play a stream's drawn video (WHEP)", 404, 410),
+            "options": _OPTIONS | {"parameters": [_ANY_ID]},
+        },
         "/session/{session}": {
             "parameters": [{"name": "session", "in": "path", "required": True, "schema": text}],
             "patch": {
@@ -168,6 +209,7 @@ def document(version: str) -> dict[str, Any]:
                 "responses": _answers(*body_errors, 404, 412, 422, 428, ok204=_says("taken")),
             },
             "delete": {"summary": "End a session", "responses": _answers(404, ok200=_says("it has ended"))},
+            "options": _OPTIONS,
         },
     }
     return {

@@ -126,6 +126,21 @@ async def test_streams_come_change_and_go(served: Served, http: aiohttp.ClientSe
     assert not served.pipeline.reports
 
 
+async def test_all_that_is_answered_is_described(served: Served, http: aiohttp.ClientSession):
+    await playing(served)
+    async with http.get(f"{served.url}/api/openapi.json") as answer:
+        document = await answer.json()
+    described = {
+        (path, method.upper()) for path, about in document["paths"].items() for method in about.keys() - {"parameters"}
+    }
+    routes = served.server._runner.app.router.routes()
+    answered = {(route.resource.canonical, route.method) for route in routes if route.method != "HEAD"}
+    assert {(path, method) for path, method in answered if not path.startswith("/page")} - {("/", "GET")} == described
+    async with http.get(f"{served.url}/api/streams/cam") as answer:
+        figures = (await answer.json())["figures"]
+    assert figures.keys() == document["components"]["schemas"]["Stream"]["properties"]["figures"]["properties"].keys()
+
+
 async def test_the_list_is_of_one_moment(served: Served, http: aiohttp.ClientSession, monkeypatch):
     """Each moment costs as much as there are streams: one for each stream made 75 ms of 32."""
     for name in "abcd":

@@ -42,6 +42,8 @@ class Feeds:
         self._catalogue, self._limits, self._guard = catalogue, limits, guard
         self._viewers = 0
         self._sockets: set[web.WebSocketResponse] = set()
+        self._followed: set[Channel[Item]] = set()
+        self._stopping = False
         self._tasks = Tasks()
         self._drawings: WeakKeyDictionary[Hub, tuple[Result, Settings, asyncio.Task[bytes]]] = WeakKeyDictionary()
         """Of each stream the last picture that was asked for: whoever asks for it again gets the same."""
@@ -56,6 +58,9 @@ class Feeds:
     async def aclose(self) -> None:
         """Say goodbye to all."""
         await asyncio.gather(*(socket.close(code=1001) for socket in tuple(self._sockets)), return_exceptions=True)
+        self._stopping = True
+        for items in tuple(self._followed):
+            items.close()
 
     async def _poses(self, request: web.Request) -> web.StreamResponse:
         entry = self._entry(request)
@@ -64,7 +69,7 @@ class Feeds:
         if self._catalogue.is_over(entry):
             # An EventSource asks again after every end, and is told by this alone not to.
             return web.Response(status=204)
-        with self._room(), entry.hub.following(Wish.POSES) as items:
+        with self._following(entry, Wish.POSES) as items:
             response = await self._begin(request, "text/event-stream")
             while True:
                 try:
@@ -74,12 +79,14 @@ class Feeds:
                 except TimeoutError:
                     text = ":\n\n"
                 except ChannelClosed:
+                    if self._stopping:  # the stream may go on: an EventSource asks again
+                        return response
                     text = "event: end\ndata: {}\n\n"
                 if not await self._write(request, response, text.encode()) or text.startswith("event: end"):
                     return response
 
     async def _socket(self, request: web.Request, entry: Entry) -> web.StreamResponse:
-        with self._room(), entry.hub.following(Wish.POSES) as items:
+        with self._following(entry, Wish.POSES) as items:
             socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=1024, timeout=2.0)
             self._guard.dress(request, socket)
             await socket.prepare(request)
@@ -122,7 +129,7 @@ class Feeds:
         # Browsers show a picture when the next part's headers are there, so they get them with it; FFmpeg takes one at
         # once if it is told the length, which nobody knows ahead. The other way each has it a whole picture late.
         ahead = "image/" in request.headers.get("Accept", "")
-        with self._room(), entry.hub.following(Wish.JPEG) as items:
+        with self._following(entry, Wish.JPEG) as items:
             response = await self._begin(request, f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
             if ahead and not await self._write(request, response, _PART + b"\r\n"):
                 return response
@@ -150,6 +157,16 @@ class Feeds:
         if self._catalogue.is_over(entry := self._entry(request)):
             raise web.HTTPGone(text="the stream has ended")
         return entry
+
+    @contextlib.contextmanager
+    def _following(self, entry: Entry, wish: Wish) -> Iterator[Channel[Item]]:
+        """A stream's newest results; closed when it ends or the server does."""
+        with self._room(), entry.hub.following(wish) as items:
+            self._followed.add(items)
+            try:
+                yield items
+            finally:
+                self._followed.discard(items)
 
     @contextlib.contextmanager
     def _room(self) -> Iterator[None]:

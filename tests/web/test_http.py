@@ -259,6 +259,20 @@ async def test_who_follows_is_told_of_the_end(served: Served, http: aiohttp.Clie
             assert "event: end" in (await events.content.read()).decode()
 
 
+async def test_who_follows_a_server_that_stops_is_cut_off_between_two_frames(http: aiohttp.ClientSession):
+    """And is not told that the stream has ended: it may be there again with the server."""
+    async with serving() as served:
+        await playing(served)
+        url = f"{served.url}/api/streams/cam"
+        answers = [await http.get(f"{url}/{kind}") for kind in ("poses", "video.mjpeg")]
+        begun = [await answer.content.readany() for answer in answers]
+    async with asyncio.timeout(5):
+        rest = [await answer.read() for answer in answers]  # neither breaks off in the middle
+    poses = begun[0] + rest[0]
+    assert poses.endswith(b"\n\n")
+    assert b"event: end" not in poses
+
+
 async def test_a_stream_that_has_ended_is_over_for_who_comes_then(served: Served, http: aiohttp.ClientSession):
     await served.server.show("short", SyntheticSource(width_px=64, height_px=64, seconds=0.3))
     url = f"{served.url}/api/streams/short"

@@ -237,12 +237,9 @@ class NetworkSource(LiveMedia):
             else:
                 self._had_alone = 0
                 return opened
-        try:
-            opened = open_(alone=True)
-        except NotSpoken:
-            self._had_alone = 0
-            raise
-        self._had_alone += 1
+        had, self._had_alone = self._had_alone, 0  # until it is there, whatever comes instead
+        opened = open_(alone=True)
+        self._had_alone = had + 1
         return opened
 
     def _opening_error(self, error: Exception) -> SourceError:

@@ -908,6 +908,9 @@ def with_words(coded: list[bytes], does: Iterator[str], sessions: list[list[str]
                 until_closed(connection)
             elif what == "refuses to play" and method == "PLAY":
                 answer(connection, number, status="455 Method Not Valid in This State")
+            elif what == "hangs up at play" and method == "PLAY":
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return
             elif what == "is busy" and method == "PLAY":
                 answer(connection, number, status="503 Service Unavailable")
                 return
@@ -945,6 +948,18 @@ def test_only_one_that_twice_in_a_row_could_not_is_asked_for_its_video_alone_fro
                 source.open("cam")
             source.close()
     assert [asked.count("SETUP") for asked in sessions] == [2, 1, 2, 2, 1, 2, 1, 1, 1, 2, 2]
+
+
+def test_one_that_gives_its_video_alone_no_more_is_asked_for_all(coded: list[bytes]):
+    sessions: list[list[str]] = []
+    does = ["closes", "gives it", "closes", "gives it", "hangs up at play", "gives it"]
+    with serving(with_words(coded, iter(does), sessions)) as url:
+        source = camera(url)
+        for i in range(4):
+            with pytest.raises(Disconnected) if i == 2 else nullcontext():
+                source.open("cam")
+            source.close()
+    assert [asked.count("SETUP") for asked in sessions] == [2, 1, 2, 1, 1, 2]
 
 
 def test_one_that_is_busy_is_not_asked_for_less(coded: list[bytes]):

@@ -9,7 +9,7 @@ and its bound are compared. On a machine that others use, too, a second of the c
 for twenty; so the ratio is also given for a second of CPU time (`of_alone_cpu`), and both must hold.
 
 Asked for, with `LatencyBatch`: delivered ≥ 0.9 of the bound, p99 ≤ 200 ms, Jain's index ≥ 0.98, and memory that stays
-flat. `FixedBatch(8)` is there for contrast.
+flat in the second half of a run. `FixedBatch(8)` is there for contrast.
 """
 
 from __future__ import annotations

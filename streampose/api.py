@@ -121,6 +121,8 @@ async def stream(
     any_live = any(each.source.live for each in streams)
     if keep := estimators is not None:
         estimators = estimators if isinstance(estimators, Sequence) else [estimators]
+        if not all(callable(each) and not isinstance(each, type) for each in estimators):
+            raise ConfigError(f"estimators are what load_estimators gives, not {estimators!r:.80}")
     else:
         choice = choice or ModelChoice(model=model, detector=detector, pose=pose)
         load = functools.partial(load_estimators, throughput=not any_live, streams=len(streams))

@@ -3,9 +3,9 @@ to 1 or bytes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from numbers import Rational
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,13 +28,15 @@ Progress: TypeAlias = Callable[[int, int], None]
 # Pictures that are converted at a time: their bytes, and no more than an engine runs at once.
 _BATCH_BYTES = 128 << 20
 _MOST = 32
+_SLOWEST_HZ, _FASTEST_HZ = 1e-6, 1e6
+_WIDEST = 100
 
 
 def find_poses(
     images: Any,
     estimator: Estimator,
     *,
-    rate: Fraction | int = 30,
+    rate: Fraction | float = 30,
     batch: int | None = None,
     track: bool = True,
     progress: Progress | None = None,
@@ -54,17 +56,17 @@ def find_poses(
         ModelError: of the kind that fits.
     """
     count, height, width = _shape(images)
-    if not (within(rate, 0) and 0 < rate < math.inf):
-        raise ConfigError(f"a rate is pictures a second, more than none, not {rate!r}")
+    if not within(rate, _SLOWEST_HZ, _FASTEST_HZ):
+        raise ConfigError(f"a rate is pictures a second, from 0.000001 to 1000000, not {rate!r}")
     if batch is not None:
         _check_count("a batch", batch)
     step = batch or max(1, min(_MOST, _BATCH_BYTES // (height * width * 3)))
+    time_base = 1 / (Fraction(rate) if isinstance(rate, Rational) else Fraction(float(rate)))
     tracker = Tracker() if track else None
     moments: list[Moment] = []
     for first in range(0, count, step):
         for poses in estimator(_pictures(images[first : first + step])):
             index = len(moments)
-            time_base = 1 / Fraction(rate)
             found = poses if tracker is None else tracker.update(poses, float(index * time_base))
             moments.append(
                 Moment(
@@ -156,8 +158,8 @@ def face_images(
     """
     _check_pictures(images, clip)
     _check_count("a close-up's side in pixels", size_px)
-    if not within(padding, 0):
-        raise ConfigError(f"padding is at least 0, not {padding!r}")
+    if not within(padding, 0, _WIDEST):
+        raise ConfigError(f"padding is from 0 to {_WIDEST}, not {padding!r}")
     found = survey(clip)
     spans = pick(found, Choice(by="largest"))
     one = only(clip, spans) if found else (moment.having(largest(moment.poses)) for moment in clip)
@@ -198,8 +200,8 @@ def _check_pictures(images: Any, clip: Sequence[Moment]) -> None:
         raise ConfigError(f"there are {len(clip)} moments, and images of {count}")
 
 
-def _check_count(what: str, value: object) -> None:
-    if not (is_whole(value) and within(value, 1)):
+def _check_count(what: str, value: Any) -> None:
+    if not is_whole(value) or value < 1:
         raise ConfigError(f"{what} is a whole number from 1 on, not {value!r}")
 
 

@@ -6,7 +6,7 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["is_number", "is_whole", "within"]
+__all__ = ["is_number", "is_positive", "is_whole", "within"]
 
 
 def is_number(value: object) -> bool:
@@ -22,3 +22,8 @@ def is_whole(value: object) -> bool:
 def within(value: Any, least: float, most: float = math.inf) -> bool:
     """Whether it is a number from one to another."""
     return is_number(value) and bool(least <= value <= most)
+
+
+def is_positive(value: object) -> bool:
+    """Whether it is a number above 0."""
+    return within(value, 0) and value != 0

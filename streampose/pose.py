@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streampose.errors import ConfigError
 from streampose.frame import read_only
+from streampose.number import is_whole
 
 __all__ = ["Person", "Poses", "Skeleton"]
 
@@ -42,10 +43,15 @@ class Skeleton:
     """Per-point spread for object key-point similarity (OKS), where its dataset publishes one."""
 
     def __post_init__(self) -> None:
-        count = len(self.points)
-        if not count or len(set(self.points)) < count:
-            raise ConfigError(f"a skeleton has points of different names; {self.name!r} has {self.points}")
-        if any(len(edge) != 2 or not all(0 <= i < count for i in edge) for edge in self.edges):
+        points, count = self.points, len(self.points)
+        if not isinstance(points, tuple | list) or not count or not all(isinstance(p, str) for p in points):
+            raise ConfigError(f"a skeleton has points with names; {self.name!r} has {points}")
+        if len(set(points)) < count:
+            raise ConfigError(f"a skeleton has points of different names; {self.name!r} has {points}")
+        if not all(
+            isinstance(e, Sequence) and len(e) == 2 and all(is_whole(i) and 0 <= i < count for i in e)
+            for e in self.edges
+        ):
             raise ConfigError(f"edges join points by their numbers, 0 to {count - 1}; {self.name!r} has {self.edges}")
         if self.sigmas is not None and len(self.sigmas) != count:
             raise ConfigError(f"a skeleton has a sigma for each point; {self.name!r} has {len(self.sigmas)} of {count}")

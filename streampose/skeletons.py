@@ -159,6 +159,6 @@ def skeleton_of(name: object) -> Skeleton:
     """
     if not isinstance(name, str) or name not in SKELETONS:
         raise FormatUnreadable(
-            f"the skeleton {name!r} is not known: put one of your own into streampose.skeletons.SKELETONS, by its name"
+            f"the skeleton {name!r:.80} is not known: put your own into streampose.skeletons.SKELETONS, by its name"
         )
     return SKELETONS[name]

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from streampose.errors import ConfigError
 from streampose.frame import Frame, StreamInfo
-from streampose.number import is_whole, within
+from streampose.number import is_positive, is_whole, within
 from streampose.render import Renderer
 from streampose.result import Result
 from streampose.sinks.rotation import original
@@ -67,7 +67,7 @@ def check(stream: Stream) -> None:
         raise ConfigError(f"stream {name!r} smooths without tracking: smoothing follows a person, so it needs ids")
     if not within(stream.weight, 1e-3, 1e3):
         raise ConfigError(f"stream {name!r} has a weight of {stream.weight!r}: it is from 0.001 to 1000")
-    if budget_s is not None and not (within(budget_s, 0) and budget_s > 0):
+    if budget_s is not None and not is_positive(budget_s):
         raise ConfigError(f"stream {name!r} has a budget of {budget_s!r} s: it is positive")
     if frames is not None and not (is_whole(frames) and frames >= 1):
         raise ConfigError(f"stream {name!r} has {frames} credits: they are a whole number from 1 on")

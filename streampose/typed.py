@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from functools import wraps
 from types import TracebackType
@@ -50,7 +51,9 @@ class Typed:
             try:
                 with self:
                     return function(*args, **kwargs)
-            except (asyncio.CancelledError, SystemExit) as error:
+            except (asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:
+                if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                    raise  # Ctrl-C
                 raise self._as_ours(error) from error
 
         return typed

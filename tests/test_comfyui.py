@@ -172,9 +172,9 @@ def test_what_makes_no_sense_is_refused():
     for wrong in ({"batch": -1}, {"batch": 1.5}, {"rate": 0}, {"rate": -1}, {"rate": float("nan")}):
         with pytest.raises(ConfigError):
             find_poses(black, nobody, **wrong)  # type: ignore[arg-type]
-    clip = find_poses(black, nobody)  # type: ignore[arg-type]
+    clip = find_poses(black, nobody, rate=np.float32(25))  # type: ignore[arg-type]
     assert len(clip) == 3
-    for wrong in ({"images": black[:2]}, {"size_px": 0}, {"padding": -1.0}):
+    for wrong in ({"images": black[:2]}, {"size_px": 0}, {"padding": float("inf")}):
         with pytest.raises(ConfigError):
             face_images(clip, **{"images": black, **wrong})
     with pytest.raises(ConfigError, match="sigma_s"):

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 
 from streampose.batching.cost import BatchCost, Load
-from streampose.batching.policy import Decision, Take, Wait, Waiting
+from streampose.batching.policy import Decision, Take, Wait, Waiting, check_size
+from streampose.errors import ConfigError
+from streampose.number import is_positive
 
 __all__ = ["AimdBatch", "DeferredBatch", "RuleBatch", "TimeoutBatch", "WindowBatch"]
 
@@ -15,10 +17,9 @@ _ASK_AGAIN_S = 0.25
 
 
 def _sane(max_frames: int, seconds: float) -> None:
-    if max_frames < 1:
-        raise ValueError(f"a batch has at least 1 frame, not {max_frames}")
-    if not seconds > 0:
-        raise ValueError(f"a time to wait or to keep is positive, not {seconds} s")
+    check_size(max_frames)
+    if not is_positive(seconds):
+        raise ConfigError(f"a time to wait or to keep is positive, not {seconds!r} s")
 
 
 class TimeoutBatch:

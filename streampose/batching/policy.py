@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 from streampose.batching.cost import Load
 from streampose.errors import ConfigError
-from streampose.number import is_whole, within
+from streampose.number import is_positive, is_whole
 
 __all__ = [
     "BatchPolicy",
@@ -117,8 +117,10 @@ def check_policy(policy: BatchPolicy) -> BatchPolicy:
     Raises:
         ConfigError: it is something else.
     """
-    if not (hasattr(policy, "decide") and hasattr(policy, "observe")):
-        raise ConfigError(f"a batch policy decides and observes, as LatencyBatch(0.1) does, and {policy!r} does not")
+    if isinstance(policy, type) or not all(hasattr(policy, name) for name in ("decide", "observe", "max_frames")):
+        raise ConfigError(
+            f"a batch policy decides and observes, as LatencyBatch(0.1) does, and {policy!r:.80} does not"
+        )
     return policy
 
 
@@ -128,7 +130,7 @@ def check_budget(seconds: float) -> None:
     Raises:
         ConfigError: it is no positive number.
     """
-    if not (within(seconds, 0) and seconds > 0):
+    if not is_positive(seconds):
         raise ConfigError(f"a latency budget is positive, not {seconds!r} s")
 
 

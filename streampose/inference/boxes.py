@@ -40,7 +40,7 @@ class Limits:
     """Of two boxes that overlap by more (intersection over union), the better stays; 1 = both stay. It also holds for
     models that suppress in the graph: RTMDet's own leaves doubles (key-point AP 0.56 → 0.60 at 640 with it)."""
     max_people: int = 100
-    """The best so many of a picture; 3000 at most."""
+    """The best so many of a picture; 3000 at most. Of heads without NMS 3000 boxes are looked at: some 300 people."""
 
     def __post_init__(self) -> None:
         for name in ("min_score", "max_overlap", "max_people"):

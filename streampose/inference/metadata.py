@@ -87,7 +87,7 @@ def _grey(value: Any) -> int:
 
 
 def _class(value: Any) -> int:
-    _want("the number of a class, from 0 on", value, _is_number(value, int) and value >= 0)
+    _want("the number of a class, from 0 on", value, _is_number(value, int) and 0 <= value < 100_000)
     return int(value)
 
 

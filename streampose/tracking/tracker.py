@@ -35,7 +35,8 @@ class TrackerOptions:
 
     keep_lost_s: float = 1.0
     """How long somebody who is not seen keeps their id, in seconds of media time; at least two of the stream's usual
-    steps from frame to frame, so that below a frame a second, too, nobody is lost who was seen a frame ago."""
+    steps from frame to frame (the first is usual until others come), so that below a frame a second, too, nobody is
+    lost who was seen a frame ago."""
     strong_score: float = 0.5
     """From this box score on, a newcomer gets an id at once, and somebody lost is found again."""
     doubt_s: float = 0.2

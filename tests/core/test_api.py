@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from dots import build
-from fakes import ScriptedSource
+from fakes import FakeEstimator, ScriptedSource
 
 import streampose
 from streampose.errors import ConfigError, EngineFailed, ModelNotFound, SourceNotFound
@@ -241,6 +241,8 @@ async def test_contradictions_are_said(model: Path):
         {"estimators": [estimator], "model": model},
         {"estimators": [estimator], "options": streampose.EngineOptions()},
         {"estimators": []},
+        {"estimators": "nano"},
+        {"estimators": FakeEstimator},
         {"model": model, "options": {"device": "cpu"}},
         {"choice": choice, "model": model},
         {"budget_s": 0},

@@ -63,6 +63,10 @@ def test_maps_keep_what_both_know(source, target):
         {"points": ("a", "a")},
         {"points": ("a",), "edges": ((0, 1),)},
         {"points": ("a", "b"), "edges": ((-1, 0),)},
+        {"points": ("a", "b"), "edges": (0, 1)},
+        {"points": ("a", "b"), "edges": ((0, 0.5),)},
+        {"points": "ab"},
+        {"points": (["a"], ["b"])},
         {"points": ("a",), "sigmas": (0.1, 0.1)},
     ],
 )

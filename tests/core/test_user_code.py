@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import math
 import os
-import sys
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource, frame, poses_of
 
 import streampose
-from streampose.batching import LatencyBatch
+from streampose.batching import AimdBatch, LatencyBatch, TimeoutBatch
 from streampose.errors import ConfigError, EngineFailed, SinkFailed, SourceError, StreamposeError
 from streampose.frame import Frame, Image
 from streampose.pipeline import Pipeline
@@ -128,11 +128,11 @@ async def test_a_cancellation_that_leaves_a_sink_is_a_failure(live: bool):
     assert (report.outcome, others) == (Outcome.FAILED, 20)
 
 
-def leaving(*_: object) -> None:
-    sys.exit("no licence")
+@pytest.mark.parametrize("how", [SystemExit, KeyboardInterrupt])
+async def test_who_leaves_the_program_in_a_source_or_sink_ends_that_stream_alone(how: type[BaseException]):
+    def leaving(*_: object) -> None:
+        raise how("no licence")
 
-
-async def test_who_leaves_the_program_in_a_source_or_sink_ends_that_stream_alone():
     sink = MemorySink()
     sink.write = leaving  # type: ignore[method-assign]
     for bad in (
@@ -141,7 +141,7 @@ async def test_who_leaves_the_program_in_a_source_or_sink_ends_that_stream_alone
     ):
         report, others = await beside_a_good_one(bad)
         assert (report.outcome, others) == (Outcome.FAILED, 20)
-        assert "SystemExit: no licence" in str(report.error)
+        assert f"{how.__name__}: no licence" in str(report.error)
 
 
 def test_who_leaves_the_program_in_a_model_ends_an_ordinary_loop_with_an_error():
@@ -296,7 +296,15 @@ def test_what_makes_no_sense_is_refused():
         Pipeline(one, twice).set_budget("a", -1)
     with pytest.raises(ConfigError, match="a batch policy decides and observes"):
         Pipeline(one, twice, policy="latency")  # type: ignore[arg-type]
-    for makes in (LatencyBatch, lambda x: TrackerOptions(keep_lost_s=x), lambda x: OneEuroOptions(beta=x)):
+    with pytest.raises(ConfigError, match="a batch policy decides and observes"):
+        Pipeline(one, twice, policy=LatencyBatch)  # type: ignore[arg-type]
+    for makes in (
+        LatencyBatch,
+        AimdBatch,
+        partial(TimeoutBatch, 8),
+        lambda x: TrackerOptions(keep_lost_s=x),
+        lambda x: OneEuroOptions(beta=x),
+    ):
         for nonsense in ("1", None, math.nan, -1):
             with pytest.raises(ConfigError):
                 makes(nonsense)

@@ -16,7 +16,7 @@ from streampose.frame import StreamInfo
 from streampose.sources.hwaccel import SOFTWARE, words
 from streampose.sources.media import MediaSource
 from streampose.sources.numbering import Numbering
-from streampose.sources.seeking import INDEX_BEHIND, Beginning, FrameTable, index_is_behind, read_table
+from streampose.sources.seeking import INDEX_BEHIND, Beginning, FrameTable, index_is_behind, is_avi, read_table
 
 __all__ = ["FileSource"]
 
@@ -92,10 +92,12 @@ class FileSource(MediaSource):
             yield packet
 
     def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
-        guessed = container.format.name == "avi"  # which says when packets are decoded, and nothing else
-        for picture in super()._pictures(container, video):
+        guessed = is_avi(container)
+        for count, picture in enumerate(super()._pictures(container, video)):
             if guessed:
                 picture.pts = picture.dts
+            if count == 1 and self._numbering is not None and not self._numbering.fits(picture.pts):
+                self._numbering = None  # a packet is a field: pictures are counted as they come
             yield picture
 
     def _number(self, pts: int | None) -> int:

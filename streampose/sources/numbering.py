@@ -29,6 +29,10 @@ class Numbering:
         if self._table is None:
             insort(self._waiting, pts)
 
+    def fits(self, second_pts: int | None) -> bool:
+        """Whether packets stand for pictures one by one, as the second picture shows, when none has been numbered."""
+        return self._table is not None or second_pts is None or bisect_left(self._waiting, second_pts) == 1
+
     def number(self, pts: int) -> int:
         """Of the picture with this time; 0 = there is no packet with it."""
         if self._table is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
 import av
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from streampose.sources.spliced import SWING
 from streampose.sources.track import main_video
 
-__all__ = ["INDEX_BEHIND", "Beginning", "FrameTable", "Seeking", "index_is_behind", "read_table"]
+__all__ = ["INDEX_BEHIND", "Beginning", "FrameTable", "Seeking", "index_is_behind", "is_avi", "read_table"]
 
 # Fewer frames than this are decoded faster than a file is read for its table.
 _WORTH = 256
@@ -84,17 +85,19 @@ def read_table(url: str) -> FrameTable | None:
     """Read a file's packets, without decoding them.
 
     Returns:
-        `None` where packets do not stand for frames one by one: times that are missing or twice there, edit lists, a
-        number of packets that is not the number of frames that the container names.
+        `None` where packets do not stand for frames one by one: times that are missing, twice there or a guess, edit
+        lists, packets of a field each, a number of packets that is not the number of frames that the container names.
     """
     try:
         with av.open(url, metadata_errors="replace") as container:
             video = main_video(container.streams.video)
-            if video is None or not video.frames or video.time_base is None:
+            if video is None or not video.frames or video.time_base is None or is_avi(container):
                 return None
             rows = [(p.pts, p.is_keyframe, p.is_discard) for p in container.demux(video) if p.size]
             time_base = video.time_base
             frames = video.frames
+        with av.open(url, metadata_errors="replace") as container:
+            shown = [p.pts for p in islice(container.decode(main_video(container.streams.video)), 2)]
     except (av.error.FFmpegError, OSError, ValueError, IndexError):
         return None  # opening it says what is wrong
     if len(rows) != frames or any(pts is None or discard for pts, _, discard in rows):
@@ -102,12 +105,18 @@ def read_table(url: str) -> FrameTable | None:
     stored = np.array([row[0] for row in rows], np.int64)
     order = np.argsort(stored, kind="stable")
     pts = stored[order]
-    # A packet that is farther from its place than decoders move pictures has a time that is wrong.
-    if (np.diff(pts) <= 0).any() or (np.abs(order - np.arange(len(order))) > SWING).any():
+    # Two packets may be the fields of one picture; one that is farther from its place than decoders move pictures has a
+    # time that is wrong.
+    if shown != pts[:2].tolist() or (np.diff(pts) <= 0).any() or (np.abs(order - np.arange(len(order))) > SWING).any():
         return None
     return FrameTable(
         pts=pts, keys=np.sort(np.array([row[0] for row in rows if row[1]], np.int64)), time_base=time_base
     )
+
+
+def is_avi(container: InputContainer) -> bool:
+    """Whether it says when packets are decoded, and not when pictures are shown, which FFmpeg guesses."""
+    return container.format.name == "avi"
 
 
 def index_is_behind(container: InputContainer | None, frames: int) -> bool:

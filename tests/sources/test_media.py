@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import pytest
 from av.stream import Disposition
+from servers.fields import interlaced
 from servers.folder import served
 from servers.web import MjpegServer
 
@@ -46,6 +47,7 @@ from streampose.sources import (
 from streampose.sources.conversion import read_latent
 from streampose.sources.images import images_in
 from streampose.sources.probe import has_square_pixels, probe
+from streampose.sources.seeking import read_table
 
 WIDTH, HEIGHT = 96, 64
 
@@ -165,6 +167,13 @@ def test_a_variable_rate_is_kept_exactly(tmp_path: Path):
     _, frames = read_all(source)
     source.close()
     assert [f.pts * f.time_base for f in frames] == [Fraction(p, 1000) for p in pts]
+
+
+def test_pictures_of_two_fields_are_counted_as_pictures(tmp_path: Path):
+    path = interlaced(tmp_path / "a.mp4", 12)
+    _, frames = read_all(FileSource(path))
+    assert [(f.index, round(f.time_s, 3)) for f in frames] == [(i, round(i / 25, 3)) for i in range(12)]
+    assert read_table(f"file:{path}") is None, "its packets are no frames"
 
 
 def test_frames_of_an_avi_have_times_as_they_come(tmp_path: Path, caplog: pytest.LogCaptureFixture):

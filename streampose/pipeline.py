@@ -12,9 +12,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from types import TracebackType
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from typing import Self
 
 from streampose.batching import Batcher, BatchPolicy, FixedBatch, Lane, LatencyBatch, check_policy
@@ -80,10 +79,9 @@ class Pipeline:
         self._tasks: dict[Flow, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._begun, self._changed = asyncio.Event(), asyncio.Event()
-        self._keep_running, self._replacing = keep_running, 0
-        self._stack = AsyncExitStack()
+        self._keep_running, self._holds = keep_running, 0
         self._batcher: Batcher | None = None
-        self._stopping = self._over = False
+        self._stack, self._stopping, self._over = AsyncExitStack(), False, False
 
     def _lane(self, stream: Stream, among: Sequence[Stream]) -> Lane:
         live = stream.source.live
@@ -124,8 +122,7 @@ class Pipeline:
 
     async def __aenter__(self) -> Self:
         # Recordings are decoded ahead as fast as they can be: they do as well, or better, where everything may move.
-        live = self._keep_running or any(flow.lane.live for flow in self._flows.values())
-        stay = live and self._cores_have_engines()
+        stay = self._cores_have_engines() and (self._keep_running or any(f.lane.live for f in self._flows.values()))
         engines = []
         for i, estimator in enumerate(self._engines):
             engines.append(EngineThread(estimator, f"engine-{i}", i if stay else None, closes=self._close_estimators))
@@ -133,9 +130,7 @@ class Pipeline:
         self._batcher = Batcher(engines, self._policy, self._clock, metrics=self._engine_metrics, on_failure=self.stop)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._begun.set()  # or it never will be
         await self._stack.aclose()
 
@@ -236,20 +231,25 @@ class Pipeline:
         flow.lane.budget_s = budget_s
 
     async def replace(self, stream: Stream, *, old: str | None = None) -> None:
-        """`remove` the stream of this name, or the one named `old`, and then `add` this one.
-
-        Who cancels it meanwhile has removed the old one.
+        """`remove` the stream of this name, or the one named `old`, and then `add` this one. Cancelled, it has stopped
+        the old one, which has still to be removed.
 
         Raises:
             ConfigError: there is no such stream, or the new one makes no sense; the old one then goes on.
         """
         self._check_new(stream, old := old or stream.name)
-        self._replacing += 1
-        try:
+        with self.held_open():
             await self.remove(old)
             await self.add(stream)
+
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """While it lasts `run` goes on, also without any stream: others will come."""
+        self._holds += 1
+        try:
+            yield
         finally:
-            self._replacing -= 1
+            self._holds -= 1
             self._changed.set()
 
     def _start(self, flow: Flow) -> None:
@@ -287,7 +287,7 @@ class Pipeline:
                 for flow in self._flows.values():
                     self._start(flow)
                 self._begun.set()
-                while self._tasks or self._replacing or (self._keep_running and not self._stopping):
+                while self._tasks or self._holds or (self._keep_running and not self._stopping):
                     self._changed.clear()
                     await self._changed.wait()
                 self._over = True

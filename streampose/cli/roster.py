@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +24,7 @@ class _Change:
     """What a file that was read again wants otherwise; every stream of it can be."""
 
     config: Config
-    made: Mapping[str, Stream]
-    instead_of: Mapping[str, str]
-    """What is removed before one of `made` is opened: the stream of its name, or one that is gone."""
+    made: Sequence[Stream]
     gone: Sequence[str]
 
 
@@ -102,10 +99,8 @@ class Roster:
             except StreamposeError as error:
                 fail(f"nothing was changed: {redact(str(error))}")
                 return
-            try:
-                say(f"{self._file} is read again: {await self._carry_out(change, pipeline)}")
-            except StreamposeError as error:
-                fail(f"not everything was changed: {redact(str(error))}")
+            for refusal in await self._carry_out(change, pipeline):
+                fail(f"not everything was changed: {redact(str(refusal))}")
 
     def _read(self, pipeline: Pipeline) -> _Change:
         """Read the file, and make the streams that it wants otherwise; none has been touched.
@@ -117,36 +112,34 @@ class Roster:
         config = load_config(self._file)
         if not config.streams:  # a file that is being written, more often than a wish
             raise ConfigError(f"{self._file} names no stream: to end all of them, stop the run")
-        old, new = self._known.streams, config.streams
-        failed = {name for name, report in pipeline.reports.items() if report.outcome is Outcome.FAILED}
-        names = [name for name, entry in new.items() if entry != old.get(name) or name in failed]
-        gone = [name for name in old if name not in new and name in pipeline.reports]
-        instead_of = {name: name for name in names if name in pipeline.reports}
-        for name, other in itertools.product(names, gone):
-            # A camera of another name may be open once only, and what a lone stream writes may be single files.
-            shared = old[other].source == new[name].source or len(new) == 1
-            if shared and name not in instead_of and other not in instead_of.values():
-                instead_of[name] = other
-        made = dict(zip(names, self._make(new, names), strict=True))
-        return _Change(config=config, made=made, instead_of=instead_of, gone=gone)
+        new, reports = config.streams, pipeline.reports
+        well = {name for name, report in reports.items() if report.outcome is not Outcome.FAILED}
+        names = [name for name, entry in new.items() if name not in well or entry != self._known.streams.get(name)]
+        return _Change(config=config, made=self._make(new, names), gone=[name for name in reports if name not in new])
 
-    async def _carry_out(self, change: _Change, pipeline: Pipeline) -> str:
-        """Change the streams; in words, how.
+    async def _carry_out(self, change: _Change, pipeline: Pipeline) -> Sequence[StreamposeError]:
+        """Change the streams, and say how.
 
-        Raises:
-            StreamposeError: one could not be changed; the others are.
+        Returns:
+            Why some could not be added; the next time that is tried again.
         """
-        made, instead_of = change.made, change.instead_of
-        done = await asyncio.gather(
-            *(pipeline.remove(name) for name in change.gone if name not in instead_of.values()),
-            *(pipeline.replace(made[name], old=old) for name, old in instead_of.items()),
-            *(pipeline.add(stream) for name, stream in made.items() if name not in instead_of),
-            return_exceptions=True,
-        )
-        for error in done:
-            if isinstance(error, BaseException):
-                raise error
+        errors: list[StreamposeError] = []
+        added: dict[str, StreamEntry] = {}
+        left = [*change.gone, *(stream.name for stream in change.made if stream.name in pipeline.reports)]
+        with pipeline.held_open():
+            # All of them first: one may have the camera, port or file of another, which may call it otherwise.
+            await asyncio.gather(*map(pipeline.remove, left))
+            for stream in change.made:
+                try:
+                    await pipeline.add(stream)
+                except StreamposeError as error:
+                    errors.append(error)
+                else:
+                    added[stream.name] = change.config.streams[stream.name]
+        changed = len(added.keys() & left)
         options = ", options: only at the start" * (change.config.options != self._known.options)
-        self._known = change.config
-        changed = sum(name == old for name, old in instead_of.items())
-        return f"{len(made) - changed} added, {changed} changed, {len(change.gone)} removed{options}"
+        counts = f"{len(added) - changed} added, {changed} changed, {len(left) - changed} removed"
+        say(f"{self._file} is read again: {counts}{options}")
+        stays = {name: entry for name, entry in self._known.streams.items() if name not in left}
+        self._known = Config(options=change.config.options, streams=stays | added)
+        return errors

@@ -10,20 +10,23 @@ __all__ = ["redact", "server_of"]
 # What is before the last "@" of the host's part; and, as a password may hold a slash that nobody has escaped,
 # everything before the last "@" at all where a ":" comes first. That takes http://host:80/@me for one, too: better so
 # than the other way. A stranger's text is read once, however long: a scheme has a greatest length, and where no "@"
-# follows, what was looked through for one is not looked through again (`none`). Where a sign of "://" is missing,
-# it takes a name and a password to be one.
+# follows, what was looked through for one is not looked through again (`none`). Where "://" is written otherwise, it
+# takes a name and a password to be one, and a scheme that is no folder's name or a file's ending.
 _USERINFO = re.compile(
-    r"(?P<scheme>(?P<whole>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)|(?i:rtsp|rtmp|http|srt)s?:?/{1,2})"
+    r"(?P<scheme>(?P<whole>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)"
+    r"|(?<![\w/\\.])(?i:rtsp|rtmp|http|srt)s?(?:[:;][/\\]*+|[/\\]++))"
     r"(?:[^/\s:]*:\S*@|(?(whole)[^/\s]*@|(?!))|(?P<none>[^/\s:]*:\S*))"
 )
 # Keys that have one of these in them (X-Amz-Security-Token, wmsAuthSign), or have it as a word of theirs (auth_key,
-# but not compass or author). The looking ahead is done once for a key, and a key ends where the next may begin.
+# but not compass or author), or end in "key" (streamkey, but not monkey). The looking ahead is done once for a key, and
+# a key ends where the next may begin, which in a server's JSON may be escaped.
 _SECRET_QUERY = re.compile(
-    r"""(?P<key>[?&;](?=[^\s?&;=#]*?(?:
+    r"""(?P<key>(?:[?&;#]|\\u0026)(?=[^\s?&;=#\\]*?(?:
         passw|passphrase|passcode|pwd|psw|token|secret|signature|jwt|auth(?!or(?!i[sz]))|credential|session|sessid
         |api[-_]?key|access[-_]?key|(?:user|usr|login)pass?(?![a-z])|loginuse=|hdn(?:ea|tl|ts)=
         |(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:pass|pw|pin|key|sign?|user(?:name)?|usr)(?:(?![a-z])|(?-i:(?=[A-Z])))
-    ))[^\s?&;=#]*=)[^&\s#]*""",
+        |(?<!mon|tur|don|hoc|joc|lac)key(?![a-z])
+    ))[^\s?&;=#\\]*=)[^&\s#]*""",
     re.IGNORECASE | re.VERBOSE,
 )
 # XMEye's cameras have both in the path: rtsp://host/user=NAME_password=SECRET_channel=1_stream=0.sdp, or with "&".
@@ -31,14 +34,14 @@ _IN_PATH = re.compile(
     r"(?P<user>/user=)(?:\S*?(?P<password>[_&]password=)\S*?(?=[_&](?:channel|stream)=|\s|$)|(?P<none>\S*))",
     re.IGNORECASE,
 )
-# In JSON in JSON there are more signs before the name of the scheme, which may be any after a colon. What is a list of
-# parameters, as a digest is, goes up to the end of the line.
+# In JSON in JSON there are more signs before the name of the scheme. After a colon it may be any or none, and as a key
+# alone looks like one, both go. What is a list of parameters, as a digest is, goes up to the end of the line.
 _HEADER = re.compile(
-    r"""(?P<key>authorization(?P<colon>[^\w:]{0,8}:)?\W{0,12}b?\W?(?:
-        (?:bearer|basic)\s+
-        |(?P<list>digest\s+(?=\w+=)|(?(colon)(?!digest)[\w-]{1,40}\s+(?=[\w-]+="?\w)|(?!)))
-        |(?(colon)(?!digest)[\w-]{1,40}\s+|(?!))
-    ))(?(list).+|\S+)""",
+    r"""(?P<key>authorization(?P<colon>[^\w:]{0,8}:)?[^\w*]{0,12}(?:b\W)?(?:
+        (?:bearer|basic):?\s+
+        |(?P<list>digest\s+(?=\w+=)|(?(colon)(?!digest)(?:[\w-]{1,40}\s+)?(?=[\w-]+="?\w)|(?!)))
+        |(?P<any>(?(colon)(?=\w)(?!(?:bearer|basic|digest)\b)|(?!)))
+    ))(?(list).+|(?(any)(?:[\w-]{1,40}[^\S\n]+)?)\S+)""",
     re.IGNORECASE | re.VERBOSE,
 )
 

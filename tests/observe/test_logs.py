@@ -74,6 +74,7 @@ def test_where_cameras_have_their_passwords_they_are_cut_and_the_rest_is_not(url
 
 
 TOKENS = """
+    streamkey camkey licenseKey
     jwt auth_token X-Amz-Signature X-Amz-Security-Token SessionToken wmsAuthSign authToken access-token accesskey pin
     AWSAccessKeyId client_secret passcode userpwd sessionid authbasic userPass stream_key hdnts Authorization
 """
@@ -81,13 +82,15 @@ TOKENS = """
 
 @pytest.mark.parametrize("key", TOKENS.split())
 def test_a_token_in_a_query_is_cut_and_the_rest_is_not(key: str):
-    for begin in ("?", "?n=1&", "?n=1;"):
+    for begin in ("?", "?n=1&", "?n=1;", r"?n=1\u0026", "#"):
         url = f"rtsp://h/mystream{begin}{key}={{}}&profile=2"
         assert redact(url.format("geheim/x==")) == url.format("***")
 
 
-@pytest.mark.parametrize("scheme", ["rtsp//", "rtsp:/", "Rtsp/", "https//", "rtmps:/"])
-def test_a_password_is_cut_where_a_sign_of_the_scheme_is_missing(scheme: str):
+@pytest.mark.parametrize(
+    "scheme", ["rtsp//", "rtsp:/", "Rtsp/", "https//", "rtmps:/", "rtsp:///", "rtsp;//", "rtsp:\\\\", "srt:"]
+)
+def test_a_password_is_cut_where_a_sign_of_the_scheme_is_missing_or_another_one(scheme: str):
     assert redact(f"no file at {scheme}admin:gehe/im@h/live; did") == f"no file at {scheme}***@h/live; did"
 
 
@@ -95,8 +98,12 @@ def test_a_password_is_cut_where_a_sign_of_the_scheme_is_missing(scheme: str):
     "text",
     [
         "/data/user=5/day=3/clip.mp4",
+        "/data/http/clip_12:30@cam.mp4",
+        "movie.srt/a:b@c",
+        "C:\\rtsp\\a:b@c.mp4 and \\rtsp\\12:30@d.mp4",
         "/data/http/me@home.mp4 or http//h:80/x",
         "https://h/maps?compass=1&bypass=2&passes=3&monkey=4&users=5&author=6&design=7&keyframe=8&passenger=9&spin=0",
+        "http://h/farm?turkey=1&donkey=2&keyboard=3",
         "authorization failed because of the time",
         "rtsp://h/user=guest/stream=0.sdp",
         "Authorization: Digest is not understood",
@@ -111,7 +118,8 @@ def test_what_is_no_secret_stays(text: str):
 @pytest.mark.parametrize(
     "part",
     ["a", "a:", ":", "://", "a://", "a://:", "a://:@", "/user=", "_password=", "/user=&password=", "?key=", " ", "a=",
-     "?key", "key", "http/", "authorization: a ", "authorization:",
+     "?key", "key", "http/", "http/:", "http\\", "http:", "#", "#a", r"\u0026", r"\u0026key=", "authorization: a\n",
+     "authorization: a ", "authorization:",
      "authorization", "authorization: ", "Authorization: Basic ", "Authorization: Digest a="],
 )  # fmt: skip
 def test_a_long_text_takes_no_long_time(begin: str, part: str):
@@ -141,13 +149,22 @@ def test_of_any_text_all_up_to_the_last_at_sign_of_a_url_is_cut(text: str):
         "Authorization: Token {}",
         "authorization: ApiKey {}",
         "{{'Authorization': 'Token {}'}}",
+        "Authorization: {}",
+        '{{"authorization":"{}","n":1}}',
+        "b'authorization: {}'",
+        "authorization: token={}, n=1",
+        "Authorization: Bearer: {}",
         "Authorization: AWS4-HMAC-SHA256 Credential=geheim/s3, SignedHeaders=host, Signature={}",
         'Authorization: Digest username="geheim", realm="IP camera", response="{}", qop=auth',
     ],
 )
 def test_a_header_s_token_is_cut(header: str):
-    text = header.format("geheim\\x00geheim")
-    assert "geheim" not in redact(f"Invalid header value: {text} ^")
+    for secret in ("geheim\\x00geheim", "geheim"):
+        text = redact(f"Invalid header value: {header.format(secret)} ^ is none")
+        assert "geheim" not in text
+        assert text.startswith("Invalid header value: ")
+        assert text.endswith(" is none") != ("=" in header)  # a list goes up to the end of the line
+        assert "=" in header or redact(text) == text
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ anyway.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from opentelemetry import trace
@@ -22,6 +23,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
+from streampose.errors import ConfigError
 from streampose.frame import Frame
 from streampose.redaction import server_of
 from streampose.result import Result
@@ -131,18 +133,27 @@ class Told(SpanExporter):
         self._exporter.shutdown()
 
 
-@contextmanager
-def exporting(share: float, *, closing_s: float = 3.0) -> Iterator[TracerProvider]:
+@asynccontextmanager
+async def exporting(share: float, *, closing_s: float = 3.0) -> AsyncIterator[TracerProvider]:
     """Where spans of this share of all frames go: by OTLP over HTTP, to where OTEL_EXPORTER_OTLP_ENDPOINT says.
 
     It has tracers. At the end what is left is sent within this time, or not at all: no run's end waits for a collector.
+
+    Raises:
+        ConfigError: what it says is no URL of HTTP.
+        ImportError: OpenTelemetry's exporter is not there.
     """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - may be absent
 
     if not log.isEnabledFor(logging.DEBUG):
         logging.getLogger(OTLPSpanExporter.__module__).setLevel(logging.CRITICAL)
     names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    server = server_of(next(filter(None, map(os.environ.get, names)), "http://localhost:4318"))
+    name = next(filter(os.environ.get, names), names[-1])
+    url = os.environ.get(name) or "http://localhost:4318"
+    if not url.lower().startswith(("http://", "https://")):
+        meant = server_of(f"http://{url.rpartition('://')[-1]}")
+        raise ConfigError(f"{name} does not begin with http:// or https://: write {meant}, where spans go by OTLP/HTTP")
+    server = server_of(url)
     told = Told(OTLPSpanExporter(), server)
     resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "streampose")})
     provider = TracerProvider(sampler=TraceIdRatioBased(share), resource=resource, shutdown_on_exit=False)
@@ -153,7 +164,7 @@ def exporting(share: float, *, closing_s: float = 3.0) -> Iterator[TracerProvide
         # It has no bound of its own, and ten seconds for each try.
         closing = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
         closing.start()
-        closing.join(0 if told.away else closing_s)
+        await asyncio.to_thread(closing.join, 0 if told.away else closing_s)
         if closing.is_alive() and not told.away:
             log.warning("%s did not take the last spans, which are lost", server, extra={"event": "traces lost"})
 

@@ -43,7 +43,7 @@ class Watch:
         version: of streampose.
 
     Raises:
-        ConfigError: the address cannot be listened at, or spans are wanted without their library.
+        ConfigError: the address cannot be listened at; spans are wanted without their library, or their URL is none.
     """
 
     def __init__(self, options: WatchOptions, *, version: str) -> None:
@@ -57,7 +57,7 @@ class Watch:
     async def __aenter__(self) -> Self:
         options = self._options
         if options.trace:
-            self.trace = self._spans(options.trace)
+            self.trace = await self._spans(options.trace)
         if options.metrics is not None:
             from streampose.observe.server import Observatory  # noqa: PLC0415 - slow to import
 
@@ -93,11 +93,11 @@ class Watch:
 
         return told
 
-    def _spans(self, share: float) -> Trace:
+    async def _spans(self, share: float) -> Trace:
         try:
             from streampose.observe.spans import Spans, exporting  # noqa: PLC0415 - optional
 
-            provider = self._stack.enter_context(exporting(share))
+            provider = await self._stack.enter_async_context(exporting(share))
         except ImportError as error:
             raise ConfigError("tracing needs OpenTelemetry: pip install 'streampose[otel]'") from error
         return Spans(provider.get_tracer("streampose", self._version))

@@ -20,7 +20,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
+from streampose.errors import ConfigError
 from streampose.observe.spans import Spans, Told, exporting
+from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
 from streampose.streams import Stream
 
@@ -91,7 +93,7 @@ def test_a_collector_that_is_away_is_told_once_and_that_it_is_back(caplog: pytes
     ]
 
 
-def test_the_end_does_not_wait_for_a_collector_and_one_line_says_what_became_of_the_last_spans(
+async def test_the_end_does_not_wait_for_a_collector_nor_stop_the_loop_and_one_line_says_what_became_of_the_last_spans(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     with socket.socket() as nobody:
@@ -99,14 +101,28 @@ def test_the_end_does_not_wait_for_a_collector_and_one_line_says_what_became_of_
         server = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{server}/geheim")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")  # a second try, which is not waited for, fits in
-        with exporting(1.0, closing_s=0.1) as provider:
+        async with exporting(1.0, closing_s=0.1) as provider:
             provider.get_tracer("t").start_span("frame").end()
+            others = asyncio.create_task(asyncio.sleep(0.01))
+        assert others.done()
         said = [record.getMessage() for record in caplog.records]
         for thread in threading.enumerate():
             if thread.name == "last spans" or thread.name.startswith("Otel"):
                 thread.join(10)
     assert said == [f"{server} did not take the last spans, which are lost"]
     assert "geheim" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
+@pytest.mark.parametrize("scheme", ["", "grpc://"])
+async def test_a_collector_without_http_is_refused_and_what_to_write_is_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, scheme: str
+):
+    monkeypatch.setenv(name, f"{scheme}collector:4318/geheim")
+    with pytest.raises(ConfigError, match=rf"{name} does not .*: write http://collector:4318, ") as refused:
+        async with Watch(WatchOptions(trace=1.0), version="1"):
+            pass
+    assert "geheim" not in str(refused.value)
 
 
 def test_the_command_sends_spans_to_a_collector(monkeypatch: pytest.MonkeyPatch):

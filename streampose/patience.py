@@ -1,13 +1,13 @@
-"""How long an output of a stream that is stopped may take nothing."""
+"""How long an output of a stream that is stopped may take nothing, and how long any may take to close."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import ClassVar, ParamSpec, TypeVar
 
 from streampose.errors import SinkFailed, WorkerStuck
+from streampose.sinks.jsonl import JsonlSink
 from streampose.sinks.sink import Sink
 from streampose.worker import Worker
 
@@ -26,6 +26,9 @@ class Patience:
 
     limit_s: ClassVar[float] = 15.0
     """Of one call. `SendSink` waits 10 s for a server, and `Pipeline.remove` as long for a whole stream."""
+
+    closing_s: ClassVar[float] = 30.0
+    """Of `close`, whatever the stream is: a long film may be put in order then."""
 
     def __init__(self, *, live: bool) -> None:
         self._live, self._begun = live, False
@@ -57,21 +60,30 @@ class Patience:
             if not limit.expired():  # the function's own
                 raise
             self._given_up.add(sink)
-            name = getattr(sink.thing, "path", None) or type(sink.thing).__name__
             raise SinkFailed(
-                f"{name} took nothing for {self.limit_s:g} s after the stop, and was given up: see who reads it, or "
-                "whether its disk hangs"
+                f"{_name(sink.thing)} took nothing for {self.limit_s:g} s after the stop, and was given up: see who "
+                "reads it, or whether its disk hangs"
             ) from None
 
     async def close(self, sink: Worker[Sink]) -> None:
         """Close it; one that was given up has said why, and is hardly waited for.
 
         Raises:
-            WorkerStuck: it did not close in time.
+            SinkFailed: it did not close in time; its thread is left behind.
             Exception: whatever its `close` raised.
         """
-        if sink not in self._given_up:
-            await sink.aclose(timeout_s=30.0)
-            return
-        with contextlib.suppress(WorkerStuck):
-            await sink.aclose(timeout_s=0.5)
+        given_up = sink in self._given_up
+        try:
+            await sink.aclose(timeout_s=0.5 if given_up else self.closing_s)
+        except WorkerStuck:
+            if not given_up:
+                raise SinkFailed(
+                    f"{_name(sink.thing)} did not close within {self.closing_s:g} s, and was left behind: see whether "
+                    "its disk hangs"
+                ) from None
+
+
+def _name(sink: Sink) -> str:
+    if isinstance(sink, JsonlSink) and sink.path is None:
+        return "standard output"
+    return str(getattr(sink, "path", None) or type(sink).__name__)

@@ -19,6 +19,7 @@ from streampose.patience import Patience
 from streampose.pipeline import Pipeline
 from streampose.sinks import JsonlSink, Sink
 from streampose.streams import Outcome, Stream
+from streampose.worker import Worker
 
 
 def camera(name: str, *sinks: Sink) -> Stream:
@@ -64,12 +65,57 @@ async def test_a_fifo_that_nobody_reads_holds_up_no_stop_and_its_stream_alone_ha
         "well": Outcome.STOPPED,
     }
     assert type(reports["stuck"].error) is SinkFailed
-    (told,) = [record.getMessage() for record in caplog.records]
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "streampose"]
     assert told.startswith(f"stuck failed: {fifo} took nothing for 0.3 s after the stop")
     if begun:
         *_, last = (tmp_path / "whole.jsonl").read_bytes().splitlines()
         assert json.loads(last)["frame"] == other.indices[-1]
         assert other.closed == 1
+
+
+async def test_standard_output_that_takes_nothing_is_called_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Patience, "limit_s", 0.05)
+    go_on = threading.Event()
+    worker, patience = Worker(JsonlSink("-"), "sink"), Patience(live=True)
+    patience.begin()
+    try:
+        with pytest.raises(SinkFailed, match=r"^standard output took nothing for 0\.05 s"):
+            await patience.call(worker, go_on.wait, 10)
+    finally:
+        go_on.set()
+        await patience.close(worker)
+
+
+async def test_an_output_that_does_not_close_is_left_behind_and_one_line_says_which(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(Patience, "closing_s", 0.2)
+    caplog.set_level(logging.INFO, logger="streampose")
+    go_on, closed = threading.Event(), threading.Event()
+
+    class Hangs(MemorySink):
+        path = Path("poses.jsonl")
+
+        def close(self):
+            go_on.wait(10)
+            super().close()
+            closed.set()
+
+    well = MemorySink()
+    async with Pipeline([camera("stuck", Hangs()), camera("well", well)], FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        await seen(well, 3)
+        pipeline.stop()
+        reports = await running
+    go_on.set()
+    assert await asyncio.to_thread(closed.wait, 10)
+    assert {name: report.outcome for name, report in reports.items()} == {
+        "stuck": Outcome.FAILED,
+        "well": Outcome.STOPPED,
+    }
+    assert type(reports["stuck"].error) is SinkFailed
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "streampose"]
+    assert told.startswith("stuck failed: poses.jsonl did not close within 0.2 s, and was left behind")
 
 
 @pytest.mark.parametrize("live", [True, False])

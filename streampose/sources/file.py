@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from streampose.errors import SourceCorrupt, SourceError, SourceNotFound, SourceUnsupported
 from streampose.frame import StreamInfo
+from streampose.sources.boxes import has_index_in_front
 from streampose.sources.hwaccel import SOFTWARE, words
 from streampose.sources.media import MediaSource
 from streampose.sources.numbering import Numbering
@@ -78,6 +79,17 @@ class FileSource(MediaSource):
     def table(self) -> FrameTable | None:
         """When its frames are shown, as far as that can be known without decoding; see `Seeking`."""
         return read_table(self._url)
+
+    def _connect(self) -> InputContainer:
+        self._options = {}
+        try:
+            return super()._connect()
+        except (av.error.InvalidDataError, av.error.EOFError):
+            if not self._path.is_file() or not has_index_in_front(self._path):
+                raise
+        # Where it can seek, FFmpeg walks all fragments before it opens, and gives up at one that is cut off.
+        self._options = {"seekable": "0"}
+        return super()._connect()
 
     def _packets(self, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
         table = None if self.begin is None else self.begin.table

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from streampose.errors import SourceCorrupt
+from streampose.sources.boxes import boxes
 from streampose.sources.spliced import SWING
 
 __all__ = ["Losses"]
@@ -131,13 +131,13 @@ class Losses:
         path = Path(self._url.removeprefix("file:"))
         if not self._url.startswith("file:") or not path.is_file():
             return 0
-        size, end = path.stat().st_size, None
-        with path.open("rb") as file:
-            if "matroska" in self._format:
+        end = None
+        if "matroska" in self._format:
+            with path.open("rb") as file:
                 end = _segment_end(file.read(4096))
-            elif "mp4" in self._format.split(",") and not self._video.frames:
-                end = _boxes_end(file, size)
-        return 0 if end is None else max(0, end - size)
+        elif "mp4" in self._format.split(",") and not self._video.frames:
+            end = max((end for _, end in boxes(path)), default=None)
+        return 0 if end is None else max(0, end - path.stat().st_size)
 
 
 def _segment_end(head: bytes) -> int | None:
@@ -157,21 +157,6 @@ def _number(data: bytes, at: int) -> tuple[int, int, bool]:
     most = (1 << 7 * length) - 1
     value = int.from_bytes(data[at : at + length], "big") & most
     return at + length, value, value == most
-
-
-def _boxes_end(file: BinaryIO, size: int) -> int | None:
-    """Where the last box of an MP4 ends, by its own words; `None` = it does not say it, or is none."""
-    at = 0
-    while at < size:
-        file.seek(at)
-        head = file.read(16)
-        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        if length == 1:  # too large for 32 bits
-            length = int.from_bytes(head[8:], "big")
-        if length < 8 or not kind.isalnum():
-            return None
-        at += length
-    return at
 
 
 def _closes(packet: bytes) -> bool:

@@ -131,6 +131,17 @@ def test_a_file_that_was_cut_does_not_look_like_one_that_ends(
         assert numbers == list(range(len(numbers)))
 
 
+def test_a_fragmented_mp4_that_was_cut_within_what_tells_of_a_fragment_gives_those_before(tmp_path: Path):
+    data = clip(path := tmp_path / "v.mp4", muxer={"movflags": "frag_keyframe+empty_moov"}).read_bytes()
+    last = data.rindex(b"moof") - 4
+    length = int.from_bytes(data[last:][:4], "big")
+    for there, why in ((length // 2, f"its last {length - length // 2} bytes are missing"), (length - 3, "")):
+        path.write_bytes(data[: last + there])
+        numbers, error = read(path)
+        assert numbers == list(range(95))
+        assert f"{path} breaks off: {why}" in str(error)
+
+
 def test_how_much_is_missing_is_told(tmp_path: Path):
     data = clip(path := tmp_path / "v.mkv").read_bytes()
     path.write_bytes(data[:-9])
@@ -155,9 +166,10 @@ def test_what_stands_before_or_behind_the_end_of_a_whole_file_is_none_of_its_los
     path.write_bytes(data[:-1] + b"\x21\xfe\x01A\0\x3b")  # a comment
     assert read(path) == (list(range(100)), None)
     for name, muxer in (("v.mkv", {}), ("v.mp4", {"movflags": "frag_keyframe+empty_moov"})):
-        with clip(path := tmp_path / name, muxer=muxer).open("ab") as file:
-            file.write(bytes(1000))
-        assert read(path) == (list(range(100)), None)
+        data = clip(path := tmp_path / name, muxer=muxer).read_bytes()
+        for behind in (bytes(1000), b"TAGTitle of the thing".ljust(128, b"\0")):  # ID3
+            path.write_bytes(data + behind)
+            assert read(path) == (list(range(100)), None)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")

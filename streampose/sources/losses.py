@@ -48,7 +48,7 @@ class Losses:
         if "matroska" in self._format and self._step is not None:
             self._long = max(float(SWING * self._step), _TOLD_S / float(self._unit))
         self._packets = 0
-        self._first_pts = self._last_pts = 0
+        self._first_pts = self._last_pts = self._lasts = 0  # _lasts: of what is shown last, which may not come last
         self._last: Packet[VideoStream] | None = None
 
     def followed(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
@@ -76,13 +76,14 @@ class Losses:
             log.warning(text, self._name, from_s, to_s, extra={"event": "damaged"})
             self._long = None  # told once
         self._packets += 1
-        self._last_pts = max(self._last_pts, packet.pts)
+        if packet.pts >= self._last_pts:
+            self._last_pts, self._lasts = packet.pts, packet.duration or 0
 
     def _lacks(self) -> str | None:
         """Its end, in words; `None` = it is there, as far as can be known."""
         if (last := self._last) is None:
             return None
-        if lacking_s := self._lacking_s(last):
+        if lacking_s := self._lacking_s():
             return f"its last {lacking_s:.1f} s are missing"
         if lacking_bytes := self._lacking_bytes():
             return f"its last {lacking_bytes} bytes are missing"
@@ -92,10 +93,10 @@ class Losses:
             return "what follows is damaged or missing"
         return None
 
-    def _lacking_s(self, last: Packet[VideoStream]) -> float:
+    def _lacking_s(self) -> float:
         if not self._packets or (end := self._promised_end()) is None:
             return 0.0
-        lacking_s = float((end - self._last_pts - max(self._step or 0, last.duration or 0)) * self._unit)
+        lacking_s = float((end - self._last_pts - max(self._step or 0, self._lasts)) * self._unit)
         return lacking_s if lacking_s > _TOLD_S else 0.0
 
     def _promised_end(self) -> Fraction | int | None:

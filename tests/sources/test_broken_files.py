@@ -27,13 +27,14 @@ def clip(
     *,
     frames: int = 100,
     muxer: dict[str, str] | None = None,
+    options: dict[str, str] | None = None,
     at: Callable[[int], int] = lambda i: i,
 ) -> Path:
     """At 25 frames a second, or `at` other moments; no picture is like another."""
     noise = np.random.default_rng(0)
     quick = {"libx264": {"preset": "ultrafast"}, "libvpx": {"deadline": "realtime", "cpu-used": "8"}}
     with av.open(str(path), "w", options=muxer or {}) as container:
-        stream = container.add_stream(codec, rate=25, options={"g": "5"} | quick.get(codec, {}))
+        stream = container.add_stream(codec, rate=25, options={"g": "5"} | quick.get(codec, {}) | (options or {}))
         stream.width, stream.height = 64, 48
         stream.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8", "apng": "rgb24"}.get(codec, "yuv420p")
         if codec == "mpeg2video":
@@ -170,6 +171,20 @@ def test_what_stands_before_or_behind_the_end_of_a_whole_file_is_none_of_its_los
         for behind in (bytes(1000), b"TAGTitle of the thing".ljust(128, b"\0")):  # ID3
             path.write_bytes(data + behind)
             assert read(path) == (list(range(100)), None)
+
+
+def test_a_picture_that_stands_for_long_at_the_end_need_not_come_last(tmp_path: Path):
+    plain = clip(tmp_path / "v.mp4", frames=59, options={"bf": "3", "b_adapt": "0", "g": "50"})
+    with av.open(str(plain)) as source, av.open(str(path := tmp_path / "v.mkv"), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        end = max(packets, key=lambda packet: packet.pts or 0)
+        assert end is not packets[-1]
+        end.duration *= 250  # 10 s
+        for packet in packets:
+            packet.stream = stream
+            container.mux(packet)
+    assert read(path) == (list(range(59)), None)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")

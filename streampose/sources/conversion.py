@@ -28,6 +28,8 @@ log = logging.getLogger("streampose")
 _later: ContextVar[bool] = ContextVar("later", default=False)
 # Transfer characteristics of ITU-T H.273.
 _HDR = {16: "PQ", 18: "HLG"}
+# Matrix, range, primaries and transfer of a video that says nothing of them.
+_UNSAID = (2, 0, 2, 2)
 _UNCONVERTED = (FFmpegError, OSError, ValueError)
 
 
@@ -98,17 +100,19 @@ class Conversion:
         """The same of a picture that may be damaged; `None` = it cannot be converted, though others could.
 
         Raises:
-            SourceUnsupported: it is the first, and cannot be converted.
+            SourceUnsupported: it cannot be converted, and none could before.
         """
         try:
             return self(picture)
         except _UNCONVERTED as error:
-            if self._colours is None:
-                raise SourceUnsupported(f"{self.name} has pictures that cannot be converted: {words(error)}") from error
+            failure = error
         # A damaged header may name colours that there are not, and names them for all that comes after it.
-        picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = self._colours
+        colours = self._colours or _UNSAID
+        picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = colours
         with contextlib.suppress(*_UNCONVERTED):
             return self(picture)
+        if self._kind is None:
+            raise SourceUnsupported(f"{self.name} has pictures that cannot be converted: {words(failure)}") from failure
         return None
 
     def _stretched(self, width: int) -> int:

@@ -70,15 +70,18 @@ def test_a_sound_that_begins_within_does_not_end_the_video(tmp_path: Path):
     assert read(path) == (list(range(200)), None)
 
 
-def test_a_header_that_names_colours_that_there_are_not_costs_no_picture(tmp_path: Path):
+@pytest.mark.parametrize("which", [slice(0, 1), slice(2, 3), slice(None)], ids=["first", "third", "every"])
+def test_a_header_that_names_colours_that_there_are_not_costs_no_picture(tmp_path: Path, which: slice):
     path = clip(tmp_path / "v.mpg", "mpeg2video")
     data = bytearray(path.read_bytes())
-    third = [found.start() for found in re.finditer(rb"\x00\x00\x01\xb5[\x20-\x2f]", data)][2]
-    data[third + 7] = 0xF0  # its matrix
+    for found in list(re.finditer(rb"\x00\x00\x01\xb5[\x20-\x2f]", data))[which]:
+        data[found.start() + 7] = 0xF0  # its matrix
     (tmp_path / "damaged.mpg").write_bytes(data)
     assert read(tmp_path / "damaged.mpg") == (list(range(100)), None)
     for whole, damaged in zip(pictures(path), pictures(tmp_path / "damaged.mpg"), strict=True):
-        np.testing.assert_array_equal(damaged, whole)
+        # Until a header is whole those of small pictures are taken, which are a little off.
+        off = np.abs(damaged.astype(int) - whole).mean()
+        assert off < 16 if which != slice(2, 3) else off == 0
 
 
 def pictures(path: Path) -> Iterator[np.ndarray]:

@@ -145,6 +145,6 @@ class FileSource(MediaSource):
     def _reading_error(self, error: Exception) -> SourceError:
         if not self._path.is_file() and index_is_behind(self._container, self._index):
             return SourceUnsupported(f"{self._path} {INDEX_BEHIND} ({words(error)})")
-        if isinstance(error, BlockingIOError | av.error.PatchWelcomeError):  # of zeros; of half an APNG
+        if isinstance(error, BlockingIOError | av.error.PatchWelcomeError) and self._index:  # of zeros; of half an APNG
             return SourceCorrupt(f"{self._path} breaks off: what follows is damaged or missing")
         return super()._reading_error(error)

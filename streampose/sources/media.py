@@ -71,6 +71,7 @@ class MediaSource:
         self._first: Frame | None = None
         self._spliced = Spliced(1, NO_TIME_BASE)
         self._index = 0
+        self._refusal: av.error.FFmpegError | None = None
         self.skipped_packets = 0
         """Damaged packets that were left out; decoding went on after them. Of a live source over all connections."""
         self.damaged_pictures = 0
@@ -187,7 +188,7 @@ class MediaSource:
         rate = video.average_rate or video.guessed_rate  # a jump of the times leaves no average
         step = max(1, round(1 / rate / time_base)) if rate else 1
         self._spliced = Spliced(step, time_base, restarts=Flags.ts_discont in Flags(container.format.flags))
-        self._index = 0
+        self._index, self._refusal = 0, None
         for picture, following in followed(self._pictures(container, video), live=self.live):
             own = self._spliced.believed(picture.pts, following)
             self._index = self._number(own)
@@ -214,7 +215,8 @@ class MediaSource:
             )
             self._index += 1
         if self._index == 0:
-            raise SourceCorrupt(f"{self._name} opens as video, but not one picture in it could be decoded")
+            why = "" if self._refusal is None else f": {words(self._refusal)}"
+            raise SourceCorrupt(f"{self._name} opens as video, but not one picture in it could be decoded{why}")
 
     def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
         """Every picture that can be decoded; damaged packets are counted and left out."""
@@ -231,8 +233,9 @@ class MediaSource:
                 break
             try:
                 yield from packet.decode()  # the last packet is empty, and empties the decoder
-            except av.error.InvalidDataError:
+            except (av.error.InvalidDataError, av.error.PatchWelcomeError) as error:  # damage may ask for what is rare
                 self.skipped_packets += 1
+                self._refusal = error
             except av.error.FFmpegError as error:
                 if not self.live:
                     raise self._reading_error(error) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -234,6 +235,24 @@ def test_a_file_of_which_only_a_part_of_its_headers_is_there_was_cut(tmp_path: P
     numbers, error = read(path)
     assert (numbers, type(error)) == ([], SourceCorrupt)
     assert str(error) == f"{path} is {kind} whose headers cannot be read: it was cut off, or is damaged"
+
+
+@pytest.mark.parametrize("name", ["v.avi", "v.mkv", "v.mov"])
+def test_damage_that_asks_for_what_ffmpeg_lacks_costs_one_picture(tmp_path: Path, name: str):
+    data = bytearray(clip(path := tmp_path / name, "mjpeg").read_bytes())
+    heads = [found.start() for found in re.finditer(rb"\xff\xc0\x00\x11\x08", data)]
+    data[heads[50] + 11] = 0x44  # how its first component is sampled
+    path.write_bytes(data)
+    numbers, error = read(path)
+    assert (len(numbers), error) == (99, None)
+
+
+def test_what_ffmpeg_lacks_for_a_whole_file_is_told_in_its_words(tmp_path: Path):
+    path = tmp_path / "v.sun"
+    path.write_bytes(struct.pack(">8I", 0x59A66A95, 64, 48, 24, 64 * 48 * 3, 4, 0, 0) + bytes(64 * 48 * 3))
+    numbers, error = read(path)
+    assert numbers == []
+    assert "Not yet implemented in FFmpeg" in str(error)
 
 
 def test_what_breaks_off_is_told_in_words_that_fit(tmp_path: Path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,9 +131,11 @@ class FileSource(MediaSource):
     def _opening_error(self, error: Exception) -> SourceError:
         if isinstance(error, PermissionError):
             return SourceUnsupported(f"{self._path} cannot be read: permission denied")
-        if not self._path.is_file():  # a FIFO opened once more would wait for another writer
+        # A FIFO opened once more would wait for another writer.
+        if not self._path.is_file() or not _is_of_damage(error):
             return super()._opening_error(error)
-        with self._path.open("rb") as file:
+        head = b""
+        with contextlib.suppress(OSError), self._path.open("rb") as file:
             head = file.read(12)
         if head[4:8] in {b"ftyp", b"mdat", b"wide", b"free"}:
             return SourceCorrupt(f"{self._path} is an MP4 without its index: it was cut off before it was finished")
@@ -139,6 +143,7 @@ class FileSource(MediaSource):
             if head.startswith(mark, at):
                 return SourceCorrupt(
                     f"{self._path} is {kind} whose headers cannot be read: it was cut off, or is damaged"
+                    f" ({words(error)})"
                 )
         return super()._opening_error(error)
 
@@ -148,3 +153,11 @@ class FileSource(MediaSource):
         if isinstance(error, BlockingIOError | av.error.PatchWelcomeError) and self._index:  # of zeros; of half an APNG
             return SourceCorrupt(f"{self._path} breaks off: what follows is damaged or missing")
         return super()._reading_error(error)
+
+
+def _is_of_damage(error: Exception) -> bool:
+    """Whether FFmpeg may say so of a file that was cut; "I/O error" is what it says of an MKV."""
+    return (
+        isinstance(error, av.error.InvalidDataError | av.error.EOFError | av.error.PatchWelcomeError)
+        or getattr(error, "errno", None) == errno.EIO
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import struct
@@ -234,7 +235,20 @@ def test_a_file_of_which_only_a_part_of_its_headers_is_there_was_cut(tmp_path: P
     path.write_bytes(path.read_bytes()[:400])
     numbers, error = read(path)
     assert (numbers, type(error)) == ([], SourceCorrupt)
-    assert str(error) == f"{path} is {kind} whose headers cannot be read: it was cut off, or is damaged"
+    assert f"{path} is {kind} whose headers cannot be read: it was cut off, or is damaged (" in str(error)
+
+
+@pytest.mark.parametrize("why", [errno.ENOMEM, errno.EMFILE, errno.ESTALE])
+def test_what_is_not_the_files_own_fault_is_told_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: int
+):
+    path = clip(tmp_path / "v.mkv", frames=1)
+
+    def fails(*given: object, **more: object) -> None:
+        av.error.err_check(-why)
+
+    monkeypatch.setattr(av, "open", fails)
+    assert str(read(path)[1]) == f"{path} cannot be opened as video: {os.strerror(why)}"
 
 
 @pytest.mark.parametrize("name", ["v.avi", "v.mkv", "v.mov"])

@@ -22,6 +22,8 @@ log = logging.getLogger("streampose")
 
 # What is lost is told from this on: ends are a little early for other reasons.
 _TOLD_S = 0.5
+# The largest AVI has four or so a gigabyte.
+_CHUNKS = 10_000
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
@@ -111,8 +113,11 @@ class Losses:
         # Fewer than promised alone mean nothing, for an edit list may leave some out; nor does an early end alone.
         if self._packets >= video.frames:
             return None
-        # What FFmpeg says of an AVI's duration is less where the file is; its unit is a frame.
-        return (video.start_time or 0) + (video.frames if self._format == "avi" else video.duration)
+        if self._format != "avi":
+            return (video.start_time or 0) + video.duration
+        # Those of an AVI may be empty, and stand for the picture before them. What FFmpeg says of its duration is less
+        # where the file is; its unit is a frame.
+        return None if self._file is not None and _is_whole_avi(self._file) else (video.start_time or 0) + video.frames
 
     def _tagged_end(self) -> Fraction | None:
         """By the tag that says how long a track is: 00:01:07.920000000."""
@@ -127,10 +132,14 @@ class Losses:
             return False
         return (self._last_pts - self._first_pts) / self._step + 1 - self._packets <= SWING
 
+    @property
+    def _file(self) -> Path | None:
+        path = Path(self._url.removeprefix("file:"))
+        return path if self._url.startswith("file:") and path.is_file() else None
+
     def _lacking_bytes(self) -> int:
         """Of a Matroska or fragmented MP4 file, by the sizes in it."""
-        path = Path(self._url.removeprefix("file:"))
-        if not self._url.startswith("file:") or not path.is_file():
+        if (path := self._file) is None:
             return 0
         end = None
         if "matroska" in self._format:
@@ -158,6 +167,21 @@ def _number(data: bytes, at: int) -> tuple[int, int, bool]:
     most = (1 << 7 * length) - 1
     value = int.from_bytes(data[at : at + length], "big") & most
     return at + length, value, value == most
+
+
+def _is_whole_avi(path: Path) -> bool:
+    """Whether its chunks end where the file does."""
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        for _ in range(_CHUNKS):
+            file.seek(at)
+            kind, length = file.read(4), int.from_bytes(file.read(4), "little")
+            if kind not in {b"RIFF", b"LIST", b"JUNK", b"idx1"}:
+                return False
+            at += 12 if kind == b"RIFF" else 8 + length + length % 2
+            if at >= size:
+                return at <= size + 1  # the last may be of an odd length
+    return False
 
 
 def _closes(packet: bytes) -> bool:

@@ -192,6 +192,23 @@ def test_a_picture_that_stands_for_long_at_the_end_need_not_come_last(tmp_path: 
     assert read(path) == (list(range(59)), None)
 
 
+def test_an_avi_whose_last_frames_are_empty_is_whole(tmp_path: Path):
+    """Recorders of screens write them where nothing moves."""
+    data = bytearray(clip(path := tmp_path / "v.avi", "mjpeg").read_bytes())
+    index = data.rindex(b"idx1") + 8
+    chunks = [found.start() for found in re.finditer(b"00dc", data[:index]) if found.start() > data.index(b"movi")]
+    for i in range(70, 100):
+        length = int.from_bytes(data[chunks[i] + 4 :][:4], "little")
+        data[chunks[i] + 4 : chunks[i] + 16] = struct.pack("<I4sI", 0, b"JUNK", length - 8)
+        data[index + 16 * i + 12 : index + 16 * i + 16] = bytes(4)
+    path.write_bytes(data)
+    assert read(path) == (list(range(70)), None)
+    for rest in (b"", bytes(len(data) - chunks[50])):
+        path.write_bytes(data[: chunks[50]] + rest)
+        numbers, error = read(path)
+        assert (len(numbers), str(error)) == (50, f"{path} breaks off: its last 2.0 s are missing")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")
 def test_what_breaks_off_in_a_fifo_is_told_by_its_length(tmp_path: Path):
     data = clip(tmp_path / "v.mkv").read_bytes()

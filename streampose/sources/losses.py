@@ -145,7 +145,7 @@ class Losses:
         if "matroska" in self._format:
             with path.open("rb") as file:
                 end = _segment_end(file.read(4096))
-        elif "mp4" in self._format.split(",") and not self._video.frames:
+        elif "mp4" in self._format.split(",") and self._packets > self._video.frames:  # which are of the first part
             end = max((end for _, end in boxes(path)), default=None)
         return 0 if end is None else max(0, end - path.stat().st_size)
 

@@ -137,8 +137,11 @@ def test_a_file_that_was_cut_does_not_look_like_one_that_ends(
         assert numbers == list(range(len(numbers)))
 
 
-def test_a_fragmented_mp4_that_was_cut_within_what_tells_of_a_fragment_gives_those_before(tmp_path: Path):
-    data = clip(path := tmp_path / "v.mp4", muxer={"movflags": "frag_keyframe+empty_moov"}).read_bytes()
+@pytest.mark.parametrize("movflags", ["frag_keyframe+empty_moov", "frag_keyframe"])
+def test_a_fragmented_mp4_that_was_cut_within_what_tells_of_a_fragment_gives_those_before(
+    tmp_path: Path, movflags: str
+):
+    data = clip(path := tmp_path / "v.mp4", muxer={"movflags": movflags}).read_bytes()
     last = data.rindex(b"moof") - 4
     length = int.from_bytes(data[last:][:4], "big")
     for there, why in ((length // 2, f"its last {length - length // 2} bytes are missing"), (length - 3, "")):

@@ -24,6 +24,7 @@ log = logging.getLogger("streampose")
 _TOLD_S = 0.5
 # The largest AVI has four or so a gigabyte.
 _CHUNKS = 10_000
+_BELIEVED = 1 << 50  # bytes: no file has more
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
@@ -122,7 +123,7 @@ class Losses:
     def _tagged_end(self) -> Fraction | None:
         """By the tag that says how long a track is: 00:01:07.920000000."""
         tag = re.fullmatch(
-            r"([0-9]{1,4}):([0-9]{2}):([0-9]{2}(\.[0-9]{1,9})?)", self._video.metadata.get("DURATION", "")
+            r"([0-9]{1,4}):([0-5][0-9]):([0-5][0-9](\.[0-9]{1,9})?)", self._video.metadata.get("DURATION", "")
         )
         return None if tag is None else (3600 * int(tag[1]) + 60 * int(tag[2]) + Fraction(tag[3])) / self._unit
 
@@ -158,15 +159,15 @@ def _segment_end(head: bytes) -> int | None:
     if head[at + size : at + size + len(_SEGMENT)] != _SEGMENT:
         return None
     at, size, unknown = _number(head, at + size + len(_SEGMENT))
-    return None if unknown else at + size
+    return None if unknown or size >= _BELIEVED else at + size
 
 
 def _number(data: bytes, at: int) -> tuple[int, int, bool]:
-    """Where a number of EBML ends, what it is, and whether it stands for "unknown"."""
+    """Where a number of EBML ends, what it is, and whether it stands for "unknown", or is none."""
     length = 9 - data[at : at + 1].ljust(1, b"\1")[0].bit_length()
     most = (1 << 7 * length) - 1
     value = int.from_bytes(data[at : at + length], "big") & most
-    return at + length, value, value == most
+    return at + length, value, value == most or length > 8
 
 
 def _is_whole_avi(path: Path) -> bool:

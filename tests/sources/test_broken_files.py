@@ -170,6 +170,18 @@ def test_what_was_written_live_names_no_end_and_has_one(tmp_path: Path):
     assert read(clip(tmp_path / "v.mkv", muxer={"live": "1"})) == (list(range(100)), None)
 
 
+def test_sizes_and_times_that_cannot_be_are_not_believed(tmp_path: Path):
+    data = clip(path := tmp_path / "v.mkv").read_bytes()
+    at = data.index(b"\x18\x53\x80\x67") + 4
+    for size in (b"\0" + b"\xff" * 7, b"\x01\x80" + bytes(6), b"\x01" + b"\xff" * 6 + b"\xfe"):
+        path.write_bytes(data[:at] + size + data[at + 8 :])
+        assert read(path) == (list(range(100)), None)
+    path.write_bytes(data.replace(b"00:00:04.0", b"99:99:99.0"))
+    assert read(path) == (list(range(100)), None)
+    path.write_bytes(data.replace(b"00:00:04.0", b"00:00:09.0"))
+    assert str(read(path)[1]) == f"{path} breaks off: its last 5.0 s are missing"
+
+
 def test_what_stands_before_or_behind_the_end_of_a_whole_file_is_none_of_its_losses(tmp_path: Path):
     data = clip(path := tmp_path / "v.gif", "gif").read_bytes()
     path.write_bytes(data[:-1] + b"\x21\xfe\x01A\0\x3b")  # a comment

@@ -20,9 +20,8 @@ def probe(path: Path) -> StreamInfo | None:
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             video = main_video(container.streams.video)
-            if (
-                video is None or getattr(video, "codec_context", None) is None
-            ):  # nothing here decodes it; PyAV's types say otherwise
+            # PyAV's types say otherwise, but what nothing here decodes has no context.
+            if video is None or getattr(video, "codec_context", None) is None:
                 return None
             frames = video.frames
             if not frames and container.duration and video.average_rate:

@@ -28,6 +28,7 @@ from streampose.sources.feed import GIVEN, MAX_AGE_S, Arrival, Feed, Mark, Silen
 from streampose.sources.hwaccel import SOFTWARE
 from streampose.sources.media import NO_TIME_BASE, MediaSource
 from streampose.sources.timeline import Timeline
+from streampose.sources.track import moving
 from streampose.sources.wall import WallClock
 
 __all__ = ["LiveMedia"]
@@ -234,7 +235,7 @@ class LiveMedia(MediaSource):
         # Renditions of HLS, programmes of a transport stream; of a camera's RTSP the first is the main one.
         if not self.live or self._url.startswith("rtsp"):
             return super()._chosen(videos)
-        decodable = [video for video in videos if video.codec_context is not None]
+        decodable = [video for video in moving(videos) if video.codec_context is not None]
         return max(decodable, key=lambda video: video.width * video.height, default=super()._chosen(videos))
 
     def _unit(self, container: InputContainer, video: VideoStream) -> Fraction:

@@ -9,13 +9,18 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-__all__ = ["main_video", "packets_of"]
+__all__ = ["main_video", "moving", "packets_of"]
+
+
+def moving(videos: Sequence[VideoStream]) -> list[VideoStream]:
+    """Those that are videos: the cover of an album is none."""
+    return [video for video in videos if not video.disposition & Disposition.attached_pic]
 
 
 def main_video(videos: Sequence[VideoStream]) -> VideoStream | None:
-    """What players show: the first that is marked so, or else the first; the cover of an album is none."""
-    moving = [video for video in videos if not video.disposition & Disposition.attached_pic]
-    return next((video for video in moving if video.disposition & Disposition.default), moving[0] if moving else None)
+    """What players show: the first that is marked so, or else the first."""
+    shown = moving(videos)
+    return next((video for video in shown if video.disposition & Disposition.default), shown[0] if shown else None)
 
 
 def packets_of(container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:

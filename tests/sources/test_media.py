@@ -365,7 +365,7 @@ def test_files_that_are_no_video(tmp_path: Path):
 
 def tracks(path: Path, *tracks: tuple[str, int, Disposition]) -> Path:
     """Codec, width and marks of each video."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
         streams = []
         for codec, width, marks in tracks:
             stream = container.add_stream(codec, rate=25)
@@ -404,6 +404,8 @@ def test_the_cover_of_an_album_is_no_video(tmp_path: Path):
     info, frames = read_all(source := FileSource(path))
     source.close()
     assert (info.width_px, len(frames)) == (64, 5)
+    with served(tmp_path) as address, contextlib.closing(NetworkSource(f"{address}/v.mp4?live")) as live:
+        assert live.open("s").width_px == 64
     album = tracks(tmp_path / "album.mp4", ("mjpeg", 96, COVER))
     with pytest.raises(SourceUnsupported, match="has no video in it"):
         FileSource(album).open("s")

@@ -128,13 +128,15 @@ def test_a_file_that_was_cut_does_not_look_like_one_that_ends(
 ):
     data = clip(path := tmp_path / name, codec, muxer=muxer).read_bytes()
     assert read(path) == (list(range(100)), None)
-    for share in (0.5, 0.9):
-        path.write_bytes(data[: int(len(data) * share)])
+    with av.open(str(path)) as container:
+        places = [(packet.pos or 0, packet.size) for packet in container.demux(video=0)]
+    for whole in (50, 90):
+        at, size = places[whole]
+        path.write_bytes(data[: at + size // 2])
         numbers, error = read(path)
         assert type(error) is SourceCorrupt
         assert "breaks off" in str(error)
-        assert 100 * share - 20 < len(numbers) < 100
-        assert numbers == list(range(len(numbers)))
+        assert numbers in (list(range(whole)), list(range(whole + 1)))  # some decoders show what there is of the last
 
 
 @pytest.mark.parametrize("movflags", ["frag_keyframe+empty_moov", "frag_keyframe"])

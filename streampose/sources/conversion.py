@@ -101,9 +101,12 @@ class Conversion:
 
         Raises:
             SourceUnsupported: it cannot be converted, and none could before.
+            MemoryError: there is no memory for it.
         """
         try:
             return self(picture)
+        except MemoryError:
+            raise  # FFmpeg's is one of its errors, too, and says nothing of the picture
         except _UNCONVERTED as error:
             failure = error
         # A damaged header may name colours that there are not, and names them for all that comes after it.

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from streampose.errors import SourceCorrupt, SourceError, SourceUnsupported
-from streampose.sources import FileSource
+from streampose.sources import FileSource, conversion
 from streampose.sources.conversion import Conversion
 
 
@@ -99,6 +99,14 @@ def test_only_the_first_picture_must_be_one_that_can_be_converted():
         convert.attempt(strange)
     assert convert.attempt(av.VideoFrame(64, 48, "bgr24")) is not None
     assert convert.attempt(strange) is None
+
+
+def test_a_picture_that_there_is_no_memory_for_is_not_left_out(monkeypatch: pytest.MonkeyPatch):
+    convert, picture = Conversion(), av.VideoFrame(64, 48, "bgr24")
+    convert.attempt(picture)
+    monkeypatch.setattr(conversion, "_bgr", lambda *_: av.error.err_check(-errno.ENOMEM))
+    with pytest.raises(MemoryError):
+        convert.attempt(picture)
 
 
 def test_a_picture_that_cannot_be_converted_is_left_out_with_its_number(

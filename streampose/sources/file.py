@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,8 +40,9 @@ class FileSource(MediaSource):
     A FIFO, or a pipe (``/dev/stdin``), is read from its beginning to its end: once, and in software.
 
     A damaged packet is left out and counted (`skipped_packets`); in an MP4 its number is left
-    out, too. A file that breaks off gives what comes before, then `SourceCorrupt`. Whether one
-    does is not known of all kinds; see `Losses`.
+    out, too, and so is a picture that comes behind later ones because of it. A file that breaks
+    off gives what comes before, then `SourceCorrupt`. Whether one does is not known of all kinds;
+    see `Losses`.
 
     Args:
         path: of the file.
@@ -107,11 +109,18 @@ class FileSource(MediaSource):
 
     def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
         guessed = is_avi(container)
+        pts = dts = math.inf  # of the picture before
         for count, picture in enumerate(super()._pictures(container, video)):
             if guessed:
                 picture.pts = picture.dts
             if count == 1 and self._numbering is not None and not self._numbering.fits(picture.pts):
                 self._numbering = None  # a packet is a field: pictures are counted as they come
+            if picture.pts is not None and picture.dts is not None:
+                # A decoder that has lost a key frame gives out what it still holds behind the next one.
+                if self._numbering is not None and self.skipped_packets and picture.pts < pts and picture.dts >= dts:
+                    self.skipped_packets += 1
+                    continue
+                pts, dts = picture.pts, picture.dts
             yield picture
 
     def _number(self, pts: int | None) -> int:

@@ -293,6 +293,25 @@ def test_what_is_not_the_files_own_fault_is_told_as_what_it_is(
     assert str(read(path)[1]) == f"{path} cannot be opened as video: {os.strerror(why)}"
 
 
+def test_pictures_that_come_too_late_behind_a_lost_key_frame_move_no_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = clip(tmp_path / "v.mp4", options={"preset": "medium", "x264-params": "keyint=12:bframes=3:scenecut=0"})
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    lost = next(i for i, packet in enumerate(packets) if packet.is_keyframe and i > 20)
+    for packet in packets[lost - 2 : lost + 1]:
+        data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    with contextlib.closing(FileSource(path)) as source:
+        source.open("s")
+        frames = list(iter(source.read, None))
+    assert [float(frame.pts * frame.time_base) * 25 for frame in frames] == pytest.approx([f.index for f in frames])
+    assert (len(frames) > 85, frames[-1].index) == (True, 99)
+    assert [record.event for record in caplog.records] == ["damaged"]
+
+
 @pytest.mark.parametrize("name", ["v.avi", "v.mkv", "v.mov"])
 def test_damage_that_asks_for_what_ffmpeg_lacks_costs_one_picture(tmp_path: Path, name: str):
     data = bytearray(clip(path := tmp_path / name, "mjpeg").read_bytes())

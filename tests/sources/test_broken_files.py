@@ -20,6 +20,7 @@ import pytest
 
 from streampose.errors import SourceCorrupt, SourceError, SourceUnsupported
 from streampose.sources import FileSource, conversion
+from streampose.sources.boxes import boxes
 from streampose.sources.conversion import Conversion
 
 
@@ -190,6 +191,11 @@ def test_sizes_and_times_that_cannot_be_are_not_believed(tmp_path: Path):
     assert read(path) == (list(range(100)), None)
     path.write_bytes(data.replace(b"00:00:04.0", b"00:00:09.0"))
     assert str(read(path)[1]) == f"{path} breaks off: its last 5.0 s are missing"
+
+
+def test_a_file_of_nothing_but_boxes_is_not_walked_to_its_end(tmp_path: Path):
+    (path := tmp_path / "v.mp4").write_bytes(b"\0\0\0\x08free" * 300_000)
+    assert sum(1 for _ in boxes(path)) < 300_000
 
 
 def test_what_stands_before_or_behind_the_end_of_a_whole_file_is_none_of_its_losses(tmp_path: Path):

@@ -8,7 +8,7 @@ import socket
 import time
 from dataclasses import replace
 from typing import cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import proxy_bypass
 
 import av
@@ -291,4 +291,6 @@ def _parts(url: str) -> SplitResult:
     if slip:
         # Not chained: what it says may be a piece of a password that was not escaped.
         raise ConfigError(f"{redact(url)} has no host or port that can be one: {_WRITE}")
+    if not unquote(parts.netloc).isprintable():  # with a line end in it, a user would be a request of his own
+        raise ConfigError(f"{redact(url)}: a user and a password have only printable characters, written with % or not")
     return parts

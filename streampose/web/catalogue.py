@@ -144,7 +144,7 @@ class Catalogue:
         if len(text) > _LONGEST:  # before anything looks at it
             raise ConfigError(f"a source of {len(text)} characters is too long: {_LONGEST} are the most")
         if not text.isprintable():  # a line end in it would be one of the requests that are made with it
-            raise ConfigError("a source has no line ends and no other control characters in it")
+            raise ConfigError("a source has only printable characters")
         if sum(entry.origin == "api" for entry in self._entries.values()) >= self._limits.streams:
             raise ConfigError(f"there are {self._limits.streams} streams already")
         check_memory(self._limits)

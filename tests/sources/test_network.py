@@ -199,6 +199,14 @@ def test_what_only_looks_like_a_password_is_none():
         source("rtsp://h:99999/x")
 
 
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_a_user_brings_no_line_end_into_a_request(scheme: str):
+    for userinfo in ("a%0d%0aX%3a%201:pw", "a:pw%00", "a\x1b2J:pw"):
+        with pytest.raises(ConfigError, match=rf"^{scheme}://\*\*\*@h/x: .*only printable characters"):
+            source(f"{scheme}://{userinfo}@h/x")
+    source(f"{scheme}://a%20b:%E9%C3%A9@h/x")
+
+
 @contextlib.contextmanager
 def sent(url: str, container_format: str) -> Iterator[None]:
     """H.264 to a port of this machine, a key frame in ten."""

@@ -322,6 +322,17 @@ def test_a_digest_is_what_the_server_reckons(algorithm: str, response: str):
     assert (said["opaque"], said["uri"]) == ("FQhe/qaU", url)
 
 
+def test_a_user_s_name_in_a_digest_is_nothing_else():
+    """It is reckoned with as it is, and written as RFC 7616 has it: as a quoted string."""
+    me = Credentials.of("rtsp://a%22,%20uri=%22x%5C:pass@h/")
+    assert me is not None
+    answer = me.answer(['Digest realm="r", nonce="n"'], "PLAY", "rtsp://h/")
+    assert answer is not None
+    assert answer.startswith(r'Digest username="a\", uri=\"x\\", realm="r", nonce="n", uri="rtsp://h/", ')
+    mine, theirs = (hashlib.md5(text.encode()).hexdigest() for text in ('a", uri="x\\:r:pass', "PLAY:rtsp://h/"))
+    assert f'response="{hashlib.md5(f"{mine}:n:{theirs}".encode()).hexdigest()}"' in answer
+
+
 def test_the_old_digest_basic_and_what_nobody_knows():
     me = Credentials("user", "pass")
     answer = me.answer(['Digest realm="r", nonce="n"'], "PLAY", "rtsp://h/")

@@ -56,7 +56,8 @@ class Credentials:
 
         realm, nonce = asked.get("realm", ""), asked.get("nonce", "")
         mine, theirs = hashed(self.user, realm, self.password), hashed(method, url)
-        words = {"username": self.user, "realm": realm, "nonce": nonce, "uri": url}
+        user = re.sub(r'(["\\])', r"\\\1", self.user)  # which would end it; what the server said comes back as it is
+        words = {"username": user, "realm": realm, "nonce": nonce, "uri": url}
         quoted = ", ".join(f'{name}="{value}"' for name, value in words.items())
         if "auth" in re.split(r"[\s,]+", asked.get("qop", "")):
             once = secrets.token_hex(8)

@@ -128,7 +128,9 @@ class Feeds:
         entry = self._going_on(request)
         # Browsers show a picture when the next part's headers are there, so they get them with it; FFmpeg takes one at
         # once if it is told the length, which nobody knows ahead. The other way each has it a whole picture late.
-        ahead = "image/" in request.headers.get("Accept", "")
+        # In the address bar some say first that they take HTML, and name no kind of picture.
+        accept = request.headers.get("Accept", "")
+        ahead = any(kind in accept for kind in ("image/", "text/html"))
         with self._following(entry, Wish.JPEG) as items:
             response = await self._begin(request, f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
             if ahead and not await self._write(request, response, _PART + b"\r\n"):

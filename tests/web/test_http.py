@@ -379,8 +379,10 @@ async def test_each_picture_comes_whole_at_once_to_browsers_and_to_programs(
     ok, picture = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))
     assert ok
     head, picture = b"--frame\r\nContent-Type: image/jpeg\r\n", picture.tobytes()
+    ahead = head + b"\r\n" + picture + b"\r\n" + head + b"\r\n"
     for accept, whole in (
-        ("image/avif,image/webp,*/*;q=0.8", head + b"\r\n" + picture + b"\r\n" + head + b"\r\n"),
+        ("image/avif,image/webp,*/*;q=0.8", ahead),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", ahead),  # Firefox's address bar
         ("*/*", head + b"Content-Length: %d\r\n\r\n%b\r\n" % (len(picture), picture)),
     ):
         async with http.get(url, headers={"Accept": accept}) as answer, asyncio.timeout(5):

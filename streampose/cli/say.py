@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
-from streampose.observe.logs import LogFormat
+from streampose.observe.logs import LogFormat, in_one_line, in_sight
 
 __all__ = ["console", "dim", "fail", "has_watcher", "once", "say", "speak"]
 
@@ -32,12 +32,12 @@ def has_watcher() -> bool:
 
 def dim(text: str) -> Text:
     """Words that matter less than those around them."""
-    return Text(text, "dim")
+    return Text(in_sight(text), "dim")
 
 
 def say(text: str | Text) -> None:
-    """Print it; nothing in a string is markup, since paths and names may look like it."""
-    words = Text(text) if isinstance(text, str) else text
+    """Print it; nothing in a string is markup, since paths and names may look like it, and they move no cursor."""
+    words = Text(in_sight(text)) if isinstance(text, str) else text
     if _form is LogFormat.JSON:
         for line in words.plain.splitlines():
             log.info("%s", line)
@@ -71,8 +71,8 @@ def once(*, alone: bool) -> Iterator[None]:
 
 
 def fail(message: str) -> None:
-    """Print a one-line error; nothing in it is markup."""
+    """Print a one-line error, whatever is in it; nothing in it is markup."""
     if _form is LogFormat.JSON:
         log.error("%s", message)
     else:
-        console.print(Text.assemble(("error: ", "red"), message))
+        console.print(Text.assemble(("error: ", "red"), in_one_line(message)))

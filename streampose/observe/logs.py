@@ -19,11 +19,22 @@ from cv2.utils import logging as opencv
 
 from streampose.redaction import redact
 
-__all__ = ["JsonFormatter", "LogFormat", "LogLevel", "StandardError", "TextFormatter", "clean_records", "set_up"]
+__all__ = [
+    "JsonFormatter",
+    "LogFormat",
+    "LogLevel",
+    "StandardError",
+    "TextFormatter",
+    "clean_records",
+    "in_one_line",
+    "in_sight",
+    "set_up",
+]
 
 _TEXT = "%(levelname)s %(message)s"
 _OURS = ("stream", "event", "cause")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What moves a terminal's cursor, begins a line for some, or turns the direction of writing.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class LogFormat(Enum):
@@ -56,12 +67,26 @@ class StandardError(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
+def in_sight(text: str) -> str:
+    """A text for a terminal, whoever has written it: all but line ends and tabs is seen and does nothing."""
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def in_one_line(text: str) -> str:
+    """The same in one line: no part of it is taken for another message."""
+    return in_sight(text).replace("\n", "\\n")
+
+
 class TextFormatter(logging.Formatter):
-    """``LEVEL message``. What servers and strangers say may be in it: nothing in it moves a terminal's cursor."""
+    """``LEVEL message`` in one line, and a traceback below. What servers and strangers say may be in both."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], super().format(record))
+        """The lines."""
+        return in_sight(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
+        """The first one."""
+        return in_one_line(super().formatMessage(record))
 
 
 class JsonFormatter(logging.Formatter):
@@ -79,7 +104,8 @@ class JsonFormatter(logging.Formatter):
             "message": redact(record.getMessage()),
             "exception": record.exc_text or (self.formatException(record.exc_info) if record.exc_info else None),
         }
-        return json.dumps({key: value for key, value in line.items() if value is not None}, ensure_ascii=False)
+        text = json.dumps({key: value for key, value in line.items() if value is not None}, ensure_ascii=False)
+        return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the base class's name
         """Its traceback, without passwords."""

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.console import Console
 from servers.rtsp import RtspServer, has_gstreamer
 
+from streampose.cli import say
 from streampose.observe.logs import JsonFormatter, TextFormatter, clean_records
 from streampose.redaction import redact
 
@@ -306,8 +308,27 @@ def test_debugging_messages_and_tracebacks_hold_no_password():
     assert "gehe" not in done.stderr
 
 
-def test_what_a_server_says_moves_no_cursor():
-    said = "it said \x1b[2J\x9b1A\rerror: Tschüß\x7f\x00"
-    record = logging.LogRecord("streampose", logging.WARNING, __file__, 1, "%s\n\tand so on", (said,), None)
-    line = TextFormatter("%(levelname)s %(message)s").format(record)
-    assert line == "WARNING it said \\x1b[2J\\x9b1A\\rerror: Tschüß\\x7f\\x00\n\tand so on"
+SAID = "it said \x1b[2J\x9b1A\rerror:\tTschüß\x7f\x00\nWARNING \u2028\u202egnp\u2069"
+SEEN = r"it said \x1b[2J\x9b1A\rerror:{}Tschüß\x7f\x00\nWARNING \u2028\u202egnp\u2069".format("\t")
+
+
+def test_what_a_server_says_moves_no_cursor_and_begins_no_line():
+    bug = (OSError, OSError(SAID), None)
+    record = logging.LogRecord("streampose", logging.WARNING, __file__, 1, "%s", (SAID,), bug)
+    first, *traceback = TextFormatter("%(levelname)s %(message)s").format(record).splitlines()
+    assert first == f"WARNING {SEEN}"
+    assert traceback == f"OSError: {SEEN}".split(r"\n"), "it is to be read"
+    line = JsonFormatter().format(record)
+    assert line.replace("ü", "").replace("ß", "").isascii()
+    assert line.isprintable()
+    assert json.loads(line)["message"] == SAID
+
+
+def test_an_error_and_a_word_move_no_cursor_either(monkeypatch: pytest.MonkeyPatch):
+    out = io.StringIO()
+    monkeypatch.setattr(say, "console", Console(file=out, soft_wrap=True))
+    say.fail(SAID)
+    say.say(f"[red]{SAID}")
+    say.say(say.dim(SAID))
+    seen = SEEN.replace(r"\n", "\n")
+    assert out.getvalue().expandtabs() == f"error: {SEEN}\n[red]{seen}\n{seen}\n".expandtabs()

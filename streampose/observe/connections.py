@@ -12,7 +12,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 __all__ = ["Connections"]
 
-# A client whose network is cut says nothing: what was sent to it waits for an answer for so long, …
+# A client whose network is cut says nothing: what was sent to it waits for an answer for so long (Linux's own option:
+# elsewhere as long as the system has it), …
 _UNANSWERED_MS = 15_000
 # … and one that nothing is sent to is asked after so many seconds, every so many, so many times. By itself Linux
 # gives up after 15 minutes, or two hours.

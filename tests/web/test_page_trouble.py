@@ -133,7 +133,7 @@ async def test_how_long_the_page_waits_is_as_it_is_asked_to(browser: Any):
         page = await open_page(browser, f"{served.url}/")
         for status, after, retry, low, high in (
             (503, "'5'", True, 5000, 5000),
-            (503, soon, True, 3000, 5500),
+            (503, soon, True, 1000, 5500),
             (429, "'7'", True, 7000, 7000),
             (408, "'1'", True, 1000, 1000),
             (502, "''", True, 0, 0),

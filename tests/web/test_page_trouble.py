@@ -157,11 +157,17 @@ async def test_a_camera_that_is_not_there_for_a_moment_is_played_when_it_is(brow
     async with serving() as served:
         await camera(served)
         waits = "window.waits = []; const later = setTimeout;"
-        quick = "waits.push(ms); return later(work, ms > 9999 ? 99 : ms, ...given);"
+        quick = "waits.push(ms); return later(work, ms > 9999 || ms === 3000 ? 99 : ms, ...given);"
         waits += f"setTimeout = (work, ms, ...given) => {{ {quick} }};"
         page = await open_page(browser, f"{served.url}/", waits)
-        absent = {"status": 404, "json": {"error": "there is no such stream"}}
         full = {"status": 503, "json": {"error": "it is full"}, "headers": {"Retry-After": "13"}}
+        # The list and the small pictures are asked for no sooner than the server says, either.
+        for what in ("**/api/streams", "**/picture.jpg"):
+            await page.evaluate("waits.length = 0")
+            await page.route(what, lambda route: route.fulfill(**full), times=1)
+            await until(page, "waits.includes(13000)")
+        await page.evaluate("waits.length = 0")
+        absent = {"status": 404, "json": {"error": "there is no such stream"}}
         await page.route("**/whep/**", lambda route: route.fulfill(**absent), times=1)
         await page.route("**/whep/**", lambda route: route.fulfill(**full), times=1)
         await page.click("#tiles button")

@@ -17,6 +17,7 @@ export class Tiles {
   }
 
   async refresh() {
+    let waitMs = LIST_MS;
     if (document.visibilityState === "visible") {
       try {
         this.show((await json("/api/streams")).streams.filter(({ origin }) => origin !== "peer"));
@@ -28,9 +29,10 @@ export class Tiles {
           await tokenGiven();
           return this.refresh();
         }
+        waitMs = againMs(LIST_MS, trouble);
       }
     }
-    setTimeout(() => this.refresh(), LIST_MS);
+    setTimeout(() => this.refresh(), waitMs);
   }
 
   show(streams) {
@@ -70,16 +72,17 @@ export class Tiles {
 
   async pictures(id, tile) {
     while (!tile.gone) {
+      let waitMs = PICTURE_MS;
       if (document.visibilityState === "visible" && !this.dialog.open && !tile.over) {
         try {
           const blob = await (await request(`/api/streams/${id}/picture.jpg`)).blob();
           URL.revokeObjectURL(tile.image.src);
           tile.image.src = URL.createObjectURL(blob);
-        } catch {
-          // shown by the tile's text
+        } catch (trouble) {
+          waitMs = againMs(PICTURE_MS, trouble); // what it is, the tile's text shows
         }
       }
-      await new Promise((resolve) => setTimeout(resolve, PICTURE_MS));
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
     URL.revokeObjectURL(tile.image.src);
   }
@@ -97,13 +100,15 @@ export class Tiles {
       status.textContent = trouble.message;
       if (!trouble.retry) break;
       // As one's own camera does, it comes back by itself.
-      const againMs = Math.max(trouble.waitMs, AGAIN_MS * (1 + Math.random()));
-      const waited = new Promise((resolve) => setTimeout(resolve, againMs, "waited"));
+      const waited = new Promise((resolve) => setTimeout(resolve, againMs(AGAIN_MS * (1 + Math.random()), trouble), "waited"));
       if (!(await Promise.race([closed, waited]))) break;
     }
     video.srcObject = null;
   }
 }
+
+/** When to ask again: no sooner than the server says. */
+const againMs = (usualMs, trouble) => Math.max(usualMs, trouble.waitMs ?? 0);
 
 /** Plays a camera until it is not wanted any more, or there is trouble: resolves with it. */
 async function play(id, iceServers, video, status, unwanted) {

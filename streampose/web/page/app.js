@@ -36,6 +36,7 @@ const state = {
   peopleSaid: null,
   waiting: false, // for a token, to start
   away: false, // is the server, as the notice says
+  fading: null, // the timer that takes away what was refused
 };
 
 const wishes = () => ({
@@ -66,7 +67,8 @@ function complain(trouble) {
 /** A wish was refused, and all goes on: that is no news for long. */
 function refused(words) {
   complain(new Trouble(words));
-  setTimeout(() => notice.textContent === words && complain(null), REFUSED_MS);
+  clearTimeout(state.fading); // it may be the same again
+  state.fading = setTimeout(() => notice.textContent === words && complain(null), REFUSED_MS);
 }
 
 function askForToken(focus) {

@@ -34,7 +34,7 @@ _FIGURES: dict[str, Any] = {
             "latency_p95_ms": "the same, 95th percentile",
             "captured": "frames since it began",
             "delivered": "of them with poses",
-            "dropped": "of them without, dropped as too old",
+            "dropped": "of them without, dropped",
             "people": "in the last frame",
             "batch": "frames in the last frame's batch",
             "batch_ms": "median time of a batch, of all streams",
@@ -106,11 +106,12 @@ def _takes(schema: dict[str, Any], kind: str = _JSON) -> dict[str, Any]:
 
 # Without the token, too.
 _OPTIONS = {
-    "summary": "What is taken here (Accept-Post, Accept-Patch), and the ICE servers (Link) for who has the token",
+    "summary": "What is taken here (Accept-Post), and the ICE servers (Link) for who has the token",
     "responses": {
         code: answer for code, answer in _answers(ok204=_says("it is in the headers")).items() if code != "401"
     },
 }
+_OPTIONS_OF_A_SESSION = _OPTIONS | {"summary": "What is taken here (Accept-Patch)"}
 
 
 def document(version: str) -> dict[str, Any]:
@@ -209,7 +210,7 @@ def document(version: str) -> dict[str, Any]:
                 "responses": _answers(*body_errors, 404, 412, 422, 428, ok204=_says("taken")),
             },
             "delete": {"summary": "End a session", "responses": _answers(404, ok200=_says("it has ended"))},
-            "options": _OPTIONS,
+            "options": _OPTIONS_OF_A_SESSION,
         },
     }
     return {

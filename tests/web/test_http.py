@@ -653,6 +653,19 @@ async def test_ice_servers_are_told_to_those_who_may_come_in(http: aiohttp.Clien
         async with http.post(url, data=offer, headers=SDP | known) as answer:
             assert answer.status == 201, await answer.text()
             assert answer.headers.getall("Link") == [turn.link()]
+            session = answer.headers["Location"]
+        # What is promised of OPTIONS is in their answer, and nothing else.
+        async with http.get(f"{served.url}/api/openapi.json", headers=known) as answer:
+            paths = (await answer.json())["paths"]
+        for path, like in (
+            ("/whip", "/whip"),
+            ("/whip/{id}", "/whip/me"),
+            ("/whep/{id}", "/whep/me"),
+            ("/session/{session}", session),
+        ):
+            async with http.options(served.url + like, headers=known) as answer:
+                for header in ("Accept-Post", "Accept-Patch", "Link"):
+                    assert (header in paths[path]["options"]["summary"]) == (header in answer.headers), (path, header)
 
 
 async def test_a_session_is_changed_and_ended_by_its_owner_alone(served: Served, http: aiohttp.ClientSession):

@@ -14,7 +14,7 @@ __all__ = ["redact", "server_of"]
 # takes a name and a password to be one, and a scheme that is no folder's name or a file's ending.
 _USERINFO = re.compile(
     r"(?P<scheme>(?P<whole>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)"
-    r"|(?<![\w/\\.])(?i:rtsp|rtmp|http|srt)s?(?:[:;][/\\]*+|[/\\]++))"
+    r"|(?i:rtsp|rtmp|http|srt)s?[:;][/\\]*+|(?<![\w/\\.])(?i:rtsp|rtmp|http|srt)s?[/\\]++)"
     r"(?:[^/\s:]*:\S*@|(?(whole)[^/\s]*@|(?!))|(?P<none>[^/\s:]*:\S*))"
 )
 # Keys that have one of these in them (X-Amz-Security-Token, wmsAuthSign), or have it as a word of theirs (auth_key,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -30,6 +29,8 @@ _later: ContextVar[bool] = ContextVar("later", default=False)
 _HDR = {16: "PQ", 18: "HLG"}
 # Matrix, range, primaries and transfer of a video that says nothing of them.
 _UNSAID = (2, 0, 2, 2)
+# Matrices that there are, and FFmpeg cannot convert: YCgCo, ICtCp and IPT-C2.
+_OTHER_MATRICES = {8, 14, 15}
 _UNCONVERTED = (FFmpegError, OSError, ValueError)
 
 
@@ -109,14 +110,25 @@ class Conversion:
             raise  # FFmpeg's is one of its errors, too, and says nothing of the picture
         except _UNCONVERTED as error:
             failure = error
+        first = self._kind is None
+        refusal = SourceUnsupported(f"{self.name} has pictures that cannot be converted: {words(failure)}")
+        if first and picture.colorspace in _OTHER_MATRICES:
+            raise refusal from failure
         # A damaged header may name colours that there are not, and names them for all that comes after it.
         colours = self._colours or _UNSAID
         picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = colours
-        with contextlib.suppress(*_UNCONVERTED):
-            return self(picture)
-        if self._kind is None:
-            raise SourceUnsupported(f"{self.name} has pictures that cannot be converted: {words(failure)}") from failure
-        return None
+        try:
+            image = self(picture)
+        except MemoryError:
+            raise
+        except _UNCONVERTED:
+            if first:
+                raise refusal from failure
+            return None
+        if first:
+            text = "%s names colours that are not known here: its own may be seen otherwise"
+            log.warning(text, self.name, extra={"event": "damaged"})
+        return image
 
     def _stretched(self, width: int) -> int:
         # What was even, as videos must be, stays so.

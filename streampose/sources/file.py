@@ -21,6 +21,7 @@ from streampose.sources.hwaccel import SOFTWARE, words
 from streampose.sources.media import MediaSource
 from streampose.sources.numbering import Numbering
 from streampose.sources.seeking import INDEX_BEHIND, Beginning, FrameTable, index_is_behind, is_avi, read_table
+from streampose.sources.spliced import SWING
 
 __all__ = ["FileSource"]
 
@@ -110,17 +111,21 @@ class FileSource(MediaSource):
     def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
         guessed = is_avi(container)
         pts = dts = math.inf  # of the picture before
+        rate = video.average_rate or video.guessed_rate
+        near = SWING / rate / video.time_base if rate and video.time_base else 0
         for count, picture in enumerate(super()._pictures(container, video)):
             if guessed:
                 picture.pts = picture.dts
-            if count == 1 and self._numbering is not None and not self._numbering.fits(picture.pts):
-                self._numbering = None  # a packet is a field: pictures are counted as they come
+            if count == 1 and self._numbering is not None and not self.skipped_packets:
+                # Where a packet is a field, pictures are counted as they come.
+                self._numbering = self._numbering if self._numbering.fits(picture.pts) else None
             if picture.pts is not None and picture.dts is not None:
                 # A decoder that has lost a key frame gives out what it still holds behind the next one.
                 if self._numbering is not None and self.skipped_packets and picture.pts < pts and picture.dts >= dts:
                     self.skipped_packets += 1
                     continue
-                pts, dts = picture.pts, picture.dts
+                if picture.pts - picture.dts <= near:  # else its time is astray
+                    pts, dts = picture.pts, picture.dts
             yield picture
 
     def _number(self, pts: int | None) -> int:
@@ -159,7 +164,8 @@ class FileSource(MediaSource):
     def _reading_error(self, error: Exception) -> SourceError:
         if not self._path.is_file() and index_is_behind(self._container, self._index):
             return SourceUnsupported(f"{self._path} {INDEX_BEHIND} ({words(error)})")
-        if isinstance(error, BlockingIOError | av.error.PatchWelcomeError) and self._index:  # of zeros; of half an APNG
+        # FFmpeg says so of zeros; and of half an APNG, where it does not lack what the first picture needs.
+        if isinstance(error, BlockingIOError) or (isinstance(error, av.error.PatchWelcomeError) and self._index):
             return SourceCorrupt(f"{self._path} breaks off: what follows is damaged or missing")
         return super()._reading_error(error)
 

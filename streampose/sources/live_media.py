@@ -23,7 +23,7 @@ from streampose.errors import (
     SourceTruncated,
     SourceUnsupported,
 )
-from streampose.frame import Frame, StreamInfo
+from streampose.frame import Frame, Image, Latent, StreamInfo
 from streampose.sources.feed import GIVEN, MAX_AGE_S, Arrival, Feed, Mark, Silence
 from streampose.sources.hwaccel import SOFTWARE
 from streampose.sources.media import NO_TIME_BASE, MediaSource
@@ -237,6 +237,12 @@ class LiveMedia(MediaSource):
             return super()._chosen(videos)
         decodable = [video for video in moving(videos) if video.codec_context is not None]
         return max(decodable, key=lambda video: video.width * video.height, default=super()._chosen(videos))
+
+    def _converted(self, picture: VideoFrame) -> Image | Latent | None:
+        try:
+            return super()._converted(picture)
+        except MemoryError:
+            return None  # left out: the next one may find some
 
     def _unit(self, container: InputContainer, video: VideoStream) -> Fraction:
         name = container.format.name

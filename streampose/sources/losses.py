@@ -116,9 +116,12 @@ class Losses:
             return None
         if self._format != "avi":
             return (video.start_time or 0) + video.duration
-        # Those of an AVI may be empty, and stand for the picture before them. What FFmpeg says of its duration is less
-        # where the file is; its unit is a frame.
-        return None if self._file is not None and _is_whole_avi(self._file) else (video.start_time or 0) + video.frames
+        # Those of an AVI may be empty, which FFmpeg's index leaves out, and stand for the picture before them. What it
+        # says of an AVI's duration is less where the file is; its unit is a frame.
+        came = self._packets >= len(video.index_entries)
+        if came and self._file is not None and _is_whole_avi(self._file):
+            return None
+        return (video.start_time or 0) + video.frames
 
     def _tagged_end(self) -> Fraction | None:
         """By the tag that says how long a track is: 00:01:07.920000000."""

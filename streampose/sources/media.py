@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from streampose.errors import SourceCorrupt, SourceEnded, SourceError, SourceUnsupported
-from streampose.frame import Frame, StreamInfo
+from streampose.frame import Frame, Image, Latent, StreamInfo
 from streampose.redaction import redact
 from streampose.sources.conversion import Conversion, pixel_aspect
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
@@ -71,7 +71,7 @@ class MediaSource:
         self._first: Frame | None = None
         self._spliced = Spliced(1, NO_TIME_BASE)
         self._index = 0
-        self._refusal: av.error.FFmpegError | None = None
+        self._refusal: str | None = None
         self.skipped_packets = 0
         """Damaged packets that were left out; decoding went on after them. Of a live source over all connections."""
         self.damaged_pictures = 0
@@ -199,7 +199,7 @@ class MediaSource:
             ):
                 self._index += 1
                 continue
-            if (image := self._convert.attempt(picture)) is None:
+            if (image := self._converted(picture)) is None:
                 self.skipped_packets, self._index = self.skipped_packets + 1, self._index + 1
                 continue
             self.damaged_pictures += picture.is_corrupt
@@ -215,7 +215,7 @@ class MediaSource:
             )
             self._index += 1
         if self._index == 0:
-            why = "" if self._refusal is None else f": {words(self._refusal)}"
+            why = "" if self._refusal is None else f": {self._refusal}"
             raise SourceCorrupt(f"{self._name} opens as video, but not one picture in it could be decoded{why}")
 
     def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
@@ -235,7 +235,7 @@ class MediaSource:
                 yield from packet.decode()  # the last packet is empty, and empties the decoder
             except (av.error.InvalidDataError, av.error.PatchWelcomeError) as error:  # damage may ask for what is rare
                 self.skipped_packets += 1
-                self._refusal = error
+                self._refusal = words(error)  # and not with what it holds
             except av.error.FFmpegError as error:
                 if not self.live:
                     raise self._reading_error(error) from error
@@ -249,6 +249,9 @@ class MediaSource:
 
     def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream | None:
         return main_video(videos)
+
+    def _converted(self, picture: VideoFrame) -> Image | Latent | None:
+        return self._convert.attempt(picture)
 
     def _number(self, pts: int | None) -> int:
         """Of the next picture; at least `_index`."""

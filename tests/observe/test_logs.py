@@ -90,7 +90,20 @@ def test_a_token_in_a_query_is_cut_and_the_rest_is_not(key: str):
 
 
 @pytest.mark.parametrize(
-    "scheme", ["rtsp//", "rtsp:/", "Rtsp/", "https//", "rtmps:/", "rtsp:///", "rtsp;//", "rtsp:\\\\", "srt:"]
+    "scheme",
+    [
+        "rtsp//",
+        "rtsp:/",
+        "Rtsp/",
+        "https//",
+        "rtmps:/",
+        "rtsp:///",
+        "rtsp;//",
+        "rtsp:\\\\",
+        "srt:",
+        "\\nrtsp:/",
+        "%20rtsp:/",
+    ],
 )
 def test_a_password_is_cut_where_a_sign_of_the_scheme_is_missing_or_another_one(scheme: str):
     assert redact(f"no file at {scheme}admin:gehe/im@h/live; did") == f"no file at {scheme}***@h/live; did"

@@ -101,7 +101,7 @@ async def test_the_end_does_not_wait_for_a_collector_nor_stop_the_loop_and_one_l
         server = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{server}/geheim")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")  # a second try, which is not waited for, fits in
-        async with exporting(1.0, closing_s=0.1) as provider:
+        async with exporting(1.0, closing_s=0.5) as provider:
             provider.get_tracer("t").start_span("frame").end()
             others = asyncio.create_task(asyncio.sleep(0.01))
         assert others.done()

@@ -17,11 +17,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from servers.web import MjpegServer
 
 from streampose.errors import SourceCorrupt, SourceError, SourceUnsupported
-from streampose.sources import FileSource, conversion
+from streampose.sources import FileSource, conversion, open_source
 from streampose.sources.boxes import boxes
 from streampose.sources.conversion import Conversion
+from streampose.sources.media import MediaSource
 
 
 def clip(
@@ -102,12 +104,38 @@ def test_only_the_first_picture_must_be_one_that_can_be_converted():
     assert convert.attempt(strange) is None
 
 
+def test_colours_that_there_are_and_cannot_be_converted_are_told(caplog: pytest.LogCaptureFixture):
+    picture = av.VideoFrame(64, 48, "yuv420p")
+    picture.colorspace = 8  # YCgCo
+    with pytest.raises(SourceUnsupported, match="cannot be converted"):
+        Conversion().attempt(picture)
+    picture.colorspace = 0xF0
+    assert Conversion().attempt(picture) is not None
+    assert caplog.messages == ["video names colours that are not known here: its own may be seen otherwise"]
+
+
 def test_a_picture_that_there_is_no_memory_for_is_not_left_out(monkeypatch: pytest.MonkeyPatch):
     convert, picture = Conversion(), av.VideoFrame(64, 48, "bgr24")
     convert.attempt(picture)
     monkeypatch.setattr(conversion, "_bgr", lambda *_: av.error.err_check(-errno.ENOMEM))
     with pytest.raises(MemoryError):
         convert.attempt(picture)
+
+
+def test_a_live_source_goes_on_where_there_is_memory_again(monkeypatch: pytest.MonkeyPatch):
+    server, convert, calls = MjpegServer(), conversion._bgr, count()
+
+    def short(*given: object) -> np.ndarray:
+        if next(calls) == 3:
+            av.error.err_check(-errno.ENOMEM)
+        return convert(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(conversion, "_bgr", short)
+    with contextlib.closing(open_source(f"http://127.0.0.1:{server.port}/v", live=True)) as source:
+        source.open("s")
+        assert [source.read() is not None for _ in range(6)] == [True] * 6
+    server.stop()
+    assert next(calls) > 6
 
 
 def test_a_picture_that_cannot_be_converted_is_left_out_with_its_number(
@@ -234,10 +262,52 @@ def test_an_avi_whose_last_frames_are_empty_is_whole(tmp_path: Path):
         data[index + 16 * i + 12 : index + 16 * i + 16] = bytes(4)
     path.write_bytes(data)
     assert read(path) == (list(range(70)), None)
-    for rest in (b"", bytes(len(data) - chunks[50])):
-        path.write_bytes(data[: chunks[50]] + rest)
+    whole = clip(path, "mjpeg").read_bytes()
+    for damaged in (data[: chunks[50]], data[: chunks[50]] + bytes(len(data) - chunks[50]), zeroed(whole, 50, 100)):
+        path.write_bytes(damaged)
         numbers, error = read(path)
         assert (len(numbers), str(error)) == (50, f"{path} breaks off: its last 2.0 s are missing")
+
+
+def zeroed(data: bytes, first: int, behind: int) -> bytes:
+    """An AVI whose frames of these numbers a bad disk has lost; what its index says of them is there."""
+    index = data.rindex(b"idx1") + 8
+    base = data.index(b"movi")
+    places = [base + int.from_bytes(data[index + 16 * i + 8 :][:4], "little") for i in range(behind)]
+    end = index - 8 if behind == 100 else places[behind - 1]
+    return data[: places[first]] + bytes(end - places[first]) + data[end:]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 7])
+def test_the_numbers_of_an_mp4_are_those_of_its_packets_whichever_is_damaged(tmp_path: Path, lost: int):
+    path = clip(tmp_path / "v.mp4", "mjpeg", frames=10)
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][lost]
+    data = bytearray(path.read_bytes())
+    data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    assert read(path) == ([i for i in range(10) if i != lost], None)
+
+
+def test_one_time_that_is_astray_costs_no_other_pictures_beside_damage(tmp_path: Path):
+    path = clip(tmp_path / "v.mp4", "mjpeg", at=lambda i: i)
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][25]
+    data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    source = FileSource(path)
+    kept = MediaSource._pictures
+
+    def astray(*given: object) -> Iterator[av.VideoFrame]:
+        for i, picture in enumerate(kept(*given)):  # type: ignore[arg-type]
+            picture.pts += 60 * 512 if i == 40 else 0
+            yield picture
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.closing(source):
+        patch.setattr(MediaSource, "_pictures", astray)
+        source.open("s")
+        assert sum(1 for _ in iter(source.read, None)) == 99
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs in folders")

@@ -447,19 +447,22 @@ def test_hidden_files_are_no_images(tmp_path: Path):
     assert len(read_all(ImagesSource(folder))[1]) == len(read_all(ImagesSource(folder / "*.png"))[1]) == 12
 
 
-def huge_png() -> bytes:
-    """By its header 100,000 by 100,000 pixels, which OpenCV refuses with an error of its own."""
-
+def png(side: int, bits: int, colours: int, rows: bytes) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, bits, colours, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+
+
+def huge_png() -> bytes:
+    """By its header 100,000 by 100,000 pixels, which OpenCV refuses with an error of its own."""
+    return png(100_000, 8, 2, bytes(100))
 
 
 def large_png() -> bytes:
-    """Of 48 MB, and whole."""
-    return cv2.imencode(".png", np.zeros((4000, 4000, 3), np.uint8))[1].tobytes()
+    """Black and white, whole, and of 768 MB when it is read."""
+    return png(16_000, 1, 0, bytes(16_000 * (1 + 16_000 // 8)))
 
 
 @contextlib.contextmanager
@@ -511,7 +514,7 @@ def test_an_image_that_there_is_no_memory_for_is_not_damaged(tmp_path: Path, cap
     (folder / "img1.png").write_bytes(large_png())
     source = ImagesSource(folder)
     source.open("s")
-    with little_memory(), pytest.raises(SourceCorrupt, match=r"img1\.png cannot be read: Failed to allocate 48000000"):
+    with little_memory(), pytest.raises(SourceCorrupt, match=r"img1\.png cannot be read: Failed to allocate 768000000"):
         [source.read() for _ in range(12)]
     source.close()
     assert caplog.messages == []

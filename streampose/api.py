@@ -28,6 +28,7 @@ from streampose.sinks.sink import StopRequested
 from streampose.sources import Source, open_source
 from streampose.streams import Stream, check, check_apart
 from streampose.tracking import OneEuro, Tracker
+from streampose.typed import Typed
 
 __all__ = ["results", "stream"]
 
@@ -204,7 +205,9 @@ def results(coming: _Results) -> _Ordinary:
 
     def live() -> None:
         try:
-            asyncio.run(home())
+            with asyncio.Runner() as runner:
+                runner.get_loop()  # may find no descriptors; then nothing has begun
+                runner.run(home())
         except BaseException as error:
             if made.done():
                 raise
@@ -212,7 +215,8 @@ def results(coming: _Results) -> _Ordinary:
 
     thread = threading.Thread(target=live, name="streampose-results", daemon=True)
     thread.start()
-    loop, over = made.result()
+    with Typed(StreamposeError, "no event loop: "):
+        loop, over = made.result()
     asking: list[asyncio.Task[Any]] = []
 
     async def following() -> Result | None:

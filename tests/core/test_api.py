@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import os
 import signal
@@ -203,6 +204,15 @@ async def test_one_of_several_that_is_not_there_is_told_before_any_begins(model:
     with pytest.raises(SourceNotFound, match=r"no file at nope\.mp4") as caught:
         await anext(streampose.stream({"whole": ScriptedSource(range(3)), "gone": "nope.mp4"}, model=model))
     assert caught.value.__notes__ == [f"stream 'gone' failed: {caught.value}"]
+
+
+def test_where_no_descriptor_is_left_an_ordinary_loop_is_told_in_our_words(monkeypatch: pytest.MonkeyPatch):
+    def short(_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(asyncio.Runner, "get_loop", short)
+    with pytest.raises(streampose.StreamposeError, match=rf"no event loop: OSError: .*{os.strerror(errno.EMFILE)}"):
+        next(streampose.results(ScriptedSource(range(3))))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")

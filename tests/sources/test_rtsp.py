@@ -858,21 +858,30 @@ def test_what_comes_between_packets_is_passed_over(coded: list[bytes], between: 
         source.close()
 
 
+def received(data: bytes) -> list[tuple[int, bytes] | Answer]:
+    """What comes out of all that a camera sends whose video has the channels 2 and 3."""
+    ours, theirs = socket.socketpair()
+    connection = Connection("", 0, tls=False)
+    connection._socket, connection.deadline = ours, time.monotonic() + 5
+    connection.expect([2, 3])
+    with ours, theirs:
+        theirs.sendall(data)
+        theirs.shutdown(socket.SHUT_WR)
+        return list(iter(connection.receive, None))
+
+
+def framed(packets: list[bytes]) -> list[bytes]:
+    return [b"$\2" + struct.pack("!H", len(packet)) + packet for packet in packets]
+
+
 @pytest.mark.parametrize(
     "stray", [b"\0\1$ lost\n" * 40, b"UUUU" * 9, b"$\x02\x01\xf4\x80\xe0" + b"$" * 60, b"$\x09\x04\0" + b"\x80" * 99]
 )
 def test_after_what_is_no_packet_the_next_one_is_found(stray: bytes):
     """Cameras leave out the rest of a packet where their network is too slow: here of the second and the third."""
-    ours, theirs = socket.socketpair()
-    connection = Connection("", 0, tls=False)
-    connection._socket, connection.deadline = ours, time.monotonic() + 5
-    connection.expect([2, 3])
     packets_ = [rtp(nal(PICTURE, 87), sequence=i, time=1) for i in range(40)]
-    framed = [b"$\2" + struct.pack("!H", len(packet)) + packet for packet in packets_]
-    with ours, theirs:
-        theirs.sendall(b"".join([*framed[:12], stray, *framed[12:30], stray, b"RTSP/1.0 200 OK\r\n\r\n", *framed[30:]]))
-        theirs.shutdown(socket.SHUT_WR)
-        came = list(iter(connection.receive, None))
+    sent = framed(packets_)
+    came = received(b"".join([*sent[:12], stray, *sent[12:30], stray, b"RTSP/1.0 200 OK\r\n\r\n", *sent[30:]]))
     kept = [each[1] for each in came if isinstance(each, tuple) and each[1] in packets_]
     assert kept[:12] == packets_[:12]
     assert len(kept) >= 20  # a head that is none takes what follows it with it
@@ -882,16 +891,9 @@ def test_after_what_is_no_packet_the_next_one_is_found(stray: bytes):
 
 def test_what_looked_like_a_packet_of_another_channel_is_not_looked_for():
     """After 30 000 losses 72 channels had been seen so, and a third of all packets was passed over."""
-    ours, theirs = socket.socketpair()
-    connection = Connection("", 0, tls=False)
-    connection._socket, connection.deadline = ours, time.monotonic() + 5
-    connection.expect([2, 3])
     packets_ = [rtp(nal(PICTURE, 87), sequence=i, time=1) for i in range(20)]
-    framed = [b"$\2" + struct.pack("!H", len(packet)) + packet for packet in packets_]
-    with ours, theirs:
-        theirs.sendall(b"".join([b"$\x09\0\4lost", *framed[:10], b"lost$\x09\x03\0\x80", *framed[10:]]))
-        theirs.shutdown(socket.SHUT_WR)
-        came = list(iter(connection.receive, None))
+    sent = framed(packets_)
+    came = received(b"".join([b"$\x09\0\4lost", *sent[:10], b"lost$\x09\x03\0\x80", *sent[10:]]))
     assert came == [(9, b"lost"), *((2, packet) for packet in packets_)]
 
 

@@ -7,8 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
-import cv2
-import numpy as np
 import typer
 
 from streampose import formats
@@ -20,7 +18,7 @@ from streampose.errors import ConfigError, FormatUnreadable
 from streampose.inference.loading import ModelChoice, load_estimator
 from streampose.motion import Choice, Retargeting, largest, only, parse_choice, pick, retargeted, survey, words
 from streampose.sinks import VIDEO_SUFFIXES
-from streampose.sources.images import IMAGE_SUFFIXES
+from streampose.sources.images import IMAGE_SUFFIXES, read_image
 from streampose.tracking import Tracker, TrackerOptions
 
 __all__ = ["retarget"]
@@ -155,23 +153,13 @@ def _reference(path: Path, choice: ModelChoice) -> Moment:
             if len(moment.poses):
                 return moment.having(largest(moment.poses))
         raise ConfigError(f"nobody is in {path}")
-    try:
-        data = np.fromfile(path, np.uint8)
-    except FileNotFoundError as error:
-        raise FormatUnreadable(f"no file at {path}") from error
-    except OSError as error:
-        raise FormatUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except cv2.error as error:
-        if error.code != cv2.Error.StsAssert:  # as where there is no memory for it
-            raise FormatUnreadable(f"{path} cannot be read: {error.err}") from error
-        image = None  # by its header it has more than 2^30 pixels
-    if image is None:
+    if not path.exists():
+        raise FormatUnreadable(f"no file at {path}")
+    if (image := read_image(path)) is None:
         raise FormatUnreadable(f"{path} is not an image that can be read")
     estimator = load_estimator(choice)
     try:
-        (poses,) = estimator([np.ascontiguousarray(image, np.uint8)])
+        (poses,) = estimator([image])
     finally:
         estimator.close()
     if not len(poses):

@@ -18,7 +18,7 @@ import numpy as np
 from streampose.errors import SourceCorrupt, SourceNotFound, SourceUnsupported
 from streampose.frame import Frame, Image, StreamInfo
 
-__all__ = ["IMAGE_SUFFIXES", "ImagesSource", "images_in", "natural"]
+__all__ = ["IMAGE_SUFFIXES", "ImagesSource", "images_in", "natural", "read_image"]
 
 log = logging.getLogger("streampose")
 
@@ -65,7 +65,7 @@ class ImagesSource:
                 f"{self._paths[0]} is an animation, of which only the first picture could be read: {remedy}"
             )
         self._stream, self._index, self._damaged = stream, 0, []
-        if (first := _read(self._paths[0])) is None:
+        if (first := read_image(self._paths[0])) is None:
             raise SourceCorrupt(f"{self._paths[0]} is not an image that can be read")
         height, width = first.shape[:2]
         return StreamInfo(
@@ -87,7 +87,7 @@ class ImagesSource:
             self._index += 1
             if self.wanted is not None and not self.wanted(index, float(index / self._rate)):
                 continue
-            if (image := _read(self._paths[index])) is None:
+            if (image := read_image(self._paths[index])) is None:
                 self._damaged.append(self._paths[index])
                 continue
             return Frame(
@@ -120,8 +120,12 @@ class ImagesSource:
         return [Path(p) for p in glob.glob(self._pattern)]  # noqa: PTH207 - takes absolute patterns, too
 
 
-def _read(path: Path) -> Image | None:
-    """`None` = it is damaged, or no image."""
+def read_image(path: Path) -> Image | None:
+    """The picture of a file; `None` = it is damaged, or no image.
+
+    Raises:
+        SourceCorrupt: it cannot be read, or there is no memory for it.
+    """
     # Through memory: cv2.imread cannot open some names on Windows, and prints its complaints to stderr.
     try:
         data = np.fromfile(path, np.uint8)

@@ -230,16 +230,16 @@ class Pipeline:
         check(dataclasses.replace(flow.stream, budget_s=budget_s))
         flow.lane.budget_s = budget_s
 
-    async def replace(self, stream: Stream, *, old: str | None = None) -> None:
-        """`remove` the stream of this name, or the one named `old`, and then `add` this one. Cancelled, it has stopped
-        the old one, which has still to be removed.
+    async def replace(self, stream: Stream) -> None:
+        """`remove` the stream of this name, and then `add` this one. Cancelled, it has stopped the old one, which has
+        still to be removed.
 
         Raises:
             ConfigError: there is no such stream, or the new one makes no sense; the old one then goes on.
         """
-        self._check_new(stream, old := old or stream.name)
+        self._check_new(stream, old=stream.name)
         with self.held_open():
-            await self.remove(old)
+            await self.remove(stream.name)
             await self.add(stream)
 
     @contextmanager

@@ -93,7 +93,9 @@ async def test_the_only_stream_can_be_replaced_by_one_of_another_name_that_write
         await seen(first, 3)
         with pytest.raises(ConfigError, match="write one file"):
             await pipeline.add(b)
-        await pipeline.replace(b, old="a")
+        with pipeline.held_open():
+            await pipeline.remove("a")
+            await pipeline.add(b)
         assert set(await running) == {"b"}
     assert second.indices[-1] == 19
     assert {json.loads(line)["stream"] for line in (tmp_path / "one.jsonl").read_text().splitlines()} == {"b"}

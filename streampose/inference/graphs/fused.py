@@ -12,10 +12,13 @@ from streampose.inference.graphs.builder import Builder, Shape
 from streampose.inference.graphs.keypoints import keypoints
 from streampose.inference.graphs.people import people, rows_of
 from streampose.inference.graphs.sampler import FLOATS, Given, crops, letterboxed
+from streampose.inference.graphs.suppression import taken_out
 
 __all__ = ["fuse_crops", "fuse_pictures"]
 
 _OLDEST_OPSET = 11
+# Families of boxes alone, sifted by the model: `DECODERS` of `boxes.py` sift them once more.
+_SIFTED = {"rtmdet", "yolox-nms"}
 
 
 def fuse_pictures(model: bytes, card: Card, limits: Limits) -> bytes:
@@ -29,9 +32,10 @@ def fuse_pictures(model: bytes, card: Card, limits: Limits) -> bytes:
     Raises:
         ModelUnreadable: it cannot be done with this model.
     """
-    around = _Around(model)
+    bare, own = (taken_out(model) if card.family in _SIFTED else None) or (model, None)
+    around = _Around(bare)
     feed = letterboxed(around.g, card, around.given, around.dtype)
-    found = people(around.g, card, limits, list(around.outputs), around.given)
+    found = people(around.g, card, limits, list(around.outputs), around.given, own=own)
     k = 0 if card.skeleton is None else len(card.skeleton)
     return around.model(feed, "people", found, (rows_of(limits), 5 + 3 * k))
 

@@ -13,6 +13,7 @@ from streampose.inference.boxes import MOST, Limits, candidates, grid
 from streampose.inference.card import Card
 from streampose.inference.graphs.builder import Builder
 from streampose.inference.graphs.sampler import Given
+from streampose.inference.graphs.suppression import Own
 
 __all__ = ["HEADS", "people", "rows_of"]
 
@@ -33,6 +34,8 @@ class _Candidates:
     """Whether the model gives everybody once already."""
     most: int = MOST
     """Of a picture, no more are looked at: fewer than `boxes.py` does of a model that has sifted them."""
+    own: Own | None = None
+    """What its model would have done about doubles first, if that was taken out."""
 
 
 def rows_of(limits: Limits) -> int:
@@ -40,14 +43,17 @@ def rows_of(limits: Limits) -> int:
     return min(max(1, limits.max_people), MOST)
 
 
-def people(g: Builder, card: Card, limits: Limits, outputs: Sequence[str], given: Given) -> str:
+def people(
+    g: Builder, card: Card, limits: Limits, outputs: Sequence[str], given: Given, *, own: Own | None = None
+) -> str:
     """The people of each picture, best first: (b, `rows_of(limits)`, 5 + 3·k), corners, score, k × (x, y, score).
 
-    Nobody has score 0.
+    Nobody has score 0. `own` is what `taken_out` took out of the model, whose outputs are then boxes and scores.
     """
     size = g.cast(g.take(given.picture, (1, 2), 1))
     k = _k(card)
-    rows = _best(g, limits, HEADS[card.family](g, card, outputs), 5 + 3 * k)
+    found = HEADS[card.family](g, card, outputs) if own is None else _unsifted(g, card, outputs, own)
+    rows = _best(g, limits, found, 5 + 3 * k)
     # For each column the number to take away, to divide by, and the bounds: of these rows, two numbers each.
     zero = g.mul(size, g.floats(0.0))
     one, low, high = (g.add(zero, g.floats(value)) for value in (1.0, -_HUGE, _HUGE))
@@ -71,9 +77,15 @@ _ROUNDS = 16
 def _best(g: Builder, limits: Limits, found: _Candidates, columns: int) -> str:
     """(b, most, columns): those that count, by score, by overlap, by number; the rest zeros."""
     most = rows_of(limits)
-    apart = not found.once and limits.max_overlap < 1
-    first = max(most, min(found.most, candidates(limits))) if apart else most
     least = limits.min_score if limits.max_people else math.inf
+    # How many are looked at, and how far they may overlap.
+    sieves: list[tuple[int, float]] = []
+    if found.own is not None:
+        sieves.append((candidates(limits), found.own.overlap))
+        least = max(least, found.own.min_score)
+    if not found.once and limits.max_overlap < (1 if found.own is None else found.own.overlap):
+        sieves.append((max(most, min(found.most, candidates(limits))), limits.max_overlap))
+    first = sieves[0][0] if sieves else most
     rows = [found.boxes, g.reshape(found.scores, 0, -1, 1), *([] if found.points is None else [found.points])]
     # As many of nobody behind, so that there are enough, whatever the model gives.
     everybody = g("Pad", g.join(*rows, axis=2), g.ints([0, 0, 0, 0, first, 0]))
@@ -84,10 +96,10 @@ def _best(g: Builder, limits: Limits, found: _Candidates, columns: int) -> str:
         *(g("Less", g.take(everybody, low, 2), g.take(everybody, low + 2, 2)) for low in (0, 1)),
     )
     scores = g("Where", counts, scores, g.mul(scores, g.floats(0.0)))
-    best, picked = _highest(g, scores, everybody, first, columns)
-    if apart:
-        best = g.mul(best, _unhidden(g, g.take(picked, range(4), 2), first, limits.max_overlap))
-        best, picked = _highest(g, best, picked, most, columns)
+    for count, overlap in sieves:
+        scores, everybody = _highest(g, scores, everybody, count, columns)
+        scores = g.mul(scores, _unhidden(g, g.take(everybody, range(4), 2), count, overlap))
+    best, picked = _highest(g, scores, everybody, most, columns)
     # Who is too many, too doubtful or behind somebody else is nobody, whatever the row says.
     return g("Where", g.reshape(g("Less", g.floats(0.0), best), 0, -1, 1), picked, g.floats(0.0))
 
@@ -141,6 +153,11 @@ def _of_people(g: Builder, card: Card, scores: str, labels: str) -> str:
 def _mmdeploy(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
     dets, labels = outputs
     return _Candidates(boxes=_columns(g, dets, 0, 4), scores=_of_people(g, card, g.take(dets, 4, 2), labels), most=300)
+
+
+def _unsifted(g: Builder, card: Card, outputs: Sequence[str], own: Own) -> _Candidates:
+    boxes, scores = outputs
+    return _Candidates(boxes=boxes, scores=g.take(scores, card.person, 1), most=own.most, own=own)
 
 
 def _rtmo(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:

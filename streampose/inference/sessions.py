@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from streampose.inference.graphs import wider
+from streampose.inference.graphs import merged, wider
 from streampose.inference.options import EngineOptions
 from streampose.inference.providers import DEVICE_OF, PROVIDERS, open_session
 from streampose.inference.runner import BoundRunner, Runner, Uploads
@@ -74,20 +74,24 @@ class Sessions:
         """
         key = size if self.apart else 0
         if key not in self._runners:
-            session = None if self._wider else self._unused
+            session = None if self._suited else self._unused
             self._unused = None  # its memory may be what the other needs
             if self._plain:
                 log.warning("%s: %s, so its kernels cannot be recorded", self._model.name, self._plain)
                 self._plain = ""
             if session is None:
-                session, _ = open_session(self._model, self._options, self._wider or self._graph)
+                session, _ = open_session(self._model, self._options, self._suited or self._graph)
             self._runners[key] = self._runner(session)
         return self._runners[key]
 
     @cached_property
-    def _wider(self) -> bytes | None:
-        """What runs in the graph's place, if CUDA is sooner ready with it."""
-        return wider(self._graph or self._model.read_bytes()) if self.apart else None
+    def _suited(self) -> bytes | None:
+        """What runs in the graph's place, if CUDA does better with it."""
+        if not self.apart:
+            return None
+        graph = self._graph or self._model.read_bytes()
+        fewer = merged(graph)
+        return wider(fewer or graph) or fewer
 
     def _runner(self, session: Any) -> Runner | BoundRunner:
         if self.provider == PROVIDERS["cpu"]:

@@ -139,7 +139,7 @@ def test_cuda_runs_wider_convolutions(opened, tmp_path: Path):
     (expected,) = ReferenceEvaluator(model).run(None, {"x0": blob})
     engine = Engine(path)
     np.testing.assert_allclose(engine.run(blob)[0], expected, rtol=1e-5)
-    assert engine._sessions._wider is not None
+    assert engine._sessions._suited is not None
     assert len(opened) == 2  # the first only said what the model is
 
 

@@ -4,12 +4,14 @@
 to coordinates), all written with `builder.py`. The same work in NumPy and OpenCV, which these are measured against, is
 `preprocess.py`, `boxes.py` and `heatmap.py`.
 
-`closing.py` and `depthwise.py` write a model itself anew, for what a GPU does better with, and `shuffles.py` for a CPU.
+`suppression.py`, `closing.py`, `depthwise.py` and `biases.py` write a model itself anew, for what a GPU does better
+with, and `shuffles.py` for a CPU.
 """
 
+from streampose.inference.graphs.biases import merged
 from streampose.inference.graphs.closing import closed
 from streampose.inference.graphs.depthwise import wider
 from streampose.inference.graphs.fused import fuse_crops, fuse_pictures
 from streampose.inference.graphs.shuffles import gathered
 
-__all__ = ["closed", "fuse_crops", "fuse_pictures", "gathered", "wider"]
+__all__ = ["closed", "fuse_crops", "fuse_pictures", "gathered", "merged", "wider"]

@@ -35,7 +35,7 @@ def test_a_rehearsal_on_the_cpu(assets: Path, tmp_path: Path):
         assert figures["utilisation"] is None
         assert 0 <= figures["streams"] <= 2
         assert figures["streams_tried"]
-        assert "left_out" in ways["TensorRT, on the CPU"]
+        assert "left_out" in ways["TensorRT with CPU preprocessing"]
     assert all(figures["frames"] == 24 for figures in report["decoding"].values())
 
 

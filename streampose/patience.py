@@ -49,16 +49,17 @@ class Patience:
             SinkFailed: there is none any more; the call is left behind.
             Exception: whatever the function raised.
         """
+        call = sink.start(function, *args, **kwargs)
         try:
             async with asyncio.timeout(self.limit_s if self._begun else None) as limit:
                 self._limits.add(limit)
                 try:
-                    return await sink.call(function, *args, **kwargs)
+                    return await call
                 finally:
                     self._limits.discard(limit)
         except TimeoutError:
-            if not limit.expired():  # the function's own
-                raise
+            if not call.cancelled():  # the function's own error; or it has returned, and the loop was held up
+                return call.result()
             self._given_up.add(sink)
             raise SinkFailed(
                 f"{_name(sink.thing)} took nothing for {self.limit_s:g} s after the stop, and was given up: see who "

@@ -105,9 +105,9 @@ class Worker(Generic[T]):
             async with asyncio.timeout(timeout_s):
                 await closed
         except TimeoutError as error:
-            if not closed.cancelled():  # the thing's own TimeoutError
-                raise
-            raise WorkerStuck(f"{self._name} is stuck in a call; left it behind after {timeout_s:g} s") from error
+            if closed.cancelled():
+                raise WorkerStuck(f"{self._name} is stuck in a call; left it behind after {timeout_s:g} s") from error
+            closed.result()  # the thing's own error; or it has closed, and the loop was held up
         self._thread.join()
 
     def _submit(self, function: Callable[[], R]) -> asyncio.Future[R]:

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,32 @@ async def test_standard_output_that_takes_nothing_is_called_so(monkeypatch: pyte
     finally:
         go_on.set()
         await patience.close(worker)
+
+
+@pytest.mark.parametrize("error", [None, OSError("disk full"), TimeoutError("silent")])
+async def test_an_output_that_took_something_while_the_loop_was_held_up_is_not_given_up(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None
+):
+    monkeypatch.setattr(Patience, "limit_s", 0.02)
+    go_on, gone_on = threading.Event(), threading.Event()
+
+    def take() -> str:
+        go_on.wait(10)
+        if error is not None:
+            raise error
+        return "taken"
+
+    worker, patience = Worker(MemorySink(), "sink"), Patience(live=True)
+    patience.begin()
+    taking = asyncio.create_task(patience.call(worker, take))
+    await asyncio.sleep(0)
+    worker.start(gone_on.set)  # it comes next
+    go_on.set()
+    assert gone_on.wait(10)
+    time.sleep(0.03)  # the loop is held up, until the time is over
+    (outcome,) = await asyncio.gather(taking, return_exceptions=True)
+    assert outcome == (error or "taken")
+    await patience.close(worker)
 
 
 async def test_an_output_that_does_not_close_is_left_behind_and_one_line_says_which(

@@ -92,6 +92,28 @@ async def test_an_error_of_close_is_raised():
         await Worker(Bad(), "t").aclose()
 
 
+@pytest.mark.parametrize("error", [None, OSError("disk full"), TimeoutError("silent")])
+async def test_what_closed_while_the_loop_was_held_up_is_not_stuck(error: Exception | None):
+    closing = threading.Event()
+
+    class Slow(Thing):
+        def close(self) -> None:
+            closing.wait(10)
+            super().close()
+            if error is not None:
+                raise error
+
+    ended = asyncio.create_task(Worker(thing := Slow(), "held-up").aclose(timeout_s=0.02))
+    await asyncio.sleep(0)
+    closing.set()
+    (thread,) = (one for one in threading.enumerate() if one.name == "streampose-held-up")
+    thread.join(10)
+    time.sleep(0.03)  # the loop is held up, until the time is over
+    (outcome,) = await asyncio.gather(ended, return_exceptions=True)
+    assert outcome is error
+    assert thing.events == ["closed"]
+
+
 def test_a_program_that_is_all_pipeline_shares_its_cores():
     lock_s, threads = sys.getswitchinterval(), cv2.getNumThreads()
     try:

@@ -119,6 +119,9 @@ def read_csv(path: Path) -> Iterator[Moment]:
 
 
 def _whole_rows(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    names = reader.fieldnames  # None of an empty file, which is an empty clip
+    if names is not None and (missing := [name for name in (*_FRAME, *_PERSON) if name not in names]):
+        raise FormatUnreadable(f"not a table of poses: it has no column {missing[0]!r}")
     for row in reader:
         if None in row.values():
             there = sum(value is not None for value in row.values())

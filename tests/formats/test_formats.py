@@ -22,6 +22,7 @@ from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError, FormatUnreadable
 from streampose.formats import FORMATS, load, read, write
 from streampose.formats.jsonl import dump, moment_of, record_of
+from streampose.formats.table import columns
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25, SKELETONS
 
 
@@ -259,8 +260,15 @@ def test_mot_counts_from_one(tmp_path: Path):
         ("a.jsonl", '{"v": 1}\n', "a.jsonl:1: it is no line of poses"),
         ("a.jsonl", "[]\n", "a.jsonl:1 is no line of poses"),
         pytest.param("a.jsonl", "[" * 100_000, "a.jsonl:1 is not JSON: .*recursion", id="deep lines"),
-        ("a.csv", "a,b\n1,2\n", "not a table of poses"),
-        ("a.csv", 'stream,frame\n"' + "a" * 200_000, "not a table of poses"),
+        ("a.csv", "a,b\n1,2\n", "a.csv: not a table of poses: it has no column 'stream'"),
+        ("a.csv", "a,b", "a.csv: not a table of poses: it has no column 'stream'"),
+        ("a.csv", ",".join(columns(COCO_17)[:12]), "a.csv: not a table of poses: it has no column 'y1'"),
+        pytest.param(
+            "a.csv",
+            ",".join(columns(COCO_17)) + '\n"' + "a" * 200_000,
+            "a.csv is not a table of poses: .*field limit",
+            id="long fields",
+        ),
         ("a.npz", "nothing", "no archive of poses"),
         ("a.npz", "", "no archive of poses"),
         ("a.parquet", "nothing", "not Parquet"),

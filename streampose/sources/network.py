@@ -35,6 +35,7 @@ from streampose.sources.hwaccel import SOFTWARE, accelerator, words
 from streampose.sources.live_media import LiveMedia
 from streampose.sources.rtsp import NoPicture, NotSpoken, RtspContainer
 from streampose.sources.seeking import INDEX_BEHIND, index_is_behind
+from streampose.sources.transport import UDP_FIRST, transport_options
 
 __all__ = ["NetworkSource"]
 
@@ -59,13 +60,6 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rt
 _ANSWERS_UNREAD = {"rtsp", "rtsps", "tcp"}
 _NO_RTSP = "does not speak RTSP: check port and path"
 _WRITE = "a port is a number up to 65535; in a password, write / as %2F, @ as %40, # as %23, ? as %3F"
-_TRANSPORTS = {
-    "tcp": {"rtsp_transport": "tcp"},
-    "udp": {"rtsp_transport": "udp"},
-    "auto": {"rtsp_transport": "udp+tcp", "rtsp_flags": "prefer_tcp"},  # where our own client is not understood
-}
-# Once TCP was refused: some servers close the connection then, or refuse in a way that FFmpeg gives up at.
-_UDP_FIRST = {"rtsp_transport": "udp+tcp", "rtsp_flags": "0"}
 # Silent openings after which FFmpeg's client has the next one.
 _SILENT = 2
 # Openings in a row that had the video alone, after which no more is asked for: once may be a server's restart, and
@@ -106,15 +100,14 @@ class NetworkSource(LiveMedia):
         scheme, colon, rest = url.partition(":")
         self._scheme = scheme.lower()
         url = f"{self._scheme}{colon}{rest}"  # FFmpeg knows no RTSP://
-        if transport not in _TRANSPORTS:
-            raise ConfigError(f"no RTSP transport is called {transport!r}; there are: {', '.join(_TRANSPORTS)}")
+        over = transport_options(transport)
         if self._scheme == "file":
             options["protocol_whitelist"] = _OF_AN_SDP
         if self._scheme in {"http", "https"}:
             options["extension_picky"] = "0"  # segments of HLS may be called anything
             options["protocol_whitelist"] = _OF_THE_WEB
         if self._scheme in {"rtsp", "rtsps"}:
-            options |= _TRANSPORTS[transport]
+            options |= over
         parts = urlsplit("") if self._scheme == "file" else _parts(url)
         self._host, self._port = parts.hostname, parts.port
         if not self._host and self._port and self._scheme in {"udp", "rtp"}:
@@ -203,7 +196,7 @@ class NetworkSource(LiveMedia):
                 log.debug("%s: FFmpeg's client is used: %s", self._name, why, extra={"stream": self._stream})
                 self._own_client = not why.lasting
                 if why.over_udp:
-                    self._options = usual | _UDP_FIRST
+                    self._options = usual | UDP_FIRST
         self._timeouts_s = max(0.5, until - time.monotonic()), self._stall_s
         try:
             return super()._dial()

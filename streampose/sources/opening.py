@@ -20,6 +20,7 @@ from streampose.sources.paced import Paced
 from streampose.sources.reconnect import Reconnecting
 from streampose.sources.source import Source
 from streampose.sources.synthetic import SyntheticSource
+from streampose.sources.transport import transport_options
 
 __all__ = ["is_camera", "open_source"]
 
@@ -66,10 +67,11 @@ def open_source(
         transport: of RTSP, as `NetworkSource` takes it.
 
     Raises:
-        ConfigError: it is not understood, or cannot be had this way; no such device decodes here.
+        ConfigError: it is not understood, or cannot be had this way; no such device decodes here; no such transport.
         SourceNotFound: it looks like a file, and there is none.
     """
     candidates(hwaccel)  # a wrong name is told, whatever the source is
+    transport_options(transport)
     if not isinstance(text, str | Path | int):
         raise ConfigError(f"a source is a text, a path or a camera's number, not {text!r}")
     text = str(text).strip()

@@ -592,6 +592,12 @@ def test_what_is_not_understood(here: Path, text: str, live: bool | None, error:
     assert "pw" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["rtsp://h/x", "synthetic:", "0"])
+def test_a_transport_that_is_none_is_told_whatever_the_source_is(text: str):
+    with pytest.raises(ConfigError, match="no RTSP transport is called 'tpc'; there are: tcp, udp, auto"):
+        open_source(text, transport="tpc")
+
+
 def test_a_folder_that_we_may_not_look_into_refuses_us(monkeypatch: pytest.MonkeyPatch):
     def refuse(_: Path) -> bool:
         raise PermissionError(errno.EACCES, "Permission denied")  # as to others than root

@@ -83,6 +83,11 @@ def test_each_library_has_its_place():
         assert not roots & {"aiortc", "aioice"} or relative.startswith("web/"), relative
 
 
+def test_the_layout_names_every_file_beside_the_parts():
+    layout = (PACKAGE.parent / "docs" / "design.md").read_text().partition("## Layout")[2].partition("## Core")[0]
+    assert [path.name for path in PACKAGE.glob("[!_]*.py") if path.name not in layout] == []
+
+
 def test_only_the_pipeline_starts_tasks():
     for path in FILES:
         text = path.read_text()

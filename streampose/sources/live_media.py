@@ -242,6 +242,8 @@ class LiveMedia(MediaSource):
         try:
             return super()._converted(picture)
         except MemoryError:
+            if not self.live:
+                raise
             return None  # left out: the next one may find some
 
     def _unit(self, container: InputContainer, video: VideoStream) -> Fraction:

@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from servers.folder import served
 from servers.web import MjpegServer
 
 from streampose.errors import SourceCorrupt, SourceError, SourceUnsupported
@@ -122,8 +123,9 @@ def test_a_picture_that_there_is_no_memory_for_is_not_left_out(monkeypatch: pyte
         convert.attempt(picture)
 
 
-def test_a_live_source_goes_on_where_there_is_memory_again(monkeypatch: pytest.MonkeyPatch):
-    server, convert, calls = MjpegServer(), conversion._bgr, count()
+def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """For one picture; counts on."""
+    convert, calls = conversion._bgr, count()
 
     def short(*given: object) -> np.ndarray:
         if next(calls) == 3:
@@ -131,11 +133,26 @@ def test_a_live_source_goes_on_where_there_is_memory_again(monkeypatch: pytest.M
         return convert(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(conversion, "_bgr", short)
+    return calls
+
+
+def test_a_live_source_goes_on_where_there_is_memory_again(monkeypatch: pytest.MonkeyPatch):
+    server, calls = MjpegServer(), short_of_memory(monkeypatch)
     with contextlib.closing(open_source(f"http://127.0.0.1:{server.port}/v", live=True)) as source:
         source.open("s")
         assert [source.read() is not None for _ in range(6)] == [True] * 6
     server.stop()
     assert next(calls) > 6
+
+
+def test_a_recording_of_a_web_server_ends_where_there_is_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    clip(tmp_path / "v.mp4", frames=10)
+    short_of_memory(monkeypatch)
+    with served(tmp_path) as url, contextlib.closing(open_source(f"{url}/v.mp4")) as source:
+        source.open("s")
+        assert [source.read() is not None for _ in range(3)] == [True] * 3
+        with pytest.raises(MemoryError):
+            source.read()
 
 
 def test_a_picture_that_cannot_be_converted_is_left_out_with_its_number(

@@ -110,15 +110,18 @@ class FileSource(MediaSource):
 
     def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
         guessed = is_avi(container)
+        first_pts: int | None = None
         pts = dts = math.inf  # of the picture before
         rate = video.average_rate or video.guessed_rate
         near = SWING / rate / video.time_base if rate and video.time_base else 0
         for count, picture in enumerate(super()._pictures(container, video)):
             if guessed:
                 picture.pts = picture.dts
-            if count == 1 and self._numbering is not None and not self.skipped_packets:
-                # Where a packet is a field, pictures are counted as they come.
-                self._numbering = self._numbering if self._numbering.fits(picture.pts) else None
+            if count == 0:
+                first_pts = picture.pts
+            if count == 1 and self._numbering is not None and (picture.interlaced_frame or not self.skipped_packets):
+                # Where a packet is a field, pictures are counted as they come; of others one may be left out by now.
+                self._numbering = self._numbering if self._numbering.fits(first_pts, picture.pts) else None
             if picture.pts is not None and picture.dts is not None:
                 # A decoder that has lost a key frame gives out what it still holds behind the next one.
                 if self._numbering is not None and self.skipped_packets and picture.pts < pts and picture.dts >= dts:

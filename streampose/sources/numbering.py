@@ -29,9 +29,11 @@ class Numbering:
         if self._table is None:
             insort(self._waiting, pts)
 
-    def fits(self, second_pts: int | None) -> bool:
-        """Whether packets stand for pictures one by one, as the second picture shows, when none has been numbered."""
-        return self._table is not None or second_pts is None or bisect_left(self._waiting, second_pts) == 1
+    def fits(self, first_pts: int | None, second_pts: int | None) -> bool:
+        """Whether packets stand for pictures one by one, as the first two show, when none has been numbered."""
+        if self._table is not None or first_pts is None or second_pts is None:
+            return True
+        return bisect_left(self._waiting, second_pts) - bisect_left(self._waiting, first_pts) == 1
 
     def number(self, pts: int) -> int:
         """Of the picture with this time; 0 = there is no packet with it."""

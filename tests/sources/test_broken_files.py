@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from servers.fields import interlaced
 from servers.folder import served
 from servers.web import MjpegServer
 
@@ -295,24 +296,39 @@ def zeroed(data: bytes, first: int, behind: int) -> bytes:
     return data[: places[first]] + bytes(end - places[first]) + data[end:]
 
 
+def lose(path: Path, *numbers: int) -> None:
+    """Of an MP4, the packets with these numbers become zeros."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for packet in (packets[number] for number in numbers):
+        data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize("lost", [0, 1, 7])
 def test_the_numbers_of_an_mp4_are_those_of_its_packets_whichever_is_damaged(tmp_path: Path, lost: int):
     path = clip(tmp_path / "v.mp4", "mjpeg", frames=10)
-    with av.open(str(path)) as container:
-        packet = [packet for packet in container.demux(video=0) if packet.size][lost]
-    data = bytearray(path.read_bytes())
-    data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
-    path.write_bytes(data)
+    lose(path, lost)
     assert read(path) == ([i for i in range(10) if i != lost], None)
+
+
+def test_an_interlaced_mp4_whose_packets_are_pictures_is_numbered_by_them(tmp_path: Path):
+    path = clip(tmp_path / "v.mp4", frames=10, options={"x264-params": "interlaced=1", "g": "1"})
+    lose(path, 0, 3)
+    assert read(path) == ([1, 2, 4, 5, 6, 7, 8, 9], None)
+
+
+@pytest.mark.parametrize("lost", [(0,), (0, 1), (1,), (2,), (2, 3)])
+def test_pictures_of_two_fields_are_counted_as_they_come_whichever_is_damaged(tmp_path: Path, lost: tuple[int, ...]):
+    path = interlaced(tmp_path / "v.mp4", 10)
+    lose(path, *lost)
+    assert read(path) == (list(range(9)), None)
 
 
 def test_one_time_that_is_astray_costs_no_other_pictures_beside_damage(tmp_path: Path):
     path = clip(tmp_path / "v.mp4", "mjpeg", at=lambda i: i)
-    data = bytearray(path.read_bytes())
-    with av.open(str(path)) as container:
-        packet = [packet for packet in container.demux(video=0) if packet.size][25]
-    data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
-    path.write_bytes(data)
+    lose(path, 25)
     source = FileSource(path)
     kept = MediaSource._pictures
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -43,6 +44,9 @@ _COMMANDS = {
 }
 # What may stand before a command without being a misspelt one, or a wish for help.
 _BEFORE = re.compile("--debug|--log-(format|level)(=.*)?|text|json|debug|info|warning|error")
+
+# What `Path.exists` and its like raise of a path that somebody has typed.
+_UNSEEN = {errno.EACCES, errno.ENAMETOOLONG}
 
 
 def _version(wanted: bool) -> None:
@@ -116,6 +120,8 @@ def main() -> None:
     except Exception as error:
         if isinstance(error, FileNotFoundError) and _is_nowhere():
             fail("the current folder is gone: change into another one")
+        elif isinstance(error, OSError) and error.errno in _UNSEEN and error.filename:
+            fail(redact(f"{error.filename} cannot be looked at: {error.strerror}"))
         else:  # a bug of ours
             log.critical("%s: %s", type(error).__name__, error, exc_info=error, extra={"event": "crash"})
         sys.exit(1)

@@ -153,8 +153,6 @@ def _reference(path: Path, choice: ModelChoice) -> Moment:
             if len(moment.poses):
                 return moment.having(largest(moment.poses))
         raise ConfigError(f"nobody is in {path}")
-    if not path.exists():
-        raise FormatUnreadable(f"no file at {path}")
     if (image := read_image(path)) is None:
         raise FormatUnreadable(f"{path} is not an image that can be read")
     estimator = load_estimator(choice)

@@ -63,6 +63,25 @@ def test_a_current_folder_that_is_gone_is_told_in_a_line(command, tmp_path: Path
     assert command("demo", "--out", "o.mp4") == (1, "", "error: the current folder is gone: change into another one\n")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such error")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("render", "LONG", "-o", "o.mp4"),
+        ("convert", "p.jsonl", "LONG/o.csv"),
+        ("process", "LONG", "-o", "out"),
+        ("run", "LONG"),
+        ("bench", "LONG"),
+        ("config", "LONG"),
+    ],
+    ids=str,
+)
+def test_a_name_that_is_too_long_is_told_in_a_line(command, arguments: tuple[str, ...], tmp_path: Path):
+    (tmp_path / "p.jsonl").touch()
+    code, out, err = command(*(word.replace("LONG", "n" * 300) for word in arguments))
+    assert (code, out, err) == (1, "", f"error: {'n' * 300} cannot be looked at: File name too long\n")
+
+
 def test_the_demo_shows_several_people(command, tmp_path: Path):
     code, _, err = command("demo", "--people", 3, "--seconds", 1, "--json", tmp_path / "poses.jsonl")
     assert code == 0

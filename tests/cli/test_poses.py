@@ -584,7 +584,8 @@ def test_references_that_cannot_be_read_are_told(command, walk: Path, tmp_path: 
         ("empty.png", "is not an image that can be read"),
         ("text.png", "is not an image that can be read"),
         ("huge.png", "is not an image that can be read"),
-        ("none.png", "no file at"),
+        ("none.png", "cannot be read: No such file or directory"),
+        ("n" * 300 + ".png", "cannot be read: File name too long"),
         ("folder.png", "cannot be read: Is a directory"),
     ):
         code, _, err = command("retarget", walk, tmp_path / name, "-o", tmp_path / "o.jsonl")

@@ -8,7 +8,7 @@ import socket
 import time
 from dataclasses import replace
 from typing import cast
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 from urllib.request import proxy_bypass
 
 import av
@@ -99,6 +99,9 @@ class NetworkSource(LiveMedia):
         options = dict(_QUICK)
         scheme, colon, rest = url.partition(":")
         self._scheme = scheme.lower()
+        if self._scheme != "file":  # a space would end what `redact` takes for a password
+            user, at, server = rest.rpartition("@")
+            rest = "".join(quote(sign) if sign.isspace() else sign for sign in user) + at + server
         url = f"{self._scheme}{colon}{rest}"  # FFmpeg knows no RTSP://
         over = transport_options(transport)
         if self._scheme == "file":

@@ -182,7 +182,17 @@ def test_a_camera_that_goes_away():
 
 
 @pytest.mark.parametrize(
-    "rest", ["sec/ret@h/x", "sec?ret@h/x", "sec#ret@h/x", "sec[ret@h/x", "12#sec@h/x", "12?sec@h/x", "12/sec#@h/x"]
+    "rest",
+    [
+        "sec/ret@h/x",
+        "sec?ret@h/x",
+        "sec#ret@h/x",
+        "sec[ret@h/x",
+        "sec/ret \u3000sec@h/x",
+        "12#sec@h/x",
+        "12?sec@h/x",
+        "12/sec#@h/x",
+    ],
 )
 def test_a_password_that_was_not_escaped_is_told_and_not_shown(rest: str):
     with pytest.raises(ConfigError, match=r"rtsp://\*\*\*@.*%2F") as caught:
@@ -201,10 +211,14 @@ def test_what_only_looks_like_a_password_is_none():
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])
 def test_a_user_brings_no_line_end_into_a_request(scheme: str):
-    for userinfo in ("a%0d%0aX%3a%201:pw", "a:pw%00", "a\x1b2J:pw"):
+    for userinfo in ("a%0d%0aX%3a%201:pw", "a:pw%00", "a\x1b2J:pw", "a:p\u00a0w", "a:\x1cpw", "a\x85:pw"):
         with pytest.raises(ConfigError, match=rf"^{scheme}://\*\*\*@h/x: .*only printable characters"):
             source(f"{scheme}://{userinfo}@h/x")
     source(f"{scheme}://a%20b:%E9%C3%A9@h/x")
+
+
+def test_a_password_with_a_space_is_not_shown():
+    assert repr(source("rtsp://me:sec ret@h/x y")) == "NetworkSource('rtsp://***@h/x y')"
 
 
 @contextlib.contextmanager

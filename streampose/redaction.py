@@ -11,11 +11,13 @@ __all__ = ["redact", "server_of"]
 # everything before the last "@" at all where a ":" comes first. That takes http://host:80/@me for one, too: better so
 # than the other way. A stranger's text is read once, however long: a scheme has a greatest length, and where no "@"
 # follows, what was looked through for one is not looked through again (`none`). Where "://" is written otherwise, it
-# takes a name and a password to be one, and a scheme that is no folder's name or a file's ending.
+# takes a name of no more than 255 signs and a password to be one, and a scheme that is no folder's name or a file's
+# ending.
 _USERINFO = re.compile(
     r"(?P<scheme>(?P<whole>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)"
     r"|(?i:rtsp|rtmp|http|srt)s?[:;][/\\]*+|(?<![\w/\\.])(?i:rtsp|rtmp|http|srt)s?[/\\]++)"
-    r"(?:[^/\s:]*:\S*@|(?(whole)[^/\s]*@|(?!))|(?P<none>[^/\s:]*:\S*))"
+    r"(?:(?(whole)[^/\s:]*|[^/\s:]{0,255}):\S*@|(?(whole)[^/\s]*@|(?!))"
+    r"|(?P<none>(?(whole)[^/\s:]*|[^/\s:]{0,255}):\S*))"
 )
 # Keys that have one of these in them (X-Amz-Security-Token, wmsAuthSign), or have it as a word of theirs (auth_key,
 # but not compass or author), or end in "key" (streamkey, but not monkey). The looking ahead is done once for a key, and

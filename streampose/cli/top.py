@@ -18,6 +18,7 @@ from rich.text import Text
 from streampose.cli.service import parse_secret
 from streampose.cli.values import parse_seconds
 from streampose.errors import ConfigError, Disconnected, SourceUnauthorized
+from streampose.observe.logs import in_one_line
 from streampose.observe.scrape import EngineView, StreamView, View, quantile, read_view, since
 from streampose.redaction import redact
 
@@ -62,7 +63,7 @@ def top(
                     try:
                         picture = board.draw(_look(client, url))
                     except Disconnected as error:  # it may be started again
-                        picture = Group(Text(str(error), "red"))
+                        picture = Group(Text(in_one_line(str(error)), "red"))
                     shown.update(picture, refresh=True)
         finally:
             signal.signal(signal.SIGINT, previous)

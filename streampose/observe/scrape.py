@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from streampose.observe.logs import in_one_line
+
 __all__ = ["Buckets", "EngineView", "StreamView", "View", "quantile", "read_view", "since"]
 
 Buckets = Mapping[float, float]
@@ -57,13 +59,14 @@ class View:
 
 
 class _Samples:
-    """By name, then by labels."""
+    """By name, then by labels, which move no cursor whoever has written them."""
 
     def __init__(self, text: str) -> None:
         self.by_name: dict[str, list[tuple[Mapping[str, str], float]]] = defaultdict(list)
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                self.by_name[sample.name].append((sample.labels, sample.value))
+                labels = {label: in_one_line(value) for label, value in sample.labels.items()}
+                self.by_name[sample.name].append((labels, sample.value))
 
     def one(self, name: str, **labels: str) -> float | None:
         return next((value for found, value in self.by_name[name] if labels.items() <= found.items()), None)

@@ -23,6 +23,7 @@ import av
 import httpx
 import numpy as np
 import pytest
+from servers.folder import served
 from servers.rtsp import RtspServer, has_gstreamer
 
 from streampose.cli.main import main
@@ -319,6 +320,19 @@ def test_what_top_says_where_nothing_is(command):
     assert (code, err.count("\n")) == (1, 1)
     assert f"nothing answers at http://***@127.0.0.1:{port}" in err
     assert "a `run` or `serve` with --metrics" in err
+
+
+def test_what_a_server_says_moves_no_cursor_in_top(command, tmp_path: Path):
+    (tmp_path / "metrics").write_text(
+        'streampose_build_info{version="1\x1b[31m"} 1\n'
+        'streampose_frames_captured_total{stream="ev\x1b[2J\\nil"} 5\n'
+        'streampose_stream_state{stream="ev\x1b[2J\\nil",state="running\x1b[2J"} 1\n'
+        'streampose_stream_fault{stream="ev\x1b[2J\\nil",cause="\x9b2Jlost"} 1\n'
+    )
+    with served(tmp_path) as url:
+        code, out, _ = command("top", url, "--once")
+    assert (code, "\x1b" in out, "\x9b" in out, len(out.splitlines())) == (0, False, False, 5)
+    assert re.search(r"ev\\x1b\[2J\\nil +running\\x1b\[2J: \\x9b2Jlost", out), out
 
 
 @pytest.fixture

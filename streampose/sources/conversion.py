@@ -29,8 +29,9 @@ _later: ContextVar[bool] = ContextVar("later", default=False)
 _HDR = {16: "PQ", 18: "HLG"}
 # Matrix, range, primaries and transfer of a video that says nothing of them.
 _UNSAID = (2, 0, 2, 2)
-# Matrices that there are, and FFmpeg cannot convert: YCgCo, ICtCp and IPT-C2.
-_OTHER_MATRICES = {8, 14, 15}
+# Matrices that there are, and FFmpeg cannot convert: YCgCo, YDzDx, ICtCp, IPT-C2, YCgCo-Re and -Ro. Others that it
+# cannot (10, 12, 13: constant luminance and derived from the primaries) are near enough to YCbCr to be read as such.
+_OTHER_MATRICES = {8, 11, 14, 15, 16, 17}
 _UNCONVERTED = (FFmpegError, OSError, ValueError)
 
 

@@ -108,9 +108,9 @@ def test_only_the_first_picture_must_be_one_that_can_be_converted():
 
 def test_colours_that_there_are_and_cannot_be_converted_are_told(caplog: pytest.LogCaptureFixture):
     picture = av.VideoFrame(64, 48, "yuv420p")
-    picture.colorspace = 8  # YCgCo
-    with pytest.raises(SourceUnsupported, match="cannot be converted"):
-        Conversion().attempt(picture)
+    for picture.colorspace in (8, 11, 16):  # YCgCo, YDzDx, YCgCo-Re
+        with pytest.raises(SourceUnsupported, match="cannot be converted"):
+            Conversion().attempt(picture)
     picture.colorspace = 0xF0
     assert Conversion().attempt(picture) is not None
     assert caplog.messages == ["video names colours that are not known here: its own may be seen otherwise"]

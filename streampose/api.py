@@ -214,8 +214,8 @@ def results(coming: _Results) -> _Ordinary:
             made.set_exception(error)
 
     thread = threading.Thread(target=live, name="streampose-results", daemon=True)
-    thread.start()
-    with Typed(StreamposeError, "no event loop: "):
+    with Typed(StreamposeError, "no thread with an event loop: "):
+        thread.start()
         loop, over = made.result()
     asking: list[asyncio.Task[Any]] = []
 

@@ -211,7 +211,16 @@ def test_where_no_descriptor_is_left_an_ordinary_loop_is_told_in_our_words(monke
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(asyncio.Runner, "get_loop", short)
-    with pytest.raises(streampose.StreamposeError, match=rf"no event loop: OSError: .*{os.strerror(errno.EMFILE)}"):
+    with pytest.raises(streampose.StreamposeError, match=rf"no thread .*loop: OSError: .*{os.strerror(errno.EMFILE)}"):
+        next(streampose.results(ScriptedSource(range(3))))
+
+
+def test_where_no_thread_can_be_started_that_is_told_in_our_words(monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+    with pytest.raises(streampose.StreamposeError, match=r"no thread .*loop: RuntimeError: can't start new thread"):
         next(streampose.results(ScriptedSource(range(3))))
 
 

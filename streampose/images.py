@@ -102,9 +102,9 @@ def cleaned(
         if not within(seconds, 0):
             raise ConfigError(f"{name} is at least 0 seconds, not {seconds!r}")
     linked = list(renamed(clip, link(survey(clip), max_gap_s=link_s)))
-    one = linked if person is None else list(only(linked, pick(survey(linked), person, linked)))
-    filled = fill(one, max_gap_s=fill_s) if fill_s > 0 else one
-    return Clip(tuple(calm(filled, sigma_s=sigma_s)))
+    filled = fill(linked, max_gap_s=fill_s) if fill_s > 0 else linked
+    one = filled if person is None else only(filled, pick(survey(linked), person, linked))
+    return Clip(tuple(calm(one, sigma_s=sigma_s)))
 
 
 def pose_images(
@@ -163,7 +163,9 @@ def face_images(
     found = survey(clip)
     spans = pick(found, Choice(by="largest"))
     one = only(clip, spans) if found else (moment.having(largest(moment.poses)) for moment in clip)
-    squares = list(face_squares(one, padding=padding))
+    faces = face_squares(one, padding=padding)
+    # Who stands in before and after is filled in between as well.
+    squares = list(only(faces, spans) if found else faces)
     first = next((moment.poses for moment in squares if len(moment.poses)), None)
     painter = CloseUp(size_px=size_px, padding=padding)
     moments = list(held(squares, first))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -64,8 +65,8 @@ def parse_choice(text: str) -> Choice:
 def pick(found: Mapping[Who, Sighting], choice: Choice, moments: Iterable[Moment] = ()) -> list[Span]:
     """Who is the one, from when to when; in order of time, never two at once.
 
-    The best one has all of their span. Where they are not (before they come, after they have gone) the next best may
-    stand in, unless a certain person was asked for.
+    The best one has all of their span. Where they are not (before they come, after they have gone) the next best stands
+    in, for as long as nobody better is there, unless a certain person was asked for.
 
     Args:
         found: from `survey`, of linked ids.
@@ -90,9 +91,34 @@ def pick(found: Mapping[Who, Sighting], choice: Choice, moments: Iterable[Moment
         best = sorted(found.values(), key=lambda seen: (seen.off_centre - seen.frames, seen.id))
     spans: list[Span] = []
     for seen in best:
-        if all(seen.last_s < span.first_s or seen.first_s > span.last_s for span in spans):
-            spans.append(Span(id=seen.id, first_s=seen.first_s, last_s=seen.last_s))
-    return sorted(spans, key=lambda span: span.first_s)
+        for span in list(_free(seen, spans)):
+            insort(spans, span, key=_first)
+    return spans
+
+
+def _free(seen: Sighting, spans: Sequence[Span]) -> Iterator[Span]:
+    """Those parts of somebody's span that are nobody else's yet; less what they are away for at either end of one."""
+    from_s = seen.first_s
+    for span in spans[bisect_left(spans, seen.first_s, key=_last) : bisect_right(spans, seen.last_s, key=_first)]:
+        yield from _part(seen, from_s, math.nextafter(span.first_s, -math.inf))
+        from_s = math.nextafter(span.last_s, math.inf)
+    yield from _part(seen, from_s, seen.last_s)
+
+
+def _part(seen: Sighting, first_s: float, last_s: float) -> Iterator[Span]:
+    for gone_s, back_s in seen.breaks:
+        first_s = back_s if gone_s < first_s < back_s else first_s
+        last_s = gone_s if gone_s < last_s < back_s else last_s
+    if first_s <= last_s:
+        yield Span(id=seen.id, first_s=first_s, last_s=last_s)
+
+
+def _first(span: Span) -> float:
+    return span.first_s
+
+
+def _last(span: Span) -> float:
+    return span.last_s
 
 
 def largest(poses: Poses) -> Poses:

@@ -18,7 +18,7 @@ from streampose.whole import appear
 
 __all__ = ["REFINED", "Refinement", "Report", "refine"]
 
-REFINED = 2
+REFINED = 3
 """Goes up when the same people come out in another way; what went out before is made anew."""
 
 
@@ -126,10 +126,15 @@ def refine(
         return _report(people, people, [], _breaks(people))
     names = link(people, max_gap_s=options.link_s)
     people = survey(again())
-    spans = [] if options.person is None else pick(people, options.person, again())
-    moments = again() if options.person is None else only(again(), spans)
-    if options.fill_s:
+    spans: list[Span] = []
+    moments = again()
+    if options.fill_s:  # of all, before one is chosen: who stands in twice is not put in between
         moments = fill(moments, max_gap_s=options.fill_s, min_score=options.min_score)
+    if options.person is not None:
+        spans = pick(people, options.person, again())
+        people = survey(only(again(), spans))
+        spans = [span for span in spans if _shown(span, people.values())]
+        moments = only(moments, spans)
     if options.sigma_s:
         moments = calm(moments, sigma_s=options.sigma_s, min_score=options.min_score)
     empty: list[tuple[int, float, float]] = []
@@ -178,6 +183,17 @@ def _watched(moments: Iterable[Moment], empty: list[tuple[int, float, float]]) -
         yield moment
     if person is not None and since_s is not None and now_s is not None:
         empty.append((person, since_s, now_s))
+
+
+def _shown(span: Span, people: Iterable[Sighting]) -> bool:
+    """Whether any frame shows them: a span between two others may lie between two frames."""
+    return any(
+        p.id == span.id
+        and p.first_s <= span.last_s
+        and p.last_s >= span.first_s
+        and not any(a < span.first_s and span.last_s < b for a, b in p.breaks)
+        for p in people
+    )
 
 
 def _breaks(people: Mapping[Who, Sighting]) -> list[tuple[int, float, float]]:

@@ -69,9 +69,10 @@ def face_video(size_px: int = 512, *, padding: float = 0.0) -> Drawing:
         spans = pick(found, Choice(by="largest"))
 
         def squares() -> Iterator[Moment]:
-            # Without ids nobody can be followed: of each frame, the largest.
-            one = only(again(), spans) if found else (moment.having(largest(moment.poses)) for moment in again())
-            return face_squares(one, padding=padding)
+            if not found:  # without ids nobody can be followed: of each frame, the largest
+                return face_squares((moment.having(largest(moment.poses)) for moment in again()), padding=padding)
+            # Who stands in before and after is filled in between as well.
+            return only(face_squares(only(again(), spans), padding=padding), spans)
 
         first = next((moment.poses for moment in squares() if len(moment.poses)), None)
         return held(squares(), first)

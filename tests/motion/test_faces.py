@@ -10,6 +10,7 @@ import pytest
 
 from streampose.clip import Moment
 from streampose.motion import face_squares, held, key_frames, prompts, words
+from streampose.offline.videos import face_video
 from streampose.pose import Poses
 from streampose.render import CloseUp
 from streampose.skeletons import ANIMATION_20, COCO_17, COCO_WHOLEBODY_133
@@ -64,6 +65,15 @@ def test_a_face_that_is_not_seen_is_filled_in_then_held():
     assert all(np.allclose(m.poses.boxes, squares[0].poses.boxes, atol=0.1) for m in held(squares))
     late = held(squares[120:], squares[0].poses)
     assert np.allclose(next(late).poses.boxes, squares[0].poses.boxes)
+
+
+def test_who_stands_in_is_not_filled_in_where_another_one_looks_away():
+    other = [replace(head(400, 120, 30, whole=False), ids=np.full(1, 2)) for _ in range(20)]
+    largest = [head(100, 120, 60, whole=False) for _ in range(30)]
+    largest[25:] = [replace(p, scores=np.zeros_like(p.scores)) for p in largest[25:]]
+    moments = clip([*other[:10], *largest, *other[10:]])
+    shown = face_video().prepare(lambda: iter(moments))
+    assert [m.poses.ids.tolist() for m in shown] == [[2]] * 10 + [[1]] * 30 + [[2]] * 10
 
 
 def test_a_close_up_shows_the_square_alone():

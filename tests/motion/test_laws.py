@@ -189,7 +189,7 @@ def two() -> list[Moment]:
 @pytest.mark.parametrize(
     ("choice", "spans"),
     [
-        ("largest", [(1, 0, 0.9), (5, 2.1, 2.9)]),
+        ("largest", [(1, 0, 0.9), (2, 0.9, 2.1), (5, 2.1, 2.9)]),
         ("centre", [(2, 0, 2.9)]),
         ("id:5", [(5, 2.1, 2.9)]),
         ("box:290,210,350,270", [(2, 0, 2.9)]),
@@ -199,11 +199,38 @@ def two() -> list[Moment]:
 def test_one_person_is_chosen(choice: str, spans: list[tuple[int, float, float]]):
     clip = two()
     found = pick(survey(clip), parse_choice(choice), clip)
-    assert [(s.id, s.first_s, s.last_s) for s in found] == spans
+    assert [s.id for s in found] == [s[0] for s in spans]
+    assert [(s.first_s, s.last_s) for s in found] == [pytest.approx(s[1:]) for s in spans]
     for one, all_ in zip(only(clip, found), clip, strict=True):
         wanted = [s.id for s in found if s.first_s <= one.time_s <= s.last_s]
         assert one.poses.ids.tolist() == wanted
         assert one.pts == all_.pts
+
+
+def test_the_next_best_stands_in_wherever_nobody_better_is():
+    """Also who is there at the same time for a while; what somebody is away for is left to the next."""
+    clip = []
+    for ms in range(0, 4000, 100):
+        people = {}
+        if 1000 <= ms <= 2000:
+            people[1] = person(100, size=400)
+        if ms <= 1000 or 1800 <= ms <= 3000:
+            people[2] = person(320, size=200)
+        if ms >= 500:
+            people[3] = person(500, size=100)
+        if ms >= 3000:
+            people[4] = person(200, size=50)
+        clip.append(moment(ms, people))
+    spans = pick(survey(clip), Choice(by="largest"))
+    assert [s.id for s in spans] == [2, 1, 2, 3]
+    assert all(a.last_s < b.first_s for a, b in pairwise(spans))
+    shown = [m.poses.ids.tolist() for m in only(clip, spans)]
+    assert shown == [[2]] * 10 + [[1]] * 11 + [[2]] * 10 + [[3]] * 9
+    # Number 2 was away when number 1 went.
+    clip = [moment(m.pts, {}) if m.pts == 2100 else m for m in clip]
+    clip = [m.having(m.poses.take(m.poses.ids != 2)) if 1800 <= m.pts <= 2400 else m for m in clip]
+    shown = [m.poses.ids.tolist() for m in only(clip, pick(survey(clip), Choice(by="largest")))]
+    assert shown == [[2]] * 10 + [[1]] * 11 + [[]] + [[3]] * 3 + [[2]] * 6 + [[3]] * 9
 
 
 @pytest.mark.parametrize("choice", ["id:9", "box:0,400,5,405", "box:290,210,350,270@99"])

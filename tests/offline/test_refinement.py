@@ -52,6 +52,25 @@ def test_who_stands_in_is_not_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert report.missing == ()
 
 
+def test_who_stands_in_before_and_after_is_not_put_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rows = [[2]] * 2 + [[2, 1]] + [[1]] * 7 + [[2, 1]] + [[2]] * 2
+    report = reported(rows, tmp_path, monkeypatch, person=Choice(by="largest"), fill_s=2.0)
+    assert [span.id for span in report.spans] == [2, 1, 2]
+    assert (report.filled, report.missing) == (0, ())
+    made = read_spool(tmp_path / "a.spool", "s", COCO_17)
+    assert [m.poses.ids.tolist() for m in made if m.poses.ids is not None] == [[2]] * 2 + [[1]] * 9 + [[2]] * 2
+
+
+def test_nobody_stands_in_between_two_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("streampose.offline.refinement._tracked", lambda found: found)
+    clip = list(moments([[3, 1]] * 4 + [[3, 2]] * 4 + [[3]] * 2))
+    for moment in clip:
+        moment.poses.boxes[0, 2:] -= 40  # number 3 is small
+    options = Refinement(person=Choice(by="largest"))
+    report = refine(clip, tmp_path / "a.spool", options, stream="s", skeleton=COCO_17)
+    assert [(old, new) for _, old, new in report.switches] == [(1, 2), (2, 3)]
+
+
 def test_of_everybody_only_breaks_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     rows = [[]] + [[1]] * 3 + [[]] * 3 + [[1]] * 3 + [[]]
     report = reported(rows, tmp_path, monkeypatch, sigma_s=0.1)

@@ -7,6 +7,7 @@ and the whole is put where its anchor belongs. Each of the two is measured in th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -18,6 +19,7 @@ from streampose.clip import Moment
 from streampose.errors import ConfigError
 from streampose.motion.bones import BONES, PARENT, Body, Bone, body_of
 from streampose.motion.fit import Fit, Retargeting, anchor_of, fit, middle_of
+from streampose.motion.sightings import Who
 from streampose.pose import Poses, Skeleton
 
 __all__ = ["retarget", "retargeted"]
@@ -169,7 +171,8 @@ def retargeted(
     """A clip in the reference's proportions.
 
     The driving person is measured in the first frame that shows their neck (or in the first of all, if none does); a
-    bone that is not seen there, in the first frame that shows it.
+    bone that is not seen there, in the first frame that shows it. Where others stand in for a while, it is who is there
+    in most frames.
 
     Args:
         moments: gives the clip from its beginning at each call; of one person, or the first of each frame is measured.
@@ -198,19 +201,24 @@ def retargeted(
 
 
 def _measured(moments: Iterable[Moment], min_score: float) -> tuple[Body, Floats] | None:
-    """The first person as they begin; joints that come later are where their bone makes them, once it is seen."""
-    first: Body | None = None
-    box: Floats | None = None
+    """Who is the one in most frames, as they begin; joints that come later are where their bone makes them, once it is
+    seen."""
+    found: dict[Who | None, tuple[Body, Floats]] = {}
+    frames: Counter[Who | None] = Counter()
     for moment in moments:
-        if not len(moment.poses):
+        poses = moment.poses
+        if not len(poses):
             continue
-        body = body_of(moment.poses, 0, min_score)
-        if first is None or box is None or ("neck" not in first.places and "neck" in body.places):
-            first, box = body, moment.poses.boxes[0]
+        who = None if poses.ids is None else (moment.epoch, int(poses.ids[0]))
+        frames[who] += 1
+        body = body_of(poses, 0, min_score)
+        if who not in found or ("neck" not in found[who][0].places and "neck" in body.places):
+            found[who] = body, poses.boxes[0]
             continue
+        first, box = found[who]
         places = dict(first.places)
         for bone in BONES:
             if bone.child not in places and bone.parent in places and body.length(bone) is not None:
                 places[bone.child] = places[bone.parent] + body.places[bone.child] - body.places[bone.parent]
-        first = Body(places)
-    return None if first is None or box is None else (first, box)
+        found[who] = Body(places), box
+    return found[max(frames, key=frames.__getitem__)] if frames else None

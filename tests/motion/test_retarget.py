@@ -233,3 +233,11 @@ def test_what_is_not_known_has_no_place_even_where_every_score_will_do(poses: Po
     body = body_of(replace(poses, scores=scores, points=points), 0, 0.0)
     assert "left_wrist" not in body.places
     assert "left_elbow" in body.places
+
+
+@given(data=st.data())
+def test_who_stands_in_for_a_moment_is_not_who_is_measured(data):
+    """The one who dances keeps the reference's lengths, whoever passed by before."""
+    dancer, other = data.draw(people(COCO_17)), replace(data.draw(people(COCO_17)), ids=np.full(1, 2))
+    out = run([other, dancer, dancer], dancer)
+    assert np.allclose(out[1].poses.points, dancer.points, atol=0.01)

@@ -31,7 +31,7 @@ def key_frames(count: int, wanted: int = 4) -> list[int]:
 
 
 def prompts(again: Callable[[], Iterator[Moment]], *, wanted: int = 4, min_score: float = 0.3) -> dict[str, Any]:
-    """Boxes, points and outlines of everybody in a few frames of a clip.
+    """Boxes, points and outlines of everybody in a few frames of a clip, of those with somebody in them.
 
     Args:
         again: gives the moments, from the first, at each call; read twice.
@@ -43,7 +43,11 @@ def prompts(again: Callable[[], Iterator[Moment]], *, wanted: int = 4, min_score
         "outline"}]}]}``. Coordinates are pixels; each point has the label 1 (inside); an outline is the convex hull of
         all body points, [] if there are too few.
     """
-    places = set(key_frames(sum(1 for _ in again()), wanted))
+
+    def peopled() -> Iterator[Moment]:
+        return (moment for moment in again() if len(moment.poses))
+
+    places = set(key_frames(sum(1 for _ in peopled()), wanted))
     return {
         "frames": [
             {
@@ -52,7 +56,7 @@ def prompts(again: Callable[[], Iterator[Moment]], *, wanted: int = 4, min_score
                 "size_px": list(moment.size_px),
                 "people": [_person(moment.poses, row, min_score) for row in range(len(moment.poses))],
             }
-            for place, moment in enumerate(again())
+            for place, moment in enumerate(peopled())
             if place in places
         ]
     }

@@ -103,6 +103,14 @@ def test_prompts_are_four_frames_with_points_inside():
     assert [key_frames(n) for n in (0, 1, 2, 4, 9)] == [[], [0], [0, 1], [0, 1, 2, 3], [0, 3, 5, 8]]
 
 
+def test_no_prompt_is_of_a_frame_in_which_nobody_is():
+    nobody = [Poses.empty(COCO_17)]
+    frames = clip(nobody * 5 + [head(100, 120, 60, whole=False)] * 3 + nobody * 90 + [head(100, 120, 60, whole=False)])
+    asked = prompts(lambda: iter(frames))["frames"]
+    assert [(f["frame"], len(f["people"])) for f in asked] == [(5, 1), (6, 1), (7, 1), (98, 1)]
+    assert prompts(lambda: iter(clip(nobody * 9))) == {"frames": []}
+
+
 def test_words_say_what_is_in_sight():
     poses = head(100, 120, 60, whole=False)
     assert words(poses) == "Both arms and both legs are in sight."

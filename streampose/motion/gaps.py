@@ -43,11 +43,12 @@ def fill(moments: Iterable[Moment], *, max_gap_s: float = 0.5, min_score: float 
         max_gap_s: longer gaps stay, in media time.
         min_score: a point below it is missing.
     """
-    # Ids of different epochs are different people: each epoch is filled by itself.
-    for _, epoch in groupby(moments, key=lambda moment: moment.epoch):
+    # Ids of different epochs are different people, and points of different skeletons are different points: each by
+    # itself.
+    for _, alike in groupby(moments, key=lambda moment: (moment.epoch, moment.poses.skeleton)):
         filler = _Filler(max_gap_s, min_score)
         window = filler.window
-        for moment in epoch:
+        for moment in alike:
             window.append(moment)
             while moment.time_s - window[0].time_s > max_gap_s:
                 yield filler.next()

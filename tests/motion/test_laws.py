@@ -17,7 +17,7 @@ from streampose.clip import Moment
 from streampose.errors import ConfigError
 from streampose.motion import Choice, calm, fill, link, only, parse_choice, pick, renamed, survey
 from streampose.motion.sightings import Sighting
-from streampose.skeletons import COCO_17
+from streampose.skeletons import COCO_17, OPENPOSE_18
 
 TIME_BASE = Fraction(1, 1000)
 
@@ -296,6 +296,16 @@ def test_linking_is_as_good_as_among_all_pairs_and_many_people_take_little():
     # Of all pairs, the table alone would have taken 3 GB.
     assert time.process_time() - began < 10
     assert len(set(many.values())) < 20_000
+
+
+def test_points_of_different_skeletons_have_nothing_to_do_with_one_another():
+    """As a live run's file has them, whose model was exchanged."""
+    clip = walk(list(range(0, 200, 20)))
+    clip[4:7] = [m.having(replace(m.poses.to(OPENPOSE_18), ids=m.poses.ids)) for m in clip[4:7]]
+    clip[5] = clip[5].having(Poses.empty(OPENPOSE_18))
+    done = list(calm(fill(clip)))
+    assert [m.poses.skeleton for m in done] == [m.poses.skeleton for m in clip]
+    assert all(np.allclose(a.poses.points, b.poses.points, atol=0.01) for a, b in zip(done[:4], clip, strict=False))
 
 
 def test_people_without_ids_are_passed_on():

@@ -12,6 +12,7 @@ import numpy as np
 
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
+from streampose.formats.validity import checked, points_and_scores
 from streampose.pose import Poses
 from streampose.skeletons import skeleton_of
 
@@ -69,15 +70,16 @@ def moment_of(record: Mapping[str, Any]) -> Moment:
         people = record["people"]
         ids = [person["id"] for person in people]
         table = np.array([person["points"] for person in people], np.float32).reshape(len(people), len(skeleton), 3)
+        points, scores = points_and_scores(table)
         poses = Poses(
             skeleton=skeleton,
-            points=np.ascontiguousarray(table[..., :2]),
-            scores=np.ascontiguousarray(table[..., 2]),
+            points=points,
+            scores=scores,
             boxes=np.array([person["box"] for person in people], np.float32).reshape(-1, 4),
             box_scores=np.array([person["score"] for person in people], np.float32),
             ids=None if None in ids else np.array(ids, np.int64),
         )
-        return Moment(
+        moment = Moment(
             stream=record["stream"],
             index=record["frame"],
             epoch=record["epoch"],
@@ -87,6 +89,7 @@ def moment_of(record: Mapping[str, Any]) -> Moment:
             poses=poses,
             wall_time_s=record.get("wall_time_s"),
         )
+        return checked(moment)
     except FormatUnreadable:
         raise
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:

@@ -14,6 +14,7 @@ import numpy as np
 
 from streampose.clip import Moment, of_one_skeleton
 from streampose.errors import FormatUnreadable
+from streampose.formats.validity import checked, points_and_scores
 from streampose.pose import Poses
 from streampose.skeletons import skeleton_of
 
@@ -93,10 +94,11 @@ def read_npz(path: Path) -> Iterator[Moment]:
         skeleton = skeleton_of(str(data["skeleton"]))
         bounds = np.searchsorted(data["frame_row"], np.arange(len(data["frame"]) + 1))
         people = {name: data[name] for name in _PERSON}
+        people["points"], people["scores"] = points_and_scores(np.dstack([people["points"], people["scores"]]))
         numbers = zip(*(data[name].tolist() for name in ("frame", "epoch", "pts", "time_base", "size_px")), strict=True)
         for row, (index, epoch, pts, time_base, size) in enumerate(numbers):
             part = {name: array[bounds[row] : bounds[row + 1]] for name, array in people.items()}
-            yield Moment(
+            moment = Moment(
                 stream=str(data["stream"]),
                 index=index,
                 epoch=epoch,
@@ -112,6 +114,7 @@ def read_npz(path: Path) -> Iterator[Moment]:
                     ids=None if (part["ids"] < 0).any() else part["ids"],
                 ),
             )
+            yield checked(moment)
     except MemoryError as error:  # which a damaged header may ask for as well
         raise FormatUnreadable(f"{path} does not fit into memory: {error}") from error
     except _DAMAGED as error:

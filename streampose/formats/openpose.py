@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
+from streampose.formats.validity import points_and_scores
 from streampose.naming import safe
 from streampose.pose import Poses, Skeleton
 from streampose.skeletons import COCO_WHOLEBODY_133, FACE, LEFT_HAND, OPENPOSE_18, OPENPOSE_25, RIGHT_HAND
@@ -61,7 +62,7 @@ def write_openpose(path: Path, moments: Iterable[Moment]) -> None:
         ]
         # A stream is called as its user likes, and a file is not: nothing leaves the folder.
         name = f"{safe(moment.stream, 'stream')}_{moment.index:0{_DIGITS}d}_keypoints.json"
-        (path / name).write_text(json.dumps({"version": 1.3, "people": people}, separators=(",", ":")))
+        (path / name).write_text(json.dumps({"version": 1.3, "people": people}, separators=(",", ":"), allow_nan=False))
 
 
 def _part(poses: Poses, row: int, part: slice) -> list[float]:
@@ -134,7 +135,7 @@ def _poses(people: list[dict[str, Any]], nobodys: Skeleton) -> Poses:
     table = np.stack([np.array(person["pose_keypoints_2d"], np.float32).reshape(-1, 3) for person in people])
     if (skeleton := _BY_SIZE.get(table.shape[1])) is None:
         raise FormatUnreadable(f"it has bodies of {table.shape[1]} points; read are {' and '.join(map(str, _BY_SIZE))}")
-    points, scores = np.ascontiguousarray(table[..., :2]), np.ascontiguousarray(table[..., 2])
+    points, scores = points_and_scores(table)
     known = scores > 0
     low = np.where(known[..., None], points, np.inf).min(axis=1)
     high = np.where(known[..., None], points, -np.inf).max(axis=1)

@@ -13,6 +13,7 @@ import numpy as np
 
 from streampose.clip import Moment, of_one_skeleton
 from streampose.errors import FormatUnreadable
+from streampose.formats.validity import checked, points_and_scores
 from streampose.pose import Poses, Skeleton
 from streampose.skeletons import skeleton_of
 
@@ -58,7 +59,7 @@ def moments_of(rows: Iterable[Mapping[str, Any]], where: str) -> Iterator[Moment
     """
     try:
         for _, group in groupby(rows, key=lambda row: (row["stream"], row["epoch"], row["frame"])):
-            yield _moment(list(group))
+            yield checked(_moment(list(group)))
     except FormatUnreadable as error:
         raise FormatUnreadable(f"{where}: {error}") from error
     except (LookupError, ValueError, TypeError, ArithmeticError, csv.Error) as error:
@@ -71,7 +72,7 @@ def _moment(group: list[Mapping[str, Any]]) -> Moment:
     people = [row for row in group if row["score"] not in {None, ""}]
     names = columns(skeleton)[len(_FRAME) + len(_PERSON) :]
     table = np.array([[float(row[name]) for name in names] for row in people], np.float32)
-    table = table.reshape(len(people), len(skeleton), 3)
+    points, scores = points_and_scores(table.reshape(len(people), len(skeleton), 3))
     ids = [row["id"] for row in people]
     return Moment(
         stream=first["stream"],
@@ -82,8 +83,8 @@ def _moment(group: list[Mapping[str, Any]]) -> Moment:
         size_px=(int(first["width_px"]), int(first["height_px"])),
         poses=Poses(
             skeleton=skeleton,
-            points=np.ascontiguousarray(table[..., :2]),
-            scores=np.ascontiguousarray(table[..., 2]),
+            points=points,
+            scores=scores,
             boxes=np.array([[float(row[c]) for c in ("x1", "y1", "x2", "y2")] for row in people], np.float32).reshape(
                 -1, 4
             ),

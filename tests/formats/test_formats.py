@@ -290,6 +290,64 @@ def test_a_table_that_was_cut_off_says_in_which_row(tmp_path: Path):
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("frame", "x"), ("frame", True), ("epoch", 0.5), ("pts", 10**25), ("pts", 1.5), ("time_base", [10**25, 1]),
+        ("size_px", [544.5, 960]), ("size_px", [-1, 960]), ("stream", 5), ("stream", "\ud800"), ("wall_time_s", "noon"),
+        ("box", [0, 0, float("nan"), 9]), ("score", float("inf")),
+    ],
+)  # fmt: skip
+def test_what_no_format_could_hold_is_told_by_its_line(tmp_path: Path, key: str, value: object):
+    """It came up later as an error of Python's, or went out as JSON that is none."""
+    lines = [record_of(moment) for moment in moments([1, 1])]
+    (lines[1] if key in lines[1] else lines[1]["people"][0])[key] = value
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(FormatUnreadable, match=r"a\.jsonl:2: it is no line of poses: \w+ .+"):
+        load(path)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet"])
+def test_no_other_format_believes_it_either(tmp_path: Path, suffix: str):
+    some = moments([1, 1])
+    some[1].poses.boxes[0, 2] = np.inf
+    write(tmp_path / f"a{suffix}", some)
+    with pytest.raises(FormatUnreadable, match="a box, or its score, is no number"):
+        load(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".npz", ".csv", ".parquet", ".openpose"])
+@pytest.mark.parametrize("column", [0, 2], ids=["place", "score"])
+def test_a_point_that_is_no_number_is_not_known(tmp_path: Path, suffix: str, column: int):
+    path, (one,) = tmp_path / f"a{suffix}", moments([1], OPENPOSE_25)
+    one.poses.scores[0, :2] = 0.5
+    if suffix in {".jsonl", ".openpose"}:
+        write(path, [one])
+        file = next(path.iterdir()) if path.is_dir() else path
+        data = json.loads(file.read_text())
+        person = data["people"][0]
+        numbers = person["pose_keypoints_2d"] if path.is_dir() else person["points"][0]
+        numbers[column] = float("nan")
+        file.write_text(json.dumps(data))
+    else:
+        (one.poses.points[0, 0] if column < 2 else one.poses.scores[0])[:1] = np.nan
+        write(path, [one])
+    (back,) = load(path)
+    assert (back.poses.points[0, 0].tolist(), back.poses.scores[0, 0]) == ([0, 0], 0)
+    assert np.allclose(back.poses.points[0, 1], one.poses.points[0, 1])
+    write(tmp_path / "b.jsonl", [back])
+
+
+def test_no_json_of_openpose_s_has_what_json_has_not(tmp_path: Path):
+    (one,) = moments([1], OPENPOSE_25)
+    one.poses.points[0, 0] = np.nan
+    one.poses.scores[0, 0] = 1
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write(tmp_path / "a.openpose", [one])
+    assert not list(tmp_path.iterdir())
+
+
 def test_blank_lines_are_no_lines_of_poses(tmp_path: Path):
     write(path := tmp_path / "a.jsonl", moments([1, 2]))
     path.write_bytes(b"\n" + path.read_bytes().replace(b"\n", b"\n\r\n \n"))

@@ -17,6 +17,9 @@ from streampose.pose import Poses
 
 __all__ = ["Choice", "Span", "largest", "only", "parse_choice", "pick"]
 
+# A click may come so much before the first frame: --start and the frame after it may be as far apart.
+_EARLY_S = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -28,7 +31,8 @@ class Choice:
     box: tuple[float, float, float, float] | None = None
     """x1 y1 x2 y2 in pixels of the picture."""
     at_s: float | None = None
-    """When the box was clicked, in media time; `None` = in the first frame in which somebody is in it."""
+    """When the box was clicked, in media time (in `offline`: since the recording began, as a player shows it); `None` =
+    in the first frame in which somebody is in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,9 @@ def parse_choice(text: str) -> Choice:
     raise ConfigError(f"{text!r} names no person: write largest, centre, id:3, or box:x1,y1,x2,y2[@seconds]")
 
 
-def pick(found: Mapping[Who, Sighting], choice: Choice, moments: Iterable[Moment] = ()) -> list[Span]:
+def pick(
+    found: Mapping[Who, Sighting], choice: Choice, moments: Iterable[Moment] = (), *, begin_s: float = 0.0
+) -> list[Span]:
     """Who is the one, from when to when; in order of time, never two at once.
 
     The best one has all of their span. Where they are not (before they come, after they have gone) the next best stands
@@ -72,9 +78,11 @@ def pick(found: Mapping[Who, Sighting], choice: Choice, moments: Iterable[Moment
         found: from `survey`, of linked ids.
         choice: who is wanted.
         moments: of the same clip; read for a clicked box alone, and only as far as needed.
+        begin_s: media time that the time of a click is counted from.
 
     Raises:
-        ConfigError: nobody has this id, or is in this box; or nobody knows where the centre is.
+        ConfigError: nobody has this id, or is in this box, or it was clicked before all moments; or nobody knows where
+            the centre is.
     """
     if choice.by == "id":
         best = [seen for seen in found.values() if seen.id == choice.id]
@@ -82,7 +90,7 @@ def pick(found: Mapping[Who, Sighting], choice: Choice, moments: Iterable[Moment
             there = ", ".join(map(str, sorted({seen.id for seen in found.values()}))) or "none"
             raise ConfigError(f"nobody has the id {choice.id}; there are: {there}")
     elif choice.by == "box":
-        best = [found[_clicked(choice, moments)]]
+        best = [found[_clicked(choice, moments, begin_s)]]
     elif choice.by == "largest":
         best = sorted(found.values(), key=lambda seen: (-seen.area, seen.id))
     elif any(math.isnan(seen.off_centre) for seen in found.values()):
@@ -139,12 +147,14 @@ def only(moments: Iterable[Moment], spans: Sequence[Span]) -> Iterator[Moment]:
         yield moment.having(moment.poses.take(rows))
 
 
-def _clicked(choice: Choice, moments: Iterable[Moment]) -> Who:
+def _clicked(choice: Choice, moments: Iterable[Moment], begin_s: float) -> Who:
     assert choice.box is not None
     box = np.array(choice.box)
-    for moment in moments:
-        poses = moment.poses
-        if poses.ids is None or not len(poses) or moment.time_s < (choice.at_s or 0.0):
+    for place, moment in enumerate(moments):
+        poses, since_s = moment.poses, moment.time_s - begin_s
+        if choice.at_s is not None and not place and choice.at_s < since_s - _EARLY_S:
+            raise ConfigError(f"nobody is in the box at {choice.at_s:g} s: the first frame is at {since_s:g} s")
+        if poses.ids is None or not len(poses) or (choice.at_s is not None and since_s < choice.at_s):
             continue
         inner = np.minimum(poses.boxes[:, 2:], box[2:]) - np.maximum(poses.boxes[:, :2], box[:2])
         shared = inner.clip(0).prod(axis=1)

@@ -98,7 +98,16 @@ class Finishing:
         name, skeleton = self.job.name, self._skeleton
         cuts = find_cuts(self._checking(read_thumbnails(self.job.found, skeleton)))
         found = self._ticking(read_spool(self.job.found, name, skeleton), "ids")
-        report = refine(found, self.job.poses, options, stream=name, skeleton=skeleton, cuts=cuts, check=self._check)
+        report = refine(
+            found,
+            self.job.poses,
+            options,
+            stream=name,
+            skeleton=skeleton,
+            cuts=cuts,
+            start_s=self.plan.cut.start_s,
+            check=self._check,
+        )
         if options.looks_ahead:
             put(self._report, json.dumps(report.as_json(), indent=1).encode())
         self.state.poses = wanted

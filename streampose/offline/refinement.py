@@ -97,6 +97,7 @@ def refine(
     stream: str,
     skeleton: Skeleton,
     cuts: Container[int] = (),
+    start_s: float = 0.0,
     check: Callable[[], None] = lambda: None,
 ) -> Report:
     """Read what the models found once, and write the poses that go out.
@@ -108,6 +109,7 @@ def refine(
         stream: its name.
         skeleton: of everybody.
         cuts: numbers of the frames that begin a shot, beside those of another size.
+        start_s: how far into the recording they begin: from its beginning on the time of a clicked box is counted.
         check: called at each moment; raises to break off.
 
     Raises:
@@ -131,7 +133,8 @@ def refine(
     if options.fill_s:  # of all, before one is chosen: who stands in twice is not put in between
         moments = fill(moments, max_gap_s=options.fill_s, min_score=options.min_score)
     if options.person is not None:
-        spans = pick(people, options.person, again())
+        begin_s = next((moment.time_s for moment in again()), 0.0) - start_s
+        spans = pick(people, options.person, again(), begin_s=begin_s)
         people = survey(only(again(), spans))
         spans = [span for span in spans if _shown(span, people.values())]
         moments = only(moments, spans)

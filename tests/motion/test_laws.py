@@ -239,6 +239,13 @@ def test_nobody_there_is_told(choice: str):
         pick(survey(two()), parse_choice(choice), two())
 
 
+def test_a_click_before_the_first_frame_is_told():
+    """It took whoever was there first, in a file whose times begin late."""
+    late = [replace(m, pts=m.pts + 36_000_000) for m in two()]
+    with pytest.raises(ConfigError, match="the first frame is at 36000 s"):
+        pick(survey(late), parse_choice("box:290,210,350,270@3"), late)
+
+
 @pytest.mark.parametrize("text", ["", "tall", "id:", "id:x", "box:1,2,3", "box:5,5,1,1", "largest:1"])
 def test_what_names_no_person(text: str):
     with pytest.raises(ConfigError, match="names no person"):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from streampose.clip import Moment
+from streampose.errors import ConfigError
 from streampose.motion import Choice
 from streampose.offline.refinement import Refinement, Report, refine
 from streampose.offline.spool import read_spool
@@ -75,6 +76,23 @@ def test_of_everybody_only_breaks_are_missing(tmp_path: Path, monkeypatch: pytes
     rows = [[]] + [[1]] * 3 + [[]] * 3 + [[1]] * 3 + [[]]
     report = reported(rows, tmp_path, monkeypatch, sigma_s=0.1)
     assert report.missing == ((1, 0.3, 0.7),)
+
+
+@pytest.mark.parametrize("start_s", [0, 60])
+def test_a_click_is_counted_from_the_recording_s_beginning(
+    start_s: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As players show it, also where a file's times begin late."""
+    monkeypatch.setattr("streampose.offline.refinement._tracked", lambda found: found)
+    clip = [replace(m, pts=m.pts + 10 * (36000 + start_s)) for m in moments([[1]] * 10 + [[2]] * 10)]
+    for at_s in (0.5, 1.5):
+        chosen = Refinement(person=Choice(by="box", box=(0, 0, 640, 480), at_s=start_s + at_s))
+        out = tmp_path / "a.spool"
+        report = refine(clip, out, chosen, stream="s", skeleton=COCO_17, start_s=start_s)
+        assert [span.id for span in report.spans] == [1 + (at_s > 1)]
+    before = Refinement(person=Choice(by="box", box=(0, 0, 640, 480), at_s=start_s - 2))
+    with pytest.raises(ConfigError, match=f"the first frame is at {start_s} s"):
+        refine(clip, tmp_path / "b.spool", before, stream="s", skeleton=COCO_17, start_s=start_s)
 
 
 def test_a_picture_of_another_size_is_a_shot_of_its_own(tmp_path: Path):

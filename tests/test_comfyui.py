@@ -101,6 +101,20 @@ def test_the_largest_person_is_the_reference(nodes: ModuleType):
     assert len(largest(two.take(np.array([], int)))) == 0
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "shape"), [(160, 0, (120, 160)), (0, 120, (120, 160)), (50, 90, (90, 50)), (0, 0, (240, 320))]
+)
+def test_a_side_that_is_not_named_is_as_the_clip_s_shape_wants(
+    nodes: ModuleType, width: int, height: int, shape: tuple[int, int]
+):
+    one = Moment(stream="s", index=0, pts=0, time_base=Fraction(1, 30), size_px=(320, 240), poses=Poses.empty(COCO_17))
+    (drawn,) = call(
+        nodes.NODE_CLASS_MAPPINGS["StreamposeDraw"], poses=Clip((one,)), style="coco", width=width, height=height,
+        line_width=1.0, hand_width=1.0, head="full", face_dots="full",
+    )  # fmt: skip
+    assert np.asarray(drawn).shape == (1, *shape, 3)
+
+
 def test_batches_and_progress(images: np.ndarray):
     estimator = load_estimator(ModelChoice())
     told: list[tuple[int, int]] = []

@@ -101,7 +101,7 @@ class FindPoses:
 
 
 class DrawPoses:
-    """Pictures of poses in the styles that models are trained on."""
+    """Pictures of poses in the styles that models are trained on; a side of 0 is as the clip's shape wants."""
 
     CATEGORY, FUNCTION = CATEGORY, "draw"
     RETURN_TYPES = ("IMAGE",)
@@ -137,6 +137,12 @@ class DrawPoses:
         face_dots: Any,
     ) -> tuple[Any]:
         parts = Parts(head=head, face=face_dots, width=line_width, hand_width=hand_width)
+        if len(poses) and (width or height):
+            across, down = poses[0].size_px
+            width, height = (
+                width or max(1, round(height * across / down)),
+                height or max(1, round(width * down / across)),
+            )
         size = (width, height) if width and height else None
         painter = FigurePainter(look=PALETTES[style], parts=parts, size_px=size)
         return (_tensor(pose_images(poses, painter, progress=_progress(len(poses)))),)

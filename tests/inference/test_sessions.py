@@ -128,18 +128,24 @@ def test_a_run_that_failed_is_run_again_in_a_new_session(opened, tmp_path: Path)
     assert len(opened) == 3
 
 
-def test_cuda_runs_wider_convolutions(opened, tmp_path: Path):
-    node = helper.make_node("Conv", ["x0", "w"], ["y"], group=2, pads=[1] * 4)
+def test_cuda_runs_wider_convolutions_and_fewer_biases(opened, tmp_path: Path):
+    nodes = [
+        helper.make_node("Conv", ["x0", "w", "a"], ["x1"], group=2, pads=[1] * 4),
+        helper.make_node("Conv", ["x1", "v", "b"], ["y"]),
+    ]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", 2, 5, 5]) for name in ("x0", "y")]
-    weights = numpy_helper.from_array(np.random.default_rng(0).random((2, 1, 3, 3), np.float32), "w")
-    graph = helper.make_graph([node], "g", ends[:1], ends[1:], [weights])
+    rng = np.random.default_rng(0)
+    shapes = {"w": (2, 1, 3, 3), "a": (2,), "v": (2, 2, 1, 1), "b": (2,)}
+    weights = [numpy_helper.from_array(rng.random(shape, np.float32), name) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
     model, path = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m"
     onnx.save(model, path)
     blob = np.random.default_rng(1).random((3, 2, 5, 5), np.float32)
     (expected,) = ReferenceEvaluator(model).run(None, {"x0": blob})
     engine = Engine(path)
     np.testing.assert_allclose(engine.run(blob)[0], expected, rtol=1e-5)
-    assert engine._sessions._suited is not None
+    first, _ = onnx.load_from_string(engine._sessions._suited).graph.node
+    assert (len(first.input), helper.get_node_attr_value(first, "kernel_shape")) == (2, [5, 5])
     assert len(opened) == 2  # the first only said what the model is
 
 

@@ -36,7 +36,7 @@ def test_a_rehearsal_on_the_cpu(assets: Path, tmp_path: Path):
         assert 0 <= figures["streams"] <= 2
         assert figures["streams_tried"]
         assert "left_out" in ways["TensorRT with CPU preprocessing"]
-    assert all(figures["frames"] == 24 for figures in report["decoding"].values())
+    assert all(figures["frames"] == 12 for figures in report["decoding"].values())
 
 
 @pytest.mark.skipif(provider_report()["cuda"] is None, reason="this machine has a GPU")

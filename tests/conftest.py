@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -21,6 +22,31 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Laws are about what comes out, not about how long a busy machine takes for it.
 settings.register_profile("streampose", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("streampose")
+
+# Files of few tests that take long. pytest-xdist hands out files with many tests first, and so had these for the end,
+# when one worker had nothing else to do.
+LONG = (
+    "benchmarks/test_gpu.py",
+    "benchmarks/test_soak.py",
+    "training/test_recipe.py",
+    "core/test_memory.py",
+    "real/test_footage.py",
+    "web/test_contract.py",
+    "web/test_firefox.py",
+    "web/test_serve.py",
+    "offline/test_wholebody.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # of pytest-xdist: files are handed out as they stand
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONG)}
+    tests = Counter(item.path for item in items)
+    # File by file: these, then those with many tests.
+    items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -tests[item.path]))
 
 
 def assets_dir() -> Path | None:

@@ -131,6 +131,13 @@ class Writing:
             time.sleep(0.003)
 
 
+def close_soon(sink: SendSink) -> None:
+    """With less patience than three seconds, where it is known that nobody will take what is left."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(send, "_AWAY_S", 0.3)
+        sink.close()
+
+
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     ours = (record for record in caplog.records if record.name != "asyncio")  # it tells of steps that took long
     return [record.getMessage() for record in ours if record.levelno >= logging.WARNING]
@@ -272,7 +279,7 @@ def test_what_a_web_server_wants_later_is_kept(tmp_path: Path, status: int, capl
     until(lambda: len(said(caplog)) == 1)
     time.sleep(0.5)
     assert sink.unsent == 0
-    sink.close()
+    close_soon(sink)
     server.kill()
     assert sink.unsent == 1
 
@@ -295,7 +302,7 @@ def test_a_wrong_password_is_told_and_tried_again(kind: str, tmp_path: Path, cap
     wrong.write(result(0))
     until(lambda: len(said(caplog)) == 1)
     assert wrong.unsent == 0, "it may be let in later"
-    wrong.close()
+    close_soon(wrong)
     assert wrong.unsent == 1
     (line,) = said(caplog)
     assert "refuses us" in line
@@ -342,7 +349,7 @@ def test_encrypted(
         stranger.open("s", INFO)
         stranger.write(result(0))
         until(lambda: len(said(caplog)) == 1)
-        stranger.close()
+        close_soon(stranger)
         gc.collect()
     assert stranger.unsent == 1
     assert "certificate" in said(caplog)[0].lower()

@@ -133,7 +133,11 @@ def test_streams_come_and_go(tmp_path: Path):
 
 
 def test_custom_sink(tmp_path: Path):
-    out = run(tmp_path, "custom_sink.py")
+    shorter = tmp_path / "custom_sink.py"
+    text = (EXAMPLES / "custom_sink.py").read_text()
+    assert "seconds=10" in text
+    shorter.write_text(text.replace("seconds=10", "seconds=2"))
+    out = run(tmp_path, str(shorter))
     assert out.startswith("watching figures, 1280×720")
     assert out.endswith("done\n")
 

@@ -266,7 +266,7 @@ def main() -> int:
     plan = Plan(
         seconds=0.2 if arguments.quick else arguments.seconds,
         most_streams=2 if arguments.quick else arguments.streams,
-        batch=4 if arguments.quick else 32,
+        batch=2 if arguments.quick else 32,
         loop=Looped.drawn(drawn, 8 if arguments.quick else 64),
         frames=1 if arguments.quick else None,
     )

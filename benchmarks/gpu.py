@@ -92,8 +92,10 @@ def models(assets: Path) -> dict[str, ModelChoice]:
     }
 
 
-def options_of(change: dict[str, Any], device: str) -> EngineOptions | str:
+def options_of(change: dict[str, Any], device: str, *, quick: bool) -> EngineOptions | str:
     """The engine's options for a way, or why there are none."""
+    if quick and "max_batch" in change:
+        return "a rehearsal has few pictures"
     fields = {field.name for field in dataclasses.fields(EngineOptions)}
     if missing := sorted(set(change) - fields):
         return f"no option {missing[0]} in this version"
@@ -121,7 +123,7 @@ class Lent:
 
 def alone(estimators: list[Any], plan: Plan) -> dict[str, Any]:
     """The engines on ready tensors, then the loop that everybody writes first."""
-    sizes = [size for size in (1, 8) if size < plan.batch] + [plan.batch]
+    sizes = [1, 8, plan.batch] if plan.frames is None else [plan.batch]
     rate = engine_rate(estimators, plan.loop.pictures, seconds=plan.seconds / len(sizes), batches=sizes)
     one, pictures, count = estimators[0], plan.loop.pictures, 0
     begin = time.perf_counter()
@@ -211,7 +213,7 @@ def decoding(plan: Plan, device: str) -> dict[str, Any]:
 
 
 def measure(choice: ModelChoice, options: EngineOptions, plan: Plan, *, with_streams: bool) -> dict[str, Any]:
-    if options.max_batch > EngineOptions().max_batch and plan.frames is None:  # a rehearsal keeps its few
+    if options.max_batch > EngineOptions().max_batch:
         plan = dataclasses.replace(plan, batch=options.max_batch)
     begin = time.perf_counter()
     loaded = load_estimators(choice, options, throughput=True)
@@ -300,7 +302,7 @@ def main() -> int:
         for way, change in WAYS.items():
             if arguments.ways and way not in arguments.ways:
                 continue
-            options = options_of(change, arguments.device)
+            options = options_of(change, arguments.device, quick=arguments.quick)
             if isinstance(options, str):
                 ways[way] = {"left_out": options}
             else:

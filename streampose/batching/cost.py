@@ -137,11 +137,12 @@ class BatchCost:
             # Against what is known, not hoped: a trial of a forgotten size says nothing about others.
             exceeded = seconds / max(usual * self.speed, 1e-5)
             self._exceeded.append(exceeded)
-            self._alarm = 1.0
             if self._is_sure(load.frames):
                 self._speeds.append(seconds / usual)
-                if exceeded > _LEAP:
-                    self._alarm = min(exceeded, _MOST_ALARM)
+            if exceeded <= _LEAP:
+                self._alarm = 1.0
+            elif load.frames in self._last:  # the first batch of a size may be unlike all others
+                self._alarm = min(exceeded, _MOST_ALARM)
             self.speed = self._speed_now()
         # What it would have taken at the usual speed, and no more than a surprise.
         plain = seconds / self.speed**_KEPT

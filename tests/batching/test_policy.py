@@ -311,6 +311,20 @@ def test_after_one_slow_batch_the_next_is_planned_with_care():
     assert cost.upper(load) == pytest.approx(0.04, rel=0.05)
 
 
+def test_a_slow_batch_of_a_size_that_seldom_ran_ends_no_care():
+    cost, load, rare = learned(0.02), Load(frames=1, people=1), Load(frames=2, people=2)
+    cost.observe(rare, 0.04)
+    usual = cost.upper(load)
+    cost.observe(load, 0.04)
+    cost.observe(rare, 0.08)
+    assert cost.upper(load) > 1.5 * usual
+    # The first batch of a size may be unlike all others: it says nothing.
+    cost.observe(load, 0.02)
+    usual = cost.upper(load)
+    cost.observe(Load(frames=3, people=3), 0.3)
+    assert cost.upper(load) < 1.1 * usual
+
+
 @pytest.mark.parametrize("scatter", [0.1, 0.25, 0.4])
 def test_times_that_scatter_do_not_carry_the_speed_away(scatter: float):
     rng = random.Random(0)

@@ -41,12 +41,12 @@ class LatencyBatch:
 
         frames in time − price · engine seconds − a little · their mean latency
 
-    - *Idle or busy* (the streams bring less than the engines can do): the price is 0. What is left goes in one batch
-      or in batches of the same size. As many frames as possible are in time; among plans that are equal in that the
-      lowest mean latency wins, which is one batch of all where a batch costs much and a frame little, and small batches
-      where it is the other way round. A free engine waits only for frames that are due any moment and would be lost
-      behind this batch, but not in it (cameras in step, a tight budget): at low load that gives batches of one, and
-      under load frames gather while it is busy.
+    - *Idle or busy* (the streams bring less than the engines can do): the price is 0, or low. What is left goes in one
+      batch or in batches of the same size. As many frames as possible are in time; among plans that are equal in that
+      the lowest mean latency wins, which is one batch of all where a batch costs much and a frame little, and small
+      batches where it is the other way round. A free engine waits only for frames that are due any moment and would be
+      lost behind this batch, but not in it (cameras in step, a tight budget): at low load that gives batches of one,
+      and under load frames gather while it is busy.
     - *Overload*: a second of engine time is worth the frames of the best batch size that the budget allows. A
       batch is then as large as pays, and old frames that would force a small one are given up. Where more waits than
       can be done in time, of each stream the freshest frame goes first.
@@ -199,7 +199,7 @@ class LatencyBatch:
             due = [self._deadline(w) - now for w in frames]
         ordered = sorted(due)
         sizes = [n for n in range(1, most + 1) if in_time(ordered, takes[n]) >= n]
-        value = partial(self._value, costs=costs, due=ordered, price=price)
+        value = partial(self._value, costs=costs, due=ordered, price=price, full=load >= _FULL)
         best = max(sizes, key=value, default=1)
         budget_s = frames[0].deadline - frames[0].captured_at
         if frames[0].behind >= _BEHIND and self._alone_s(frames[0]) <= budget_s < takes[best]:
@@ -219,9 +219,10 @@ class LatencyBatch:
     def _seconds(self, batch: Sequence[Waiting]) -> float:
         return self.cost.safe(Load(frames=len(batch), people=sum(w.people for w in batch)))
 
-    def _value(self, n: int, costs: Sequence[float], due: Sequence[float], price: float) -> float:
+    def _value(self, n: int, costs: Sequence[float], due: Sequence[float], price: float, full: bool) -> float:
         value = then_the_rest(n, costs, due, price)
-        return value if price else max(value, one_after_the_other(n, costs, due))
+        # At the full price no batch is worth more than it costs: those that come later add nothing.
+        return value if full else max(value, one_after_the_other(n, costs, due, price))
 
     def _company_at(self, now: float, taken: Sequence[Waiting]) -> float | None:
         """When frames will be here that are due any moment, and would be lost behind this batch but not in it."""

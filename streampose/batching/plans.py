@@ -30,8 +30,8 @@ def in_time(due: Sequence[float], seconds: float) -> int:
     return len(due) - bisect_left(due, seconds)
 
 
-def one_after_the_other(n: int, costs: Sequence[float], due: Sequence[float]) -> float:
-    """The value of batches of n until none is left in time, where engine time is free."""
+def one_after_the_other(n: int, costs: Sequence[float], due: Sequence[float], price: float) -> float:
+    """The value of batches of n until none is left in time, where engine time costs `price` a second."""
     first, end, kept, latency = len(due) - in_time(due, costs[n]), 0.0, 0, 0.0
     # Those after two longest batches change next to nothing, and this runs at every decision.
     while (size := min(n, len(due) - first)) and kept < 2 * len(costs):
@@ -39,7 +39,7 @@ def one_after_the_other(n: int, costs: Sequence[float], due: Sequence[float]) ->
         first = max(first, len(due) - in_time(due, end))
         size = min(size, len(due) - first)
         first, kept, latency = first + size, kept + size, latency + size * end
-    return kept - _SOONER * latency / kept / costs[-1]
+    return kept - price * end - _SOONER * latency / kept / costs[-1]
 
 
 def then_the_rest(n: int, costs: Sequence[float], due: Sequence[float], price: float) -> float:

@@ -115,6 +115,15 @@ def busy(load: float, policy: LatencyBatch, streams: int, now: float) -> Latency
     return policy
 
 
+def test_engine_time_of_a_low_price_is_not_spent_in_one_large_batch():
+    # Batching gains next to nothing: at a load just above that from which engine time has a price, too, batches are
+    # small, for whoever comes meanwhile waits for the end of this one.
+    policy = busy(0.86, latency_batch(0.00002, 0.0005), 8, 1.0)
+    decision = policy.decide(1.0, [waiting(1.0, stream=str(i), people=0.0) for i in range(30)], True)
+    assert isinstance(decision, Take)
+    assert len(decision.frames) <= 5
+
+
 def test_a_wait_for_company_is_not_made_longer_by_others():
     # Learned wrongly: a frame alone takes longer than its budget, and so has long. Two engines, and 20 streams of which
     # one is always due at any moment: half of them could go now, and whoever comes next would be lost behind these, but

@@ -174,6 +174,7 @@ class Batcher:
             people=lane.people,
             period_s=lane.period_s,
             lag_s=lane.lag_s,
+            overrun_at=lane.overrun_at(frame),
             behind=min(max(self._turn - lane.served, 0.0) * lane.weight, _MOST_CLAIM),
         )
 
@@ -256,8 +257,7 @@ class Batcher:
             return
         finally:
             inferred_at = self._clock.now()
-            seconds = station.done(inferred_at)
-        began_at = inferred_at - seconds
+            began_at = inferred_at - (seconds := station.done(inferred_at))
         for (lane, _), found in zip(batch, poses, strict=True):
             lane.people += 0.1 * (len(found) - lane.people)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from streampose.metrics import Cause, Place, StreamMetrics
 from streampose.pose import Poses
 
 __all__ = ["Inferred", "Lane"]
+
+# Frames whose intervals are so far from their mean, as a share of it, come in bursts.
+_EVEN = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,8 @@ class Lane:
         """Running mean of people per frame: what the next frame is expected to cost."""
         self.period_s = 0.0
         """Running mean of the interval between its frames, dropped ones included; 0 = not known yet."""
+        self.scatter_s = 0.0
+        """Running mean of how far these intervals are from that."""
         self.lag_s = 0.0
         """Running mean of how old its frames are when they come in."""
         self.served = 0.0
@@ -104,8 +110,16 @@ class Lane:
         self.arrived_at = max(self.arrived_at, frame.captured_at)
         if last is not None and last.epoch == frame.epoch:  # else it was away, which is no interval between frames
             period_s = (frame.captured_at - last.captured_at) / (frame.index - last.index)
-            self.period_s += (0.1 if self.period_s else 1.0) * (period_s - self.period_s)
+            share = 0.1 if self.period_s else 1.0
+            self.period_s += share * (period_s - self.period_s)
+            self.scatter_s += 0.1 * (abs(period_s - self.period_s) - self.scatter_s)
         self._newest = frame
+
+    def overrun_at(self, frame: Frame) -> float:
+        """When newer frames will need this one's place; `inf` where they do not come evenly, or it is not live."""
+        if not self.live or not self.scatter_s < _EVEN * self.period_s:
+            return math.inf
+        return frame.captured_at + self.lag_s + self.ingress.capacity * self.period_s
 
     def abandon(self, failure: Exception) -> None:
         """The stream is over, by a failure: see `clear`."""

@@ -207,9 +207,10 @@ class LatencyBatch:
             best = max((n for n in sizes if takes[n] <= due[0]), key=value, default=best)
         fits = [(w, left) for w, left in zip(frames, due, strict=True) if left >= takes[best]]
         if load < _FULL:
-            # Whoever would be late in the next batch goes first.
+            # Whoever would be late in the next batch goes first, or would have lost its place by then.
             later = costs[best] + costs[min(max(len(fits) - best, 0), most)]
-            fits.sort(key=lambda fit: fit[1] >= later and fit[0] is not self._starving)
+            ends_at = now + takes[best]
+            fits.sort(key=lambda fit: fit[1] >= later and fit[0].overrun_at >= ends_at and fit[0] is not self._starving)
         taken = fits[:best]
         # These very frames may show more people than most.
         while len(taken) > 1 and self._seconds([w for w, _ in taken]) > min(left for _, left in taken):

@@ -40,6 +40,8 @@ class Waiting:
     """Mean interval between its stream's frames, dropped ones included; 0 = not known yet."""
     lag_s: float = 0.0
     """How old its stream's frames are, on average, when they come: a crowded machine decodes them late."""
+    overrun_at: float = math.inf
+    """From when on it is lost because newer frames of its stream need its place; `inf` where nobody knows."""
     behind: float = 0.0
     """How many frames its stream lacks of its share beside the others; 1 at most."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -219,6 +220,15 @@ async def test_an_outage_is_no_interval_between_frames():
     for i, (at, epoch) in enumerate([(0.0, 0), (0.04, 0), (0.08, 0), (600.0, 1), (600.04, 1)]):
         one.saw(frame(i, captured_at=at, epoch=epoch))
     assert one.period_s == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize(("at", "even"), [((0.0, 0.04, 0.08, 0.12), True), ((0.0, 0.002, 0.1, 0.102), False)])
+def test_when_a_frame_loses_its_place_is_known_where_frames_come_evenly(at: tuple[float, ...], even: bool):
+    one = lane("a", live=True)
+    for i in range(40):
+        one.saw(frame(i, captured_at=at[i % 4] + i // 4 * (at[3] + at[3] - at[2])))
+    newest = frame(40, captured_at=5.0)
+    assert one.overrun_at(newest) == (pytest.approx(5.0 + one.ingress.capacity * 0.04) if even else math.inf)
 
 
 async def test_a_late_frame_is_dropped_before_inference_and_counted():

@@ -103,6 +103,17 @@ def test_where_a_batch_costs_nothing_small_ones_are_sooner_done():
     assert decision.drop == ()
 
 
+def test_a_frame_that_would_lose_its_place_goes_before_one_that_can_wait():
+    # As many as come, in one batch after the other; the last of the line has 5 ms until its place is taken.
+    frames = [waiting(0.0, stream=str(i), people=0.0) for i in range(3)]
+    decision = latency_batch(0.0, 0.01).decide(0.02, [*frames[:2], replace(frames[2], overrun_at=0.025)], True)
+    assert isinstance(decision, Take)
+    assert [w.stream for w in decision.frames][:1] == ["2"]
+    decision = latency_batch(0.0, 0.01).decide(0.02, frames, True)
+    assert isinstance(decision, Take)
+    assert [w.stream for w in decision.frames][:1] == ["0"]
+
+
 def busy(load: float, policy: LatencyBatch, streams: int, now: float) -> LatencyBatch:
     """It has been offered so many streams that together bring this share of what one engine can do."""
     rate = policy.cost.best_rate(policy.max_frames, policy.budget_s / 2, 0.0)

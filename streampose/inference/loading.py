@@ -82,7 +82,7 @@ _PEOPLE = 2
 
 def _frames(engine: Engine, card: Card, limits: Limits) -> FrameModel:
     model = FrameModel(engine, card, limits)
-    model.engine = fitted(engine, card, lambda: fuse_pictures(engine.source(), card, limits))
+    model.engine = fitted(engine, card, lambda: fuse_pictures(engine.source(), card, limits, at_once=engine.on_gpu))
     return model
 
 

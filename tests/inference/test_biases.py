@@ -84,6 +84,21 @@ def test_others_stay_as_they_are(model: bytes):
     assert merged(model) is None
 
 
+def test_what_sixteen_bits_do_not_hold_stays():
+    model = onnx.load_from_string(convolutions(DEPTHWISE, POINTWISE, dtype=np.float16))
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(np.full(tensor.dims, 200, np.float16), tensor.name))
+    assert merged(model.SerializeToString()) is None
+
+
+def test_a_model_with_graphs_within_stays():
+    model = onnx.load_from_string(convolutions(DEPTHWISE, POINTWISE))
+    ends = [helper.make_tensor_value_info("x1", TensorProto.FLOAT, None)]
+    body = helper.make_graph([helper.make_node("Identity", ["x1"], ["same"])], "body", [], ends)
+    model.graph.node.append(helper.make_node("If", ["c"], ["z"], then_branch=body, else_branch=body))
+    assert merged(model.SerializeToString()) is None
+
+
 @pytest.mark.assets
 def test_a_real_model(assets: Path):
     model = (assets / "models" / "pp_tinypose_128x96.onnx").read_bytes()

@@ -20,13 +20,15 @@ def merged(model: bytes) -> bytes | None:
         model: an ONNX model.
 
     Returns:
-        `None` if there are none, or if its weights are in a file of their own.
+        `None` if there are none, if it has graphs within, or if its weights are in a file of their own.
     """
     loaded = onnx.load_from_string(model)
     graph = loaded.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in weights.values()):
         return None
+    if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
+        return None  # what those need of this one is not seen here
     takers = Counter(name for node in graph.node for name in node.input)
     takers.update(value.name for value in graph.output)
     biased = {node.output[0]: node for node in graph.node if node.op_type == "Conv" and len(node.input) == 3}
@@ -41,6 +43,8 @@ def merged(model: bytes) -> bytes | None:
         bias = weight.astype(np.float64)[:, :, 0, 0] @ a.astype(np.float64)
         if len(second.input) == 3:
             bias += numpy_helper.to_array(weights[second.input[2]])
+        if np.abs(bias).max(initial=0) > np.finfo(weight.dtype).max:
+            continue
         name = f"{second.output[0]}:bias"
         weights[name] = numpy_helper.from_array(bias.astype(weight.dtype), name)
         graph.initializer.append(weights[name])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import onnx
 from onnx import TensorProto
 
 from streampose.errors import ModelUnreadable
-from streampose.inference.boxes import Limits
+from streampose.inference.boxes import Limits, candidates
 from streampose.inference.card import Card
 from streampose.inference.graphs.builder import Builder, Shape
 from streampose.inference.graphs.keypoints import keypoints
@@ -19,21 +21,26 @@ __all__ = ["fuse_crops", "fuse_pictures"]
 _OLDEST_OPSET = 11
 # Families of boxes alone, sifted by the model: `DECODERS` of `boxes.py` sift them once more.
 _SIFTED = {"rtmdet", "yolox-nms"}
+# What all pictures at once cost in memory grows with the square of this: 2 GB for 32.
+_MOST_AT_ONCE = 1000
 
 
-def fuse_pictures(model: bytes, card: Card, limits: Limits) -> bytes:
+def fuse_pictures(model: bytes, card: Card, limits: Limits, *, at_once: bool = False) -> bytes:
     """A model that takes whole pictures: `Given` in, `people` out, as `graphs.people.people` says.
 
     Args:
         model: an ONNX model.
         card: what it wants and gives.
         limits: what counts as a person.
+        at_once: do for all pictures at once what the model does for one after the other, as suits a GPU.
 
     Raises:
         ModelUnreadable: it cannot be done with this model.
     """
-    bare, own = (taken_out(model) if card.family in _SIFTED else None) or (model, None)
-    around = _Around(bare)
+    bare, own = model, None
+    if at_once and card.family in _SIFTED and card.person == 0 and candidates(limits) <= _MOST_AT_ONCE:
+        bare, own = taken_out(model) or (model, None)
+    around = _Around(bare, set() if own is None else {own.boxes})
     feed = letterboxed(around.g, card, around.given, around.dtype)
     found = people(around.g, card, limits, list(around.outputs), around.given, own=own)
     k = 0 if card.skeleton is None else len(card.skeleton)
@@ -60,7 +67,7 @@ def fuse_crops(model: bytes, card: Card) -> bytes:
 class _Around:
     """A model that gets something before and behind it."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, unchecked: Set[str] = frozenset()) -> None:
         self._model = onnx.load_from_string(data)
         graph = self._model.graph
         opset = max((e.version for e in self._model.opset_import if e.domain in {"", "ai.onnx"}), default=0)
@@ -85,8 +92,9 @@ class _Around:
             name, dtype = value.name, value.type.tensor_type.elem_type
             if dtype in FLOATS:
                 name = name if dtype == TensorProto.FLOAT else g.cast(name)
-                # 0, or NaN where any number is none: it must not get lost behind a maximum or a limit.
-                self._broken.append(g("ReduceSum", g.sub(name, name), keepdims=0))
+                if name not in unchecked:
+                    # 0, or NaN where any number is none: it must not get lost behind a maximum or a limit.
+                    self._broken.append(g("ReduceSum", g.sub(name, name), keepdims=0))
             self.outputs[name] = _shape(value)
 
     def model(self, feed: str, name: str, result: str, shape: Shape) -> bytes:

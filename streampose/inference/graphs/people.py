@@ -52,7 +52,7 @@ def people(
     """
     size = g.cast(g.take(given.picture, (1, 2), 1))
     k = _k(card)
-    found = HEADS[card.family](g, card, outputs) if own is None else _unsifted(g, card, outputs, own)
+    found = HEADS[card.family](g, card, outputs) if own is None else _unsifted(g, outputs, own)
     rows = _best(g, limits, found, 5 + 3 * k)
     # For each column the number to take away, to divide by, and the bounds: of these rows, two numbers each.
     zero = g.mul(size, g.floats(0.0))
@@ -67,7 +67,14 @@ def people(
         return g.reshape(g.take(table, chosen, 1), -1, 1, len(chosen))
 
     rows = g.div(g.sub(rows, columns(start, nothing, start)), columns(scale, unit, scale))
-    return g.clip(rows, columns(nothing, nothing, lowest), columns(whole, unit, highest))
+    rows = g.clip(rows, columns(nothing, nothing, lowest), columns(whole, unit, highest))
+    return rows if own is None else g.add(rows, _broken(g, found, max(limits.min_score, own.min_score)))
+
+
+def _broken(g: Builder, found: _Candidates, least: float) -> str:
+    """0, or NaN where a box that counts has a number that is none; of others the model itself would not show it."""
+    doubtful = g.reshape(g("Less", found.scores, g.floats(least)), 0, -1, 1)
+    return g("ReduceSum", g("Where", doubtful, g.floats(0.0), g.sub(found.boxes, found.boxes)), keepdims=0)
 
 
 # A row of people each of whom hides the next is decided so far; in practice three or four are the most.
@@ -76,16 +83,13 @@ _ROUNDS = 16
 
 def _best(g: Builder, limits: Limits, found: _Candidates, columns: int) -> str:
     """(b, most, columns): those that count, by score, by overlap, by number; the rest zeros."""
-    most = rows_of(limits)
+    most, own = rows_of(limits), found.own
     least = limits.min_score if limits.max_people else math.inf
-    # How many are looked at, and how far they may overlap.
-    sieves: list[tuple[int, float]] = []
-    if found.own is not None:
-        sieves.append((candidates(limits), found.own.overlap))
-        least = max(least, found.own.min_score)
-    if not found.once and limits.max_overlap < (1 if found.own is None else found.own.overlap):
-        sieves.append((max(most, min(found.most, candidates(limits))), limits.max_overlap))
-    first = sieves[0][0] if sieves else most
+    if own is not None:
+        least = max(least, own.min_score)
+    apart = not found.once and limits.max_overlap < (1 if own is None else own.overlap)
+    sifted = max(most, min(found.most, candidates(limits)))
+    first = candidates(limits) if own is not None else sifted if apart else most
     rows = [found.boxes, g.reshape(found.scores, 0, -1, 1), *([] if found.points is None else [found.points])]
     # As many of nobody behind, so that there are enough, whatever the model gives.
     everybody = g("Pad", g.join(*rows, axis=2), g.ints([0, 0, 0, 0, first, 0]))
@@ -96,12 +100,21 @@ def _best(g: Builder, limits: Limits, found: _Candidates, columns: int) -> str:
         *(g("Less", g.take(everybody, low, 2), g.take(everybody, low + 2, 2)) for low in (0, 1)),
     )
     scores = g("Where", counts, scores, g.mul(scores, g.floats(0.0)))
-    for count, overlap in sieves:
-        scores, everybody = _highest(g, scores, everybody, count, columns)
-        scores = g.mul(scores, _unhidden(g, g.take(everybody, range(4), 2), count, overlap))
+    if own is not None:
+        scores, everybody = _sifted(g, scores, everybody, first, overlap=own.overlap, columns=columns)
+        scores, everybody = _highest(g, scores, everybody, sifted, columns)
+        scores = g.mul(scores, g.floats(np.arange(sifted) < own.most))
+    if apart:
+        scores, everybody = _sifted(g, scores, everybody, sifted, overlap=limits.max_overlap, columns=columns)
     best, picked = _highest(g, scores, everybody, most, columns)
     # Who is too many, too doubtful or behind somebody else is nobody, whatever the row says.
     return g("Where", g.reshape(g("Less", g.floats(0.0), best), 0, -1, 1), picked, g.floats(0.0))
+
+
+def _sifted(g: Builder, scores: str, rows: str, count: int, *, overlap: float, columns: int) -> tuple[str, str]:
+    """The best `count`, in order: their scores, 0 for those who are hidden, and rows."""
+    best, picked = _highest(g, scores, rows, count, columns)
+    return g.mul(best, _unhidden(g, g.take(picked, range(4), 2), count, overlap)), picked
 
 
 def _highest(g: Builder, scores: str, rows: str, count: int, columns: int) -> tuple[str, str]:
@@ -155,9 +168,9 @@ def _mmdeploy(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
     return _Candidates(boxes=_columns(g, dets, 0, 4), scores=_of_people(g, card, g.take(dets, 4, 2), labels), most=300)
 
 
-def _unsifted(g: Builder, card: Card, outputs: Sequence[str], own: Own) -> _Candidates:
+def _unsifted(g: Builder, outputs: Sequence[str], own: Own) -> _Candidates:
     boxes, scores = outputs
-    return _Candidates(boxes=boxes, scores=g.take(scores, card.person, 1), most=own.most, own=own)
+    return _Candidates(boxes=boxes, scores=g.take(scores, 0, 1), most=own.most, own=own)
 
 
 def _rtmo(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:

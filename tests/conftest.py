@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import threading
@@ -62,6 +63,14 @@ def assets() -> Path:
     if path is None:
         pytest.skip("the shared assets are absent: set STREAMPOSE_ASSETS to their folder")
     return path
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Other tests ask what was logged, and PyTorch's export leaves the root logger with errors alone."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,110 @@
+"""Whom the server lets in, and what it tells the others."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from servers.serving import Served, serving
+
+from streampose.observe.access import Address, is_loopback
+
+TOKEN = "correct-horse"
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def test_without_the_token_nothing_but_the_page_is_answered(http: aiohttp.ClientSession):
+    """Whatever the method, and whatever a client calls a stream or a session."""
+    async with serving(token=TOKEN) as served:
+        guarded = {
+            (route.method, re.sub(r"{\w+}", "page", route.resource.canonical))
+            for route in served.server._runner.app.router.routes()
+            if route.method != "OPTIONS"
+        }
+        guarded = {(method, path) for method, path in guarded if path != "/" and not path.startswith("/page/")}
+        assert {"GET", "HEAD", "POST", "DELETE"} <= {method for method, _ in guarded}
+        for method, path in [*guarded, ("GET", "/session/page/x"), ("GET", "/api/page/streams")]:
+            async with http.request(method, served.url + path, data=b"", allow_redirects=False) as answer:
+                assert answer.status == 401, (method, path)
+        for method, path in guarded:
+            within = path.replace("/page", "/page%2F")
+            async with http.request(method, served.url + within, data=b"", allow_redirects=False) as answer:
+                assert answer.status in {401, 404, 405}, (method, within)
+
+
+async def test_a_link_of_elsewhere_leads_to_the_page(served: Served, http: aiohttp.ClientSession):
+    async with http.get(f"{served.url}/", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("site", ["same-origin", "same-site", "none"])
+async def test_an_address_bar_and_the_page_itself_get_answers(served: Served, http: aiohttp.ClientSession, site: str):
+    async with http.get(f"{served.url}/api/streams", headers={"Sec-Fetch-Site": site}) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("origin", ["http://localhost", "https://localhost:443"])
+async def test_an_origin_is_compared_as_a_browser_writes_it(served: Served, http: aiohttp.ClientSession, origin: str):
+    """The usual port is left out of both headers."""
+    headers = {"Host": origin.partition("://")[2], "Origin": origin}
+    async with http.get(f"{served.url}/api/streams", headers=headers) as answer:
+        assert answer.status == 200
+
+
+async def test_who_names_no_host_is_not_answered(served: Served):
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
+    writer.write(b"GET /api/streams HTTP/1.0\r\n\r\n")
+    assert b" 421 " in await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+
+
+async def test_a_secret_is_not_repeated_in_a_refusal(served: Served, http: aiohttp.ClientSession):
+    async with http.post(f"{served.url}/api/streams", json={"id": "x", "source": "synthetic:"}) as answer:
+        assert answer.status == 201
+    async with http.patch(f"{served.url}/api/streams/x", json={"budget_ms": "rtsp://me:geheim@camera/"}) as answer:
+        assert answer.status == 422
+        text = await answer.text()
+    assert "budget_ms cannot be 'rtsp://***@camera/'" in text
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("localhost.evil.example", False),
+        ("evillocalhost", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.2", False),
+        ("", False),
+    ],
+)
+def test_what_is_loopback(host: str, local: bool):
+    assert is_loopback(host) is local
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer c",
+        "Bearer correct-hors",
+        "Bearer CORRECT-HORSE",
+        "Digest correct-horse",
+        "Basic Y29ycmVjdC1ob3JzZQ==",  # the token without a colon: a name, not a password
+    ],
+)
+def test_what_is_nearly_the_token_is_not(header: str):
+    assert not Address(port=1, token=TOKEN).knows(header)

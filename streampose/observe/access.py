@@ -24,11 +24,13 @@ class Address:
     host: str = "127.0.0.1"
     port: int
     token: str | None = field(default=None, repr=False)
-    """What a client must send as ``Authorization: Bearer …``."""
+    """What a client must send as ``Authorization: Bearer …``; an empty one is none."""
     option: str = "--metrics-token"
     """What gives a token, for the message."""
 
     def __post_init__(self) -> None:
+        if not self.token:
+            object.__setattr__(self, "token", None)
         if self.token is None and not is_loopback(self.host):
             raise ConfigError(
                 f"{self.host} can be reached from other machines: give a token ({self.option} env:NAME or file:PATH)"

@@ -369,6 +369,7 @@ def test_what_editors_and_shells_add_is_no_part_of_a_token(
         (["--metrics", "0.0.0.0:9"], "give a token"),
         (["--metrics", "nine"], "write PORT or HOST:PORT"),
         (["--metrics", "9", "--metrics-token", "geheim"], "env:NAME or file:PATH"),
+        (["--metrics", "9", "--metrics-token", ""], "env:NAME or file:PATH"),
         (["--metrics", "9", "--metrics-token", "env:NO_SUCH_VARIABLE"], "no token in env:NO_SUCH_VARIABLE"),
         (["--metrics", "9", "--metrics-token", "file:/no/such"], "No such file"),
         (["--ready", "none"], "a number of streams, or all"),

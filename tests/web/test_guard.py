@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from servers.serving import Served, serving
 
+from streampose.errors import ConfigError
 from streampose.observe.access import Address, is_loopback
 
 TOKEN = "correct-horse"
@@ -108,3 +109,13 @@ def test_what_is_loopback(host: str, local: bool):
 )
 def test_what_is_nearly_the_token_is_not(header: str):
     assert not Address(port=1, token=TOKEN).knows(header)
+
+
+def test_an_empty_token_is_none():
+    with pytest.raises(ConfigError, match="give a token"):
+        Address(host="0.0.0.0", port=1, token="")
+    here, without = Address(port=1, token=""), Address(port=1)
+    for header in ("", "Bearer ", "Bearer x"):
+        assert here.knows(header) is without.knows(header) is True
+    for host in ("localhost:1", "evil.example"):
+        assert here.is_called(host) is without.is_called(host)

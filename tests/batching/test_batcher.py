@@ -577,3 +577,99 @@ async def test_an_engine_that_fails_at_once_ends_its_streams():
     _, future = await one.outbox.get()
     assert isinstance(future.exception(), EngineFailed)
     assert one.failure is not None
+
+
+class Claims(FixedBatch):
+    """Notes how many frames of its share each stream is said to lack."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.most: dict[str, float] = {}
+
+    def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
+        for one in waiting:
+            self.most[one.stream] = max(one.behind, self.most.get(one.stream, 0.0))
+        return super().decide(now, waiting, more)
+
+
+async def test_a_light_stream_can_lack_a_whole_frame_of_its_share_and_a_newcomer_nothing():
+    engine, claims, heavy, light, new = Engine(), Claims(), lane("heavy"), lane("light", weight=0.25), lane("new")
+    async with Running([engine], claims, [heavy, light]) as running:
+        for i in range(8):
+            heavy.ingress.put_nowait(frame(i))
+            await settle()
+            engine.let_go()
+            await settle()
+            await deliver(heavy, 1)
+        running.batcher.add(new)
+        for one in (light, new):
+            one.ingress.put_nowait(frame(100))
+            await settle()
+            engine.let_go()
+            await settle()
+        new.ingress.close()
+    assert claims.most == pytest.approx({"heavy": 0, "light": 1, "new": 0})
+
+
+async def test_within_a_batch_too_a_heavy_stream_has_more():
+    engine = Engine()
+    heavy, light = lane("heavy", weight=3.0, credits=4, capacity=4), lane("light", credits=4, capacity=4)
+    for i in range(4):
+        heavy.ingress.put_nowait(frame(i))
+        light.ingress.put_nowait(frame(10 + i))
+    async with Running([engine], FixedBatch(4), [heavy, light]):
+        assert sorted(engine.batches[0]) == [0, 1, 2, 10]
+        engine.let_go()
+
+
+async def test_people_are_counted_for_each_stream():
+    async def engine(images):
+        return [poses_of(1, people=int(image[0, 0, 0])) for image in images]
+
+    few, many = lane("few"), lane("many")
+    few.ingress.put_nowait(frame(0))
+    many.ingress.put_nowait(frame(11))
+    async with Running([engine], FixedBatch(2), [few, many]):
+        await settle()
+        assert (few.people, many.people) == (pytest.approx(0.9), pytest.approx(2.0))
+
+
+async def test_an_engine_that_gives_no_poses_for_one_picture_has_failed():
+    async def half(images):
+        return [poses_of(1), None]
+
+    one = lane("a")
+    one.ingress.put_nowait(frame(0))
+    one.ingress.put_nowait(frame(1))
+    running = Running([half], FixedBatch(2), [one])
+    one.ingress.close()
+    running.batcher.close()
+    with pytest.raises(EngineFailed, match="something else than Poses"):
+        await running.batcher.run()
+
+
+async def test_a_stream_that_is_gone_while_its_batch_runs_breaks_nothing():
+    engine, gone, other = Engine(), lane("gone"), lane("other")
+    async with Running([engine], FixedBatch(2), [gone, other]) as running:
+        gone.ingress.put_nowait(frame(1))
+        other.ingress.put_nowait(frame(2))
+        await settle()
+        _, future = await gone.outbox.get()
+        future.cancel()
+        engine.let_go()
+        await settle()
+        assert not running.task.done()
+        _, future = await other.outbox.get()
+        assert (await future).batch_size == 2
+
+
+async def test_who_joins_after_a_failure_is_told_of_it():
+    def broken(images):
+        raise RuntimeError("no device")
+
+    one, late = lane("a"), lane("late")
+    one.ingress.put_nowait(frame(0))
+    async with Running([broken], FixedBatch(1), [one]) as running:
+        running.batcher.add(late)
+        assert isinstance(late.failure, EngineFailed)
+        assert late.ingress.closed

@@ -22,8 +22,19 @@ from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError, FormatUnreadable
 from streampose.formats import FORMATS, load, read, write
 from streampose.formats.jsonl import dump, moment_of, record_of
-from streampose.formats.table import columns
-from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25, SKELETONS
+from streampose.formats.table import columns, moments_of, rows_of
+from streampose.skeletons import (
+    COCO_17,
+    COCO_WHOLEBODY_133,
+    FACE,
+    FEET,
+    HALPE_26,
+    LEFT_HAND,
+    OPENPOSE_18,
+    OPENPOSE_25,
+    RIGHT_HAND,
+    SKELETONS,
+)
 
 
 def poses(people: int, seed: int = 0, skeleton=COCO_17, *, ids: bool = True) -> Poses:
@@ -111,6 +122,27 @@ def test_a_line_is_the_same_when_written_again(counts: list[int], ids: bool):
         assert dump(record_of(moment_of(json.loads(line)))) == line
 
 
+def test_times_of_lines_are_seconds_to_the_microsecond_and_latencies_milliseconds():
+    line = record_of(moments([0, 1])[1], 0.0123)
+    assert (line["time_s"], line["latency_ms"]) == (0.011667, 12.3)
+
+
+def test_a_frame_s_number_that_comes_again_after_a_reconnect_is_another_frame(tmp_path: Path):
+    before = moments([2])[0]
+    after = replace(before, epoch=1, pts=9)
+    write(tmp_path / "a.csv", [before, after])
+    assert all(map(same, load(tmp_path / "a.csv"), [before, after]))
+
+
+@pytest.mark.parametrize("blank", [None, ""])
+def test_where_one_person_of_a_table_has_no_id_nobody_of_the_frame_has(blank: str | None):
+    whole = moments([2])[0]
+    rows = [dict(zip(columns(COCO_17), row, strict=True)) for row in rows_of(whole)]
+    rows[1]["id"] = blank
+    (seen,) = moments_of(rows, "a table")
+    assert same(seen, whole.having(replace(whole.poses, ids=None)))
+
+
 def test_openpose_files_are_what_openpose_writes(tmp_path: Path):
     before = moments([2, 0, 1], COCO_WHOLEBODY_133)
     write(tmp_path / "a.openpose", before)
@@ -128,6 +160,26 @@ def test_openpose_files_are_what_openpose_writes(tmp_path: Path):
     assert np.allclose(np.reshape(person["hand_left_keypoints_2d"], (21, 3)), np.where(hand[:, 2:] > 0, hand, 0))
     back = load(tmp_path / "a.openpose")
     assert [m.poses.ids.tolist() if len(m.poses) else [] for m in back] == [[3, 4], [], [3]]
+
+
+def test_openpose_has_no_place_for_a_point_that_is_not_known(tmp_path: Path):
+    one = moments([1])[0]
+    scores = one.poses.scores.copy()
+    scores[0, 9] = 0
+    write(tmp_path / "a", [one.having(replace(one.poses, scores=scores))], "openpose")
+    (file,) = (tmp_path / "a").iterdir()
+    body = np.reshape(json.loads(file.read_text())["people"][0]["pose_keypoints_2d"], (25, 3))
+    assert body[7].tolist() == [0, 0, 0]  # BODY_25's left wrist
+
+
+def test_openpose_s_scores_over_one_are_one(tmp_path: Path):
+    write(tmp_path / "a", moments([1]), "openpose")
+    (file,) = (tmp_path / "a").iterdir()
+    data = json.loads(file.read_text())
+    data["people"][0]["pose_keypoints_2d"][:3] = [10, 20, 1.03]
+    file.write_text(json.dumps(data))
+    (seen,) = read(tmp_path / "a")
+    assert seen.poses.scores.max() == 1
 
 
 def test_what_macos_leaves_beside_openpose_files_is_not_read(tmp_path: Path):
@@ -243,6 +295,19 @@ def test_coco_results_are_read_by_pycocotools(tmp_path: Path):
     }
     truth.createIndex()
     assert len(truth.loadRes(str(tmp_path / "a.coco.json")).anns) == 3
+
+
+def test_coco_s_parts_boxes_and_scores_are_the_person_s(tmp_path: Path):
+    one = moments([2], COCO_WHOLEBODY_133)[0]
+    write(tmp_path / "a.coco.json", [one])
+    entry, poses = json.loads((tmp_path / "a.coco.json").read_text())[0], one.poses
+    parts = {"foot_kpts": FEET, "face_kpts": FACE, "lefthand_kpts": LEFT_HAND, "righthand_kpts": RIGHT_HAND}
+    for key, part in (parts | {"keypoints": slice(17)}).items():
+        expected = np.column_stack([poses.points[0, part], poses.scores[0, part]])
+        assert np.allclose(np.reshape(entry[key], (-1, 3)), expected, atol=1e-3), key
+    x1, y1, x2, y2 = poses.boxes[0].tolist()
+    assert entry["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=0.01)
+    assert entry["score"] == pytest.approx(poses.box_scores[0] * poses.scores[0, :17].mean(), abs=1e-5)
 
 
 def test_mot_counts_from_one(tmp_path: Path):

@@ -146,13 +146,14 @@ def test_who_is_lost_too_long_is_somebody_new():
         assert ids(tracker.update(people((0, 0, 100)), 5 + gap_s)) == [person]
 
 
+@pytest.mark.parametrize("missed", [8, 9])
 @pytest.mark.parametrize("step_s", [1.005, 2.0, 60.0])
-def test_below_a_frame_a_second_people_keep_their_ids(step_s):
+def test_below_a_frame_a_second_people_keep_their_ids(step_s, missed):
     """Also over a frame in which one was not found, and with times that are a little off."""
     tracker = Tracker()
     for i in range(16):
-        seen = people((0, 0, 100)) if i == 8 else people((0, 0, 100), (300, 0, 100))
-        assert ids(tracker.update(seen, i * step_s + i % 2 * 0.01)) == ([1] if i == 8 else [1, 2])
+        seen = people((0, 0, 100)) if i == missed else people((0, 0, 100), (300, 0, 100))
+        assert ids(tracker.update(seen, i * step_s + i % 2 * 0.01)) == ([1] if i == missed else [1, 2])
 
 
 def test_one_long_stall_does_not_make_a_stream_slow():
@@ -185,6 +186,35 @@ def test_a_doubtful_newcomer_waits_and_a_flicker_costs_no_id():
         assert ids(tracker.update(flicker, i / 10)) == []
     seen = [ids(tracker.update(doubtful, 4 + i / 10)) for i in range(4)]
     assert seen == [[], [], [1], [1]]
+
+
+def test_who_is_unlike_everybody_is_somebody_new():
+    """Overlapping a little is not enough, in either round."""
+    tracker = Tracker(TrackerOptions(min_similarity=0.5))
+    assert ids(tracker.update(people((0, 0, 100)), 0)) == [1]
+    assert ids(tracker.update(people((25, 0, 100)), 0.1)) == [2]
+    tracker = Tracker(TrackerOptions(min_weak_similarity=0.5))
+    tracker.update(people((0, 0, 100)), 0)
+    assert ids(tracker.update(people((25, 0, 100), score=0.3), 0.1)) == []
+
+
+def test_a_weak_sighting_brings_nobody_back_who_was_lost():
+    tracker = Tracker()
+    tracker.update(people((0, 0, 100)), 0)
+    tracker.update(Poses.empty(COCO_17), 0.1)
+    assert ids(tracker.update(people((0, 0, 100), score=0.3), 0.2)) == []
+    assert ids(tracker.update(people((0, 0, 100)), 0.3)) == [1]
+
+
+def test_each_doubtful_newcomer_is_believed_by_their_own_pose():
+    """Also where the order of the people is not from left to right."""
+    tracker = Tracker()
+    both = people((300, 0, 100), (0, 0, 100), score=0.35)
+    both = replace(both, scores=np.array([[0.8] * 17, [0.1] * 17], np.float32))
+    for i in range(4):
+        seen = tracker.update(both, i / 10)
+    assert ids(seen) == [1]
+    assert seen.boxes[0, 0] == 300
 
 
 def test_a_new_epoch_forgets_people_but_not_numbers():

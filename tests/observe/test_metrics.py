@@ -21,6 +21,7 @@ from servers.rtsp import RtspServer, has_gstreamer
 from streampose import errors
 from streampose.batching import FixedBatch
 from streampose.errors import ConfigError, Disconnected, SinkFailed
+from streampose.frame import Frame
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.metrics import BOUNDS_S
 from streampose.observe import server
@@ -315,6 +316,38 @@ async def test_a_stuck_engine_is_not_healthy(monkeypatch: pytest.MonkeyPatch):
         pipeline.stop()
         await running
         assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_who_has_been_silent_for_ten_seconds_does_not_deliver():
+    goes_on = threading.Event()
+
+    class Camera(ScriptedSource):
+        """Its one frame is so old."""
+
+        def __init__(self, age_s: float) -> None:
+            super().__init__([0, lambda: goes_on.wait(5)])
+            self._age_s = age_s
+
+        def read(self) -> Frame | None:
+            seen = super().read()
+            return None if seen is None else seen.but(captured_at=seen.captured_at - self._age_s)
+
+    streams = [Stream(name="well", source=Camera(5)), Stream(name="silent", source=Camera(11))]
+    async with observatory(need=None) as door, Pipeline(streams, FakeEstimator()) as pipeline:
+        client = Client(door)
+        door.watch(pipeline)
+        running = asyncio.create_task(pipeline.run())
+        async with asyncio.timeout(5):
+            while True:
+                seen = (answer := await client.get("/readyz")).json()["streams"]
+                if all(one["age_s"] is not None for one in seen.values()):
+                    break
+                await asyncio.sleep(0.01)
+        assert (answer.status_code, answer.json()["reason"]) == (503, "1 of 2 streams deliver")
+        states = {name: (one["state"], one["delivering"]) for name, one in seen.items()}
+        assert states == {"well": ("running", True), "silent": ("running", False)}
+        goes_on.set()
+        await running
 
 
 async def test_a_token_guards_what_names_streams():

@@ -54,6 +54,17 @@ async def test_close_wakes_everyone_who_waits():
     assert await full.get() == 0
 
 
+async def test_close_wakes_several_who_wait_at_one_end():
+    channel: Channel[int] = Channel(1)
+    await channel.put(0)
+    waiting = [asyncio.create_task(channel.put(i)) for i in (1, 2, 3)]
+    await asyncio.sleep(0)
+    channel.close()
+    async with asyncio.timeout(1):
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(error, ChannelClosed) for error in ended)
+
+
 async def test_a_cancelled_waiter_does_not_eat_a_wake_up():
     channel: Channel[int] = Channel(1)
     first, second = asyncio.create_task(channel.get()), asyncio.create_task(channel.get())

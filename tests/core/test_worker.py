@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 import time
+import weakref
 
 import cv2
 import pytest
@@ -63,6 +64,29 @@ async def test_close_comes_after_a_cancelled_call_has_returned():
         await call
     await worker.aclose()
     assert thing.events == ["worked", "closed"]
+
+
+def test_a_call_whose_loop_is_gone_keeps_nothing_from_being_closed():
+    thing, goes_on = Thing(), threading.Event()
+    worker = Worker(thing, "t")
+
+    async def begin() -> None:
+        worker.start(goes_on.wait)
+
+    asyncio.run(begin())
+    goes_on.set()
+    asyncio.run(worker.aclose(timeout_s=2))
+    assert thing.events == ["closed"]
+
+
+async def test_a_worker_that_waits_keeps_nothing_of_its_last_call():
+    """A frame is megabytes."""
+    worker = Worker(Thing(), "t")
+    result = weakref.ref(await worker.call(Thing))
+    async with asyncio.timeout(2):
+        while result() is not None:
+            await asyncio.sleep(0.001)
+    await worker.aclose()
 
 
 async def test_a_call_after_the_end_is_an_error():

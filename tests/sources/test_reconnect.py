@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -261,9 +262,17 @@ def test_a_slip_of_the_pen_is_said_at_once(error: SourceError):
 def test_a_camera_that_is_off_at_the_start_is_waited_for(error: SourceError, caplog: pytest.LogCaptureFixture):
     source = Reconnecting(Script(error, error, error, [0]), backoff=AT_ONCE)
     assert [f.epoch for f in read_all(source)] == [0]
-    assert source.link.lost == {}
+    assert (source.link.lost, source.link.reconnects) == ({}, 0)
     assert ["waiting for it" in caplog.messages[0], "there after" in caplog.messages[1]] == [True, True]
     assert len(caplog.messages) == 2
+
+
+def test_no_log_has_the_password_of_a_camera(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG)
+    error = SourceRefused("rtsp://me:geheim@x/ refused")
+    read_all(Reconnecting(Script(error, error, [0]), backoff=AT_ONCE))
+    assert caplog.text.count("rtsp://***@x/ refused") == 2
+    assert "geheim" not in caplog.text
 
 
 def test_a_stream_that_does_not_exist_any_more_is_given_up_after_a_minute(monkeypatch: pytest.MonkeyPatch):

@@ -31,6 +31,8 @@ _KINDS = (
     (8, b"AVI ", "an AVI"),
     (0, b"\x06\x0e\x2b\x34", "an MXF"),
 )
+# Pictures that are waited for, at most, until two in a row are undamaged.
+_HELD = 8
 
 
 class FileSource(MediaSource):
@@ -100,28 +102,26 @@ class FileSource(MediaSource):
         table = None if self.begin is None else self.begin.table
         # Packets of an MP4 stand for frames one by one, and say when these are shown. In an AVI that is a guess.
         whole = table is not None or (video.frames and "mp4" in container.format.name.split(","))
-        self._numbering = numbering = Numbering(table) if whole else None
+        self._numbering = Numbering(table) if whole else None
         if self.begin is not None:
             container.seek(self.begin.seek_pts, stream=video)
         for packet in super()._packets(container, video):
+            numbering = self._numbering
             if numbering is not None and packet.size and packet.pts is not None and not packet.is_discard:
                 numbering.read(packet.pts)
+            skipped = self.skipped_packets
             yield packet
+            if numbering is not None and packet.pts is not None and self.skipped_packets > skipped:
+                numbering.lose(packet.pts)
 
     def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
         guessed = is_avi(container)
-        first_pts: int | None = None
         pts = dts = math.inf  # of the picture before
         rate = video.average_rate or video.guessed_rate
         near = SWING / rate / video.time_base if rate and video.time_base else 0
-        for count, picture in enumerate(super()._pictures(container, video)):
+        for picture in self._settled(super()._pictures(container, video)):
             if guessed:
                 picture.pts = picture.dts
-            if count == 0:
-                first_pts = picture.pts
-            if count == 1 and self._numbering is not None and (picture.interlaced_frame or not self.skipped_packets):
-                # Where a packet is a field, pictures are counted as they come; of others one may be left out by now.
-                self._numbering = self._numbering if self._numbering.fits(first_pts, picture.pts) else None
             if picture.pts is not None and picture.dts is not None:
                 # A decoder that has lost a key frame gives out what it still holds behind the next one.
                 if self._numbering is not None and self.skipped_packets and picture.pts < pts and picture.dts >= dts:
@@ -130,6 +130,32 @@ class FileSource(MediaSource):
                 if picture.pts - picture.dts <= near:  # else its time is astray
                     pts, dts = picture.pts, picture.dts
             yield picture
+
+    def _settled(self, pictures: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+        """The same, the first of them once they have shown how they are numbered."""
+        held: list[VideoFrame] = []
+        try:
+            self._settle(pictures, held)
+        except SourceError:
+            yield from held
+            raise
+        while held:
+            yield held.pop(0)
+        yield from pictures
+
+    def _settle(self, pictures: Iterator[VideoFrame], held: list[VideoFrame]) -> None:
+        for picture in pictures:
+            held.append(picture)
+            if self._numbering is None or len(held) == _HELD:
+                break
+            if len(held) == 1:
+                continue
+            if self.skipped_packets and not picture.interlaced_frame:
+                break  # no packet is a field, and a picture may be left out by now
+            if (fits := self._numbering.fits(held[-2].pts, picture.pts)) is not None:
+                # Where a packet is a field, pictures are counted as they come.
+                self._numbering = self._numbering if fits else None
+                break
 
     def _number(self, pts: int | None) -> int:
         if self._numbering is None or pts is None:

@@ -313,13 +313,30 @@ def test_the_numbers_of_an_mp4_are_those_of_its_packets_whichever_is_damaged(tmp
     assert read(path) == ([i for i in range(10) if i != lost], None)
 
 
-def test_an_interlaced_mp4_whose_packets_are_pictures_is_numbered_by_them(tmp_path: Path):
+@pytest.mark.parametrize("lost", [(0, 3), (0, 2), (1,), (1, 2), (0, 2, 4, 6)])
+def test_an_interlaced_mp4_whose_packets_are_pictures_is_numbered_by_them(tmp_path: Path, lost: tuple[int, ...]):
     path = clip(tmp_path / "v.mp4", frames=10, options={"x264-params": "interlaced=1", "g": "1"})
-    lose(path, 0, 3)
-    assert read(path) == ([1, 2, 4, 5, 6, 7, 8, 9], None)
+    lose(path, *lost)
+    assert read(path) == ([i for i in range(10) if i not in lost], None)
 
 
-@pytest.mark.parametrize("lost", [(0,), (0, 1), (1,), (2,), (2, 3)])
+def test_pictures_that_wait_for_their_numbers_come_also_where_the_file_breaks_off(tmp_path: Path):
+    path = clip(
+        tmp_path / "v.mp4",
+        frames=10,
+        options={"x264-params": "interlaced=1", "g": "1"},
+        muxer={"movflags": "faststart"},
+    )
+    lose(path, 1)
+    with av.open(str(path)) as container:
+        last = [packet for packet in container.demux(video=0) if packet.size][3]
+    path.write_bytes(path.read_bytes()[: last.pos + last.size // 2])
+    numbers, error = read(path)
+    assert numbers == [0, 2]
+    assert isinstance(error, SourceCorrupt)
+
+
+@pytest.mark.parametrize("lost", [(0,), (0, 1), (1,), (2,), (3,), (2, 3)])
 def test_pictures_of_two_fields_are_counted_as_they_come_whichever_is_damaged(tmp_path: Path, lost: tuple[int, ...]):
     path = interlaced(tmp_path / "v.mp4", 10)
     lose(path, *lost)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from urllib.parse import quote
 
-__all__ = ["redact", "server_of"]
+__all__ = ["redact", "server_of", "unspaced"]
 
 # What is before the last "@" of the host's part; and, as a password may hold a slash that nobody has escaped,
 # everything before the last "@" at all where a ":" comes first. That takes http://host:80/@me for one, too: better so
@@ -60,6 +61,24 @@ def redact(text: str) -> str:
     text = _USERINFO.sub(partial(_unless_none, r"\g<scheme>***@"), text)
     text = _IN_PATH.sub(partial(_unless_none, r"\g<user>***\g<password>***"), text)
     return _HEADER.sub(r"\g<key>***", _SECRET_QUERY.sub(r"\g<key>***", text))
+
+
+# A URL, or one that has a name.
+_URL = re.compile(
+    r"(?:[^\s=/:@]+=)?(?!(?i:file):)(?:[a-zA-Z][a-zA-Z0-9+.-]{0,30}://|(?i:rtsp|rtmp|http|srt)s?[:;][/\\])"
+)
+
+
+def unspaced(text: str) -> str:
+    """A URL as a whole whose user and password have no spaces, which `redact` would take for their end: %20 instead.
+
+    Args:
+        text: a URL, ``NAME=URL``, or another text, which stays as it is.
+    """
+    if _URL.match(text) is None:
+        return text
+    user, at, server = text.rpartition("@")
+    return "".join(quote(sign) if sign.isspace() else sign for sign in user) + at + server
 
 
 def _unless_none(shown: str, match: re.Match[str]) -> str:

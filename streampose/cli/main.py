@@ -20,7 +20,7 @@ from streampose.cli.standard import all_there, standard_error, standard_output
 from streampose.errors import StreamposeError
 from streampose.interrupt import cut_off_at_once
 from streampose.observe.logs import LogFormat, LogLevel, clean_records, set_up
-from streampose.redaction import redact
+from streampose.redaction import redact, unspaced
 
 __all__ = ["main"]
 
@@ -101,6 +101,7 @@ def main() -> None:
     """Run the command; the console script's entry."""
     all_there()
     clean_records()  # from the first moment: options set up the rest
+    sys.argv[1:] = map(unspaced, sys.argv[1:])  # so that no message shows a password with a space
     # A shell that completes says in variables what there is of the command line.
     completed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
     try:

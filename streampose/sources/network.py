@@ -8,7 +8,7 @@ import socket
 import time
 from dataclasses import replace
 from typing import cast
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import proxy_bypass
 
 import av
@@ -29,7 +29,7 @@ from streampose.errors import (
     SourceUnsupported,
 )
 from streampose.frame import StreamInfo
-from streampose.redaction import redact
+from streampose.redaction import redact, unspaced
 from streampose.resolver import look_up
 from streampose.sources.hwaccel import SOFTWARE, accelerator, words
 from streampose.sources.live_media import LiveMedia
@@ -97,11 +97,8 @@ class NetworkSource(LiveMedia):
         hwaccel: str = SOFTWARE,
     ) -> None:
         options = dict(_QUICK)
-        scheme, colon, rest = url.partition(":")
+        scheme, colon, rest = unspaced(url).partition(":")
         self._scheme = scheme.lower()
-        if self._scheme != "file":  # a space would end what `redact` takes for a password
-            user, at, server = rest.rpartition("@")
-            rest = "".join(quote(sign) if sign.isspace() else sign for sign in user) + at + server
         url = f"{self._scheme}{colon}{rest}"  # FFmpeg knows no RTSP://
         over = transport_options(transport)
         if self._scheme == "file":

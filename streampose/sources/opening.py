@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from streampose.errors import ConfigError, SourceNotFound, SourceUnauthorized
-from streampose.redaction import redact
+from streampose.redaction import redact, unspaced
 from streampose.sources.camera import CameraSource
 from streampose.sources.file import FileSource
 from streampose.sources.hwaccel import SOFTWARE, candidates
@@ -74,7 +74,7 @@ def open_source(
     transport_options(transport)
     if not isinstance(text, str | Path | int):
         raise ConfigError(f"a source is a text, a path or a camera's number, not {text!r}")
-    text = str(text).strip()
+    text = unspaced(str(text).strip())
     source = _recognise(text, live, hwaccel, camera, transport)
     if live is False and source.live:
         raise ConfigError(
@@ -111,7 +111,7 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
     if is_there:
         return FileSource(path, hwaccel=hwaccel)
     if _HOST.fullmatch(text) and not _is_there(Path(path.parts[0])):
-        raise SourceNotFound(f"no file of this name, and no scheme: did you mean {redact(f'rtsp://{text}')}?")
+        raise SourceNotFound(f"no file of this name, and no scheme: did you mean {redact(unspaced(f'rtsp://{text}'))}?")
     if any(sign in text for sign in "*?["):
         return ImagesSource(text)
     if text == "-":

@@ -38,6 +38,24 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
     return run
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("bench", "rtsp://me:sec ret@"),
+        ("run", "cam=rtsp://me:sec ret@h/x", "--offline"),
+        ("process", "rtsp://me:sec ret@h/x", "-o", "out.jsonl"),
+        ("render", "rtsp://me:sec ret@h/x", "-o", "out.mp4"),
+        ("top", "http://me:sec ret@127.0.0.1:1"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_no_command_shows_a_password_with_a_space(command, words: tuple[str, ...]):
+    code, out, err = command(*words)
+    assert code
+    assert ":/***@" in err.replace("//", "/")
+    assert "ret" not in out + err
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
 def test_the_demo_without_a_screen_writes_a_video_and_its_score(command, tmp_path: Path):
     code, _, err = command("demo", "--seconds", 4)

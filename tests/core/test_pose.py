@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streampose.errors import ConfigError
 from streampose.pose import Poses, Skeleton
-from streampose.redaction import redact
+from streampose.redaction import redact, unspaced
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25, SKELETONS
 
 
@@ -112,6 +112,13 @@ def test_no_secret_survives(user: str, password: str, token: str):
 
 def test_an_at_sign_in_a_password_is_hidden_too():
     assert redact("rtsp://me:p@ss@host/x") == "rtsp://***@host/x"
+
+
+def test_spaces_are_written_with_percent_in_users_and_passwords_of_urls_alone():
+    assert unspaced("cam=RTSP://me:p \u3000@s@host/x y") == "cam=RTSP://me:p%20%E3%80%80@s@host/x y"
+    assert unspaced("rtsp:/me:p w@host") == "rtsp:/me:p%20w@host"
+    for other in ("a b@c.mp4", "file:///a b@c.mp4", "me: you @ http://x", "http://host/a b"):
+        assert unspaced(other) == other
 
 
 def test_people_one_by_one():

@@ -94,6 +94,8 @@ def read_npz(path: Path) -> Iterator[Moment]:
         skeleton = skeleton_of(str(data["skeleton"]))
         bounds = np.searchsorted(data["frame_row"], np.arange(len(data["frame"]) + 1))
         people = {name: data[name] for name in _PERSON}
+        if people["points"].shape != (*people["scores"].shape, 2):
+            raise ValueError("points are pairs, each with a score")
         people["points"], people["scores"] = points_and_scores(np.dstack([people["points"], people["scores"]]))
         numbers = zip(*(data[name].tolist() for name in ("frame", "epoch", "pts", "time_base", "size_px")), strict=True)
         for row, (index, epoch, pts, time_base, size) in enumerate(numbers):

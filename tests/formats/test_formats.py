@@ -581,6 +581,19 @@ def test_times_without_a_unit_are_told(tmp_path: Path):
         load(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize(("of_points", "of_scores"), [(3, ()), (1, (2,))])
+def test_points_of_an_archive_that_are_no_pairs_are_told(tmp_path: Path, of_points: int, of_scores: tuple[int, ...]):
+    write(path := tmp_path / "a.npz", moments([1]))
+    with np.load(path) as archive:
+        data = dict(archive)
+    people, points = data["scores"].shape
+    data["points"] = np.ones((people, points, of_points), np.float32)
+    data["scores"] = np.ones((people, points, *of_scores), np.float32)
+    np.savez(path, **data)
+    with pytest.raises(FormatUnreadable, match=r"a\.npz is no archive of poses: ValueError points are pairs"):
+        load(path)
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.npz"])
 def test_skeletons_of_one_s_own_are_read_back_where_they_are_known(name: str, tmp_path: Path, monkeypatch):
     four = Skeleton(name="four", points=("head", "tail", "left_paw", "right_paw"), edges=((0, 1),))

@@ -9,6 +9,7 @@ from streampose.frame import Frame, Image, StreamInfo
 from streampose.metrics import Histogram
 from streampose.result import Result
 from streampose.sources.source import Source
+from streampose.worker import Interruptible
 
 __all__ = ["Metered", "Watch"]
 
@@ -49,6 +50,11 @@ class Metered:
                 self.pictures.append(frame.image)
             self.reads += 1
         return frame
+
+    def interrupt(self) -> None:
+        """End what blocks in it, if it can be ended."""
+        if isinstance(self._source, Interruptible):
+            self._source.interrupt()
 
     def close(self) -> None:
         """Close it."""

@@ -21,7 +21,7 @@ from streampose.inference.engine import Engine
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.measure import Measurement
 from streampose.meter import Metered
-from streampose.sources import Looped, SyntheticSource
+from streampose.sources import Looped, SyntheticSource, open_source
 
 
 async def test_a_recording_in_figures():
@@ -83,6 +83,13 @@ async def test_stages_that_the_estimator_tells_are_those_of_the_measured_time():
     assert stages["detect"] == pytest.approx(0.004)
     assert stages["outputs"] == pytest.approx(0.001)
     assert stages["other"] > 0.0009  # 6 ms are slept, 5 ms told
+
+
+async def test_a_source_that_still_waits_for_its_server_is_let_go_of_at_once(caplog: pytest.LogCaptureFixture):
+    measurement = Measurement({"a": open_source("rtsp://127.0.0.1:1/x")}, [FakeEstimator()], FixedBatch(1))
+    await measurement.run(seconds=0.2)
+    assert "refused" in caplog.text
+    assert "stuck" not in caplog.text
 
 
 def test_a_metered_source_counts_and_ends():

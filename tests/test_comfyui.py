@@ -115,6 +115,16 @@ def test_a_side_that_is_not_named_is_as_the_clip_s_shape_wants(
     assert np.asarray(drawn).shape == (1, *shape, 3)
 
 
+@pytest.mark.parametrize("height", [0, 90])
+def test_a_clip_that_does_not_say_how_large_its_pictures_are_is_told(nodes: ModuleType, height: int):
+    one = Moment(stream="s", index=0, pts=0, time_base=Fraction(1, 30), size_px=(0, 0), poses=Poses.empty(COCO_17))
+    with pytest.raises(ConfigError, match="do not say how large"):
+        call(
+            nodes.NODE_CLASS_MAPPINGS["StreamposeDraw"], poses=Clip((one,)), style="coco", width=0, height=height,
+            line_width=1.0, hand_width=1.0, head="full", face_dots="full",
+        )  # fmt: skip
+
+
 def test_batches_and_progress(images: np.ndarray):
     estimator = load_estimator(ModelChoice())
     told: list[tuple[int, int]] = []

@@ -137,7 +137,7 @@ class DrawPoses:
         face_dots: Any,
     ) -> tuple[Any]:
         parts = Parts(head=head, face=face_dots, width=line_width, hand_width=hand_width)
-        if len(poses) and (width or height):
+        if len(poses) and (width or height) and 0 not in poses[0].size_px:
             across, down = poses[0].size_px
             width, height = (
                 width or max(1, round(height * across / down)),

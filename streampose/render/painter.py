@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from streampose.clip import Moment
+from streampose.errors import ConfigError
 from streampose.frame import Image
 from streampose.pose import Poses
 from streampose.render.draw import draw_poses
@@ -54,7 +55,12 @@ class FigurePainter:
             moment: who is in it.
             image: the video's own, for the background; of any size: it is stretched to where `Moment.size_px` is shown,
                 so that bodies lie upon themselves, also of a time when pixels were not made square.
+
+        Raises:
+            ConfigError: nobody knows how large the picture is that the people are in.
         """
+        if 0 in moment.size_px:
+            raise ConfigError("the poses do not say how large their picture is: give each moment a size_px")
         width, height = self.size_px or moment.size_px
         scale, (x, y) = _fitted(moment.size_px, (width, height))
         shown = (max(1, round(moment.size_px[0] * scale)), max(1, round(moment.size_px[1] * scale)))

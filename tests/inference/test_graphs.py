@@ -399,7 +399,7 @@ class TestWhatCannotBeDone:
     def test_asked_for_it_is_an_error_and_else_the_cpu_does_it(self, tmp_path: Path, caplog, monkeypatch):
         path = build(tmp_path / "m.onnx", "rtmo", size=(320, 320))
 
-        def refuse(*_):
+        def refuse(*_, **__):
             raise ModelUnreadable("its weights are in a file of their own")
 
         picture = people_of(17, 0)
@@ -409,7 +409,7 @@ class TestWhatCannotBeDone:
         ):
             load_estimator(ModelChoice(model=path), EngineOptions(device="cpu", in_graph=True))
         monkeypatch.setattr(fitting, "_wants_fusing", lambda _: True)
-        for fuse in (refuse, lambda *_: b"what the runtime does not take"):
+        for fuse in (refuse, lambda *_, **__: b"what the runtime does not take"):
             monkeypatch.setattr("streampose.inference.loading.fuse_pictures", fuse)
             with caplog.at_level(logging.WARNING, "streampose"):
                 estimator = load_estimator(ModelChoice(model=path), EngineOptions(device="cpu"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-__all__ = ["redact", "server_of", "unspaced"]
+__all__ = ["redact", "server_of", "spaced", "unspaced"]
 
 # What is before the last "@" of the host's part; and, as a password may hold a slash that nobody has escaped,
 # everything before the last "@" at all where a ":" comes first. That takes http://host:80/@me for one, too: better so
@@ -48,6 +48,9 @@ _HEADER = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+# As FFmpeg's errors have one: as a whole, with whatever spaces.
+_QUOTED = re.compile(r"""(['"])([a-zA-Z][a-zA-Z0-9+.-]{1,30}://(?:(?!\1).)*)\1""")
+
 
 def redact(text: str) -> str:
     """Take user names, passwords and tokens out of every URL, and every ``Authorization`` header, in a text.
@@ -58,6 +61,7 @@ def redact(text: str) -> str:
     Returns:
         The same text with ``***`` in their place: ``rtsp://***@host/path?token=***``.
     """
+    text = _QUOTED.sub(lambda match: match[1] + unspaced(match[2]) + match[1], text)
     text = _USERINFO.sub(partial(_unless_none, r"\g<scheme>***@"), text)
     text = _IN_PATH.sub(partial(_unless_none, r"\g<user>***\g<password>***"), text)
     return _HEADER.sub(r"\g<key>***", _SECRET_QUERY.sub(r"\g<key>***", text))
@@ -79,6 +83,23 @@ def unspaced(text: str) -> str:
         return text
     user, at, server = text.rpartition("@")
     return "".join(quote(sign) if sign.isspace() else sign for sign in user) + at + server
+
+
+# A sign that is written with %, in UTF-8.
+_SIGN = re.compile(r"%[0-7][\da-f]|%[c-f][\da-f](?:%[89ab][\da-f])+", re.IGNORECASE)
+
+
+def spaced(url: str) -> str:
+    """A URL for FFmpeg, which undoes no % in the user and the password of RTMP: spaces are spaces there again.
+
+    No other sign is undone: a / or an @ would end a password.
+    """
+    return re.sub(r"^rtmps?://[^/?#]*@", lambda user: _SIGN.sub(_space, user[0]), url, flags=re.IGNORECASE)
+
+
+def _space(match: re.Match[str]) -> str:
+    sign = unquote(match[0])
+    return sign if sign.isspace() else match[0]
 
 
 def _unless_none(shown: str, match: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from streampose.errors import SinkAway
+from streampose.redaction import spaced
 from streampose.sinks import relay_process
 from streampose.sinks.film import Film
 from streampose.sinks.relay_process import HEADER
@@ -40,7 +41,7 @@ class Relay:
         assert film.size_px is not None
         container = FORMATS[url.partition("://")[0].lower()]
         asked = {
-            "url": url,
+            "url": spaced(url),
             "format": container,
             "options": _OPTIONS[container],
             "time_base": film.time_base.as_integer_ratio(),

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from streampose.errors import SourceCorrupt, SourceEnded, SourceError, SourceUnsupported
 from streampose.frame import Frame, Image, Latent, StreamInfo
-from streampose.redaction import redact
+from streampose.redaction import redact, spaced
 from streampose.sources.conversion import Conversion, pixel_aspect
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
 from streampose.sources.losses import Losses
@@ -150,7 +150,7 @@ class MediaSource:
 
     def _connect(self) -> InputContainer:
         return av.open(
-            self._url,
+            spaced(self._url),
             format=self._format,
             options=self._options,
             timeout=self._timeouts_s,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streampose.errors import ConfigError
 from streampose.pose import Poses, Skeleton
-from streampose.redaction import redact, unspaced
+from streampose.redaction import redact, spaced, unspaced
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25, SKELETONS
 
 
@@ -119,6 +119,12 @@ def test_spaces_are_written_with_percent_in_users_and_passwords_of_urls_alone():
     assert unspaced("rtsp:/me:p w@host") == "rtsp:/me:p%20w@host"
     for other in ("a b@c.mp4", "file:///a b@c.mp4", "me: you @ http://x", "http://host/a b"):
         assert unspaced(other) == other
+
+
+def test_spaces_are_spaces_again_in_users_and_passwords_of_rtmp_alone():
+    assert spaced("RTMPS://m%20e:p%E3%80%80w%2F%40%e9@h/a%20b") == "RTMPS://m e:p\u3000w%2F%40%e9@h/a%20b"
+    for other in ("rtsp://me:p%20w@h/x", "rtmp://h/a%20b@c", "rtmp://h?k=a%20b@c", "file:a%20b@c"):
+        assert spaced(other) == other
 
 
 def test_people_one_by_one():

@@ -1,13 +1,17 @@
-"""A real RTMP server on loopback: nginx with its RTMP module, and somebody who publishes to it."""
+"""RTMP servers on loopback: nginx with its RTMP module, one that asks for a password; and somebody who publishes."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 import time
+from hashlib import md5
 from pathlib import Path
+from typing import Self
 
 import av
 import numpy as np
@@ -56,6 +60,65 @@ class RtmpServer:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+class Asking:
+    """Asks for the password of "me", as Limelight's servers do: FFmpeg answers in its third connection."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self.answer: bytes | None = None
+        """What it asked last."""
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(10)
+        self._socket.close()
+
+    @property
+    def is_over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def knows(self, password: str) -> bool:
+        """Whether it is what it was told."""
+        assert self.answer is not None
+        (nonce, proof) = re.findall(rb"cnonce=(\w+)&.*response=(\w{32})", self.answer)[0]
+        who, what = _hex(f"me:live:{password}"), _hex("publish:/app/_definst_")
+        return _hex(f"{who}:abc:00000001:{nonce.decode()}:auth:{what}") == proof.decode()
+
+    def _serve(self) -> None:
+        for words in ("code=403 need auth; authmod=llnw", "[ authmod=llnw ] : ?reason=needauth&nonce=abc&user=me", ""):
+            with self._socket.accept()[0] as connection, connection.makefile("rb") as incoming:
+                connection.settimeout(5)
+                begin = incoming.read(1537)
+                connection.sendall(b"\3" + bytes(1536) + begin[1:])
+                incoming.read(1536)
+                self.answer = b""
+                while not self.answer.endswith(b"\0\0\x09"):
+                    self.answer += incoming.read(1)
+                self.answer = self.answer[12:].replace(b"\xc3", b"")  # between its chunks
+                if words:
+                    connection.sendall(_refusal(words))
+                    incoming.read(1)
+
+
+def _hex(text: str) -> str:
+    return md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _refusal(words: str) -> bytes:
+    def text(what: str) -> bytes:
+        return struct.pack(">H", len(what)) + what.encode()
+
+    body = b"\2" + text("_error") + b"\0" + struct.pack(">d", 1.0) + b"\5\3"
+    body += text("level") + b"\2" + text("error") + text("description") + b"\2" + text(words) + b"\0\0\x09"
+    head = b"\3\0\0\0" + struct.pack(">I", len(body))[1:] + b"\x14" + bytes(4)
+    return head + b"\xc3".join(body[at : at + 128] for at in range(0, len(body), 128))
 
 
 class Publisher:

@@ -22,6 +22,7 @@ import psutil
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource
 from servers.daemons import free_port
+from servers.rtmp import Asking
 from servers.rtsp import MediaServer, has_gstreamer, recorded
 from test_sinks import INFO, conforms, result
 
@@ -220,23 +221,33 @@ async def test_a_silent_server_holds_up_nobody(scheme: str, caplog: pytest.LogCa
 
 @needs_gstreamer
 def test_user_and_password(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    server = MediaServer("--user", "me", "--password", "s3cret", str(tmp_path))
+    server = MediaServer("--user", "me", "--password", "s3 cret", str(tmp_path))
     wrong = PushSink(server.url(userinfo="me:wr0ng@"), backoff=SOON)
     wrong.open("s", INFO)
     pushed(wrong, lambda _: bool(said(caplog)))
     wrong.close()
     assert "401 Unauthorized" in said(caplog)[0]
     caplog.clear()
-    right = PushSink(server.url(userinfo="me:s3cret@"), backoff=SOON)
+    right = PushSink(server.url(userinfo="me:s3%20cret@"), backoff=SOON)
     right.open("s", INFO)
     pushed(right, lambda _: bool(said(caplog)))
     commands = [p.cmdline() for p in psutil.Process().children() if "relay_process" in " ".join(p.cmdline())]
     right.close()
     server.kill()
     assert len(commands) == 1
-    assert "s3cret" not in str(commands)
+    assert "cret" not in str(commands)
     assert "libx264" in said(caplog)[0]
-    assert "s3cret" not in caplog.text
+    assert "cret" not in caplog.text
+
+
+@pytest.mark.parametrize("typed", ["sec ret", "sec%20ret"])
+def test_a_password_with_a_space_arrives_over_rtmp(typed: str):
+    with Asking() as server:
+        sink = PushSink(f"rtmp://me:{typed}@{server.address}/app/x", backoff=SOON)
+        sink.open("s", INFO)
+        pushed(sink, lambda _: server.is_over)
+        sink.close()
+    assert server.knows("sec ret")
 
 
 def test_a_connection_ends_with_its_parent(tmp_path: Path):

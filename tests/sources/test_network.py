@@ -21,7 +21,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from servers.rtmp import Publisher, RtmpServer, has_rtmp_server
+from servers.rtmp import Asking, Publisher, RtmpServer, has_rtmp_server
 from servers.rtsp import RtspServer, has_gstreamer
 
 from streampose.errors import (
@@ -36,6 +36,7 @@ from streampose.errors import (
     SourceUnauthorized,
     SourceUnsupported,
 )
+from streampose.redaction import redact
 from streampose.sources import Backoff, NetworkSource, Reconnecting, Source, open_source
 
 rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
@@ -219,6 +220,14 @@ def test_a_user_brings_no_line_end_into_a_request(scheme: str):
 
 def test_a_password_with_a_space_is_not_shown():
     assert repr(source("rtsp://me:sec ret@h/x y")) == "NetworkSource('rtsp://***@h/x y')"
+
+
+def test_a_password_with_a_space_arrives_over_rtmp_and_no_traceback_shows_it():
+    with Asking() as server, pytest.raises(Disconnected, match=r"^rtmp://\*\*\*@127\.0\.0\.1:") as caught:
+        source(f"rtmp://me:sec ret@{server.address}/app/x").open("cam")
+    assert server.knows("sec ret")
+    assert "sec ret" in str(caught.value.__cause__)
+    assert "ret" not in redact(str(caught.value.__cause__))
 
 
 @contextlib.contextmanager

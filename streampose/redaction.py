@@ -16,10 +16,13 @@ __all__ = ["redact", "server_of", "spaced", "unspaced"]
 # ending.
 _USERINFO = re.compile(
     r"(?P<scheme>(?P<whole>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)"
-    r"|(?i:rtsp|rtmp|http|srt)s?[:;][/\\]*+|(?<![\w/\\.])(?i:rtsp|rtmp|http|srt)s?[/\\]++)"
+    r"|(?i:rtsp|rtmp|http|srt|mqtt|redis)s?[:;][/\\]*+|(?<![\w/\\.])(?i:rtsp|rtmp|http|srt)s?[/\\]++)"
     r"(?:(?(whole)[^/\s:]*|[^/\s:]{0,255}):\S*@|(?(whole)[^/\s]*@|(?!))"
     r"|(?P<none>(?(whole)[^/\s:]*|[^/\s:]{0,255}):\S*))"
 )
+# An address where a scheme was forgotten: 10.0.0.5/a, [::1]:8554/a, camera:8554/a.
+_ADDRESS = r"(?=(?:\d{1,3}(?:\.\d{1,3}){3}|\[[\da-fA-F:.]+\]|[\w.-]{1,253}:\d{2,5})(?!\w|\.\w))"
+_NO_SCHEME = re.compile(rf"(?<!\S)[^\s/\\:@]+:(?![/\\]|\*\*\*@)\S*@{_ADDRESS}")
 # Keys that have one of these in them (X-Amz-Security-Token, wmsAuthSign), or have it as a word of theirs (auth_key,
 # but not compass or author), or end in "key" (streamkey, but not monkey). The looking ahead is done once for a key, and
 # a key ends where the next may begin, which in a server's JSON may be escaped.
@@ -63,26 +66,31 @@ def redact(text: str) -> str:
     """
     text = _QUOTED.sub(lambda match: match[1] + unspaced(match[2]) + match[1], text)
     text = _USERINFO.sub(partial(_unless_none, r"\g<scheme>***@"), text)
+    text = _NO_SCHEME.sub("***@", text)
     text = _IN_PATH.sub(partial(_unless_none, r"\g<user>***\g<password>***"), text)
     return _HEADER.sub(r"\g<key>***", _SECRET_QUERY.sub(r"\g<key>***", text))
 
 
-# A URL, or one that has a name.
+# A URL, or one that has a name, or whose scheme is not whole. C:// is a disk.
 _URL = re.compile(
-    r"(?:[^\s=/:@]+=)?(?!(?i:file):)(?:[a-zA-Z][a-zA-Z0-9+.-]{0,30}://|(?i:rtsp|rtmp|http|srt)s?[:;][/\\])"
+    r"(?P<name>[^=:@]*=)?(?!(?i:file):)(?:[a-zA-Z][a-zA-Z0-9+.-]{1,30}://|(?i:rtsp|rtmp|http|srt)s?(?:[:;]|[/\\]{2}))"
+    rf"|[^/\\:@]+:(?![/\\]).*@{_ADDRESS}",
+    re.DOTALL,
 )
 
 
 def unspaced(text: str) -> str:
-    """A URL as a whole whose user and password have no spaces, which `redact` would take for their end: %20 instead.
+    """A URL as a whole whose secrets have no spaces, which `redact` would take for their end: %20 instead.
 
     Args:
-        text: a URL, ``NAME=URL``, or another text, which stays as it is.
+        text: a URL, ``NAME=URL``, or another text, which stays as it is. Users, passwords and queries have secrets.
     """
-    if _URL.match(text) is None:
+    if (url := _URL.match(text)) is None:
         return text
-    user, at, server = text.rpartition("@")
-    return "".join(quote(sign) if sign.isspace() else sign for sign in user) + at + server
+    path, query = text.rfind("@"), re.search("[?#]|$", text)
+    assert query is not None
+    plain = {*range(url.end("name")), *range(path, query.start())}
+    return "".join(quote(sign) if sign.isspace() and i not in plain else sign for i, sign in enumerate(text))
 
 
 # A sign that is written with %, in UTF-8.
@@ -90,11 +98,12 @@ _SIGN = re.compile(r"%[0-7][\da-f]|%[c-f][\da-f](?:%[89ab][\da-f])+", re.IGNOREC
 
 
 def spaced(url: str) -> str:
-    """A URL for FFmpeg, which undoes no % in the user and the password of RTMP: spaces are spaces there again.
+    """A URL for FFmpeg, which undoes no % where RTMP and SRT have passwords: spaces are spaces there again.
 
-    No other sign is undone: a / or an @ would end a password.
+    No other sign is undone: a / or a & would end a password.
     """
-    return re.sub(r"^rtmps?://[^/?#]*@", lambda user: _SIGN.sub(_space, user[0]), url, flags=re.IGNORECASE)
+    secrets = r"^(?:rtmps?://[^/?#]*@|srt://.*)"
+    return re.sub(secrets, lambda secret: _SIGN.sub(_space, secret[0]), url, flags=re.IGNORECASE)
 
 
 def _space(match: re.Match[str]) -> str:

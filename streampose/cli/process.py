@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -173,6 +174,8 @@ def process_command(
     """
     if not out:
         raise ConfigError("-o is empty: name a folder")
+    if re.match(r"[\w+.-]{2,}://", out):  # C:// is a disk
+        raise ConfigError(f"-o {redact(out)} is a URL, and what comes out are files: name a folder")
     times = {
         name: None if text is None else parse_seconds(text, zero=True)
         for name, text in (("link", link), ("fill", fill), ("calm", calm))

@@ -22,6 +22,7 @@ from rich.text import Text
 from streampose.cli.say import console, dim, has_watcher, say
 from streampose.offline.process import Progress as Recording
 from streampose.offline.process import Stage
+from streampose.redaction import redact
 
 __all__ = ["show", "summary"]
 
@@ -114,7 +115,7 @@ def summary(recordings: Sequence[Recording], seconds: float, folder: Path) -> Te
     """Of all of them together."""
     fresh = sum(max(0, _found(r) - r.reused) for r in recordings if r.stage in {Stage.DONE, Stage.STOPPED})
     rate = f", {fresh / seconds:.1f} frames a second" if fresh and seconds > 0 else ""
-    words = dim(f"{_ended(recordings)} of {len(recordings)} in {folder}, {seconds:.1f} s{rate}")
+    words = dim(f"{_ended(recordings)} of {len(recordings)} in {redact(str(folder))}, {seconds:.1f} s{rate}")
     if any(r.stage is Stage.STOPPED for r in recordings):
         words = Text("\n").join([words, Text("the same command goes on from here")])
     return words

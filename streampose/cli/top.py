@@ -20,7 +20,7 @@ from streampose.cli.values import parse_seconds
 from streampose.errors import ConfigError, Disconnected, SourceUnauthorized
 from streampose.observe.logs import in_one_line
 from streampose.observe.scrape import EngineView, StreamView, View, quantile, read_view, since
-from streampose.redaction import redact
+from streampose.redaction import redact, unspaced
 
 __all__ = ["top"]
 
@@ -77,7 +77,7 @@ def _look(client: httpx.Client, url: str) -> View:
         SourceUnauthorized: it wants a token, or another one.
         ConfigError: this is no URL.
     """
-    where = (url if "://" in url else f"http://{url}").rstrip("/")
+    where = unspaced(url if "://" in url else f"http://{url}").rstrip("/")
     shown = redact(where)
     try:
         answer = client.get(where if where.endswith("/metrics") else f"{where}/metrics")

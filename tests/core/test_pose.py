@@ -114,15 +114,46 @@ def test_an_at_sign_in_a_password_is_hidden_too():
     assert redact("rtsp://me:p@ss@host/x") == "rtsp://***@host/x"
 
 
-def test_spaces_are_written_with_percent_in_users_and_passwords_of_urls_alone():
-    assert unspaced("cam=RTSP://me:p \u3000@s@host/x y") == "cam=RTSP://me:p%20%E3%80%80@s@host/x y"
-    assert unspaced("rtsp:/me:p w@host") == "rtsp:/me:p%20w@host"
-    for other in ("a b@c.mp4", "file:///a b@c.mp4", "me: you @ http://x", "http://host/a b"):
-        assert unspaced(other) == other
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("cam=RTSP://me:p \u3000@s@host/x y", "cam=RTSP://me:p%20%E3%80%80@s@host/x y"),
+        ("front door=rtsp://me:p w@host", "front door=rtsp://me:p%20w@host"),
+        ("a/b=rtsp://me:p w@host", "a/b=rtsp://me:p%20w@host"),
+        ("rtsp:/me:p w@host", "rtsp:/me:p%20w@host"),
+        ("rtsp:me:p w@host", "rtsp:me:p%20w@host"),
+        ("rtsp//me:p w@host", "rtsp//me:p%20w@host"),
+        ("me:p w@10.0.0.5/x y", "me:p%20w@10.0.0.5/x y"),
+        ("me:p w@camera:554", "me:p%20w@camera:554"),
+        ("http://h/x y?token=p w&n=1", "http://h/x y?token=p%20w&n=1"),
+        ("http://h/x?mail=a@b&token=p w", "http://h/x?mail=a@b&token=p%20w"),
+        ("srt://h:9?passphrase=p w", "srt://h:9?passphrase=p%20w"),
+    ],
+)
+def test_spaces_are_written_with_percent_in_secrets_of_urls(typed: str, written: str):
+    assert unspaced(typed) == written
+    assert "p%20w" not in redact(written)
 
 
-def test_spaces_are_spaces_again_in_users_and_passwords_of_rtmp_alone():
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b@c.mp4",
+        "file:///a b@c.mp4",
+        "me: you @ http://x",
+        "http://host/a b",
+        "C://Users/My Videos/a@b.mp4",
+        "rtsp/my clip@home.mp4",
+        "at 12:30 with me@10.0.0.5.mp4",
+    ],
+)
+def test_spaces_of_other_texts_stay(text: str):
+    assert unspaced(text) == text
+
+
+def test_spaces_are_spaces_again_in_users_and_passwords_of_rtmp_and_srt_alone():
     assert spaced("RTMPS://m%20e:p%E3%80%80w%2F%40%e9@h/a%20b") == "RTMPS://m e:p\u3000w%2F%40%e9@h/a%20b"
+    assert spaced("srt://h:9?passphrase=p%20w%26&n=1") == "srt://h:9?passphrase=p w%26&n=1"
     for other in ("rtsp://me:p%20w@h/x", "rtmp://h/a%20b@c", "rtmp://h?k=a%20b@c", "file:a%20b@c"):
         assert spaced(other) == other
 

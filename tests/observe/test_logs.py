@@ -109,6 +109,18 @@ def test_a_password_is_cut_where_a_sign_of_the_scheme_is_missing_or_another_one(
     assert redact(f"no file at {scheme}admin:gehe/im@h/live; did") == f"no file at {scheme}***@h/live; did"
 
 
+@pytest.mark.parametrize("address", ["10.0.0.5", "10.0.0.5/live", "camera:8554/live", "[::1]/live"])
+def test_a_password_is_cut_where_there_is_no_scheme(address: str):
+    assert redact(f"no file at admin:gehe/im@{address}. Did") == f"no file at ***@{address}. Did"
+
+
+def test_a_url_in_quotes_may_have_spaces():
+    assert (
+        redact("[Errno 5] I/O error: 'rtmp://me:gehe im@h/a' (\"x\")")
+        == "[Errno 5] I/O error: 'rtmp://***@h/a' (\"x\")"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -123,16 +135,20 @@ def test_a_password_is_cut_where_a_sign_of_the_scheme_is_missing_or_another_one(
         "rtsp://h/user=guest/stream=0.sdp",
         "Authorization: Digest is not understood",
         "a token is needed: Authorization: Bearer",
+        "cam: 12:30@cam.mp4 and me@10.0.0.5:80",
     ],
 )
 def test_what_is_no_secret_stays(text: str):
     assert redact(text) == text
 
 
-@pytest.mark.parametrize("begin", ["", "rtsp://", "/user=", "Authorization: Digest ", "Authorization: "])
+@pytest.mark.parametrize(
+    "begin", ["", "rtsp://", "'rtsp://", "a:", "/user=", "Authorization: Digest ", "Authorization: "]
+)
 @pytest.mark.parametrize(
     "part",
-    ["a", "a:", ":", "://", "a://", "a://:", "a://:@", "/user=", "_password=", "/user=&password=", "?key=", " ", "a=",
+    ["a", "a:", ":", "://", "'", "'a://", "a:@a:1", "@1.1.1.",
+     "a://", "a://:", "a://:@", "/user=", "_password=", "/user=&password=", "?key=", " ", "a=",
      "?key", "key", "http/", "http/:", "http\\", "http:", "http;", "#", "#a", r"\u0026", r"\u0026key=",
      "authorization: a\n", "authorization: a ", "authorization:",
      "authorization", "authorization: ", "Authorization: Basic ", "Authorization: Digest a="],
@@ -147,7 +163,7 @@ def test_a_long_text_takes_no_long_time(begin: str, part: str):
 PLAIN = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)(?:[^/\s]*:\S*@|[^/\s]*@)")
 
 
-@given(st.lists(st.sampled_from(["a", "1", "://", ":", "/", "@", " ", "?"]), max_size=16).map("".join))
+@given(st.lists(st.sampled_from(["a", "+", "://", ":", "/", "@", " ", "?"]), max_size=16).map("".join))
 @example("a://b:c@d a://:e a://f@g:h@i")
 def test_of_any_text_all_up_to_the_last_at_sign_of_a_url_is_cut(text: str):
     assert redact(text) == PLAIN.sub(r"\g<scheme>***@", text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,14 +106,18 @@ class FileSource(MediaSource):
         self._numbering = Numbering(table) if whole else None
         if self.begin is not None:
             container.seek(self.begin.seek_pts, stream=video)
+        # Where several threads decode (0: up to 16), an error comes later, and may be of any of the last packets.
+        recent: deque[int] = deque(maxlen=1 if self._threads == 1 else (self._threads or 16) + 1)
         for packet in super()._packets(container, video):
             numbering = self._numbering
             if numbering is not None and packet.size and packet.pts is not None and not packet.is_discard:
                 numbering.read(packet.pts)
+                recent.append(packet.pts)
             skipped = self.skipped_packets
             yield packet
-            if numbering is not None and packet.pts is not None and self.skipped_packets > skipped:
-                numbering.lose(packet.pts)
+            if numbering is not None and self.skipped_packets > skipped:
+                for pts in recent:
+                    numbering.lose(pts)
 
     def _pictures(self, container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
         guessed = is_avi(container)

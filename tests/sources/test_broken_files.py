@@ -320,6 +320,19 @@ def test_an_interlaced_mp4_whose_packets_are_pictures_is_numbered_by_them(tmp_pa
     assert read(path) == ([i for i in range(10) if i not in lost], None)
 
 
+@pytest.mark.parametrize("threads", [0, 2, 4])
+def test_it_is_numbered_by_them_also_where_several_threads_tell_of_damage_later(tmp_path: Path, threads: int):
+    path = clip(tmp_path / "v.mp4", frames=12, options={"x264-params": "interlaced=1", "g": "1"})
+    data = path.read_bytes()
+    for lost in [(1,), (0, 2), (1, 4), (2, 5)]:
+        path.write_bytes(data)
+        lose(path, *lost)
+        source = FileSource(path, threads=threads)
+        source.open("s")
+        assert [frame.index for frame in iter(source.read, None)] == [i for i in range(12) if i not in lost]
+        source.close()
+
+
 def test_pictures_that_wait_for_their_numbers_come_also_where_the_file_breaks_off(tmp_path: Path):
     path = clip(
         tmp_path / "v.mp4",
@@ -336,11 +349,15 @@ def test_pictures_that_wait_for_their_numbers_come_also_where_the_file_breaks_of
     assert isinstance(error, SourceCorrupt)
 
 
-@pytest.mark.parametrize("lost", [(0,), (0, 1), (1,), (2,), (3,), (2, 3)])
-def test_pictures_of_two_fields_are_counted_as_they_come_whichever_is_damaged(tmp_path: Path, lost: tuple[int, ...]):
+@pytest.mark.parametrize(
+    ("lost", "pictures"), [((0,), 9), ((0, 1), 9), ((1,), 9), ((2,), 9), ((3,), 9), ((2, 3), 9), ((0, 2, 4), 8)]
+)
+def test_pictures_of_two_fields_are_counted_as_they_come_whichever_is_damaged(
+    tmp_path: Path, lost: tuple[int, ...], pictures: int
+):
     path = interlaced(tmp_path / "v.mp4", 10)
     lose(path, *lost)
-    assert read(path) == (list(range(9)), None)
+    assert read(path) == (list(range(pictures)), None)
 
 
 def test_one_time_that_is_astray_costs_no_other_pictures_beside_damage(tmp_path: Path):

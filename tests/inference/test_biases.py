@@ -64,9 +64,12 @@ def test_of_a_row_only_the_last_keeps_one():
     np.testing.assert_allclose(ran(model, x), ran(fewer, x), rtol=1e-4, atol=1e-5)
 
 
-def test_sixteen_bits_stay_sixteen():
-    fewer = onnx.load_from_string(merged(convolutions(DEPTHWISE, POINTWISE, dtype=np.float16)) or b"")
-    assert {tensor.data_type for tensor in fewer.graph.initializer} == {TensorProto.FLOAT16}
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16])
+def test_sixteen_bits_stay_sixteen(kind: int):
+    dtype = helper.tensor_dtype_to_np_dtype(kind).type
+    fewer = onnx.load_from_string(merged(convolutions(DEPTHWISE, POINTWISE, dtype=dtype)) or b"")
+    assert {tensor.data_type for tensor in fewer.graph.initializer} == {kind}
+    assert biases(fewer.SerializeToString()) == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -84,10 +87,12 @@ def test_others_stay_as_they_are(model: bytes):
     assert merged(model) is None
 
 
-def test_what_sixteen_bits_do_not_hold_stays():
-    model = onnx.load_from_string(convolutions(DEPTHWISE, POINTWISE, dtype=np.float16))
+@pytest.mark.parametrize(("kind", "large"), [(TensorProto.FLOAT16, 200), (TensorProto.BFLOAT16, 1e30)])
+def test_what_sixteen_bits_do_not_hold_stays(kind: int, large: float):
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    model = onnx.load_from_string(convolutions(DEPTHWISE, POINTWISE, dtype=dtype.type))
     for tensor in model.graph.initializer:
-        tensor.CopyFrom(numpy_helper.from_array(np.full(tensor.dims, 200, np.float16), tensor.name))
+        tensor.CopyFrom(numpy_helper.from_array(np.full(tensor.dims, large, dtype), tensor.name))
     assert merged(model.SerializeToString()) is None
 
 

@@ -43,10 +43,12 @@ def merged(model: bytes) -> bytes | None:
         bias = weight.astype(np.float64)[:, :, 0, 0] @ a.astype(np.float64)
         if len(second.input) == 3:
             bias += numpy_helper.to_array(weights[second.input[2]])
-        if np.abs(bias).max(initial=0) > np.finfo(weight.dtype).max:
+        with np.errstate(over="ignore"):
+            small = bias.astype(weight.dtype)
+        if not np.isfinite(small.astype(np.float64)).all():
             continue
         name = f"{second.output[0]}:bias"
-        weights[name] = numpy_helper.from_array(bias.astype(weight.dtype), name)
+        weights[name] = numpy_helper.from_array(small, name)
         graph.initializer.append(weights[name])
         inputs = [*second.input[:2], name]
         del second.input[:], first.input[2:]

@@ -26,6 +26,18 @@ OWN = Own(boxes="boxes", overlap=0.5, most=15, min_score=0.25)
 SIZE = 64
 
 
+def convolved(g: Graph, layout: str, axis: int) -> str:
+    """Scores of two convolutions of one channel, in shapes that are not told, joined along an axis of a layout."""
+    levels = []
+    for _ in range(2):
+        level = g("Conv", "image", g.const(np.zeros((1, 3, 1, 1))))
+        if layout == "b n c":
+            level = g("Transpose", level, perm=[0, 2, 3, 1])
+        levels.append(g("Reshape", level, g("Shape", "boxes")))
+    joined = g("Sigmoid", g("Concat", *levels, axis=axis))
+    return joined if layout == "b c n" else g("Transpose", joined, perm=[0, 2, 1])
+
+
 def detector(boxes: np.ndarray, scores: np.ndarray, how: str = "", **attributes: int) -> bytes:
     """(1, n, 4) boxes and (1, classes, n) scores of every picture, suppressed and laid out as MMDeploy does."""
     g = Graph()
@@ -36,6 +48,8 @@ def detector(boxes: np.ndarray, scores: np.ndarray, how: str = "", **attributes:
         g.rename(g("Transpose", g("Add", zero, g.const(scores.transpose(0, 2, 1))), perm=[0, 2, 1]), "scores")
     elif how == "any class":
         g.rename(g("ReduceMax", g("Add", zero, g.const(scores)), g.const([1], np.int64)), "scores")
+    elif how.startswith("b "):
+        g.rename(convolved(g, how[:5], int(how[6:])), "scores")
     else:
         g.rename(g("Add", zero, g.const(scores)), "scores")
     limits = g.const([40], np.int64), g.const([OWN.overlap]), g.const([OWN.min_score])
@@ -66,7 +80,7 @@ def detector(boxes: np.ndarray, scores: np.ndarray, how: str = "", **attributes:
         helper.make_tensor_value_info("labels", TensorProto.INT64, [1, "n"]),
     ]
     classes = 1 if how == "any class" else scores.shape[1]
-    said = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, classes, "n"])]
+    said = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, classes, "n"])][how.startswith("b ") :]
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIZE, SIZE])
     graph = helper.make_graph(g.nodes, "detector", [image], infos, g.constants, value_info=said)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
@@ -145,6 +159,16 @@ def test_who_does_more_than_choose_stays_as_it_is(how: str):
 def test_others_stay_as_they_are():
     assert taken_out(detector(*boxes_of(9, 0, 2))) is None  # they take each other's places
     assert taken_out(detector(*boxes_of(9, 0), center_point_box=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("layout", "axis", "is_one"),
+    [("b n c", 1, True), ("b n c", -2, True), ("b n c", 2, False), ("b c n", 2, True), ("b c n", 1, False)],
+)
+def test_scores_of_two_convolutions_are_of_one_class_unless_they_are_joined_as_two(
+    layout: str, axis: int, is_one: bool
+):
+    assert (taken_out(detector(*boxes_of(9, 0), f"{layout} {axis}")) is not None) == is_one
 
 
 @pytest.mark.parametrize(("at_once", "most"), [(False, 100), (True, 101)])

@@ -62,6 +62,14 @@ def taken_out(model: bytes) -> tuple[bytes, Own] | None:
     return data, own
 
 
+# What gives scores as they were, or as others would be in their order.
+_KEEPING = frozenset(
+    {
+        *("Cast", "Concat", "Conv", "Flatten", "Gather", "Identity"),
+        *("Mul", "Reshape", "Sigmoid", "Squeeze", "Transpose", "Unsqueeze"),
+    }
+)
+
 _Through: TypeAlias = Callable[[NodeProto], list[str] | None]
 """Of a node, the inputs whose numbers it gives; `None` = it gives its own."""
 
@@ -104,9 +112,30 @@ class _Tail:
             dims = value.type.tensor_type.shape.dim
             if value.name == self.scores and len(dims) == 3 and dims[1].dim_value == 1:
                 return True
-        origins = [self._by_output.get(name) for name in self._origins(self.scores, _scored)]
-        kernels = [self._constants.get(n.input[1]) for n in origins if n is not None and n.op_type == "Conv"]
-        return 0 < len(kernels) == len(origins) and all(w is not None and w.dims[0] == 1 for w in kernels)
+        return self._class_axis(self.scores) is not None
+
+    def _class_axis(self, name: str) -> int | None:
+        """Of scores of one class where that is: 1, or -1, the last, behind a transposition; `None` = not certain.
+
+        What else is done to their shape is taken to leave it there.
+        """
+        node = self._by_output.get(name)
+        if node is None or node.op_type not in _KEEPING:
+            return None
+        if node.op_type == "Conv":
+            kernel = self._constants.get(node.input[1])
+            return 1 if kernel is not None and kernel.dims[0] == 1 else None
+        several = node.op_type in {"Concat", "Mul"}
+        axes = {self._class_axis(given) for given in set(node.input if several else node.input[:1])}
+        axis = axes.pop()
+        if axes or axis is None:
+            return None
+        if node.op_type == "Concat":
+            return axis if _said(node, "axis") in {1: {2, -1}, -1: {1, -2}}[axis] else None  # else: as two classes
+        if node.op_type == "Transpose" and (perm := _said(node, "perm")) is not None:
+            place = perm.index(axis % len(perm))
+            return {1: 1, len(perm) - 1: -1}.get(place)
+        return axis
 
     def only_chooses(self) -> bool:
         """Whether boxes and scores come out as they are, and labels as the suppression gives them."""
@@ -182,14 +211,6 @@ def _counted(node: NodeProto) -> list[str] | None:
     if node.op_type == "Min":
         return list(node.input)
     return [node.input[0]] if node.op_type in {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"} else None
-
-
-def _scored(node: NodeProto) -> list[str] | None:
-    """`_Through`, for what keeps classes apart."""
-    if node.op_type in {"Concat", "Mul"}:
-        return list(node.input)
-    kept = {"Cast", "Flatten", "Gather", "Identity", "Reshape", "Sigmoid", "Squeeze", "Transpose", "Unsqueeze"}
-    return [node.input[0]] if node.op_type in kept else None
 
 
 def _keep_needed(graph: GraphProto) -> None:

@@ -123,6 +123,32 @@ def test_a_new_epoch_starts_anew(restart):
     assert (out.points == 100).all()
 
 
+def test_a_point_that_was_not_seen_for_long_starts_anew():
+    smoother, scores = OneEuro(OneEuroOptions(forget_s=0.5)), np.full(17, 0.9)
+    here, there = np.zeros((17, 2)), np.full((17, 2), 500)
+    smoother.update(person(here), 0)
+    scores[3] = 0.1
+    for step in range(1, 8):
+        smoother.update(person(here, scores), step / 10)
+    points = smoother.update(person(there), 0.8).points[0]
+    assert points[3].tolist() == [500, 500]
+    assert (np.delete(points, 3, axis=0) < 500).all()  # the others were there all the time
+
+
+def test_after_a_new_epoch_it_smooths_again():
+    smoother = OneEuro()
+    for time_s in (10, 0):
+        smoother.update(person(np.zeros((17, 2))), time_s)
+    assert (smoother.update(person(np.full((17, 2), 500)), 0.04).points < 500).all()
+
+
+def test_somebody_without_a_size_stays_finite():
+    smoother = OneEuro()
+    for step in range(3):
+        flat = replace(person(np.full((17, 2), step)), boxes=np.zeros((1, 4), np.float32))
+        assert np.isfinite(smoother.update(flat, step / 25).points).all()
+
+
 def test_needs_ids_and_a_time():
     with pytest.raises(ValueError, match="Tracker"):
         OneEuro().update(Poses.empty(COCO_17), 0)

@@ -55,6 +55,26 @@ def test_the_square_is_around_the_face_and_follows_it(whole: bool):
     assert padded[2] - padded[0] == pytest.approx(2 * (plain[2] - plain[0]), rel=0.01)
 
 
+def test_points_of_a_face_that_are_not_seen_do_not_count():
+    poses = head(100, 120, 60, whole=True)
+    (plain,) = face_squares(clip([poses]))
+    points, scores = poses.points.copy(), poses.scores.copy()
+    points[0, 23], scores[0, 23] = (5000, 5000), 0.1
+    (square,) = face_squares(clip([replace(poses, points=points, scores=scores)]))
+    assert np.ptp(square.poses.boxes[0, ::2]) == pytest.approx(np.ptp(plain.poses.boxes[0, ::2]), rel=0.1)
+
+
+def test_of_several_the_first_one_has_the_square():
+    one, other = head(100, 120, 60, whole=False), head(400, 120, 60, whole=False)
+    arrays = {
+        name: np.concatenate([getattr(one, name), getattr(other, name)])
+        for name in ("points", "scores", "boxes", "box_scores")
+    }
+    (square,) = face_squares(clip([Poses(skeleton=COCO_17, **arrays, ids=np.array([1, 2]))]))
+    assert len(square.poses) == 1
+    assert square.poses.boxes[0, ::2].mean() == pytest.approx(100, abs=1)
+
+
 def test_a_face_that_is_not_seen_is_filled_in_then_held():
     frames = [head(100, 120, 60, whole=False) for _ in range(200)]
     frames[20:30] = [replace(p, scores=np.zeros_like(p.scores)) for p in frames[20:30]]
@@ -89,6 +109,13 @@ def test_a_close_up_shows_the_square_alone():
     assert CloseUp(size_px=64)(outside, np.full_like(image, 255))[:30, :30].max() == 0  # black beyond the picture
     nobody = moment.having(Poses.empty(COCO_17))
     assert CloseUp(size_px=64)(nobody, image).shape == (64, 64, 3)
+
+
+def test_a_close_up_of_as_many_pixels_moves_none():
+    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    poses = replace(head(230, 130, 60, whole=False), boxes=np.array([[199.5, 99.5, 259.5, 159.5]], np.float32))
+    (moment,) = clip([poses])
+    np.testing.assert_array_equal(CloseUp(size_px=60)(moment, image), image[100:160, 200:260])
 
 
 def test_prompts_are_four_frames_with_points_inside():

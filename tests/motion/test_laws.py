@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from motion.clips import moment, person, walk
 
 from streampose import Poses
 from streampose.clip import Moment
@@ -18,44 +18,6 @@ from streampose.errors import ConfigError
 from streampose.motion import Choice, calm, fill, link, only, parse_choice, pick, renamed, survey
 from streampose.motion.sightings import Sighting
 from streampose.skeletons import COCO_17, OPENPOSE_18
-
-TIME_BASE = Fraction(1, 1000)
-
-
-def person(x: float, y: float = 100.0, size: float = 100.0, score: float = 1.0) -> tuple[np.ndarray, ...]:
-    """Points (17, 2), scores, box of somebody around a place."""
-    angle = np.arange(17) * 2.4
-    points = np.column_stack([x + size / 3 * np.cos(angle), y + size / 2 * np.sin(angle)])
-    return points, np.full(17, score), np.array([x - size / 3, y - size / 2, x + size / 3, y + size / 2])
-
-
-def moment(ms: int, people: dict[int, tuple[np.ndarray, ...]]) -> Moment:
-    rows = list(people.values())
-    return Moment(
-        stream="s",
-        index=ms // 10,
-        pts=ms,
-        time_base=TIME_BASE,
-        size_px=(640, 480),
-        poses=Poses(
-            skeleton=COCO_17,
-            points=np.array([r[0] for r in rows], np.float32).reshape(-1, 17, 2),
-            scores=np.array([r[1] for r in rows], np.float32).reshape(-1, 17),
-            boxes=np.array([r[2] for r in rows], np.float32).reshape(-1, 4),
-            box_scores=np.ones(len(rows), np.float32),
-            ids=np.array(list(people), np.int64),
-        ),
-    )
-
-
-def walk(times: list[int], *, speed: float = 50.0, who: int = 1, noise: float = 0.0, seed: int = 0) -> list[Moment]:
-    rng = np.random.default_rng(seed)
-    out = []
-    for ms in times:
-        points, scores, box = person(100 + speed * ms / 1000)
-        out.append(moment(ms, {who: (points + rng.normal(0, noise, points.shape), scores, box)}))
-    return out
-
 
 times_ms = st.lists(st.integers(0, 1500), min_size=2, max_size=30, unique=True).map(sorted)
 
@@ -96,6 +58,12 @@ def test_smoothing_leaves_doubtful_points_alone_and_unused():
         assert np.allclose(after.poses.points, before.poses.points, atol=0.01)
 
 
+def test_nothing_is_smoothed_across_epochs():
+    clip = walk(list(range(0, 200, 20)))
+    clip += [replace(moment(ms, {1: person(500)}), epoch=1) for ms in range(200, 400, 20)]
+    assert np.allclose(points_of(list(calm(clip))), points_of(clip), atol=0.01)
+
+
 @given(times=times_ms, gone=st.sets(st.integers(0, 29), max_size=20))
 def test_filling_puts_people_on_straight_lines_and_changes_nobody(times: list[int], gone: set[int]):
     whole = walk(times)
@@ -125,6 +93,12 @@ def test_filling_puts_in_single_points():
     filled = list(fill(clip))
     assert np.allclose(points_of(filled), true, atol=0.01)
     assert filled[6].poses.scores[0, 9] == pytest.approx(1.0)
+
+
+def test_somebody_is_put_in_where_nobody_is_at_all():
+    clip = walk([0, 20, 40])
+    clip[1] = clip[1].having(Poses.empty(COCO_17))  # nobody has no ids
+    assert [len(m.poses) for m in fill(clip)] == [1, 1, 1]
 
 
 def test_nothing_is_filled_in_across_epochs():
@@ -290,11 +264,11 @@ def test_linking_is_as_good_as_among_all_pairs_and_many_people_take_little():
     table = np.array([[won(a, b) for b in people] for a in people])
     best = {j: i for i, j in zip(*linear_sum_assignment(table, maximize=True), strict=True) if table[i, j] > 0}
     roots = {}
-    for _, person in found:
-        root = person
+    for _, who in found:
+        root = who
         while root in best:
             root = best[root]
-        roots[0, person] = root
+        roots[0, who] = root
     assert len(best) > 20
     assert link(found) == roots
     assert link(found, max_gap_s=0) == {who: who[1] for who in found}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
+import math
 import os
 import signal
 import subprocess
@@ -151,6 +152,25 @@ async def test_limits_are_a_choice_s(model: Path):
     source = streampose.SyntheticSource(width_px=64, height_px=64, seconds=1, live=False)
     nobody = streampose.ModelChoice(model=model, limits=streampose.Limits(max_people=0))
     assert {len(r.poses) async for r in streampose.stream(source, choice=nobody)} == {0}
+
+
+async def test_smoothing_asks_for_tracking():
+    results = streampose.stream(ScriptedSource([0]), estimators=FakeEstimator(), track=False, smooth=True)
+    assert [result.poses.ids.tolist() async for result in results] == [[1]]
+
+
+@pytest.mark.parametrize("live", [(True, False), (False, True), (False, False)])
+async def test_one_live_source_is_enough_for_a_budget(live: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch):
+    policies = []
+    pipeline = streampose.Pipeline
+    monkeypatch.setattr(
+        "streampose.api.Pipeline",
+        lambda *args, **options: policies.append(options["policy"]) or pipeline(*args, **options),
+    )
+    sources = [ScriptedSource([0], live=each) for each in live]
+    await anext(results := streampose.stream(sources, estimators=FakeEstimator(), budget_s=7.0))
+    await results.aclose()
+    assert policies[0].budget_s == (7.0 if any(live) else math.inf)
 
 
 async def test_of_what_is_live_the_newest_result_waits(model: Path):

@@ -82,6 +82,18 @@ async def test_the_only_stream_can_be_replaced_and_a_failed_one_removed():
     assert second.indices[-1] == 19
 
 
+async def test_who_is_removed_by_two_at_a_time_is_counted_once():
+    async with Pipeline([live("a", sink := MemorySink())], FakeEstimator(), keep_running=True) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        await seen(sink, 3)
+        one, other = await asyncio.gather(pipeline.remove("a"), pipeline.remove("a"))
+        assert one is other
+        # A live sink may miss some.
+        assert len(sink.results) <= pipeline.snapshot().removed.delivered < 2 * len(sink.results)
+        pipeline.stop()
+        await running
+
+
 async def test_the_only_stream_can_be_replaced_by_one_of_another_name_that_writes_its_file(tmp_path: Path):
     def stream(name: str, frames: int) -> tuple[Stream, MemorySink]:
         one = live(name, sink := MemorySink(), frames)

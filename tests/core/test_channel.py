@@ -65,6 +65,18 @@ async def test_close_wakes_several_who_wait_at_one_end():
     assert all(isinstance(error, ChannelClosed) for error in ended)
 
 
+async def test_a_wake_up_does_not_end_with_who_was_cancelled():
+    channel: Channel[int] = Channel(1)
+    await channel.put(0)
+    first, second = (asyncio.create_task(channel.put(i)) for i in (1, 2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await channel.get() == 0  # in the same turn: the first is still waiting
+    async with asyncio.timeout(1):
+        await second
+    assert await channel.get() == 2
+
+
 async def test_a_cancelled_waiter_does_not_eat_a_wake_up():
     channel: Channel[int] = Channel(1)
     first, second = asyncio.create_task(channel.get()), asyncio.create_task(channel.get())

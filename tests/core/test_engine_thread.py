@@ -94,6 +94,17 @@ async def test_nothing_is_sent_ahead_where_nobody_can():
     await engine.aclose()
 
 
+async def test_no_batch_has_to_come_early_where_nothing_was_sent():
+    device = Device()
+    device.ahead = lambda images: None  # type: ignore[assignment, method-assign, return-value]
+    engine = EngineThread(device, "e")
+    device.gate.release(1)
+    await engine(pictures(1))
+    assert device.events == ["ran None"]
+    assert engine.lead_s == 0
+    await engine.aclose()
+
+
 async def test_closing_waits_for_what_is_on_its_way():
     device = Device()
     engine = EngineThread(device, "e")

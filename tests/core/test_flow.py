@@ -1,0 +1,94 @@
+"""How a stream's way ends: by its outputs, its results, its source, and when it is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+
+import pytest
+from fakes import FakeEstimator, MemorySink, ScriptedSource
+
+from streampose.pipeline import Pipeline
+from streampose.streams import Outcome, Stream
+from streampose.tracking import Tracker
+from streampose.worker import Worker
+
+
+async def test_an_output_may_take_its_time_to_close(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("streampose.flow._HURRY_S", 0.02)
+
+    class Slow(MemorySink):
+        def close(self):
+            time.sleep(0.15)
+            super().close()
+
+    sink = Slow()
+    async with Pipeline([Stream(name="a", source=ScriptedSource(range(3)), sinks=[sink])], FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert (reports["a"].outcome, sink.closed) == (Outcome.ENDED, 1)
+
+
+async def test_a_result_that_cannot_be_finished_ends_a_stream_whose_source_is_silent():
+    class Broken(Tracker):
+        def update(self, poses, time_s):
+            raise ValueError("broken")
+
+    class Silent(ScriptedSource):
+        def interrupt(self):
+            over.set()
+
+    over = threading.Event()
+    source = Silent([0, lambda: over.wait(10)], live=True)
+    stream = Stream(name="a", source=source, sinks=[MemorySink()], tracker=Broken())
+    async with Pipeline([stream], FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        _, waits = await asyncio.wait([running], timeout=5)
+        over.set()
+        reports = await running
+    assert not waits
+    assert reports["a"].outcome is Outcome.FAILED
+
+
+async def test_a_source_that_does_not_close_holds_up_no_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    aclose = Worker.aclose
+    # A twentieth of the time, so that nobody waits for this test.
+    monkeypatch.setattr(Worker, "aclose", lambda self, timeout_s=10.0: aclose(self, timeout_s / 20))
+    stuck = threading.Event()
+
+    class Stuck(ScriptedSource):
+        def close(self):
+            stuck.wait(10)
+
+    async with Pipeline([Stream(name="a", source=Stuck(range(3)))], FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    stuck.set()
+    assert reports["a"].outcome is Outcome.ENDED
+    left = re.search(r"streampose-source-a is stuck in a call; left it behind after (.*) s", caplog.text)
+    assert left
+    assert float(left[1]) * 20 < 5
+
+
+async def test_who_is_cut_off_while_a_source_opens_is_cancelled():
+    opening, let_go = threading.Event(), threading.Event()
+
+    class Slow(ScriptedSource):
+        def open(self, stream):
+            opening.set()
+            let_go.wait(5)
+            return super().open(stream)
+
+        def interrupt(self):
+            let_go.set()
+
+    async with Pipeline([Stream(name="a", source=Slow(range(3)))], FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        while not opening.is_set():
+            await asyncio.sleep(0.005)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert pipeline.reports["a"].outcome is Outcome.CANCELLED

@@ -10,10 +10,12 @@ from dots import build, paint
 
 from streampose.errors import ModelOutputError
 from streampose.inference.boxes import Limits
+from streampose.inference.card import Card, Fit, Kind
 from streampose.inference.engine import Engine
 from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel, OneStage
 from streampose.inference.loading import ModelChoice, load_estimator
+from streampose.inference.preprocess import Placement, frame_batch
 from streampose.inference.top_down import KeypointModel
 
 SIZES = [(480, 640), (641, 359), (300, 300)]
@@ -146,3 +148,22 @@ def test_max_people(tmp_path: Path):
     for most, people in ((100, 1), (0, 0)):
         (poses,) = load_estimator(ModelChoice(model=path, limits=Limits(max_people=most)))([image])
         assert len(poses) == people
+
+
+def card(fit: Fit) -> Card:
+    return Card(family="rtmdet", kind=Kind.DETECTOR, size_px=(320, 320), fit=fit)
+
+
+def test_boxes_end_where_the_picture_does():
+    placement = Placement.of(np.zeros((240, 320, 3), np.uint8), card(Fit.TOP_LEFT))
+    assert placement.boxes_to_picture(np.array([[-10, -20, 400, 300]], np.float32)).tolist() == [[0, 0, 320, 240]]
+
+
+@pytest.mark.parametrize("shape", [(160, 320, 3), (320, 160, 3)])
+@pytest.mark.parametrize("fit", [Fit.TOP_LEFT, Fit.CENTER])
+def test_all_around_a_picture_is_filled(shape: tuple[int, ...], fit: Fit, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(np, "empty", lambda shape, dtype: np.full(shape, 77, dtype))  # what was in memory before
+    image = np.full(shape, 9, np.uint8)
+    batch = frame_batch([image], [Placement.of(image, card(fit))], 114)
+    assert (batch == 9).sum() == image.size
+    assert (batch == 114).sum() == batch.size - image.size

@@ -91,6 +91,14 @@ def test_udp_leaves_a_peak_in_the_outermost_cells_there(at: tuple[float, float])
         assert found == cell if cell in (0, cells - 1) else found == pytest.approx(truth, abs=0.01)
 
 
+@pytest.mark.parametrize("at", [(0, 0), (0, 5), (5, 0), (11, 5), (5, 15), (11, 15)])
+def test_a_peak_at_the_border_is_not_moved_by_a_quarter(at: tuple[int, int]):
+    maps = np.random.default_rng(0).uniform(0, 0.1, (1, 1, 16, 12)).astype(np.float32)
+    maps[0, 0, at[1], at[0]] = 1
+    points, _ = decode_heatmaps(maps, Refine.QUARTER)
+    assert tuple(points[0, 0]) == at
+
+
 def test_mirrored_maps_give_mirrored_points():
     maps = blobs(7, 4, 17, 64, 48)
     for refine in Refine:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from streampose.errors import ModelOutputError
-from streampose.inference.boxes import Limits
+from streampose.inference.boxes import DECODERS, Limits
+from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.family import read_card
 from streampose.inference.frame_model import FrameModel
@@ -191,3 +192,18 @@ def test_a_real_detector_and_a_crowd(assets: Path):
     path = assets / "models" / "rtmdet_nano_person.onnx"
     found = same(path, Limits(min_score=0.05, max_overlap=0.7), [*crowds, *photos[:3]], (640, 640))
     assert max(found) == 100
+
+
+RTMDET = Card(family="rtmdet", kind=Kind.DETECTOR, size_px=(320, 320))
+
+
+def test_what_pads_is_nobody_whatever_the_limit():
+    padding = np.array([[20, 20, 30, 30, 0.0]], np.float32)
+    found = DECODERS["rtmdet"]([padding, np.zeros(1, np.int64)], RTMDET, Limits(min_score=0))
+    assert len(found.scores) == 0
+
+
+def test_scores_are_at_most_one():
+    rounded = np.array([[0, 0, 10, 10, 1.0004]], np.float32)  # as 16-bit sums give
+    found = DECODERS["rtmdet"]([rounded, np.zeros(1, np.int64)], RTMDET, Limits())
+    assert found.scores.tolist() == [1]

@@ -156,6 +156,16 @@ def test_a_disk_that_gets_full_while_a_piece_is_written_is_told_as_that(tmp_path
         assert not [name for name in left if name.startswith("part-")]  # there is room for what else is written
 
 
+def test_a_piece_that_was_cut_off_takes_no_room_from_the_next_try(tmp_path: Path):
+    """It is as large as nearly the whole disk; the video and its pieces need half of that."""
+    drawing = Drawing(suffix=".mkv", painter=Noise())
+    with disk(tmp_path / "disk", "size=400k") as there:
+        (there / "w").mkdir()
+        (there / "w" / "part-000004.mkv").write_bytes(bytes(350 << 10))
+        draw(drawing, again, lambda _: None, there / "o.mkv", there / "w", rate=None)
+        assert [path.name for path in there.iterdir()] == ["o.mkv"]
+
+
 def test_shots_move_no_frame_in_time(tmp_path: Path):
     pts = [0, 1, 2, 6, 7, 8, 9, 13]
     clip = [replace(m, pts=pts[m.index], epoch=m.index // 3) for m in again() if m.index < len(pts)]

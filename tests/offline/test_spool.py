@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from fractions import Fraction
@@ -109,6 +110,14 @@ def test_a_flipped_bit_is_seen(tmp_path_factory: pytest.TempPathFactory, place: 
     back = list(read_spool(path, "s", COCO_17))
     assert len(back) < 3
     assert all(same(a, b) for a, b in zip(clip, back, strict=False))
+
+
+def test_what_a_disk_takes_in_parts_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write = os.write
+    monkeypatch.setattr("streampose.offline.spool.os.write", lambda file, data: write(file, data[:100]))
+    clip = moments([2, 3], ids=True)
+    back = list(read_spool(spool(tmp_path / "s.spool", clip), "s", COCO_17))
+    assert all(same(a, b) for a, b in zip(back, clip, strict=True))
 
 
 def test_where_nothing_can_be_written(tmp_path: Path):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from streampose.pose import Poses, Skeleton
 from streampose.render import Style, draw_poses
+from streampose.render.anatomy import anatomy
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, SKELETONS
 
 BONES = Style(boxes=False, ids=False)
@@ -146,6 +147,23 @@ def test_wild_numbers_do_no_harm():
     picture = canvas()
     draw_poses(picture, replace(poses, points=points, boxes=boxes), Style())
     assert touched(picture).any()
+
+
+def test_a_point_far_outside_draws_no_bone_across_the_picture():
+    poses, pictures = crowd(3, 1), [canvas(), canvas()]
+    wrist = COCO_17.points.index("left_wrist")
+    for picture, place, score in zip(pictures, (1e6, 0), (1, 0), strict=True):
+        points, scores = poses.points.copy(), np.ones_like(poses.scores)
+        points[0, wrist], scores[0, wrist] = place, score
+        draw_poses(picture, replace(poses, points=points, scores=scores), BONES)
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_what_joins_left_and_right_is_of_neither_side():
+    sides = dict(zip(COCO_17.edges, anatomy(COCO_17).edge_sides, strict=True))
+    for name in ("shoulder", "hip"):
+        left, right = (COCO_17.points.index(f"{side}_{name}") for side in ("left", "right"))
+        assert sides.get((left, right), sides.get((right, left))) == "middle"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 400), (3840, 2160)])

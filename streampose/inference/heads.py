@@ -131,9 +131,20 @@ def end2end_rows(s: Signature) -> int:
         return 0
     _, boxes, rows = shapes[0]
     said = "task" in s.metadata
-    if boxes is None:  # as that of raw heads' anchors is, where they are exported for pictures of any size
-        return (rows or 0) if said else 0
+    # Any number is right where the metadata says how long a row is: with NMS inside it is what `max_det` was.
+    if boxes is None or (said and rows == _said_row(s)):
+        return (rows or 0) if said else 0  # an open number is that of raw heads' anchors, too
     return rows if rows and rows <= boxes <= (math.inf if said else _MOST_BOXES) else 0
+
+
+def _said_row(s: Signature) -> int | None:
+    """How many numbers Ultralytics' metadata lets a row without NMS have; `None` = it does not say."""
+    if s.metadata.get("task") == "detect":
+        return 6
+    match s.ultralytics("kpt_shape"):
+        case [int(k), int(each)]:
+            return 6 + k * each
+    return None
 
 
 def is_yolo_end2end(s: Signature) -> bool:

@@ -82,6 +82,17 @@ def test_heads_are_known_by_how_many_boxes_they_give():
     assert card(signature((None, 56, None), size=(None, None)), family="yolo-pose").points == 17
 
 
+@pytest.mark.parametrize("most", [300, 57, 56, 20, 6, 5, 1])
+def test_of_ultralytics_heads_with_suppression_inside_any_number_of_boxes_is_right(most: int):
+    """It is what `max_det` was at the export; of so few rows a raw head would be of no picture at all."""
+    pose = card(signature((1, most, 57), task="pose", kpt_shape="[17, 3]"))
+    assert (pose.family, pose.points) == ("yolo-pose-end2end", 17)
+    assert card(signature((None, most, 6), task="detect", names="{0: 'person'}")).family == "yolo-end2end"
+    # A raw head's anchors are of other numbers: 84 of 64 × 64 pixels.
+    assert card(signature((1, 56, 84), size=(64, 64), task="pose", kpt_shape="[17, 3]")).family == "yolo-pose"
+    assert card(signature((1, 5, 84), size=(64, 64), task="detect")).family == "yolo"
+
+
 def test_the_class_of_people_is_the_one_with_that_name():
     names = "{0: 'helmet', 1: 'person', 2: 'vest'}"
     free = card(signature((1, 7, 8400), task="detect", names=names))

@@ -21,7 +21,7 @@ class _TrueCost(BatchCost):
         self.now = 0.0
         self._scenario = scenario
 
-    def known(self, load: Load) -> float:
+    def predict(self, load: Load) -> float:
         work_s = self._scenario.cost(load.frames, load.people)
         return float(self._scenario.speed.end(self.now, work_s)) - self.now
 

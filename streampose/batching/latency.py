@@ -160,7 +160,7 @@ class LatencyBatch:
 
     def _alone_s(self, frame: Waiting) -> float:
         if frame.people not in self._alone:
-            self._alone[frame.people] = self.cost.known(Load(frames=1, people=frame.people))
+            self._alone[frame.people] = self.cost.predict(Load(frames=1, people=frame.people))
         return self._alone[frame.people]
 
     def _load(self, now: float, live: Sequence[Waiting]) -> float:
@@ -188,8 +188,6 @@ class LatencyBatch:
         share = math.ceil((len(frames) + sum(self._in_flight)) / self.engines)
         most = min(len(frames), self.max_frames, self.cost.reach, share)
         costs = [0.0] + [self.cost.upper(Load(frames=n, people=n * people)) for n in range(1, most + 1)]
-        # A forgotten size is tried for what it is hoped to bring, but not at the price of being late.
-        takes = [cost * self.cost.doubt(n) for n, cost in enumerate(costs)]
         rate = max(n / cost for n, cost in enumerate(costs) if n)
         price = rate * min(max((load - _BUSY) / (_FULL - _BUSY), 0.0), 1.0)
         due = [self._deadline(w) - now for w in frames]
@@ -198,18 +196,18 @@ class LatencyBatch:
             frames = freshest_first(frames)
             due = [self._deadline(w) - now for w in frames]
         ordered = sorted(due)
-        sizes = [n for n in range(1, most + 1) if in_time(ordered, takes[n]) >= n]
+        sizes = [n for n in range(1, most + 1) if in_time(ordered, costs[n]) >= n]
         value = partial(self._value, costs=costs, due=ordered, price=price, full=load >= _FULL)
         best = max(sizes, key=value, default=1)
         budget_s = frames[0].deadline - frames[0].captured_at
-        if frames[0].behind >= _BEHIND and self._alone_s(frames[0]) <= budget_s < takes[best]:
+        if frames[0].behind >= _BEHIND and self._alone_s(frames[0]) <= budget_s < costs[best]:
             # A stream whose whole budget is shorter than the batches that pay is never in one: now it has its turn.
-            best = max((n for n in sizes if takes[n] <= due[0]), key=value, default=best)
-        fits = [(w, left) for w, left in zip(frames, due, strict=True) if left >= takes[best]]
+            best = max((n for n in sizes if costs[n] <= due[0]), key=value, default=best)
+        fits = [(w, left) for w, left in zip(frames, due, strict=True) if left >= costs[best]]
         if load < _FULL:
             # Whoever would be late in the next batch goes first, or would have lost its place by then.
             later = costs[best] + costs[min(max(len(fits) - best, 0), most)]
-            ends_at = now + takes[best]
+            ends_at = now + costs[best]
             fits.sort(key=lambda fit: fit[1] >= later and fit[0].overrun_at >= ends_at and fit[0] is not self._starving)
         taken = fits[:best]
         # These very frames may show more people than most.
@@ -218,7 +216,7 @@ class LatencyBatch:
         return [w for w, _ in taken] or [frames[0]]
 
     def _seconds(self, batch: Sequence[Waiting]) -> float:
-        return self.cost.safe(Load(frames=len(batch), people=sum(w.people for w in batch)))
+        return self.cost.upper(Load(frames=len(batch), people=sum(w.people for w in batch)))
 
     def _value(self, n: int, costs: Sequence[float], due: Sequence[float], price: float, full: bool) -> float:
         value = then_the_rest(n, costs, due, price)
@@ -242,7 +240,7 @@ class LatencyBatch:
         if not coming:
             return None
         k, each = len(coming), sum(w.people for w in taken) / n
-        alone_s, company_s, together_s = (self.cost.safe(Load(frames=m, people=m * each)) for m in (n, k, n + k))
+        alone_s, company_s, together_s = (self.cost.upper(Load(frames=m, people=m * each)) for m in (n, k, n + k))
         until = max(at for at, _ in coming) + _LATENESS_S
         lost_behind = now + alone_s + company_s > min(due for _, due in coming)
         return until if lost_behind and until + together_s <= min(self._deadline(w) for w in taken) else None
@@ -257,7 +255,7 @@ class LatencyBatch:
         for frame in offline[:room]:
             people += frame.people
             size = len(taken) + len(filling) + 1
-            if self.cost.safe(Load(frames=size, people=people)) > limit and (taken or filling):
+            if self.cost.upper(Load(frames=size, people=people)) > limit and (taken or filling):
                 break
             filling.append(frame)
         return filling

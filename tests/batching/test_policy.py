@@ -142,7 +142,7 @@ def test_a_wait_for_company_is_not_made_longer_by_others():
     class Wrong(BatchCost):
         reach, settled = 16, True
 
-        def known(self, load: Load) -> float:
+        def predict(self, load: Load) -> float:
             return 0.45 if load.frames < 4 else 0.011 * load.frames
 
     policy, period_s, now = LatencyBatch(BUDGET_S, cost=Wrong()), 0.1, 0.0
@@ -314,7 +314,7 @@ def test_a_machine_that_changes_its_speed_is_followed_within_ten_batches(factor:
 def test_two_batches_tell_of_another_speed_and_one_does_not():
     cost = learned(0.02)
     cost.observe(Load(frames=1, people=1), 0.04)
-    assert cost.predict(Load(frames=1, people=1)) == pytest.approx(0.02)
+    assert cost.predict(Load(frames=1, people=1)) == pytest.approx(0.02, rel=0.01)
     cost.observe(Load(frames=1, people=1), 0.04)
     assert cost.predict(Load(frames=1, people=1)) == pytest.approx(0.04, rel=0.05)
 
@@ -346,7 +346,7 @@ def test_a_slow_batch_of_a_size_that_seldom_ran_ends_no_care():
 
 
 @pytest.mark.parametrize("scatter", [0.1, 0.25, 0.4])
-def test_times_that_scatter_do_not_carry_the_speed_away(scatter: float):
+def test_times_that_scatter_carry_no_size_away(scatter: float):
     rng = random.Random(0)
     cost = BatchCost()
 
@@ -355,14 +355,39 @@ def test_times_that_scatter_do_not_carry_the_speed_away(scatter: float):
 
     for i in range(80):
         run(i % 4 + 1)
-    speeds, others = [], []
+    own, others = [], []
     for _ in range(3000):  # of one size alone
         run(1)
-        speeds.append(cost.speed)
+        own.append(cost.predict(Load(frames=1)))
         others.append(cost.predict(Load(frames=3)))
-    assert 0.8 < statistics.median(speeds[-1000:]) < 1.25
-    # What was not run is hoped to cost half of what it did: 40 ms.
-    assert 0.012 < statistics.median(others[-1000:]) < 0.05
+    assert statistics.median(own[-1000:]) == pytest.approx(0.025, rel=0.15)
+    # Three at a time took 40 ms; by the end that is long ago, but they are still better than one after the other.
+    assert 0.025 < statistics.median(others[-1000:]) < 0.07
+
+
+def test_sizes_that_hardly_ran_are_known_by_the_others():
+    rng = random.Random(0)
+    cost = BatchCost()
+    for i in range(200):
+        n = (1, 2, 6, 13)[i % 4]
+        cost.observe(Load(frames=n), (0.01 + 0.003 * n) * math.exp(rng.gauss(0, 0.1)))
+    for n in range(1, 17):
+        assert cost.predict(Load(frames=n)) == pytest.approx(0.01 + 0.003 * n, rel=0.15)
+
+
+def test_sizes_that_were_learned_wrongly_are_forgiven():
+    # All ran, and took six times as long as they will: plans were made. For long nobody dares to run them again.
+    cost = BatchCost()
+    for n in (1, 2, 4, 8, 16):
+        for _ in range(5):
+            cost.observe(Load(frames=n), (0.01 + 0.001 * n) * (1 if n < 4 else 6))
+    assert cost.predict(Load(frames=16)) > 0.07
+    for i in range(260):
+        cost.observe(Load(frames=i % 2 + 1), 0.01 + 0.001 * (i % 2 + 1))
+    assert cost.predict(Load(frames=16)) < 0.06
+    for _ in range(3):
+        cost.observe(Load(frames=16), 0.026)
+    assert cost.predict(Load(frames=16)) < 0.035
 
 
 def test_people_who_make_a_step_do_not_spoil_the_cost_of_others():
@@ -398,25 +423,21 @@ def test_a_size_that_only_ran_in_a_stall_is_tried_again():
     assert tried > 50
 
 
-def test_hope_alone_brings_no_batch_into_time_until_a_size_was_not_run_for_very_long():
+def test_a_size_that_would_be_late_is_not_tried_again():
     policy = LatencyBatch(0.1, max_frames=2)
     for i in range(40):
         policy.observe(Load(frames=i % 2 + 1), 0.04 if i % 2 == 0 else 0.075)
-    tried_after = []
     for i in range(600):
         # Two of the same moment, with 70 ms left: a pair takes 75.
         frames = [waiting(i * 0.1 - 0.03, stream=s, people=0) for s in "ab"]
         decision = policy.decide(i * 0.1, frames, True)
         assert isinstance(decision, Take)
-        if len(decision.frames) == 2:
-            tried_after.append(i)
-        policy.observe(Load(frames=len(decision.frames)), 0.04 if len(decision.frames) == 1 else 0.075)
-    assert tried_after
-    assert min(tried_after) >= 500
+        assert len(decision.frames) == 1
+        policy.observe(Load(frames=1), 0.04)
 
 
-def test_hope_alone_costs_no_stream_its_turn():
-    # Of three frames, which were not run for long, a batch is hoped to be in time for the one that is behind.
+def test_a_size_that_was_not_run_for_long_costs_no_stream_its_turn():
+    # Of three frames a batch takes longer than is left to the one that is behind.
     policy = LatencyBatch(0.2)
     costs_s = {1: 0.02, 2: 0.03, 3: 0.06, 4: 0.075, 5: 0.095, 6: 0.11}
     for n in [*costs_s] * 12 + [1, 2, 4, 5, 6] * 80:
@@ -429,7 +450,7 @@ def test_hope_alone_costs_no_stream_its_turn():
 
 
 @pytest.mark.parametrize("left_s", [0.04, 0.06])
-def test_hope_alone_lets_no_recording_make_a_live_frame_late(left_s: float):
+def test_no_recording_makes_a_live_frame_late(left_s: float):
     policy = LatencyBatch(0.2)
     for n in [*range(1, 9)] * 12 + [1] * 400:
         policy.observe(Load(frames=n), 0.015 + 0.006 * n)
@@ -450,7 +471,7 @@ def test_a_size_whose_first_batch_took_long_is_thought_no_dearer_than_smaller_on
     assert cost.predict(Load(frames=8)) <= 4 * 0.008
     assert cost.predict(Load(frames=6)) <= 4 * 0.008, "nor what lies between"
     cost.observe(Load(frames=8), 0.012)
-    assert cost.predict(Load(frames=8)) == pytest.approx(0.012, rel=0.01), "one good batch shows what it is"
+    assert cost.predict(Load(frames=8)) == pytest.approx(0.012, rel=0.05), "one good batch shows what it is"
     for _ in range(20):
         cost.observe(Load(frames=8), 0.05)
     assert cost.predict(Load(frames=8)) == pytest.approx(0.05, rel=0.01), "but what is always so is believed"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import cv2
 
 from streampose.errors import SinkUnavailable
+from streampose.preview.x11 import reaches_server
 
 __all__ = ["check_screen", "why_no_screen"]
 
@@ -26,9 +28,8 @@ def check_screen() -> None:
 
 def why_no_screen() -> str | None:
     """Why no window can be shown here, and what to do about it; `None` = nothing is known against it."""
-    # Asked beforehand, because Qt does not raise an error: it ends the process.
-    if _PLATFORM == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return "no screen here (DISPLAY is not set): run it in a desktop session"
+    if _PLATFORM == "linux" and (why := _why_no_desktop()) is not None:
+        return f"no screen here ({why}): run it in a desktop session"
     if not cv2.currentUIFramework():
         # Both are one folder: without either, the other has lost files.
         return (
@@ -36,3 +37,21 @@ def why_no_screen() -> str | None:
             "opencv-python"
         )
     return None
+
+
+def _why_no_desktop() -> str | None:
+    """Asked beforehand, because Qt does not raise an error: it ends the process."""
+    display, wayland = os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY")
+    if not display and not wayland:
+        return "DISPLAY is not set"
+    if "xcb" not in os.environ.get("QT_QPA_PLATFORM", "xcb") or (wayland and _has_wayland()):
+        return None
+    if not display:
+        return "DISPLAY is not set, and this OpenCV has no windows on Wayland without X"
+    return None if reaches_server() else f"DISPLAY={display} cannot be reached"
+
+
+def _has_wayland() -> bool:
+    """Of OpenCV's builds, only the wheels have Qt's plugins beside them: theirs is the one for X."""
+    plugins = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms"
+    return not plugins.is_dir() or any(plugins.glob("*wayland*"))

@@ -45,8 +45,8 @@ class WindowSink:
         Raises:
             SinkUnavailable: there is no screen, or nothing drives it.
         """
-        check_screen()
-        if (screen := Screen.current) is None:
+        if (screen := Screen.current) is None:  # one that runs has looked
+            check_screen()
             raise SinkUnavailable(
                 "windows need the main thread: run with streampose.run_with_windows(…) in the place of asyncio.run(…)"
             )

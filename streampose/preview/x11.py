@@ -1,4 +1,4 @@
-"""Linux's screens, and what OpenCV's wheel does to them."""
+"""Linux's screens: whether there is one, and what OpenCV's wheel does to them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ import contextlib
 import ctypes
 import sys
 
-__all__ = ["let_qt_have_its_events"]
+__all__ = ["let_qt_have_its_events", "reaches_server"]
+
+
+def reaches_server() -> bool:
+    """Whether DISPLAY leads to an X server that lets us in, or nobody can tell."""
+    try:
+        x11 = ctypes.CDLL("libX11.so.6")
+    except OSError:
+        return True
+    x11.XOpenDisplay.argtypes, x11.XOpenDisplay.restype = [ctypes.c_char_p], ctypes.c_void_p
+    x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
+    if (display := x11.XOpenDisplay(None)) is None:
+        return False
+    x11.XCloseDisplay(display)
+    return True
 
 
 def let_qt_have_its_events() -> None:

@@ -127,12 +127,16 @@ def test_the_doctor_reports_and_tests(command):
         assert word in err
 
 
-def test_the_doctor_tells_an_opencv_without_windows(command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_doctor_tells_why_there_are_no_windows(command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     (tmp_path / "opencv_python_headless-4.12.0.88.dist-info").mkdir()
     about = "Metadata-Version: 2.1\nName: opencv-python-headless\nVersion: 4.12.0.88\n"
     (tmp_path / "opencv_python_headless-4.12.0.88.dist-info" / "METADATA").write_text(about)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setenv("DISPLAY", ":64999")
+    if sys.platform == "linux":
+        words = " ".join(command("doctor", "--seconds", 0)[2].split())
+        assert "screen no: no screen here (DISPLAY=:64999 cannot be reached)" in words
+    monkeypatch.setattr("streampose.preview.display.reaches_server", lambda: True)
     monkeypatch.setattr("cv2.currentUIFramework", lambda: "")
     code, _, err = command("doctor", "--seconds", 0)
     words = " ".join(err.split())

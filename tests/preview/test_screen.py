@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from servers.screen import PROGRAMS, XServer
 
 from streampose.errors import SinkUnavailable
 from streampose.frame import Image
-from streampose.preview import Screen, WindowSink, run_with_windows
+from streampose.preview import Screen, WindowSink, run_with_windows, why_no_screen
 from streampose.render import Style
 
 LEFT = Style().left
@@ -32,17 +33,49 @@ async def _nothing() -> int:
     return 7
 
 
-def test_no_screen_is_said(monkeypatch: pytest.MonkeyPatch):
-    if sys.platform != "linux":
-        pytest.skip("only Linux says beforehand that there is no screen")
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(SinkUnavailable, match="--out"):
-        run_with_windows(_nothing())
-
-
-def test_an_opencv_without_windows_is_said(monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch):
+    """One that is there, and nothing is opened on it."""
     monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("streampose.preview.display.reaches_server", lambda: True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says beforehand that there is no screen")
+@pytest.mark.parametrize(
+    ("display", "wayland", "words"),
+    [
+        (None, None, "DISPLAY is not set"),
+        (":64999", None, "DISPLAY=:64999 cannot be reached"),
+        (":64999", "wayland-0", "DISPLAY=:64999 cannot be reached"),
+        (None, "wayland-0", "no windows on Wayland"),
+    ],
+)
+def test_no_screen_is_said(monkeypatch: pytest.MonkeyPatch, display: str | None, wayland: str | None, words: str):
+    """Qt would end the process, by SIGABRT."""
+    if wayland and not (Path(cv2.__file__).parent / "qt" / "plugins" / "platforms").is_dir():
+        pytest.skip("this OpenCV may have windows on Wayland")
+    monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
+    for name, value in (("DISPLAY", display), ("WAYLAND_DISPLAY", wayland)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    for show in (lambda: run_with_windows(_nothing()), lambda: WindowSink().open("s", None)):  # type: ignore[arg-type]
+        with pytest.raises(SinkUnavailable, match=f"no screen here .*{words}.*--out"):
+            show()
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")  # who says so knows what for
+    assert (why_no_screen() is None) == (display is not None or wayland is not None)
+
+
+@pytest.mark.skipif(not shutil.which("Xvfb"), reason="Xvfb is absent")
+def test_a_screen_that_is_there_is_found(monkeypatch: pytest.MonkeyPatch):
+    with contextlib.closing(XServer(64, 64, managed=False)) as server:
+        monkeypatch.setenv("DISPLAY", server.display)
+        monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+        assert why_no_screen() is None
+
+
+def test_an_opencv_without_windows_is_said(screen: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("cv2.currentUIFramework", lambda: "")  # so says opencv-python-headless
     for show in (lambda: run_with_windows(_nothing()), lambda: WindowSink().open("s", None)):  # type: ignore[arg-type]
         with pytest.raises(SinkUnavailable, match=r"no windows: pip uninstall .*-headless, .* --show \(WindowSink\)"):
@@ -50,14 +83,12 @@ def test_an_opencv_without_windows_is_said(monkeypatch: pytest.MonkeyPatch):
     assert Screen.current is None
 
 
-def test_a_window_that_nothing_drives_is_said(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("DISPLAY", ":0")  # nothing is opened
+def test_a_window_that_nothing_drives_is_said(screen: None):
     with pytest.raises(SinkUnavailable, match="run_with_windows"):
         WindowSink().open("s", None)  # type: ignore[arg-type]
 
 
-def test_without_windows_it_is_asyncio_run(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("DISPLAY", ":0")
+def test_without_windows_it_is_asyncio_run(screen: None):
     assert run_with_windows(_nothing()) == 7
 
     async def fails() -> None:

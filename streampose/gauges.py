@@ -36,9 +36,17 @@ class Gauges:
         self._rss: list[float] = []
         self._utilisation: list[float] = []
         self._memory: list[float] = []
+        self._stopped: tuple[float, float | None] | None = None
+
+    def stop(self) -> None:
+        """What comes from now on is no part of the run; again, until `start`, changes nothing."""
+        if self._stopped is None:
+            self._stopped = self.cores_used, self.rss_peak_mb
 
     def sample(self) -> None:
         """Look once."""
+        if self._stopped is not None:
+            return
         if (rss := rss_mb()) is not None:
             self._rss.append(rss)
         if self._nvml is not None:
@@ -48,6 +56,8 @@ class Gauges:
     @property
     def cores_used(self) -> float:
         """CPU seconds of this process for each second."""
+        if self._stopped is not None:
+            return self._stopped[0]
         elapsed_s = time.monotonic() - self._began
         return (time.process_time() - self._cpu_began) / elapsed_s if elapsed_s > 0 else 0.0
 
@@ -75,9 +85,11 @@ class Gauges:
             memory_mb=self._nvml.nvmlDeviceGetMemoryInfo(self._handle).total / _MB,
         )
 
-    @staticmethod
-    def rss_peak_mb() -> float | None:
-        """The most resident memory that this process ever had; `None` = not known here."""
+    @property
+    def rss_peak_mb(self) -> float | None:
+        """The most resident memory that this process ever had, until it was stopped; `None` = not known here."""
+        if self._stopped is not None:
+            return self._stopped[1]
         if sys.platform == "win32":
             return None
         import resource  # noqa: PLC0415 - Windows has none

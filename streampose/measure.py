@@ -151,6 +151,7 @@ class Measurement:
 
     def _end(self) -> None:
         self._until = self._mark()
+        self.gauges.stop()
         for watch in self._watches:
             watch.counting = False
 
@@ -226,7 +227,7 @@ class Measurement:
             gpu=self.gauges.gpu,
             cores=available_cores(),
             cores_used=self.gauges.cores_used,
-            rss_peak_mb=self.gauges.rss_peak_mb(),
+            rss_peak_mb=self.gauges.rss_peak_mb,
             rss_growth_mb=self.gauges.rss_growth_mb,
         )
 

@@ -187,6 +187,18 @@ def test_memory_that_grows_shows():
     assert 40 < gauges.rss_growth_mb < 120
 
 
+async def test_what_comes_after_the_run_is_no_part_of_it():
+    """As the measuring of the models alone: their memory and CPU time are not the pipeline's."""
+    measurement = Measurement({"a": ScriptedSource(range(20))}, [FakeEstimator()], FixedBatch(4))
+    await measurement.run()
+    before = measurement.figures()
+    with mmap.mmap(-1, int(before.rss_peak_mb or 0) * 1_000_000 + 50_000_000) as memory:
+        for page in range(0, len(memory), mmap.PAGESIZE):
+            memory[page] = 1
+    after = measurement.figures()
+    assert (after.cores_used, after.rss_peak_mb) == (before.cores_used, before.rss_peak_mb)
+
+
 def test_buffers_that_fill_up_at_the_start_are_no_growth(monkeypatch: pytest.MonkeyPatch):
     gauges, seen = Gauges(), [300 + 10 * min(i, 8) for i in range(20)]
     monkeypatch.setattr("streampose.gauges.rss_mb", iter(seen).__next__)

@@ -8,6 +8,8 @@ from streampose.figures import Figures, jain
 
 __all__ = ["diagnose"]
 
+# Live sources that bring less than this share of their rates are held up, and the engines with them.
+_FULL_RATE = 0.9
 # A share of its time from which on something counts as the one that everybody waits for.
 _BUSY = 0.85
 _IDLE = 0.6
@@ -38,13 +40,21 @@ def _hopeless(f: Figures) -> str | None:
 
 
 def _decode_bound(f: Figures) -> str | None:
-    if f.live or not f.frames or f.reading < _BUSY or f.busy > _BUSY or f.decoder == "none":
+    if not f.frames or f.reading < _BUSY or f.busy > _BUSY:
         return None
-    if f.decoder.startswith("software"):
+    decode_s = f.stages_s.get("decode", 0.0)
+    # A live read waits for the next picture. What is computed in it counts: of a recording played live, all of it.
+    if f.live and (not f.source_fps or decode_s * f.source_fps / len(f.delivered) < _BUSY):
+        return None
+    if f.decoder == "none":
+        cure = "take smaller images, or make a video of them"
+    elif f.decoder.startswith("software"):
         cure = "use --hwaccel auto, or several files at once"
     else:
         cure = "run several files at once: each has a decoder of its own"
-    return f"decode-bound: reading takes {_ms(f.stages_s.get('decode', 0.0))} a frame and the engines idle {1 - f.busy:.0%} of the time: {cure}"  # noqa: E501
+    return (
+        f"decode-bound: reading takes {_ms(decode_s)} a frame and the engines idle {1 - f.busy:.0%} of the time: {cure}"  # noqa: E501
+    )
 
 
 def _small_batches(f: Figures) -> str | None:
@@ -72,6 +82,8 @@ def _overload(f: Figures) -> str | None:
 
 def _idle(f: Figures) -> str | None:
     if not f.live or f.busy > _IDLE or f.overloaded or not f.source_fps or not f.busy:
+        return None
+    if f.captured < _FULL_RATE * f.source_fps * f.elapsed_s:
         return None
     more = int(len(f.delivered) * 0.9 / max(f.busy, 0.01))
     room = f": about {more} such streams would fit" if more > len(f.delivered) else ""

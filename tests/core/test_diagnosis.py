@@ -110,6 +110,23 @@ def test_every_rule_has_a_case():
     assert not silent
 
 
+def test_reading_that_holds_up_a_live_run_is_named_and_nothing_is_promised():
+    """40 images of 4000 × 3000, of which each takes 0.86 s to read, played at 30 a second."""
+    slow = replace(
+        CALM, captured=12, delivered={"d": 12}, busy=0.03, reading=1.0, decoder="none", stages_s={"decode": 0.86}
+    )
+    for figures in (slow, replace(slow, live=False, budget_s=None, source_fps=None)):
+        words = " ".join(diagnose(figures))
+        assert "decode-bound: reading takes 860 ms a frame" in words
+        assert "smaller images" in words
+        assert "would fit" not in words
+    software = replace(slow, decoder="software")
+    assert "--hwaccel" in " ".join(diagnose(software))
+    # A camera's read waits: what it computes is little.
+    camera = replace(CALM, captured=100, delivered={"d": 100}, reading=1.0)
+    assert not any("decode-bound" in words or "would fit" in words for words in diagnose(camera))
+
+
 def test_a_healthy_run_gets_one_sentence():
     assert len(diagnose(FILE)) == 1
     assert len(diagnose(CALM)) == 1

@@ -80,8 +80,8 @@ class View:
         self._changed, self._drawn_at, self._drawn_size = True, 0.0, (0, 0)
 
     def fit(self, info: StreamInfo) -> None:
-        """Let the window begin in the size of this stream, or what fits a common screen."""
-        scale = min(1.0, 1280 / info.width_px, 800 / info.height_px)
+        """Let the window begin in the size of this stream, or what fits a screen of 1366 × 768 with its bars."""
+        scale = min(1.0, 1280 / info.width_px, 680 / info.height_px)
         self.window_size = max(1, round(info.width_px * scale)), max(1, round(info.height_px * scale))
 
     def show(self, result: Result) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from fakes import frame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streampose.frame import Frame, Image
+from streampose.frame import Frame, Image, StreamInfo
 from streampose.pose import Poses
 from streampose.preview import View
 from streampose.preview.keys import Action, action_of
@@ -64,6 +65,15 @@ def test_a_mirrored_view_is_the_mirror_image(view: View):
     # Anti-aliasing rounds its sixteenths of a pixel the other way.
     assert np.abs(mirrored[:, ::-1].astype(int) - plain).mean() < 0.2
     assert np.abs(mirrored.astype(int) - plain).mean() > 5, "it is no mirror image at all"
+
+
+@pytest.mark.parametrize(
+    ("size", "window"), [((1920, 1080), (1209, 680)), ((640, 480), (640, 480)), ((3000, 1000), (1280, 427))]
+)
+def test_a_window_begins_no_larger_than_a_laptops_screen(size: tuple[int, int], window: tuple[int, int]):
+    view = View("t", "cam")
+    view.fit(StreamInfo(width_px=size[0], height_px=size[1], time_base=Fraction(1, 30)))
+    assert view.window_size == window
 
 
 def test_texts_are_not_mirrored(view: View):

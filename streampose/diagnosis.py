@@ -17,7 +17,7 @@ _IDLE = 0.6
 
 def diagnose(figures: Figures) -> list[str]:
     """What holds this run up and what to do about it, the most telling first; never empty."""
-    if not figures.fps:
+    if figures.frames and not figures.fps:
         return ["nothing was delivered in a time that could be measured"]
     return [words for rule in _RULES if (words := rule(figures)) is not None] or [_fine(figures)]
 
@@ -53,7 +53,7 @@ def _decode_bound(f: Figures) -> str | None:
     else:
         cure = "run several files at once: each has a decoder of its own"
     return (
-        f"decode-bound: reading takes {_ms(decode_s)} a frame and the engines idle {1 - f.busy:.0%} of the time: {cure}"  # noqa: E501
+        f"decode-bound: reading takes {_ms(decode_s)} a frame and the engines idle {1 - f.busy:.0%} of the time: {cure}"
     )
 
 

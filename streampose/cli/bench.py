@@ -161,7 +161,7 @@ def bench(
     failed = [(name, report.error) for name, report in measurement.reports.items() if report.error is not None]
     for name, error in failed:
         fail(redact(f"{name}: {error}"))
-    raise typer.Exit(code or (1 if failed else 0))
+    raise typer.Exit(code or (1 if failed or not figures.frames else 0))
 
 
 def _sources(text: str, streams: int, *, live: bool, hwaccel: str) -> dict[str, Source]:

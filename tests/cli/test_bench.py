@@ -43,6 +43,13 @@ def test_a_short_file_counts_from_its_first_frame(command, models, clip: Path): 
     assert json.loads(stdout)["figures"]["captured"] == 30
 
 
+def test_a_source_that_gave_nothing_is_a_failure(command, models, clip: Path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("streampose.meter.Metered.read", lambda self: None)
+    code, _, err = command("bench", clip, *models, "--no-bound")
+    assert code == 1
+    assert "nothing was delivered: see the errors above, or measure for longer (--seconds)" in plain(err)
+
+
 def test_live_streams_of_drawn_figures(command, models):  # noqa: F811
     code, stdout, err = command(
         "bench",

@@ -55,15 +55,13 @@ class ImagesSource:
         Raises:
             SourceNotFound: there are none.
             SourceCorrupt: the first cannot be read, or is damaged.
-            SourceUnsupported: it is one alone, and an animation.
+            SourceUnsupported: it is one alone, and has more than one picture.
         """
         self._paths = sorted((p for p in self._found() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
         if not self._paths:
             raise SourceNotFound(f"no images at {self._pattern} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
         if len(self._paths) == 1 and (remedy := _remedy(self._paths[0])) is not None:
-            raise SourceUnsupported(
-                f"{self._paths[0]} is an animation, of which only the first picture could be read: {remedy}"
-            )
+            raise SourceUnsupported(f"{self._paths[0]} is {remedy}")
         self._stream, self._index, self._damaged = stream, 0, []
         if (first := read_image(self._paths[0])) is None:
             raise SourceCorrupt(f"{self._paths[0]} is not an image that can be read")
@@ -145,17 +143,22 @@ def read_image(path: Path) -> Image | None:
 
 
 def _remedy(path: Path) -> str | None:
-    """What to do with an animation; `None` = it is none."""
+    """What a file of several pictures is, and what to do with it; `None` = it has one."""
+    if path.suffix.lower() in {".tif", ".tiff"}:
+        if (pages := cv2.imcount(str(path))) < 2:
+            return None
+        return f"a file of {pages} pages, of which only the first could be read: save them as images of a folder"
+    is_animation = "an animation, of which only the first picture could be read"
     try:
         with path.open("rb") as file:
             head = file.read(21)
             if _is_animated_png(file):
-                return f"rename it to {path.with_suffix('.apng').name}, which is read as a video"
+                return f"{is_animation}: rename it to {path.with_suffix('.apng').name}, which is read as a video"
     except OSError:  # reading it says why
         return None
     # An extended header, and its flag of an animation.
     animated = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 21 and head[20] & 2
-    return "make a GIF, an APNG or a video of it" if animated else None
+    return f"{is_animation}: make a GIF, an APNG or a video of it" if animated else None
 
 
 def _is_animated_png(file: BinaryIO) -> bool:

@@ -667,6 +667,15 @@ def test_an_animated_webp_is_told_and_a_still_one_is_read(tmp_path: Path):
     assert len(read_all(ImagesSource(still))[1]) == 1
 
 
+def test_a_tiff_of_pages_is_told_and_one_of_one_is_read(tmp_path: Path):
+    pages = [np.full((48, 64, 3), 80 * i, np.uint8) for i in range(3)]
+    assert cv2.imwritemulti(str(tmp_path / "pages.tif"), pages)
+    with pytest.raises(SourceUnsupported, match=r"pages\.tif is a file of 3 pages.*save them as images of a folder"):
+        ImagesSource(tmp_path / "pages.tif").open("s")
+    cv2.imwrite(str(tmp_path / "page.tiff"), pages[0])
+    assert ImagesSource(tmp_path / "page.tiff").open("s").frames == 1
+
+
 def test_an_animated_png_is_told_and_is_a_video_by_its_own_suffix(tmp_path: Path):
     moving, still = tmp_path / "moving.png", tmp_path / "still.png"
     for path, count in ((moving, 3), (still, 1)):

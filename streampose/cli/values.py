@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
+_MISNAMED = re.compile(r"(?P<name>[^=/:?*]+)=\w[\w+]+:.*", re.DOTALL)
 _PLACE = re.compile(r"((?P<hours>\d+):(?=\d+:))?((?P<minutes>\d+):)?(?P<seconds>\d+(\.\d+)?)")
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?")
 _DURATION = re.compile(rf"(?P<number>{_NUMBER.pattern})\s*(?P<unit>ms|s|m|h|d)?")
@@ -48,7 +49,7 @@ def named_sources(texts: list[str], *, for_urls: bool = False) -> dict[str, str]
         for_urls: a name that is made is one of ASCII letters, and no longer than a server takes.
 
     Raises:
-        ConfigError: a name is given twice.
+        ConfigError: a name is given twice, or has other signs than letters, digits, ``.``, ``_`` and ``-``.
     """
     named: dict[str, str] = {}
     for text in texts:
@@ -57,6 +58,8 @@ def named_sources(texts: list[str], *, for_urls: bool = False) -> dict[str, str]
             name, source = match["name"], match["source"]
             if name in named:
                 raise ConfigError(f"two streams are named {name!r}: give each its own name")
+        elif not Path(text).exists() and (misnamed := _MISNAMED.fullmatch(text)) is not None:
+            raise ConfigError(f"a stream's name has letters, digits, . _ and - only: {misnamed['name']!r} has others")
         else:
             source, wanted = text, _ascii(_name(text)) if for_urls else _name(text)
             name = next(

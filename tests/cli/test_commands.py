@@ -18,7 +18,7 @@ from test_download import BODY, Server, server  # noqa: F401 - the fixture
 import streampose
 from streampose.cli.main import main
 from streampose.cli.standard import standard_error, standard_output
-from streampose.cli.values import at_least
+from streampose.cli.values import at_least, named_sources
 from streampose.inference import zoo
 
 
@@ -67,6 +67,17 @@ def test_no_command_shows_a_password(command, words: tuple[str, ...], tmp_path: 
     assert "***" in err
     assert "ret" not in out + err
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_name_that_no_stream_may_have_is_told(command, tmp_path: Path):
+    """It was taken for a file's, and the message was of a glob."""
+    code, _, err = command("run", "Küche 1=synthetic:?seed=3", "--quiet")
+    assert (code, err) == (
+        1, "error: a stream's name has letters, digits, . _ and - only: 'Küche 1' has others\n",
+    )  # fmt: skip
+    (there := tmp_path / "a b=c.mp4").touch()
+    glob, query = str(tmp_path / "a ?=*.mp4"), "rtsp://h/a?b=http://c"
+    assert list(named_sources([str(there), glob, query, "Küche-1=0"]).values()) == [str(there), glob, query, "0"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")

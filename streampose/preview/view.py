@@ -201,7 +201,7 @@ class View:
     def _waits(self) -> list[Row]:
         rows = list(self.waits_for.items())
         link = self.link
-        if link is not None and link.cause is not None:
+        if link is not None and link.cause is not None and link.state is not LinkState.CLOSED:
             what = "lost" if link.state is LinkState.LOST else "not there yet"
             rows = [("camera", f"{what} ({link.cause}), trying again"), *(row for row in rows if row[0] != "camera")]
         if self.paused:

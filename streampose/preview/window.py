@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streampose.errors import SinkUnavailable
+from streampose.errors import SinkUnavailable, SourceError
 from streampose.frame import Frame, StreamInfo
 from streampose.preview.display import check_screen
 from streampose.preview.screen import Screen
 from streampose.preview.view import View
+from streampose.redaction import redact
 from streampose.render import Style
 from streampose.result import Result
 from streampose.sinks import StopRequested
@@ -83,6 +84,8 @@ class Watched:
 
     def __init__(self, source: Source, view: View) -> None:
         self.live = source.live
+        self.what = "camera" if source.live else "source"
+        """What the view calls it."""
         self._source, self._view = source, view
 
     def __getattr__(self, name: str) -> object:
@@ -94,13 +97,21 @@ class Watched:
 
     def open(self, stream: str) -> StreamInfo:
         """Open the source."""
-        info = self._source.open(stream)
-        self._view.wait_for("camera", None)
+        try:
+            info = self._source.open(stream)
+        except SourceError as error:
+            self._tell(error)
+            raise
+        self._view.wait_for(self.what, None)
         return info
 
     def read(self) -> Frame | None:
         """The next frame."""
-        frame = self._source.read()
+        try:
+            frame = self._source.read()
+        except SourceError as error:
+            self._tell(error)
+            raise
         if frame is not None:
             self._view.show_frame(frame.develop())
         return frame
@@ -113,3 +124,7 @@ class Watched:
     def close(self) -> None:
         """Close the source."""
         self._source.close()
+
+    def _tell(self, error: SourceError) -> None:
+        """One that is tried again is told by the view's link until then."""
+        self._view.wait_for(self.what, f"failed: {redact(str(error))}")

@@ -14,15 +14,17 @@ from fakes import frame
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streampose.errors import SourceCorrupt
 from streampose.frame import Frame, Image, StreamInfo
 from streampose.pose import Poses
 from streampose.preview import View
 from streampose.preview.keys import Action, action_of
 from streampose.preview.view import _placed
+from streampose.preview.window import Watched
 from streampose.render import Style
 from streampose.result import Result, Timing
 from streampose.skeletons import COCO_17
-from streampose.sources import Link, LinkState, SyntheticSource
+from streampose.sources import ImagesSource, Link, LinkState, SyntheticSource
 
 BARE = Style(boxes=False, ids=False)
 
@@ -74,6 +76,27 @@ def test_a_window_begins_no_larger_than_a_laptops_screen(size: tuple[int, int], 
     view = View("t", "cam")
     view.fit(StreamInfo(width_px=size[0], height_px=size[1], time_base=Fraction(1, 30)))
     assert view.window_size == window
+
+
+def test_a_source_that_failed_for_good_is_said_to_have_failed(tmp_path: Path):
+    (tmp_path / "t.png").write_text("hello")
+    view = View("t", "b")
+    view.wait_for("source", "opening b")
+    source = Watched(ImagesSource(tmp_path / "t.png"), view)
+    with pytest.raises(SourceCorrupt):
+        source.open("b")
+    assert view.waits_for == {"source": f"failed: {tmp_path / 't.png'} is not an image that can be read"}
+    # A link that is closed tries nothing again, whatever it was last lost by.
+    view.link = Link(state=LinkState.LOST, cause="lost")
+    trying = drawn(view)
+    view.link.state = LinkState.CLOSED
+    failed = drawn(view)
+    view.link = None
+    assert (drawn(view) == failed).all()
+    assert (trying != failed).any()
+    cv2.imwrite(str(tmp_path / "t.png"), np.zeros((9, 9, 3), np.uint8))
+    source.open("b")
+    assert view.waits_for == {}
 
 
 def test_texts_are_not_mirrored(view: View):

@@ -55,6 +55,7 @@ class MqttCarrier:
         self._address = (parts.hostname, port)
         self._client: mqtt.Client | None = None
         self._unacknowledged = 0
+        self._hung_up_on: Sequence[bytes] | None = None
         self._answer: Any = None
 
     def connect(self, stream: str) -> None:
@@ -90,13 +91,23 @@ class MqttCarrier:
 
         Raises:
             SinkAway: not all was.
+            SinkRefused: it is one line, and the broker has hung up on it twice: so brokers of 3.1.1 answer what is too
+                long for them.
         """
         assert self._client is not None
         self._unacknowledged = len(lines)
+        again, self._hung_up_on = self._hung_up_on == lines, None
         for line in lines:
             if (code := self._client.publish(self._topic, line, qos=1).rc) != mqtt.MQTT_ERR_SUCCESS:
                 raise SinkAway(mqtt.error_string(code).rstrip("."))
-        self._until(lambda: not self._unacknowledged, "not acknowledged")
+        try:
+            self._until(lambda: not self._unacknowledged, "not acknowledged")
+        except SinkAway as error:
+            if len(lines) == 1 and not self._client.is_connected():
+                if again:
+                    raise SinkRefused(f"the broker hangs up on a line of {len(lines[0])} bytes") from error
+                self._hung_up_on = lines
+            raise
 
     def close(self) -> None:
         """Say goodbye, if that takes no time, and close the connection."""

@@ -13,13 +13,14 @@ from streampose.errors import SinkAway, SinkFailed, SinkRefused, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.redaction import server_of
 from streampose.result import Result
+from streampose.sinks.batch_size import BatchSize
 from streampose.sinks.jsonl import to_line
 from streampose.sinks.presence import Presence
 from streampose.typed import Typed
 
 __all__ = ["Carrier", "SendSink"]
 
-# How many go in one batch: a round trip each would be too slow for 30 fps to a server 50 ms away.
+# How many go in one batch at most: a round trip each would be too slow for 30 fps to a server 50 ms away.
 _BATCH = 64
 # How long the end waits for a server that is away, and for one that is slow.
 _AWAY_S = 3.0
@@ -46,7 +47,7 @@ class Carrier(Protocol):
 
         Raises:
             SinkAway: it did not say that it has them all; they are sent again.
-            SinkRefused: it does not want them; they are dropped.
+            SinkRefused: it does not want them; fewer of them are sent again, and one that is alone is dropped.
         """
 
     def close(self) -> None:
@@ -59,6 +60,7 @@ class SendSink:
     A thread of its own sends what waits, several lines at a time. While the server is away, the oldest lines make
     room for new ones, and it is tried again with waits by `Backoff`: neither stops the stream. A server that is there
     but slow is waited for, so that a recording loses nothing; one that took nothing for ten seconds counts as away.
+    What it does not take, or refuses, is sent again in smaller batches, before a line counts as refused.
 
     Args:
         carrier: speaks to the server.
@@ -79,6 +81,7 @@ class SendSink:
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
         self._in_flight = 0
+        self._size = BatchSize(_BATCH)
         self._connected = False
         self._closing = threading.Event()
         self._interrupted = False
@@ -98,6 +101,7 @@ class SendSink:
         self._waiting.clear()
         self._interrupted = False
         self._connected, self._failure = False, None
+        self._size = BatchSize(_BATCH)
         self._stream = stream
         self._presence = Presence(stream, self._carrier.url, self._backoff)
         self._thread = threading.Thread(target=self._run, name=f"streampose-send-{stream}", daemon=True)
@@ -184,24 +188,30 @@ class SendSink:
                 time.sleep(min(wait_s, left_s))
 
     def _try(self, batch: Sequence[bytes]) -> tuple[Sequence[bytes], float | None]:
-        """Send these lines: which are to be sent again, and how many seconds to wait; `None` = all is well."""
-        again: Sequence[bytes] = ()
+        """Send these lines: which are to be sent again, and how many seconds to wait; `None` = go on."""
+        again: Sequence[bytes] = batch
+        wait_s: float | None = None
         try:
             if not self._connected:
                 self._carrier.connect(self._stream)
                 self._connected = True
             self._carrier.send(batch)
         except SinkAway as error:
-            again, wait_s = batch, self._presence.lost(error)
+            # It may have been too much at once: fewer have one chance before the server counts as away.
+            if not (self._connected and self._size.failed(len(batch)) and len(batch) > 1):
+                wait_s = self._presence.lost(error)
         except SinkRefused as error:
-            wait_s = self._presence.lost(error)
             if self._connected:
-                # These lines would be refused for ever; who is refused at the door may be let in later.
+                self._size.failed(len(batch))
+            if not self._connected or len(batch) == 1:
+                wait_s = self._presence.lost(error)
+            if self._connected and len(batch) == 1:
+                # This line would be refused for ever; who is refused at the door may be let in later.
+                again = ()
                 with self._changed:
-                    self.unsent += len(batch)
-            else:
-                again = batch
+                    self.unsent += 1
         else:
+            self._size.went()
             self._presence.there()
             return (), None
         self._connected = False
@@ -212,7 +222,7 @@ class SendSink:
         """The lines that are to be sent next; none = the end, and nothing is left."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            batch = [self._waiting.popleft() for _ in range(min(self._size.lines, len(self._waiting)))]
             self._in_flight, self._moved_at = len(batch), time.monotonic()
             self._changed.notify_all()
             return batch

@@ -2,7 +2,8 @@
 
 python webhook_server.py PORT FILE [CERTIFICATE KEY]
 
-/hook and /hook/NAME say 200 after they have written; /status/503 says 503 and writes nothing.
+/hook and /hook/NAME say 200 after they have written, /most/5000 if a body is no longer than that; /status/503 says 503
+and writes nothing.
 """
 
 import ssl
@@ -22,6 +23,12 @@ async def take(request: web.Request) -> web.Response:
     return web.Response(text="ok")
 
 
+async def take_short(request: web.Request) -> web.Response:
+    if int(request.headers["Content-Length"]) > int(request.match_info["most"]):
+        return web.Response(status=413)
+    return await take(request)
+
+
 async def status(request: web.Request) -> web.Response:
     await request.read()
     return web.Response(status=int(request.match_info["status"]))
@@ -29,6 +36,7 @@ async def status(request: web.Request) -> web.Response:
 
 app = web.Application(client_max_size=2**26)
 app.add_routes([web.post("/hook", take), web.post("/hook/{name}", take), web.post("/status/{status}", status)])
+app.add_routes([web.post("/most/{most}", take_short)])
 context = None
 if len(sys.argv) > 3:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -1,0 +1,123 @@
+"""What is too much for a server comes in smaller pieces; only a line that it refuses alone is lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes import poses_of
+from servers.daemons import mosquitto, no_daemon_is_left, webhook_server  # noqa: F401
+from test_send import SOON, Far, Scripted, said, until
+from test_sinks import INFO, result
+
+from streampose.backoff import Backoff
+from streampose.errors import SinkAway, SinkRefused
+from streampose.sinks import SendSink
+from streampose.sinks.batch_size import BatchSize
+from streampose.sinks.jsonl import to_line
+from streampose.sinks.mqtt import MqttCarrier
+from streampose.sinks.webhook import WebhookCarrier
+
+LINE = len(to_line(result(1000)))
+AT_ONCE = Backoff(first_s=0.001, cap_s=0.001)
+
+
+class Limited(Scripted):
+    """Takes no more than so many lines at a time; what is told to be a poison it never takes."""
+
+    def __init__(self, most: int, error: type[Exception], *, poison: int | None = None) -> None:
+        super().__init__()
+        self.most, self.error, self.poison, self.sizes, self.failed = most, error, poison, [], 0
+        self.all_wait = threading.Event()
+
+    def send(self, lines: Sequence[bytes]) -> None:
+        self.all_wait.wait()
+        self.sizes.append(len(lines))
+        if len(lines) > self.most or any(json.loads(line)["frame"] == self.poison for line in lines):
+            self.failed += 1
+            raise self.error("too much")
+        super().send(lines)
+
+
+def write(sink: SendSink, frames: range) -> None:
+    for i in frames:
+        sink.write(result(i))
+
+
+@pytest.mark.parametrize("error", [SinkAway, SinkRefused], ids=["too slow", "too long"])
+def test_a_recording_loses_nothing_to_a_server_that_takes_little_at_a_time(
+    error: type[Exception], caplog: pytest.LogCaptureFixture
+):
+    carrier = Limited(40, error)
+    sink = SendSink(carrier, depth=100, backoff=AT_ONCE)
+    sink.open("s", INFO)
+    carrier.all_wait.set()
+    write(sink, range(2000))
+    sink.close()
+    assert carrier.brought == list(range(2000))
+    assert sink.unsent == 0
+    assert said(caplog) == [], "it never was away"
+    assert carrier.failed <= len(carrier.sizes) / 5, "it is asked again and again for what it cannot"
+
+
+def test_only_the_line_that_is_refused_alone_is_lost(caplog: pytest.LogCaptureFixture):
+    carrier = Limited(64, SinkRefused, poison=70)
+    sink = SendSink(carrier, depth=500, backoff=AT_ONCE)
+    sink.open("s", INFO)
+    write(sink, range(200))
+    carrier.all_wait.set()
+    sink.close()
+    assert carrier.brought == [*range(70), *range(71, 200)]
+    assert sink.unsent == 1
+    assert len(said(caplog)) == 2, "lost, and back"
+
+
+def test_what_was_away_soon_takes_as_much_as_before():
+    size = BatchSize(64)
+    size.went()
+    for _ in range(20):
+        size.failed(size.lines)
+    assert size.lines == 1, "it is not asked for much while it is away"
+    taken = [0]
+    while taken[-1] < 256:
+        taken.append(taken[-1] + size.lines)
+        size.went()
+    assert len(taken) <= 15
+
+
+def test_a_web_server_with_a_limit_gets_all(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    server = webhook_server(tmp_path)
+    sink = SendSink(WebhookCarrier(f"http://127.0.0.1:{server.port}/most/{5 * LINE}"), backoff=SOON)
+    sink.open("s", INFO)
+    write(sink, range(200))
+    sink.close()
+    server.kill()
+    lines = (tmp_path / "webhook.jsonl").read_text().splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == list(range(200))
+    assert sink.unsent == 0
+    assert said(caplog) == []
+
+
+def test_a_broker_that_hangs_up_on_a_long_line_gets_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    long = replace(result(20), poses=poses_of(20, people=20))
+    far = Far("mqtt", tmp_path)
+    far.close()
+    far.daemon = mosquitto(tmp_path, "allow_anonymous true", f"max_packet_size {len(to_line(long))}")
+    far.url = f"mqtt://127.0.0.1:{far.daemon.port}/poses"
+    far._subscribe()
+    caplog.set_level(logging.DEBUG, "streampose")
+    sink = SendSink(MqttCarrier(far.url), backoff=AT_ONCE)
+    sink.open("s", INFO)
+    for i in range(60):
+        sink.write(long if i == 20 else result(i))
+    until(lambda: 59 in far.frames())
+    sink.close()
+    far.close()
+    assert set(far.frames()) == {*range(60)} - {20}
+    assert sink.unsent == 1
+    assert f"hangs up on a line of {len(to_line(long)) - 1} bytes" in caplog.text

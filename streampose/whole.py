@@ -19,6 +19,7 @@ __all__ = [
     "is_device",
     "name_it",
     "of_nobody",
+    "of_stranger",
     "part_of",
     "remove_folder",
     "replaceable",
@@ -58,8 +59,7 @@ def part_of(path: Path) -> Path:
     Raises:
         PermissionError: the link is one that a stranger may have put there.
     """
-    if _is_strangers(path):
-        raise PermissionError(errno.EACCES, "it is another user's link in a folder of everybody's")
+    of_stranger(path)
     if is_device(path):
         return path
     # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
@@ -67,13 +67,18 @@ def part_of(path: Path) -> Path:
     return real.with_name(f"{real.name}.part")
 
 
-def _is_strangers(path: Path) -> bool:
-    """Whether a link is one that Linux itself would not follow (protected_symlinks), which we ask where it leads."""
+def of_stranger(path: Path) -> None:
+    """Refuse a link that Linux itself would not follow (protected_symlinks), whether or not that is switched on.
+
+    Raises:
+        PermissionError: the link is one that a stranger may have put there.
+    """
     if os.name == "nt" or not path.is_symlink():
-        return False
+        return
     folder, owner = path.parent.stat(), path.lstat().st_uid
     everybodys = stat.S_ISVTX | stat.S_IWOTH
-    return folder.st_mode & everybodys == everybodys and owner not in {os.geteuid(), folder.st_uid}
+    if folder.st_mode & everybodys == everybodys and owner not in {os.geteuid(), folder.st_uid}:
+        raise PermissionError(errno.EACCES, "it is another user's link in a folder of everybody's")
 
 
 def name_it(part: Path, path: Path) -> None:

@@ -10,8 +10,12 @@ from pathlib import Path
 
 from streampose.errors import ConfigError
 from streampose.number import is_number, is_whole
+from streampose.whole import of_stranger
 
 __all__ = ["Rotation", "create", "original", "rotate"]
+
+# As we write them: a date (20251128) is none.
+_NUMBER = r"(?:\d{6}|[1-9]\d{6})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,28 +65,31 @@ def create(path: Path) -> int:
     """Begin an empty file, and return its descriptor; whoever empties it once more makes no hole in it.
 
     Raises:
-        OSError: it cannot be.
+        OSError: it cannot be; a link is a stranger's.
     """
+    of_stranger(path)
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
 
 
 def original(path: Path) -> Path | None:
     """The file of which this is an old one, by its name."""
-    match = re.fullmatch(r"(.+)\.\d{6,}(\.[^.]+)?", path.name)
+    match = re.fullmatch(rf"(.+)\.{_NUMBER}(\.[^.]+)?", path.name)
     return None if match is None else path.parent / (match[1] + (match[2] or ""))
 
 
 def rotate(path: Path, keep: int | None) -> None:
     """Give the file, which is closed, the next number, and remove old ones beyond `keep`.
 
-    Where there is no file, or an empty one, nothing is done.
+    Where there is no file, or an empty one, nothing is done. A link stays, and its file is what gets a number.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written; a link is a stranger's.
     """
+    of_stranger(path)
+    path = Path(os.path.realpath(path))
     if not path.is_file() or not path.stat().st_size:
         return
-    pattern = re.compile(rf"{re.escape(path.stem)}\.(\d{{6,}}){re.escape(path.suffix)}")
+    pattern = re.compile(rf"{re.escape(path.stem)}\.({_NUMBER}){re.escape(path.suffix)}")
     numbers = {int(match[1]): one for one in path.parent.iterdir() if (match := pattern.fullmatch(one.name))}
     number = max(numbers, default=0) + 1
     # One rename, so that at every moment each line is in exactly one file.

@@ -91,7 +91,14 @@ def test_a_file_ends_when_it_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_numbers_go_on_and_strangers_stay(tmp_path: Path):
-    for name in ("o.000007.jsonl", "o.1000000.jsonl", "o.2.jsonl", "p.000009.jsonl", "o.000009.json"):
+    for name in (
+        "o.20251128.jsonl",
+        "o.000007.jsonl",
+        "o.1000000.jsonl",
+        "o.2.jsonl",
+        "p.000009.jsonl",
+        "o.000009.json",
+    ):
         (tmp_path / name).write_text(name)
     path = tmp_path / "o.jsonl"
     rotate(path, keep=1)  # no file yet
@@ -99,7 +106,21 @@ def test_numbers_go_on_and_strangers_stay(tmp_path: Path):
     rotate(path, keep=1)  # an empty one
     path.write_text("x")
     rotate(path, keep=1)
-    assert {p.name for p in tmp_path.iterdir()} == {"o.1000001.jsonl", "o.2.jsonl", "p.000009.jsonl", "o.000009.json"}
+    strangers = {"o.20251128.jsonl", "o.2.jsonl", "p.000009.jsonl", "o.000009.json"}
+    assert {p.name for p in tmp_path.iterdir()} == {"o.1000001.jsonl", *strangers}
+
+
+def test_a_link_stays_and_its_file_is_what_rotates(tmp_path: Path):
+    (disk := tmp_path / "disk").mkdir()
+    (link := tmp_path / "o.jsonl").symlink_to(disk / "o.jsonl")
+    sink = JsonlSink(link, Rotation(max_bytes=1))
+    sink.open("s", INFO)
+    for i in (0, 1):
+        sink.write(result(i))
+    sink.close()
+    assert link.is_symlink()
+    assert [p.name for p in tmp_path.iterdir() if p != disk] == ["o.jsonl"]
+    assert [p.read_bytes() for p in (*old_files(disk), disk / "o.jsonl")] == [to_line(result(0)), to_line(result(1))]
 
 
 @pytest.mark.parametrize("rotation", [None, Rotation(max_bytes=4 * len(to_line(result(0))) - 1)])

@@ -376,3 +376,20 @@ def test_an_hd_video_has_the_colours_of_its_source(tmp_path: Path):
 
 def test_a_function_is_a_sink_as_others_are():
     conforms(lambda: CallSink(lambda result: result.frame.index))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can make another user's link")
+@pytest.mark.parametrize("kind", ["mp4", "jsonl", "rotating", "coco"])
+def test_another_users_link_in_a_folder_of_everybodys_is_refused(kind: str, tmp_path: Path):
+    everybodys, secret = tmp_path / "everybodys", tmp_path / "secret"
+    everybodys.mkdir()
+    everybodys.chmod(0o1777)
+    secret.write_text("of ours")
+    for name in ("o.mp4", "o.jsonl", "o.json"):
+        (everybodys / name).symlink_to(secret)
+        os.lchown(everybodys / name, 12345, 12345)
+    sink = SINKS[kind](everybodys)
+    with pytest.raises(SinkUnavailable, match="cannot be written"):
+        sink.open("s", INFO)
+    sink.close()
+    assert secret.read_text() == "of ours"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
@@ -20,6 +21,17 @@ except ImportError as error:
 __all__ = ["RedisCarrier"]
 
 _MOST = 10_000
+# Errors that end by themselves: a failover, a full memory or disk, a cluster that is being changed. redis-py cuts the
+# code off from those that it has classes for.
+_LATER = (
+    redis.BusyLoadingError,
+    redis.ReadOnlyError,
+    redis.OutOfMemoryError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.TryAgainError,
+)
+_LATER_CODE = re.compile(r"(?:^|caused error: )(?:MISCONF|NOREPLICAS|OOM) ")  # a pipeline puts words before it
 
 
 class RedisCarrier:
@@ -41,6 +53,7 @@ class RedisCarrier:
             key, maxlen = query.pop("stream", ""), int(query.pop("maxlen", _MOST))
             self._client = redis.Redis.from_url(
                 parts._replace(query="").geturl(),
+                protocol=2,  # Redis before 6, and many proxies, know no other
                 socket_timeout=timeout_s,
                 socket_connect_timeout=timeout_s,
                 retry=Retry(NoBackoff(), 0),  # ours is elsewhere
@@ -72,8 +85,8 @@ class RedisCarrier:
         """All in one round trip.
 
         Raises:
-            SinkAway: no connection, or no answer.
-            SinkRefused: it answers with an error.
+            SinkAway: no connection, no answer, or an error that ends by itself (READONLY, OOM, …).
+            SinkRefused: it answers with another error.
         """
         key = self._key or f"streampose:{self._stream}"
         with _typed(), self._client.pipeline(transaction=False) as pipeline:
@@ -94,5 +107,9 @@ def _typed() -> Iterator[None]:
         raise SinkRefused(f"it refuses us ({error})") from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
         raise SinkAway(f"no answer ({error})") from error
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:  # what redis-py makes of another protocol
+        raise SinkAway("what answers does not speak Redis") from error
     except redis.RedisError as error:
+        if isinstance(error, _LATER) or _LATER_CODE.search(str(error)):
+            raise SinkAway(f"it answered: {error}") from error
         raise SinkRefused(f"it answered: {error}") from error

@@ -21,6 +21,7 @@ _LATER = {httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_EARLY, httpx.codes.TOO_MA
 # An answer's body says nothing to us; a short one is read to its end, so that its connection can be used again.
 _BODY_BYTES = 65_536
 _BODY_S = 0.5
+_LAST_PORT = 65_535
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -47,6 +48,8 @@ class WebhookCarrier:
         except httpx.InvalidURL:
             # Not chained: what it says may be a piece of a password that was not escaped.
             raise ConfigError(f"this is no URL to send to: {server_of(url)}") from None
+        if parts.port is not None and not 0 < parts.port <= _LAST_PORT:
+            raise ConfigError(f"this is no URL to send to: port {parts.port} is none")
         if not parts.host:
             raise ConfigError("results are sent to http(s)://host/path: this URL names no host")
         self._address = parts.host, parts.port or _PORTS[parts.scheme]
@@ -74,7 +77,7 @@ class WebhookCarrier:
         assert self._loop is not None
         try:
             status = self._loop.run_until_complete(self._post(b"".join(line + b"\n" for line in lines)))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # the latter two of where a redirect leads
             raise SinkAway(f"no answer ({error or type(error).__name__})") from error
         except TimeoutError as error:
             raise SinkAway(f"no answer within {self._timeout_s:g} s") from error

@@ -28,7 +28,7 @@ from servers.daemons import Daemon, free_port, mosquitto, no_daemon_is_left, red
 from test_sinks import INFO, conforms, result
 
 from streampose.backoff import Backoff
-from streampose.errors import ConfigError, SinkAway, SinkFailed, SinkUnavailable
+from streampose.errors import ConfigError, SinkAway, SinkFailed, SinkRefused, SinkUnavailable
 from streampose.metrics import Cause, Place
 from streampose.observe.collector import PipelineCollector
 from streampose.pipeline import Pipeline
@@ -511,6 +511,65 @@ def test_of_an_answer_only_the_status_counts(at_once: bytes, drop: bytes, every_
     server.close()
 
 
+class Canned:
+    """A server that says the same to whatever it is told, but for `PING`."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer, self._socket = answer, socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.heard: list[bytes] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                with contextlib.suppress(OSError), connection:
+                    while said := connection.recv(65536):
+                        self.heard.append(said)
+                        ping = b"PING" in said
+                        connection.sendall(b"+PONG\r\n" if ping else self._answer * max(1, said.count(b"XADD")))
+
+
+@pytest.mark.parametrize("where", ["about:blank", "mailto:x", "http://xn--/"])
+def test_where_a_redirect_leads_ends_no_stream(where: str):
+    server = Canned(f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode())
+    carrier = WebhookCarrier(f"http://127.0.0.1:{server.port}/")
+    carrier.connect("s")
+    with pytest.raises((SinkAway, SinkRefused)):
+        carrier.send([b"{}"])
+    carrier.close()
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"-READONLY You can't write against a read only replica.\r\n", SinkAway),
+        (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", SinkAway),
+        (b"-MISCONF Redis is configured to save RDB snapshots\r\n", SinkAway),
+        (b"-NOREPLICAS Not enough good replicas to write.\r\n", SinkAway),
+        (b"-CLUSTERDOWN The cluster is down\r\n", SinkAway),
+        (b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", SinkAway),
+        (b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n", SinkRefused),
+        (b":abc\r\n", SinkAway),
+        (b"*1\r\n" * 5000, SinkAway),
+    ],
+)
+def test_what_redis_answers_is_a_later_or_a_no(answer: bytes, error: type[Exception]):
+    server = Canned(answer)
+    carrier = RedisCarrier(f"redis://127.0.0.1:{server.port}/0", timeout_s=0.5)
+    with pytest.raises(error):  # noqa: PT012 - what speaks no Redis is found out by either
+        carrier.connect("s")
+        carrier.send([b"{}", b"{}"])
+    assert not any(b"HELLO" in said for said in server.heard), "Redis before 6 does not know it"
+    carrier.close()
+    server.close()
+
+
 def test_an_answer_that_drips_has_one_time_for_all():
     server = Dripping(b"HTTP/1.1 200 OK\r\n", b"x-a: b\r\n", 0.1)
     carrier = WebhookCarrier(server.url, timeout_s=0.5)
@@ -561,6 +620,7 @@ def test_what_was_not_acknowledged_is_sent_again_in_order():
         ("redis://host/0?maxlen=many", "no URL of Redis: redis://host$"),
         ("redis://host/0?no_such=1", "^a URL of Redis has .* not no_such"),
         ("redis://me:12?sec=ret@host/0", "^a URL of Redis has stream and maxlen after the [?]$"),
+        ("http://host:99999/x", "port 99999 is none"),
         ("http://", "names no host"),
         ("http:///x", "names no host"),
         ("mqtt://host/a%23", "without"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import threading
 import time
@@ -105,7 +106,7 @@ class JsonlSink:
         self._file = create(Path(self._path))
 
     def _take_back(self, written: int) -> None:
-        if written and self._file is not None and self._path != "-":
+        if written and self._file is not None and self._path != "-" and stat.S_ISREG(os.fstat(self._file).st_mode):
             os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_CUR) - written)
 
 

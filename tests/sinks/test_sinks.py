@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -393,3 +394,18 @@ def test_another_users_link_in_a_folder_of_everybodys_is_refused(kind: str, tmp_
         sink.open("s", INFO)
     sink.close()
     assert secret.read_text() == "of ours"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no FIFOs")
+def test_a_reader_of_a_fifo_that_leaves_within_a_line_is_told(tmp_path: Path):
+    os.mkfifo(fifo := tmp_path / "o.jsonl")
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    sink = JsonlSink(fifo)
+    sink.open("s", INFO)
+    long = result(0, poses=poses_of(0, people=1000))  # longer than a pipe holds
+    leaving = threading.Timer(0.1, lambda: (os.read(reader, 10), os.close(reader)))
+    leaving.start()
+    with pytest.raises(SinkFailed, match="Broken pipe"):
+        sink.write(long)
+    sink.close()
+    leaving.join()

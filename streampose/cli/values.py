@@ -146,6 +146,9 @@ def parse_rotation(text: str | None, keep: int | None) -> Rotation | None:
     max_bytes: int | None = None
     max_age_s: float | None = None
     for part in text.lower().split(","):
+        size = _BYTES.fullmatch(part.strip()) is not None
+        if (max_bytes if size else max_age_s) is not None:
+            raise ConfigError(f"--json-rotate {text}: write one size, one time, or one of each (100MB,1h)")
         if (match := _BYTES.fullmatch(part.strip())) is not None:
             base = 1024 if match["binary"] else 1000
             max_bytes = round(float(match["number"]) * base ** " kmg".index(match["prefix"] or " "))

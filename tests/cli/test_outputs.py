@@ -40,7 +40,7 @@ def test_rotation_is_a_size_a_time_or_both(text: str, rotation: Rotation):
     assert parse_rotation(text, None) == rotation
 
 
-@pytest.mark.parametrize("text", ["", "100", "often", "1MB,", "0s", "-1h", "MB"])
+@pytest.mark.parametrize("text", ["", "100", "often", "1MB,", "0s", "-1h", "MB", "1d,2d", "1MB,2MB"])
 def test_what_is_no_rotation_is_told(text: str):
     with pytest.raises(ConfigError, match="write"):
         parse_rotation(text, None)

@@ -187,7 +187,7 @@ async def _to_its_end(session: Session, watch: Watch, pipeline: Pipeline, models
     changing = contextlib.nullcontext() if session.roster is None else session.roster.following(pipeline)
     with changing, interrupts(watch.stopping(stop), running.cancel, None if preview is None else preview.screen):
         if session.stop_after_s is not None:
-            loop.call_later(session.stop_after_s, pipeline.stop)
+            loop.call_later(session.stop_after_s, watch.stopping(pipeline.stop))
         try:
             await (running if session.quiet else show_progress(pipeline, running, live=session.live))
         except asyncio.CancelledError:

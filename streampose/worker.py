@@ -12,7 +12,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
-from streampose.errors import WorkerClosed, WorkerStuck
+from streampose.errors import StreamposeError, WorkerClosed, WorkerStuck
 
 __all__ = ["Nothing", "Worker"]
 
@@ -52,6 +52,9 @@ class Worker(Generic[T]):
     Args:
         thing: what it owns; its `close` is called on the thread, once, at `aclose`.
         name: of the thread, for debuggers and logs.
+
+    Raises:
+        StreamposeError: the system has no room for another thread.
     """
 
     def __init__(self, thing: T, name: str) -> None:
@@ -61,7 +64,13 @@ class Worker(Generic[T]):
         self._closing = False
         # A daemon: a call that never returns (a hung driver) must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise StreamposeError(
+                f"{self._name} got no thread ({error}): run fewer streams at a time, or give the process more memory "
+                "and threads (`ulimit -u`; TasksMax of systemd, pids of containers)"
+            ) from error
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function on the thread and return what it returns.

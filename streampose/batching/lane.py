@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from streampose.channel import Channel, Overflow
+from streampose.errors import SourceError
 from streampose.frame import Frame
 from streampose.metrics import Cause, Place, StreamMetrics
 from streampose.pose import Poses
@@ -16,6 +17,8 @@ __all__ = ["Inferred", "Lane"]
 
 # Frames whose intervals are so far from their mean, as a share of it, come in bursts.
 _EVEN = 0.5
+# A live frame that was captured so long after now has the time of another clock.
+_ASTRAY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,7 @@ class Lane:
         """The turn of its next frame, in virtual time, where a frame takes 1 / weight: the least has the best claim."""
         self.finishing_s = 0.0
         """What is needed from an engine's result to its delivery; the deadline of a batch is so much earlier."""
+        self._last_index: float = -math.inf
         self._newest: Frame | None = None
         self.arrived_at = 0.0
         """When the last frame came (or the stream joined): one that is silent for long is not waited for."""
@@ -97,7 +101,18 @@ class Lane:
         self.changed()
 
     def came(self, frame: Frame, now: float) -> None:
-        """A frame is about to be put in."""
+        """A frame is about to be put in.
+
+        Raises:
+            SourceError: its number is not above that of the one before, or its time is of another clock.
+        """
+        if frame.index <= self._last_index:
+            raise SourceError(
+                f"the source gave frame {frame.index} after {self._last_index}: `index` goes up, over all epochs"
+            )
+        if self.live and frame.captured_at > now + _ASTRAY_S:
+            raise SourceError("the source gave a frame of the future: `captured_at` is time.monotonic()")
+        self._last_index = frame.index
         # One that a stall held up counts for no more than one that is twice as late as the others.
         lag_s = min(now - frame.captured_at, 2 * self.lag_s + 0.01)
         self.lag_s += 0.1 * (lag_s - self.lag_s)

@@ -78,6 +78,33 @@ async def test_what_is_no_frame_ends_its_stream_alone(given: object, words: str)
     assert [result.frame.index for result in sink.results] == [0, 1]
 
 
+@pytest.mark.parametrize("is_live", [False, True])
+@pytest.mark.parametrize("index", [1, 0])
+async def test_a_source_whose_numbers_go_back_ends_its_stream_alone(is_live: bool, index: int):
+    """They wait for one batch, in which the policy could not have kept their order."""
+    go_on = threading.Event()
+
+    class Waiting(FakeEstimator):
+        def __call__(self, images: Sequence[Image]) -> list[Poses]:
+            assert go_on.wait(10)
+            return super().__call__(images)
+
+    sink, good = MemorySink(), MemorySink()
+    source = ScriptedSource([0, 1, index, 2], live=is_live)
+    streams = [
+        Stream(name="bad", source=source, sinks=[sink]),
+        Stream(name="good", source=ScriptedSource([0, go_on.set, 1], live=is_live), sinks=[good]),
+    ]
+    policy = LatencyBatch(5.0) if is_live else None
+    async with asyncio.timeout(10), Pipeline(streams, Waiting(), policy=policy) as pipeline:
+        reports = await pipeline.run()
+    assert isinstance(reports["bad"].error, SourceError)
+    assert f"gave frame {index} after 1" in str(reports["bad"].error)
+    assert sink.indices == [0, 1]  # what came before is delivered
+    assert reports["good"].outcome is Outcome.ENDED
+    assert good.indices == [0, 1]
+
+
 async def test_a_live_frame_by_the_wall_clock_is_told():
     bad = Stream(name="bad", source=Giving(frame(2, captured_at=time.time()), live=True))
     report, _ = await beside_a_good_one(bad)

@@ -139,7 +139,10 @@ async def stream(
         finally:
             handover.close()
             pipeline.stop()
-            await running
+            # All that is left to wait for is the models: nobody takes results any more. One that hangs is left behind.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LEAVING_S):
+                    await running
     errors = {name: report.error for name, report in pipeline.reports.items() if report.error is not None}
     for first in errors.values():
         if len(streams) > 1:

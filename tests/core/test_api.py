@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,30 @@ async def test_leaving_the_loop_early_ends_everything(model: Path):
             break
     await results.aclose()
     assert source.closed == 1
+
+
+async def test_who_leaves_the_loop_waits_for_no_model_that_hangs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(streampose.api, "_LEAVING_S", 0.1)
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    class Hanging(FakeEstimator):
+        def __call__(self, images: Sequence[streampose.Image]) -> list[streampose.Poses]:
+            if self.batches:
+                hangs.set()
+                assert goes_on.wait(10)
+            return super().__call__(images)
+
+    source, estimator = ScriptedSource(range(10_000), live=True, period_s=0.005), Hanging()
+    results = streampose.stream(source, estimators=estimator)
+    await anext(results)
+    assert await asyncio.to_thread(hangs.wait, 10)
+    leaving = asyncio.create_task(results.aclose())
+    async with asyncio.timeout(5):
+        while not source.closed:  # which is last of a stream
+            await asyncio.sleep(0.01)
+    goes_on.set()
+    await leaving
+    assert not estimator.closed
 
 
 async def test_a_failure_comes_after_the_results(model: Path):

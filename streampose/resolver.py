@@ -81,7 +81,12 @@ def _answer(
             may_ask = _hosts[host].asked < _MOST_QUESTIONS
             _hosts[host].asked += may_ask
         if may_ask:
-            threading.Thread(target=ask, name=f"streampose-names-{host}", daemon=True).start()
+            try:
+                threading.Thread(target=ask, name=f"streampose-names-{host}", daemon=True).start()
+            except RuntimeError as error:
+                with _lock:
+                    _hosts[host].asked -= 1
+                raise socket.gaierror(socket.EAI_AGAIN, f"no thread to ask on: {error}") from error
         try:
             return answers.get(timeout=min(again_s if may_ask else _FULL_S, left_s))
         except queue.Empty:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from servers.web import MjpegServer
 
-from streampose.errors import SourceTimeout
+from streampose.errors import Disconnected, SourceTimeout
 from streampose.resolver import look_up
 from streampose.sources import NetworkSource
 
@@ -78,6 +78,27 @@ def test_a_resolver_that_hangs_costs_three_threads_a_host(silent: Silent):
     while asking():  # the others that were asked then, whose answers would be heard, too
         time.sleep(0.01)
     look_up("127.0.0.1", 80, within_s=5)
+
+
+def test_who_got_no_thread_may_ask_again(monkeypatch: pytest.MonkeyPatch):
+    """And a camera that is found by its name so is tried again, too."""
+
+    def full(thread: threading.Thread) -> None:
+        if thread.name == "streampose-names-localhost":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    start = threading.Thread.start
+    source = NetworkSource("http://localhost:1/video")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        for _ in range(4):
+            with pytest.raises(socket.gaierror, match="no thread to ask on"):
+                look_up("localhost", 80, within_s=5)
+        with pytest.raises(Disconnected, match=r"cannot say \(no thread to ask on"):
+            source.open("cam")
+    source.close()
+    look_up("localhost", 80, within_s=5)
 
 
 def test_the_first_answer_counts(silent: Silent):

@@ -8,6 +8,7 @@ from streampose.frame import Frame, Image, read_only
 from streampose.pose import Poses
 from streampose.render import Hud, Renderer
 from streampose.streams import Stream
+from streampose.tracking import OneEuro, Tracker
 
 __all__ = ["Finisher"]
 
@@ -19,14 +20,16 @@ class Finisher:
 
     def __init__(self, stream: Stream) -> None:
         self._tracker, self._smoother = stream.tracker, stream.smoother
+        # Others' may do anything, and for as long as they want.
+        self._ours = {type(self._tracker), type(self._smoother)} <= {Tracker, OneEuro, type(None)}
         takers = sum(sink.wants_picture for sink in stream.sinks)
         self._renderer = (stream.renderer or Renderer()) if takers else None
         self._shared = takers > 1
         self._epoch = 0
 
     def brief(self, poses: Poses) -> bool:
-        """Whether it takes less than the way to another thread and back: at most ids for a few people."""
-        return self._renderer is None and (self._tracker is None or len(poses) <= _FEW)
+        """Whether it takes less than the way to another thread and back: at most our ids for a few people."""
+        return self._renderer is None and (self._tracker is None or (self._ours and len(poses) <= _FEW))
 
     def __call__(self, frame: Frame, poses: Poses, hud: Hud | None) -> tuple[Poses, Image | None]:
         """The people as they go out, who can only be read from now on, and the picture, if a sink wants one."""

@@ -123,6 +123,22 @@ async def test_a_tracker_that_gives_nothing_ends_its_stream_alone():
     assert isinstance(report.error, StreamposeError)
 
 
+@pytest.mark.parametrize("part", ["tracker", "smoother"])
+async def test_a_tracker_or_smoother_of_ones_own_keeps_the_event_loop_free(part: str):
+    threads: set[threading.Thread] = set()
+    kind: type[Tracker | OneEuro] = {"tracker": Tracker, "smoother": OneEuro}[part]
+
+    class Own(kind):  # type: ignore[misc, valid-type]
+        def update(self, poses: Poses, time_s: float) -> Poses:
+            threads.add(threading.current_thread())
+            return super().update(poses, time_s)
+
+    parts = {"tracker": Tracker(), part: Own()}
+    report, _ = await beside_a_good_one(Stream(name="bad", source=ScriptedSource(range(5)), **parts))
+    assert report.outcome is Outcome.ENDED
+    assert {thread.name for thread in threads} == {"streampose-finish-bad"}
+
+
 async def test_a_tracker_that_is_cancelled_by_itself_ends_its_stream_alone():
     class Cancelled(Tracker):
         def update(self, poses: Poses, time_s: float) -> Poses:

@@ -100,14 +100,19 @@ class Worker(Generic[T]):
 
         Raises:
             WorkerStuck: a call did not return in time; the thread is left behind.
-            Exception: whatever the thing's `close` raised.
+            Exception: whatever the thing's `interrupt` or `close` raised.
         """
         if self._closing:
             return
         self._closing = True
         thing: object = self.thing
-        if isinstance(thing, Interruptible):
-            thing.interrupt()
+        try:
+            if isinstance(thing, Interruptible):
+                thing.interrupt()
+        finally:
+            await self._end(timeout_s)
+
+    async def _end(self, timeout_s: float) -> None:
         closed = self._submit(self.thing.close)
         self._jobs.put(None)
         try:

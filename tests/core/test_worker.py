@@ -116,6 +116,19 @@ async def test_an_error_of_close_is_raised():
         await Worker(Bad(), "t").aclose()
 
 
+async def test_what_cannot_be_interrupted_is_closed_all_the_same():
+    class Bad(Thing):
+        def interrupt(self) -> None:
+            raise ValueError("no such socket")
+
+    thing = Bad()
+    worker = Worker(thing, "t")
+    with pytest.raises(ValueError, match="no such socket"):
+        await worker.aclose()
+    assert thing.events == ["closed"]
+    assert "streampose-t" not in {thread.name for thread in threading.enumerate()}
+
+
 @pytest.mark.parametrize("error", [None, OSError("disk full"), TimeoutError("silent")])
 async def test_what_closed_while_the_loop_was_held_up_is_not_stuck(error: Exception | None):
     closing = threading.Event()

@@ -39,13 +39,13 @@ class EngineThread:
     """
 
     def __init__(self, estimator: Estimator, name: str, core: int | None = None, *, closes: bool = True) -> None:
-        self._estimator = estimator
+        self._estimator, self._name = estimator, name
         self._runs: Worker[Any] = Worker(estimator if closes else Nothing(), name)
         if core is not None:
             self._runs.start(stay_on_core, core)
         self._ahead: Callable[[Sequence[Image]], Any] | None = getattr(estimator, "ahead", None)
         self._sending_s = 0.0
-        self._sends = None if self._ahead is None else Worker(Nothing(), f"{name}-ahead")
+        self._sends: Worker[Nothing] | None = None
 
     @property
     def lead_s(self) -> float:
@@ -61,8 +61,10 @@ class EngineThread:
             Exception: whatever the estimator raised, when awaited.
         """
         estimator: Callable[..., list[Poses]] = self._estimator
-        if self._ahead is None or self._sends is None:
+        if self._ahead is None:
             return self._runs.start(lambda: estimator(list(images)))
+        if self._sends is None:  # not before: where there is no room for a second thread, `aclose` ends the first
+            self._sends = Worker(Nothing(), f"{self._name}-ahead")
         sent: Future[Any] = Future()
         self._sends.start(self._send, images, sent)
         # Its thread waits for the other one: on the way through the event loop the device would be idle.

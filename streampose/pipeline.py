@@ -124,9 +124,11 @@ class Pipeline:
         # Recordings are decoded ahead as fast as they can be: they do as well, or better, where everything may move.
         stay = self._cores_have_engines() and (self._keep_running or any(f.lane.live for f in self._flows.values()))
         engines = []
-        for i, estimator in enumerate(self._engines):
-            engines.append(EngineThread(estimator, f"engine-{i}", i if stay else None, closes=self._close_estimators))
-            self._stack.push_async_callback(engines[-1].aclose)
+        async with AsyncExitStack() as starting:  # there may be no room for another thread
+            for i, one in enumerate(self._engines):
+                engines.append(EngineThread(one, f"engine-{i}", i if stay else None, closes=self._close_estimators))
+                starting.push_async_callback(engines[-1].aclose)
+            self._stack = starting.pop_all()
         self._batcher = Batcher(engines, self._policy, self._clock, metrics=self._engine_metrics, on_failure=self.stop)
         return self
 
@@ -170,7 +172,7 @@ class Pipeline:
         self._check_new(stream)
         flow = self._flows[stream.name] = self._flow(stream, [stream, *self._running()])
         if self._group is not None:
-            self._start(flow)
+            self._start(flow, self._group)
 
     def _running(self) -> list[Stream]:
         return [flow.stream for flow in self._flows.values() if flow.report.outcome is None]
@@ -252,10 +254,9 @@ class Pipeline:
             self._holds -= 1
             self._changed.set()
 
-    def _start(self, flow: Flow) -> None:
-        assert self._group is not None
+    def _start(self, flow: Flow, group: asyncio.TaskGroup) -> None:
         assert self._batcher is not None
-        task = self._tasks[flow] = self._group.create_task(flow.run(self._batcher), name=flow.stream.name)
+        task = self._tasks[flow] = group.create_task(flow.run(self._batcher), name=flow.stream.name)
 
         def ended(_: object) -> None:
             del self._tasks[flow]
@@ -281,11 +282,10 @@ class Pipeline:
             raise RuntimeError("a pipeline runs once: make another one")
         self._started_at = self._clock.now()
         try:
-            async with asyncio.TaskGroup() as group:
-                batcher = group.create_task(self._batcher.run(), name="batcher")
-                self._group = group
+            async with asyncio.TaskGroup() as self._group:
+                batcher = self._group.create_task(self._batcher.run(), name="batcher")
                 for flow in self._flows.values():
-                    self._start(flow)
+                    self._start(flow, self._group)
                 self._begun.set()
                 while self._tasks or self._holds or (self._keep_running and not self._stopping):
                     self._changed.clear()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource
 
 from streampose.errors import StreamposeError
+from streampose.frame import Image
 from streampose.pipeline import Pipeline
 from streampose.streams import Outcome, Stream
 
@@ -46,3 +48,30 @@ async def test_a_stream_that_gets_no_thread_fails_alone(lacking: str, monkeypatc
     # What was opened before is closed.
     assert source.opened == source.closed
     assert [sink.opened for sink in late] == [sink.closed for sink in late]
+
+
+async def test_a_pipeline_whose_engines_get_no_thread_leaves_none_behind(monkeypatch: pytest.MonkeyPatch):
+    none_for("engine-1", monkeypatch)
+    engines, source = [FakeEstimator(), FakeEstimator()], ScriptedSource([0])
+    with pytest.raises(StreamposeError, match="streampose-engine-1 got no thread"):
+        async with Pipeline([Stream(name="s", source=source)], engines):
+            pytest.fail("it began")
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("streampose")]
+    assert engines[0].closed
+
+
+async def test_an_engine_that_gets_no_thread_to_send_pictures_on_fails_and_is_closed(monkeypatch: pytest.MonkeyPatch):
+    class Sending(FakeEstimator):
+        def ahead(self, images: Sequence[Image]) -> None:
+            pytest.fail("there is no thread for it")
+
+    none_for("engine-0-ahead", monkeypatch)
+    engine, sink = Sending(), MemorySink()
+    with pytest.raises(StreamposeError, match="streampose-engine-0-ahead got no thread"):
+        async with (
+            asyncio.timeout(10),
+            Pipeline([Stream(name="s", source=ScriptedSource([0]), sinks=[sink])], engine) as pipeline,
+        ):
+            await pipeline.run()
+    assert engine.closed
+    assert sink.closed == 1

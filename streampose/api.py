@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, cast
 
 from streampose.batching import FixedBatch, LatencyBatch
+from streampose.engine_thread import is_lent
 from streampose.errors import ChannelClosed, ConfigError, StreamposeError
 from streampose.frame import StreamInfo
 from streampose.handover import Handover
@@ -124,6 +125,7 @@ async def stream(
         estimators = estimators if isinstance(estimators, Sequence) else [estimators]
         if not all(callable(each) and not isinstance(each, type) for each in estimators):
             raise ConfigError(f"estimators are what load_estimators gives, not {estimators!r:.80}")
+        await _given_back(estimators)
     else:
         choice = choice or ModelChoice(model=model, detector=detector, pose=pose)
         load = functools.partial(load_estimators, throughput=not any_live, streams=len(streams))
@@ -149,6 +151,14 @@ async def stream(
             for name, error in errors.items():
                 first.add_note(f"stream {name!r} failed: {error}")
         raise first
+
+
+async def _given_back(estimators: Sequence[Estimator]) -> None:
+    """Wait for those of a loop that was left a moment ago, and that Python is about to close; not for ever."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LEAVING_S):
+            while any(map(is_lent, estimators)):  # noqa: ASYNC110 - they are given back on threads of any loop
+                await asyncio.sleep(0.01)
 
 
 @contextlib.contextmanager

@@ -10,17 +10,50 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from streampose.cores import stay_on_core
-from streampose.errors import EngineFailed
+from streampose.errors import ConfigError, EngineFailed, StreamposeError
 from streampose.frame import Image
 from streampose.inference.estimator import Estimator
 from streampose.pose import Poses
 from streampose.typed import Typed
 from streampose.worker import Nothing, Worker
 
-__all__ = ["EngineThread"]
+__all__ = ["EngineThread", "is_lent"]
 
 # From the decision to the engine's thread, by way of the event loop and Python's lock.
 _HANDING_OVER_S = 0.003
+
+
+class _Lent:
+    """An estimator that is one thread's, until that has let go of it."""
+
+    def __init__(self, estimator: Estimator, *, closes: bool) -> None:
+        self._estimator, self._closes = estimator, closes
+        if _lent.setdefault(id(estimator), self) is not self:
+            raise ConfigError(
+                "an estimator runs in another pipeline: give each its own, or one pipeline all streams, or close the "
+                "other first (a loop that was left, over `results` or `stream`, by `close` or `aclose`)"
+            )
+
+    def close(self) -> None:
+        """Give it back, and close it if it is this one's to close."""
+        try:
+            if self._closes:
+                self._estimator.close()
+        finally:
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Others may have it."""
+        del _lent[id(self._estimator)]
+
+
+# By identity: an estimator need be neither hashable nor weakly referable.
+_lent: dict[int, _Lent] = {}
+
+
+def is_lent(estimator: Estimator) -> bool:
+    """Whether it runs in a pipeline."""
+    return id(estimator) in _lent
 
 
 class EngineThread:
@@ -36,11 +69,20 @@ class EngineThread:
         name: of its threads.
         core: the one that it stays on (`stay_on_core`); `None` = it runs where there is room.
         closes: the estimator with this.
+
+    Raises:
+        ConfigError: the estimator runs on another one.
+        StreamposeError: the system has no room for another thread.
     """
 
     def __init__(self, estimator: Estimator, name: str, core: int | None = None, *, closes: bool = True) -> None:
         self._estimator, self._name = estimator, name
-        self._runs: Worker[Any] = Worker(estimator if closes else Nothing(), name)
+        lent = _Lent(estimator, closes=closes)
+        try:
+            self._runs = Worker(lent, name)
+        except StreamposeError:
+            lent.give_back()
+            raise
         if core is not None:
             self._runs.start(stay_on_core, core)
         self._ahead: Callable[[Sequence[Image]], Any] | None = getattr(estimator, "ahead", None)

@@ -18,6 +18,8 @@ from fakes import FakeEstimator, ScriptedSource
 
 import streampose
 from streampose.errors import ConfigError, EngineFailed, ModelNotFound, SourceNotFound
+from streampose.pipeline import Pipeline
+from streampose.streams import Stream
 
 
 @pytest.fixture
@@ -171,6 +173,29 @@ def test_models_that_are_loaded_serve_one_source_after_the_other(model: Path):
     estimator.close()
     with pytest.raises(EngineFailed, match="was closed: a Pipeline closes its estimators"):
         list(streampose.results(ScriptedSource(range(5)), estimators=[estimator]))
+
+
+async def test_an_estimator_of_a_loop_that_was_just_left_serves_the_next():
+    estimator = FakeEstimator(per_frame_s=0.01)
+    for _ in range(2):
+        async for _result in streampose.stream(ScriptedSource(range(100)), estimators=estimator):
+            break  # nobody closes it but Python, on the event loop
+    assert [r.frame.index async for r in streampose.stream(ScriptedSource([0]), estimators=estimator)] == [0]
+
+
+async def test_an_estimator_serves_one_loop_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(streampose.api, "_LEAVING_S", 0.05)
+    estimator = FakeEstimator()
+    first = streampose.stream(ScriptedSource(range(20)), estimators=estimator)
+    await anext(first)
+    with pytest.raises(ConfigError, match="an estimator runs in another pipeline"):
+        await anext(streampose.stream(ScriptedSource(range(3)), estimators=estimator))
+    with pytest.raises(ConfigError, match="an estimator runs in another pipeline"):
+        async with Pipeline([Stream(name="s", source=ScriptedSource([0]))], [FakeEstimator(), estimator]):
+            pytest.fail("it began")
+    assert not estimator.closed  # it is still the first one's
+    assert [r.frame.index async for r in first] == list(range(1, 20))
+    assert [r.frame.index async for r in streampose.stream(ScriptedSource([0]), estimators=estimator)] == [0]
 
 
 async def test_limits_are_a_choice_s(model: Path):

@@ -24,6 +24,7 @@ from streampose.clock import Clock
 from streampose.errors import ChannelClosed, SinkFailed, SourceError, StreamposeError, WorkerStuck, cause_of
 from streampose.finisher import Finisher
 from streampose.metrics import Cause, Place
+from streampose.number import is_whole
 from streampose.patience import Patience
 from streampose.redaction import redact
 from streampose.render import Hud
@@ -73,9 +74,7 @@ class Flow:
         alone: Callable[[], bool],
         stop_all: Callable[[], None],
     ) -> None:
-        self.stream = stream
-        self.lane = lane
-        self.report = StreamReport()
+        self.stream, self.lane, self.report = stream, lane, StreamReport()
         self._clock, self._engine_name, self._trace = clock, engine_name, trace
         self._latent, self._alone, self._stop_all = latent, alone, stop_all
         self._sinks: list[tuple[Worker[Sink], Channel[Result]]] = []
@@ -94,9 +93,12 @@ class Flow:
         """From open to close, whatever happens to it; `report` has the outcome."""
         report, lane = self.report, self.lane
         try:
-            async with AsyncExitStack() as closing:
-                if not self._stopping and (source := await self._open(closing)) is not None:
-                    await self._flow(source, batcher, closing)
+            with Typed(
+                StreamposeError
+            ):  # whatever a user's part does that nobody foresaw, it is not the others' problem
+                async with AsyncExitStack() as closing:
+                    if not self._stopping and (source := await self._open(closing)) is not None:
+                        await self._flow(source, batcher, closing)
             if lane.failure is not None:
                 raise lane.failure
             report.outcome = Outcome.STOPPED if self._stopping else Outcome.ENDED
@@ -146,13 +148,16 @@ class Flow:
         finisher = Worker(Finisher(self.stream), f"finish-{self.stream.name}")
         closing.push_async_callback(finisher.aclose)
         batcher.add(self.lane)
-        async with asyncio.TaskGroup() as group:
-            self._ingest_task = group.create_task(self._ingest(source))
-            # Not at its own end: one that is cancelled before its first step has none.
-            self._ingest_task.add_done_callback(lambda _: self.lane.ingress.close())
-            group.create_task(self._deliver(finisher))
-            for worker, channel in self._sinks:
-                group.create_task(self._drain(worker, channel))
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._ingest_task = group.create_task(self._ingest(source))
+                # Not at its own end: one that is cancelled before its first step has none.
+                self._ingest_task.add_done_callback(lambda _: self.lane.ingress.close())
+                group.create_task(self._deliver(finisher))
+                for worker, channel in self._sinks:
+                    group.create_task(self._drain(worker, channel))
+        except ExceptionGroup as broken:
+            raise broken.exceptions[0] from broken.exceptions[0].__cause__
 
     async def _ingest(self, source: Worker[Source]) -> None:
         """Source → ingress."""
@@ -231,9 +236,9 @@ class Flow:
 
     def _count_unsent(self, sink: Worker[Sink]) -> None:
         # Our sinks that send to a server count them; those of others need not.
-        unsent = getattr(sink.thing, "unsent", 0)
-        self.lane.metrics.drop(Place.SINK, Cause.UNSENT, unsent - self._unsent[sink])
-        self._unsent[sink] = unsent
+        if is_whole(unsent := getattr(sink.thing, "unsent", 0)):
+            self.lane.metrics.drop(Place.SINK, Cause.UNSENT, unsent - self._unsent[sink])
+            self._unsent[sink] = unsent
 
     def _stop_reading(self) -> None:
         if self._ingest_task is not None:

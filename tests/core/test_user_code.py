@@ -105,6 +105,45 @@ async def test_a_source_whose_numbers_go_back_ends_its_stream_alone(is_live: boo
     assert good.indices == [0, 1]
 
 
+@pytest.mark.parametrize("where", ["captured", "delivered", "written"])
+async def test_a_trace_that_fails_ends_the_stream_that_it_was_told_of(where: str):
+    class Failing:
+        def captured(self, frame: Frame, read_at: float) -> None:
+            self._is("captured", frame)
+
+        def delivered(self, result: Result) -> None:
+            self._is("delivered", result.frame)
+
+        def written(self, result: Result, sink: str, began_at: float, ended_at: float) -> None:
+            self._is("written", result.frame)
+
+        def _is(self, what: str, told: Frame) -> None:
+            if (what, told.stream, told.index) == (where, "bad", 2):
+                raise ZeroDivisionError("no span")
+
+    sinks, sources = [MemorySink(), MemorySink()], [ScriptedSource(range(9)), ScriptedSource(range(9))]
+    streams = [
+        Stream(name=name, source=source, sinks=[sink])
+        for name, source, sink in zip(("bad", "good"), sources, sinks, strict=True)
+    ]
+    async with asyncio.timeout(10), Pipeline(streams, FakeEstimator(), trace=Failing()) as pipeline:
+        reports = await pipeline.run()
+        figures = pipeline.snapshot().streams["bad"]
+    assert (reports["good"].outcome, sinks[1].indices) == (Outcome.ENDED, list(range(9)))
+    assert isinstance(reports["bad"].error, StreamposeError)
+    assert str(reports["bad"].error) == "ZeroDivisionError: no span"
+    assert isinstance(reports["bad"].error.__cause__, ZeroDivisionError)
+    assert (sinks[0].closed, sources[0].closed) == (1, 1)
+    assert (figures.in_flight, figures.queued) == (0, 0)
+
+
+async def test_what_a_sink_calls_unsent_may_be_no_count():
+    sink = MemorySink()
+    sink.unsent = ["a letter"]  # type: ignore[attr-defined]
+    report, others = await beside_a_good_one(Stream(name="bad", source=ScriptedSource(range(5)), sinks=[sink]))
+    assert (report.outcome, others, len(sink.results)) == (Outcome.ENDED, 20, 5)
+
+
 async def test_a_live_frame_by_the_wall_clock_is_told():
     bad = Stream(name="bad", source=Giving(frame(2, captured_at=time.time()), live=True))
     report, _ = await beside_a_good_one(bad)

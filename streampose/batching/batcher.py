@@ -54,9 +54,8 @@ class Batcher:
         self._on_failure = on_failure
         self.metrics = metrics or EngineMetrics()
         self._stations = [Station(infer) for infer in engines]
-        self._policy = policy
+        self._policy, self._clock = policy, clock
         policy.engines = len(engines)
-        self._clock = clock
         self._per_stream = per_stream or policy.max_frames
         self._lanes: list[Lane] = []
         self._turn = 0.0  # of the frames that were taken, the latest: virtual time
@@ -232,6 +231,7 @@ class Batcher:
             with _ENGINE:
                 running = station.infer(Images([frame for _, frame in batch]))
         except StreamposeError as error:
+            station.done(self._clock.now())
             self._fail(error, futures)
             return
         batches.create_task(self._run_batch(batches, station, running, batch, futures))

@@ -673,3 +673,17 @@ async def test_who_joins_after_a_failure_is_told_of_it():
         running.batcher.add(late)
         assert isinstance(late.failure, EngineFailed)
         assert late.ingress.closed
+
+
+async def test_an_engine_that_takes_nothing_is_not_held_up_by_what_it_was_not_given():
+    def broken(_: Sequence[Image]) -> list[Poses]:
+        raise EngineFailed("no thread for it")
+
+    batcher = Batcher([broken], FixedBatch(1), clock := VirtualClock())  # type: ignore[list-item]
+    batcher.add(one := lane("a"))
+    await one.ingress.put(frame(0))
+    batcher.close()
+    with pytest.raises(EngineFailed, match="no thread"):
+        await batcher.run()
+    clock.advance(60)
+    assert batcher.held_up_s(clock.now()) == 0

@@ -23,6 +23,8 @@ _LONGEST_S = 1e12
 class PushSource:
     """Gives out what `push` is given: from a camera's SDK, GStreamer's appsink, ROS, a socket, a game.
 
+    It serves one stream: once that has ended, or was stopped, nothing more can be pushed, and another needs a new one.
+
     Args:
         live: pictures that are not taken in time are dropped, the newest is kept, and `push` never waits; else `push`
             waits until there is room, so nothing is lost: call it on a thread of its own then.

@@ -39,7 +39,7 @@ class Source(Protocol):
         """Let go of everything. May be called at any time, also before `open` and twice.
 
         A source whose calls can block for long has an `interrupt()`, too: it is called from another thread, before
-        `close`, and ends them. A live one can be opened again after it.
+        `close`, and ends them. A live one can be opened again after it, but for a `PushSource`.
         """
 
 

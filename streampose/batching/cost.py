@@ -161,9 +161,9 @@ class BatchCost:
         self._own[load.frames] = median([*ratios, *[1.0] * _CURVE])
 
     def _fit(self, load: Load, seconds: float, weight: float) -> None:
-        """A step of non-negative least squares, by coordinate descent.
+        """A step of non-negative least squares, by coordinate descent (Franc, Hlaváč and Navara, CAIP 2005).
 
-        What takes longer than the rest is a hiccup and counts for less (Huber's weights): nothing is quick by accident.
+        What takes longer than the rest is a hiccup and counts for less (Huber, 1964): nothing is quick by accident.
         """
         more = seconds / self._by_curve(load) - 1
         if self.observed > 3 and more > _LONG:

@@ -17,17 +17,23 @@ _OF_A_SIZE, _RECENT, _SPREAD = 9, 9, 128
 _CURVE, _FORGOTTEN = 2, 256
 # The curve forgets: what was so many batches ago counts a third.
 _MEMORY = 200
-# How much the curve would rather have no such part, in batches: as long as only one size was run, nobody can tell what
-# belongs to the batch and what to its frames, and then it is the batch's, for then larger ones are tried.
+# How much the curve would rather have no such part, in batches, at first: as long as only one size was run, nobody can
+# tell what belongs to the batch and what to its frames, and then it is the batch's, for then larger ones are tried. It
+# fades with the number of batches: a night of batches of one must not do away with what a frame costs.
 _RELUCTANCE = (0.003, 0.1, 0.1, 0.1)
 _SWEEPS = 6
 # A batch that takes more than so much more than expected counts for less, and the first of a size, too: memory is
 # claimed, a shape is planned. None teaches more than so many times what was expected.
 _LONG, _FIRST, _SURPRISE = 0.25, 0.1, 3.0
-# So many batches in a row that take so many times as long (or short) as expected: the machine has changed. More than
-# one, for a neighbour's hiccup is over by the next. Smaller changes show in the median of a few batches.
+# So many batches in a row that take so many times as long (or short) as the speed says: the machine has changed. More
+# than one, for a neighbour's hiccup is over by the next. Smaller changes show in the median of a few, and of those the
+# smallest are left to the curve.
 _TURN, _LEAP = 2, 1.3
-_FEW, _STEADY = 5, 1.15
+_FEW, _STEADY = 3, 1.15
+# What is learned leaves this share (of the logarithm) to the speed: the rest of a speed that lasts goes into what is
+# run. Without it, times that scatter would carry the two away from each other for ever, and sizes that are not run with
+# the speed.
+_KEPT = 0.95
 # Batches of sizes that ran less often say nothing about the machine.
 _SURE = 2
 # After one such batch the next one is planned as if it would take as much longer; so much at most, for after a stall
@@ -47,13 +53,13 @@ class Load:
 
 
 class BatchCost:
-    """Seconds of a batch, by its size and the people in it, on the machine as it is now.
+    """Seconds of a batch, by its size and the people in it, times how fast the machine is now.
 
     - A curve for all sizes: a + b·frames + c·(the next power of two, for batches are padded) + d·people, none of them
       negative, by least squares of relative errors that forget slowly. So a batch of any size tells about all others.
     - Each size may differ from it: by the median of its last batches, beside the curve's own word.
-    - A machine that throttles, or has a neighbour now, makes all as much slower: the median of the last few batches
-      tells, or two in a row that agree.
+    - `speed`: a machine that throttles, or has a neighbour now, makes all as much slower. The median of the last few
+      batches against the above tells, or two in a row that agree.
     - After a batch that took much longer than expected, `upper` is higher until one takes what was expected.
     - The margin of `upper` is a high quantile of how far predictions were exceeded lately, stalls left out.
     """
@@ -72,12 +78,14 @@ class BatchCost:
         self._alarm = 1.0  # how many times as long as expected the last batch took, if that was a leap
         self.margin = 1.15
         """By how much `upper` is above `predict`."""
+        self.speed = 1.0
+        """How many times as long as usual batches take now."""
         self.observed = 0
 
     def predict(self, load: Load) -> float:
         """Expected seconds, > 0."""
         own = 1.0 if self._is_forgotten(load.frames) else self._own.get(load.frames, 1.0)
-        return max(own * self._by_curve(load), _LEAST_S)
+        return max(own * self._by_curve(load) * self.speed, _LEAST_S)
 
     def upper(self, load: Load) -> float:
         """Seconds that 97 of 100 batches of this load do not exceed, but for stalls: what a promise can be built on."""
@@ -119,7 +127,7 @@ class BatchCost:
             elif known:
                 self._alarm = min(exceeded, _MOST_ALARM)
             if len(self._ratios[load.frames]) >= _SURE:
-                self._follow(exceeded)
+                self.speed = self._speed_now(exceeded * self.speed)
         if self.observed == 1:
             self._curve = [seconds, 0.0, 0.0, 0.0]
         # The first batch of a size may be unlike all others: a surprise is only believed when it comes again.
@@ -137,25 +145,22 @@ class BatchCost:
         n = load.frames
         return max(batch + frame * n + padded * _padded(n) + person * load.people, _LEAST_S)
 
-    def _follow(self, exceeded: float) -> None:
-        """All that is known becomes what it is on a machine that has changed."""
-        self._recent.append(exceeded)
-        last, change = list(self._recent)[-_TURN:], 1.0
-        if len(last) == _TURN and (min(last) > _LEAP or max(last) < 1 / _LEAP):
-            change = last[-1]  # the first may have begun before
-        elif len(self._recent) >= _FEW:
-            middle = median(self._recent)
-            change = middle if max(middle, 1 / middle) > _STEADY else 1.0
-        if change != 1.0:
+    def _speed_now(self, ratio: float) -> float:
+        """How many times as long as usual batches take now, after one that took so many times as long."""
+        self._recent.append(ratio)
+        last = list(self._recent)[-_TURN:]
+        if len(last) == _TURN and (min(last) > _LEAP * self.speed or max(last) < self.speed / _LEAP):
+            # Two that agree are no hiccup: what was before does not count any more, and the first may have begun then.
             self._recent.clear()
-            self._curve = [part * change for part in self._curve]
-            self._sums = [[product / change**2 for product in row] for row in self._sums]
-            self._means = [mean / change for mean in self._means]
+            self._recent.extend([last[-1]] * _FEW)
+        speed = median(self._recent) if len(self._recent) >= _FEW else 1.0
+        return speed if max(speed, 1 / speed) > _STEADY else 1.0
 
     def _learn(self, load: Load, seconds: float) -> None:
         usual, ratios = self.predict(load), self._ratios[load.frames]
         if self.settled:
             seconds = min(max(seconds, usual / _SURPRISE), usual * _SURPRISE)
+        seconds /= self.speed**_KEPT
         self._fit(load, seconds, weight=1.0 if ratios else _FIRST)
         ratios.append(seconds / self._by_curve(load))
         self._own[load.frames] = median([*ratios, *[1.0] * _CURVE])
@@ -174,7 +179,8 @@ class BatchCost:
                 row[j] = forget * row[j] + weight * x[i] * x[j]
             self._means[i] = forget * self._means[i] + weight * x[i]
         self._weight = forget * self._weight + weight
-        curve, usual = self._curve, self._sums[0][0] / self._weight
+        curve = self._curve
+        usual = self._sums[0][0] / self._weight * (_MEMORY / (_MEMORY + self.observed))
         for _ in range(_SWEEPS):
             for i, row in enumerate(self._sums):
                 rest = self._means[i] - sum(row[j] * curve[j] for j in range(4) if j != i)

@@ -365,6 +365,24 @@ def test_times_that_scatter_carry_no_size_away(scatter: float):
     assert 0.025 < statistics.median(others[-1000:]) < 0.07
 
 
+@pytest.mark.parametrize("scatter", [0.0, 0.1, 0.2, 0.35])
+@pytest.mark.parametrize(("batch_s", "frame_s"), [(0.005, 0.015), (0.02, 0.001)])
+def test_a_night_of_single_frames_does_not_unlearn_the_others(batch_s: float, frame_s: float, scatter: float):
+    rng = random.Random(1)
+    cost = BatchCost()
+
+    def run(n: int) -> None:
+        cost.observe(Load(frames=n), (batch_s + frame_s * n) * math.exp(rng.gauss(0, scatter)))
+
+    for i in range(400):
+        run((1, 2, 4, 8, 16)[i % 5])
+    believed = []
+    for _ in range(4000):
+        run(1)
+        believed.append(cost.predict(Load(frames=8)) / (batch_s + frame_s * 8))
+    assert 0.6 < statistics.median(believed[-2000:]) < 1.6
+
+
 def test_sizes_that_hardly_ran_are_known_by_the_others():
     rng = random.Random(0)
     cost = BatchCost()
@@ -474,7 +492,7 @@ def test_a_size_whose_first_batch_took_long_is_thought_no_dearer_than_smaller_on
     assert cost.predict(Load(frames=8)) == pytest.approx(0.012, rel=0.05), "one good batch shows what it is"
     for _ in range(20):
         cost.observe(Load(frames=8), 0.05)
-    assert cost.predict(Load(frames=8)) == pytest.approx(0.05, rel=0.01), "but what is always so is believed"
+    assert cost.predict(Load(frames=8)) == pytest.approx(0.05, rel=0.05), "but what is always so is believed"
 
 
 def test_hiccups_are_not_taken_for_the_price_of_people():

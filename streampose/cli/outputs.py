@@ -110,6 +110,9 @@ class Outputs:
         self._inputs, self._named = inputs, named
 
     def _check_options(self, streams: int) -> None:
+        # A shell's variable that is not set; as a path it would be the current folder.
+        if empty := [option for option, text in self._files.items() if not text]:
+            raise ConfigError(f"{empty[0]} names nothing: write a file, or a folder (./ for this one)")
         if self.rotation is not None and "--json" not in self._files:
             raise ConfigError("--json-rotate is for files: name one, or a folder, by --json")
         if self._pushed and streams > 1 and "{name}" not in str(self.out):

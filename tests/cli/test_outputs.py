@@ -101,6 +101,8 @@ def test_encoders_can_count_any_rate():
         (["--out", "rtsp://h/x", "--encoder", "h265"], "no H.264 encoder is called 'h265'"),
         (["--out", "rtsp://me:secret@h/x"], "add --live"),
         (["--snapshot", "{tmp}/none/o.jpg"], "create it first"),
+        (["--json", ""], "--json names nothing: write a file, or a folder"),
+        (["--out", "{tmp}/o.mp4", "--snapshot", ""], "--snapshot names nothing"),
         (["--snapshot", "{tmp}/o.jpg", "--snapshot-every", "often"], "'often' is not a time"),
     ],
 )

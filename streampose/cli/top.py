@@ -56,7 +56,7 @@ def top(
             return
         # Not KeyboardInterrupt: where it is raised in a finaliser of a library's, it gets lost.
         stopped = threading.Event()
-        previous = signal.signal(signal.SIGINT, lambda *_: stopped.set())
+        previous = {number: signal.signal(number, lambda *_: stopped.set()) for number in _stops()}
         try:
             with Live(board.draw(view), console=console, auto_refresh=False, screen=console.is_terminal) as shown:
                 while not stopped.wait(every_s):
@@ -66,7 +66,14 @@ def top(
                         picture = Group(Text(in_one_line(str(error)), "red"))
                     shown.update(picture, refresh=True)
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def _stops() -> list[int]:
+    """What ends it, with the terminal as it was; a SIGHUP that is ignored (nohup) does not."""
+    hangs_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
 
 
 def _look(client: httpx.Client, url: str) -> View:

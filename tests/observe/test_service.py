@@ -314,6 +314,28 @@ def test_top_is_live_in_a_terminal_waits_for_the_next_start_and_ends_by_ctrl_c()
     assert seen.endswith(b"\x1b[?25h\x1b[?1049l"), "the cursor is back, and the screen as it was"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_whatever_ends_top_the_terminal_is_as_it_was(number: signal.Signals, tmp_path: Path):
+    (tmp_path / "metrics").write_text('streampose_build_info{version="1"} 1\n')
+    mine, theirs = pty.openpty()
+    with (
+        served(tmp_path) as url,
+        subprocess.Popen(
+            [*COMMAND, "top", url], stdin=theirs, stdout=theirs, env=os.environ | {"TERM": "xterm"}
+        ) as top,
+    ):
+        os.close(theirs)
+        try:
+            seen = read_until(mine, lambda seen: b"stream" in seen)
+            top.send_signal(number)
+            seen += read_until(mine, lambda _: top.poll() is not None)
+        finally:
+            top.kill()
+            os.close(mine)
+    assert top.returncode == 0
+    assert seen.endswith(b"\x1b[?25h\x1b[?1049l")
+
+
 def test_what_top_says_where_nothing_is(command):
     port = free_port()
     code, _, err = command("top", f"http://u:geheim@127.0.0.1:{port}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 import urllib.request
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ _LATER = {httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_EARLY, httpx.codes.TOO_MA
 # An answer's body says nothing to us; a short one is read to its end, so that its connection can be used again.
 _BODY_BYTES = 65_536
 _BODY_S = 0.5
+_TOKEN = re.compile("[!-~]+")
 _LAST_PORT = 65_535
 _PORTS = {"http": 80, "https": 443}
 
@@ -32,11 +34,12 @@ class WebhookCarrier:
     would hold us for ever; a loop's timeout is for the whole.
 
     Args:
-        url: ``http(s)://…``; a user and a password in it become basic authentication.
+        url: ``http(s)://…``; a user and a password in it become basic authentication, and ``#token=TOKEN`` at its end
+            the header ``Authorization: Bearer TOKEN``: what follows a # is not sent to servers otherwise.
         timeout_s: for connecting, for sending, and for the answer, together.
 
     Raises:
-        ConfigError: it is no URL.
+        ConfigError: it is no URL, or its token is none.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
@@ -52,6 +55,16 @@ class WebhookCarrier:
             raise ConfigError(f"this is no URL to send to: port {parts.port} is none")
         if not parts.host:
             raise ConfigError("results are sent to http(s)://host/path: this URL names no host")
+        key, _, token = parts.fragment.partition("=")
+        # What a header cannot have would be told by the client with all the rest of the token.
+        if "#" in url and (key != "token" or not _TOKEN.fullmatch(token) or parts.userinfo):
+            raise ConfigError(
+                "a URL to send to has #token=… after its path, and then no user, or no #; in a password it is %23"
+            )
+        self._target = parts.copy_with(fragment=None)  # httpx logs it
+        self._headers = {"Content-Type": "application/x-ndjson"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._address = parts.host, parts.port or _PORTS[parts.scheme]
         # The system's certificates, or those of SSL_CERT_FILE, as for all servers of ours. They take 20 ms to read.
         self._verify = ssl.create_default_context() if parts.scheme == "https" else False
@@ -109,8 +122,7 @@ class WebhookCarrier:
         status = 0
         try:
             async with asyncio.timeout(self._timeout_s) as limit:
-                headers = {"Content-Type": "application/x-ndjson"}
-                async with self._client.stream("POST", self.url, content=body, headers=headers) as answer:
+                async with self._client.stream("POST", self._target, content=body, headers=self._headers) as answer:
                     status, size = answer.status_code, 0
                     limit.reschedule(asyncio.get_running_loop().time() + _BODY_S)
                     async for piece in answer.aiter_raw():

@@ -230,7 +230,7 @@ def test_a_secret_in_a_path_is_never_printed(models, tmp_path: Path, monkeypatch
     process = start(
         "--log-level", "debug", "run", "door=synthetic:?size=160x120", *models, "--seconds", 2,
         "--send", f"http://127.0.0.1:{web.port}/status/503?code={{env:TOKEN}}",
-        "--send", f"http://127.0.0.1:{web.port}/hook/{{env:TOKEN}}",
+        "--send", f"http://127.0.0.1:{web.port}/hook/{{env:TOKEN}}#token={{env:TOKEN}}",
         "--send", f"redis://127.0.0.1:{gone}/0?stream={{env:TOKEN}}",
         "--out", f"rtmp://127.0.0.1:{gone}/live/{{env:TOKEN}}",
     )  # fmt: skip

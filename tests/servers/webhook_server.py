@@ -3,7 +3,7 @@
 python webhook_server.py PORT FILE [CERTIFICATE KEY]
 
 /hook and /hook/NAME say 200 after they have written, /most/5000 if a body is no longer than that; /status/503 says 503
-and writes nothing.
+and writes nothing. /bearer wants the token a+b=%.
 """
 
 import ssl
@@ -29,6 +29,12 @@ async def take_short(request: web.Request) -> web.Response:
     return await take(request)
 
 
+async def take_known(request: web.Request) -> web.Response:
+    if request.headers.getall("Authorization", []) != ["Bearer a+b=%"] or "#" in request.raw_path:
+        return web.Response(status=401)
+    return await take(request)
+
+
 async def status(request: web.Request) -> web.Response:
     await request.read()
     return web.Response(status=int(request.match_info["status"]))
@@ -36,7 +42,7 @@ async def status(request: web.Request) -> web.Response:
 
 app = web.Application(client_max_size=2**26)
 app.add_routes([web.post("/hook", take), web.post("/hook/{name}", take), web.post("/status/{status}", status)])
-app.add_routes([web.post("/most/{most}", take_short)])
+app.add_routes([web.post("/most/{most}", take_short), web.post("/bearer", take_known)])
 context = None
 if len(sys.argv) > 3:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

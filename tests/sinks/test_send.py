@@ -270,6 +270,19 @@ def test_what_a_web_server_refuses_is_dropped(tmp_path: Path, status: int, caplo
     assert f"it answered {status}" in line
 
 
+def test_a_web_server_gets_the_token_of_its_url_as_a_header(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG)
+    server = webhook_server(tmp_path)
+    sink = send_to(f"http://127.0.0.1:{server.port}/bearer?door=1#token=a+b%3D%25")
+    sink.open("s", INFO)
+    sink.write(result(0))
+    sink.close()
+    server.kill()
+    assert sink.unsent == 0
+    assert (tmp_path / "webhook.jsonl").read_text().count("\n") == 1
+    assert "a+b" not in caplog.text
+
+
 @pytest.mark.parametrize("status", [503, 429])
 def test_what_a_web_server_wants_later_is_kept(tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture):
     server = webhook_server(tmp_path)
@@ -608,6 +621,9 @@ def test_what_was_not_acknowledged_is_sent_again_in_order():
     assert carrier.brought == list(range(200))
 
 
+_NO_TOKENS = ("h/x#", "h/x#sec", "h/x#token=", "h/x#token=sec%0Aret", "h/x#token=sec%C3%A9", "me:p@h/x#token=sec")
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
@@ -623,6 +639,7 @@ def test_what_was_not_acknowledged_is_sent_again_in_order():
         ("http://host:99999/x", "port 99999 is none"),
         ("http://", "names no host"),
         ("http:///x", "names no host"),
+        *((f"http://{rest}", "has #token=… after its path") for rest in _NO_TOKENS),
         ("mqtt://host/a%23", "without"),
         ("mqtt://host/a%2B", "without"),
         ("mqtts://host/a?qos=0", "nothing after a [?]"),

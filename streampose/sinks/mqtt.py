@@ -31,7 +31,8 @@ class MqttCarrier:
     paho's client is driven from here, without a thread of its own: that one would not end while a broker is silent.
 
     Args:
-        url: ``mqtt(s)://[user:password@]host[:port]/topic``.
+        url: ``mqtt(s)://[user:password@]host[:port]/topic[?retain=1]``: the broker keeps the last line, for who
+            subscribes later.
         timeout_s: for connecting, and for the broker to acknowledge a batch.
 
     Raises:
@@ -46,12 +47,13 @@ class MqttCarrier:
             # Not chained: what it says may be a piece of a password that was not escaped.
             raise ConfigError(f"this is no URL of a broker: {server_of(url)}") from None
         prefix = unquote(parts.path).strip("/")
-        if not parts.hostname or not prefix or "+" in prefix or "#" in prefix + url:
-            raise ConfigError("results are sent to mqtt://host/topic, a topic without + and #")
-        if parts.query:
-            raise ConfigError("a URL of MQTT has nothing after a ?; one in a password or a topic is written %3F")
+        if not parts.hostname or not prefix or "#" in url or _NOT_IN_A_LEVEL.search(prefix.replace("/", "")):
+            raise ConfigError("results are sent to mqtt://host/topic, a topic without +, # and %00")
+        if parts.query not in {"", "retain=1"}:
+            raise ConfigError("a URL of MQTT has only retain=1 after a ?; one in a password or a topic is written %3F")
         self.url, self._timeout_s = url, timeout_s
         self._parts, self._prefix, self._topic = parts, prefix, prefix
+        self._retain = bool(parts.query)
         self._address = (parts.hostname, port)
         self._client: mqtt.Client | None = None
         self._unacknowledged = 0
@@ -66,7 +68,7 @@ class MqttCarrier:
             SinkRefused: the broker does not let us in.
         """
         find(*self._address, within_s=self._timeout_s)
-        # A level of its own for each stream, whatever it is called.
+        # One level, whatever the stream is called; those of a command line have no sign that is replaced.
         self._topic = f"{self._prefix}/{_NOT_IN_A_LEVEL.sub('_', stream)}"
         client = self._client = mqtt.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         client.connect_timeout = self._timeout_s
@@ -98,8 +100,9 @@ class MqttCarrier:
         self._unacknowledged = len(lines)
         again, self._hung_up_on = self._hung_up_on == lines, None
         for line in lines:
-            if (code := self._client.publish(self._topic, line, qos=1).rc) != mqtt.MQTT_ERR_SUCCESS:
-                raise SinkAway(mqtt.error_string(code).rstrip("."))
+            sent = self._client.publish(self._topic, line, qos=1, retain=self._retain)
+            if sent.rc != mqtt.MQTT_ERR_SUCCESS:
+                raise SinkAway(mqtt.error_string(sent.rc).rstrip("."))
         try:
             self._until(lambda: not self._unacknowledged, "not acknowledged")
         except SinkAway as error:

@@ -297,6 +297,27 @@ def test_what_a_web_server_wants_later_is_kept(tmp_path: Path, status: int, capl
     assert sink.unsent == 1
 
 
+def test_a_broker_keeps_the_last_line_where_it_is_asked_to(tmp_path: Path):
+    server = mosquitto(tmp_path)
+    for topic in ("kept?retain=1", "gone"):
+        sink = send_to(f"mqtt://127.0.0.1:{server.port}/{topic}")
+        sink.open("s", INFO)
+        for i in (0, 1):
+            sink.write(result(i))
+        sink.close()
+    got: list[mqtt.MQTTMessage] = []
+    late = mqtt.Client(CallbackAPIVersion.VERSION2)
+    late.on_connect = lambda *_: late.subscribe("#", qos=1)
+    late.on_message = lambda _1, _2, message: got.append(message)
+    late.connect("127.0.0.1", server.port)
+    late.loop_start()
+    until(lambda: bool(got))
+    late.disconnect()
+    late.loop_stop()
+    server.kill()
+    assert [(m.topic, m.retain, json.loads(m.payload)["frame"]) for m in got] == [("kept/s", True, 1)]
+
+
 @pytest.mark.parametrize("kind", ["mqtt", "redis"])
 def test_a_wrong_password_is_told_and_tried_again(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     if kind == "mqtt":
@@ -642,7 +663,8 @@ _NO_TOKENS = ("h/x#", "h/x#sec", "h/x#token=", "h/x#token=sec%0Aret", "h/x#token
         *((f"http://{rest}", "has #token=… after its path") for rest in _NO_TOKENS),
         ("mqtt://host/a%23", "without"),
         ("mqtt://host/a%2B", "without"),
-        ("mqtts://host/a?qos=0", "nothing after a [?]"),
+        ("mqtt://host/a%00b", "without"),
+        ("mqtts://host/a?qos=0", "only retain=1 after a [?]"),
         ("http://host:port/x", "no URL"),
         ("mqtt://host:port/x", "no URL"),
         ("redis://host:port/0", "no URL"),

@@ -33,6 +33,8 @@ _LATER = (
 )
 _LATER_CODE = re.compile(r"(?:^|caused error: )(?:MISCONF|NOREPLICAS|OOM) ")  # a pipeline puts words before it
 
+_DATABASE = re.compile(r"/?[0-9]*/?")
+
 
 class RedisCarrier:
     """Adds each line to a stream (``XADD``) as the field ``json``; old entries make room for new ones.
@@ -65,9 +67,13 @@ class RedisCarrier:
             # A password that was not escaped may reach into what looks like the query.
             what = "" if "@" in parts.query else f", not {', '.join(query)}"
             raise ConfigError(f"a URL of Redis has stream and maxlen after the ?{what}")
+        if maxlen < 0:
+            raise ConfigError(f"a URL of Redis has maxlen=0 (all) or more, not {maxlen}")
+        if not _DATABASE.fullmatch(parts.path):  # it would be 0 without a word
+            raise ConfigError("a URL of Redis has the number of a database after its host: redis://host/0")
         server = self._client.connection_pool.connection_kwargs
         self._address, self._timeout_s = (server.get("host", "localhost"), server.get("port", 6379)), timeout_s
-        self.url, self._key, self._maxlen, self._stream = url, key, max(0, maxlen) or None, ""
+        self.url, self._key, self._maxlen, self._stream = url, key, maxlen or None, ""
 
     def connect(self, stream: str) -> None:
         """Connect and log in.

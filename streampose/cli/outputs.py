@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -177,10 +178,17 @@ class Outputs:
 
 
 _SUFFIXES = {"--out": ".mp4", "--json": ".jsonl", "--coco": ".coco.json", "--snapshot": ".jpg"}
+_PLACEHOLDER = re.compile(r"\{\w*\}")
 
 
 def _url(text: str, name: str) -> str:
-    return resolve(text.replace("{name}", quote(name, safe="")))
+    named = text.replace("{name}", quote(name, safe=""))
+    if _PLACEHOLDER.search(named.rpartition("@")[2]):  # not shown: it may be a secret's all the same
+        raise ConfigError(
+            "a URL of --send or --out has another {…} than {name}, {env:NAME} and {file:PATH}: write one of these, "
+            "or %7B for a brace"
+        )
+    return resolve(named)
 
 
 def _is_folder(text: str) -> bool:

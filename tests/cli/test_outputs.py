@@ -97,6 +97,8 @@ def test_encoders_can_count_any_rate():
         (["--send", "ftp://me:secret@h/x"], "only to http"),
         (["--send", "mqtt://h"], "mqtt://host/topic"),
         (["--send", "https://{{env:NO_SUCH_VARIABLE}}@h/x"], "variable NO_SUCH_VARIABLE is not set"),
+        (["--send", "http://me:secret@h/{{stream}}"], "another {…}"),
+        (["--live", "--out", "rtsp://h/{{stream}}"], "another {…}"),
         (["--encoder", "libx264", "--out", "{tmp}/o.mp4"], "--encoder is for video that goes to a media server"),
         (["--out", "rtsp://h/x", "--encoder", "h265"], "no H.264 encoder is called 'h265'"),
         (["--out", "rtsp://me:secret@h/x"], "add --live"),

@@ -16,6 +16,7 @@ from streampose.errors import ConfigError, SinkFailed, StreamposeError
 __all__ = [
     "appear",
     "appear_folder",
+    "followed",
     "is_device",
     "name_it",
     "of_nobody",
@@ -53,18 +54,25 @@ def is_device(path: Path) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
+def followed(path: Path) -> Path:
+    """The file that a link leads to; what is no link, or leads to a device, is itself.
+
+    Raises:
+        PermissionError: the link is one that a stranger may have put there.
+    """
+    of_stranger(path)
+    # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
+    return path if is_device(path) else Path(os.path.realpath(path))
+
+
 def part_of(path: Path) -> Path:
     """Where a file is written until it is whole: beside the one that a link leads to; to a device at once.
 
     Raises:
         PermissionError: the link is one that a stranger may have put there.
     """
-    of_stranger(path)
-    if is_device(path):
-        return path
-    # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
-    real = Path(os.path.realpath(path))
-    return real.with_name(f"{real.name}.part")
+    real = followed(path)
+    return path if is_device(path) else real.with_name(f"{real.name}.part")
 
 
 def of_stranger(path: Path) -> None:

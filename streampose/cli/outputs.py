@@ -27,7 +27,7 @@ from streampose.sinks import (
 )
 from streampose.sinks.encoder import check_encoder
 from streampose.sinks.rotation import original
-from streampose.whole import writing
+from streampose.whole import is_device, writing
 
 __all__ = ["Outputs"]
 
@@ -102,7 +102,10 @@ class Outputs:
                     raise ConfigError(f"two outputs would be written to {path}")
                 named[name].add(_real(path))
         if self.rotation is not None:
-            rotating = {_real(_file(str(self.json), name, _SUFFIXES["--json"])) for name in sources}
+            written = [_file(str(self.json), name, _SUFFIXES["--json"]) for name in sources]
+            if devices := [path for path in written if is_device(path)]:
+                raise ConfigError(f"--json-rotate is for files, and {devices[0]} is a device or a pipe: leave it out")
+            rotating = {_real(path) for path in written}
             if old := [path for paths in named.values() for path in paths if original(path) in rotating]:
                 raise ConfigError(f"{old[0]} is what an old file of --json-rotate is called: name its stream otherwise")
         for folder in new:

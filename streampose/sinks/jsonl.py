@@ -16,6 +16,7 @@ from streampose.formats.jsonl import SCHEMA_VERSION, dump, record_of
 from streampose.frame import StreamInfo
 from streampose.result import Result
 from streampose.sinks.rotation import Rotation, create, rotate
+from streampose.whole import followed
 
 __all__ = ["SCHEMA_VERSION", "JsonlSink", "to_line", "to_record"]
 
@@ -38,6 +39,7 @@ class JsonlSink:
 
     def __init__(self, path: str | Path, rotation: Rotation | None = None) -> None:
         self._path, self._rotation = str(path), rotation
+        self._written = Path(path)
         self._file: int | None = None
         self._begun_at = 0.0
 
@@ -63,6 +65,9 @@ class JsonlSink:
             self._file = os.dup(sys.stdout.fileno())
             return
         try:
+            if self._rotation is not None:
+                # Once: what /dev/stdout leads to is the old file as soon as that has another name.
+                self._written = followed(Path(self._path))
             self._begin()
         except FileNotFoundError as error:
             raise SinkUnavailable(f"no folder {Path(self._path).parent} for {self._path}: create it first") from error
@@ -102,8 +107,8 @@ class JsonlSink:
     def _begin(self) -> None:
         self.close()
         if self._rotation is not None:
-            rotate(Path(self._path), self._rotation.keep)
-        self._file = create(Path(self._path))
+            rotate(self._written, self._rotation.keep)
+        self._file = create(self._written)
 
     def _take_back(self, written: int) -> None:
         if written and self._file is not None and self._path != "-" and stat.S_ISREG(os.fstat(self._file).st_mode):

@@ -80,13 +80,15 @@ def original(path: Path) -> Path | None:
 def rotate(path: Path, keep: int | None) -> None:
     """Give the file, which is closed, the next number, and remove old ones beyond `keep`.
 
-    Where there is no file, or an empty one, nothing is done. A link stays, and its file is what gets a number.
+    Where there is no file, or an empty one, nothing is done.
+
+    Args:
+        path: of a file, and not of a link, which would be renamed: see `followed`.
+        keep: how many; `None` = all.
 
     Raises:
-        OSError: the folder cannot be written; a link is a stranger's.
+        OSError: the folder cannot be written.
     """
-    of_stranger(path)
-    path = Path(os.path.realpath(path))
     if not path.is_file() or not path.stat().st_size:
         return
     pattern = re.compile(rf"{re.escape(path.stem)}\.({_NUMBER}){re.escape(path.suffix)}")

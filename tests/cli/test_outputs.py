@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -133,6 +134,15 @@ def test_a_stream_that_is_called_like_another_s_old_file_is_told(tmp_path: Path)
     Outputs(json=f"{tmp_path}/", rotation=Rotation(max_bytes=4000)).check(
         {"door": "0", "door.00001": "1", "000001": "2"}
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
+def test_a_fifo_does_not_rotate(tmp_path: Path):
+    os.mkfifo(tmp_path / "o.jsonl")
+    Outputs(json=str(tmp_path / "o.jsonl")).check({"a": "0"})
+    for text in (f"{tmp_path}/o.jsonl", f"{tmp_path}/"):
+        with pytest.raises(ConfigError, match=r"--json-rotate is for files, and .*/o\.jsonl is a device or a pipe"):
+            Outputs(json=text, rotation=Rotation(max_bytes=4000)).check({"o": "0"})
 
 
 def files(outputs: Outputs, name: str) -> list[str]:

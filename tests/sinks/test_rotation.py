@@ -123,6 +123,21 @@ def test_a_link_stays_and_its_file_is_what_rotates(tmp_path: Path):
     assert [p.read_bytes() for p in (*old_files(disk), disk / "o.jsonl")] == [to_line(result(0)), to_line(result(1))]
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="files have no names by their numbers here")
+def test_where_standard_output_goes_into_a_file_its_name_rotates_and_nothing_is_lost(tmp_path: Path):
+    (disk := tmp_path / "disk").mkdir()
+    with (disk / "o.jsonl").open("wb") as shared:
+        # As /dev/stdout, which leads to /proc/self/fd/1.
+        (link := tmp_path / "o.jsonl").symlink_to(f"/proc/self/fd/{shared.fileno()}")
+        sink = JsonlSink(link, Rotation(max_bytes=1))
+        sink.open("s", INFO)
+        for i in range(4):
+            sink.write(result(i))
+        sink.close()
+    assert [p.name for p in old_files(disk)] == [f"o.00000{i}.jsonl" for i in (1, 2, 3)]
+    assert [p.read_bytes() for p in (*old_files(disk), disk / "o.jsonl")] == [to_line(result(i)) for i in range(4)]
+
+
 @pytest.mark.parametrize("rotation", [None, Rotation(max_bytes=4 * len(to_line(result(0))) - 1)])
 def test_a_file_that_another_program_empties_has_no_hole_and_is_as_long_as_it_is(
     tmp_path: Path, rotation: Rotation | None

@@ -103,6 +103,18 @@ def test_live_keeps_the_clips_own_speed(command, models, clip: Path, tmp_path: P
     assert "latency" in err
 
 
+def test_the_end_by_seconds_is_told_to_the_service_manager(
+    command, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        code, _, err = command("run", "synthetic:?size=160x120", *models, "--seconds", 0.3, "--quiet")
+        assert (code, err) == (0, "")
+        manager.settimeout(5)
+        assert [manager.recv(4096) for _ in range(2)] == [b"READY=1\nSTATUS=1 streams", b"STOPPING=1"]
+
+
 def test_decoding_on_a_device_loses_no_frame(command, models, clip: Path, tmp_path: Path):
     code, _, err = command("run", clip, *models, "--hwaccel", "auto", "--json", tmp_path / "o.jsonl")
     assert code == 0

@@ -13,8 +13,9 @@ def send_to(url: str) -> SendSink:
     """A sink that sends lines of JSON to this server.
 
     Args:
-        url: ``http(s)://…`` (a POST for each batch), ``mqtt(s)://host/topic``, ``redis(s)://host/0?stream=key&maxlen=n``;
-            docs/outputs.md. Scheme and host are all of it that a message shows.
+        url: ``http(s)://…[#token=…]`` (a POST for each batch), ``mqtt(s)://host/topic[?retain=1]``,
+            ``redis(s)://host/0?stream=key&maxlen=n``; docs/outputs.md. Scheme and host are all of it that a
+            message shows.
 
     Raises:
         ConfigError: it is of no kind that we know, it makes no sense, or the client library is not installed.

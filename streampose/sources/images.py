@@ -145,7 +145,7 @@ def read_image(path: Path) -> Image | None:
 def _remedy(path: Path) -> str | None:
     """What a file of several pictures is, and what to do with it; `None` = it has one."""
     if path.suffix.lower() in {".tif", ".tiff"}:
-        if (pages := cv2.imcount(str(path))) < 2:
+        if (pages := cv2.imcount(str(path))) < 2 or not _are_alike(path):
             return None
         return f"a file of {pages} pages, of which only the first could be read: save them as images of a folder"
     is_animation = "an animation, of which only the first picture could be read"
@@ -159,6 +159,15 @@ def _remedy(path: Path) -> str | None:
     # An extended header, and its flag of an animation.
     animated = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 21 and head[20] & 2
     return f"{is_animation}: make a GIF, an APNG or a video of it" if animated else None
+
+
+def _are_alike(path: Path) -> bool:
+    """Whether the first two pages of a TIFF have one size: a smaller second one is the thumbnail of a camera."""
+    try:
+        _, pages = cv2.imreadmulti(str(path), 0, 2)
+    except cv2.error:  # reading it says why
+        return False
+    return len(pages) == 2 and pages[0].shape[:2] == pages[1].shape[:2]
 
 
 def _is_animated_png(file: BinaryIO) -> bool:

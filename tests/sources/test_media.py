@@ -676,6 +676,14 @@ def test_a_tiff_of_pages_is_told_and_one_of_one_is_read(tmp_path: Path):
     assert ImagesSource(tmp_path / "page.tiff").open("s").frames == 1
 
 
+def test_a_tiff_with_a_thumbnail_behind_its_picture_is_that_picture(tmp_path: Path):
+    shot = np.full((48, 64, 3), 80, np.uint8)
+    assert cv2.imwritemulti(str(tmp_path / "shot.tif"), [shot, shot[::4, ::4]])
+    info, frames = read_all(ImagesSource(tmp_path / "shot.tif"))
+    assert (info.width_px, info.height_px) == (64, 48)
+    assert np.array_equal(frames[0].image, shot)
+
+
 def test_an_animated_png_is_told_and_is_a_video_by_its_own_suffix(tmp_path: Path):
     moving, still = tmp_path / "moving.png", tmp_path / "still.png"
     for path, count in ((moving, 3), (still, 1)):

@@ -12,9 +12,9 @@ import av
 from streampose.errors import Disconnected, SourceError, SourceNotFound, SourceUnauthorized, SourceUnsupported
 from streampose.frame import StreamInfo
 from streampose.sources.hwaccel import words
-from streampose.sources.listing import CAMERA_FORMATS, camera_modes, camera_names, why_not
+from streampose.sources.listing import CAMERA_FORMATS, camera_modes, camera_names, camera_size, why_not
 from streampose.sources.live_media import LiveMedia
-from streampose.sources.offer import CameraWish, chosen_format, in_words
+from streampose.sources.offer import CameraWish, completed, in_words
 
 __all__ = ["CameraSource"]
 
@@ -41,8 +41,6 @@ class CameraSource(LiveMedia):
         container_format = named["format"] if named else CAMERA_FORMATS.get(_PLATFORM, "v4l2")
         url = named["device"] if named else f"/dev/video{device}" if device.isdigit() else device
         options = {"fflags": "nobuffer"}  # every picture stands alone: none is missed
-        if self._wish.size_px is not None:
-            options["video_size"] = "{}x{}".format(*self._wish.size_px)
         if self._wish.rate is not None:
             options["framerate"] = str(self._wish.rate)
         elif container_format == "avfoundation":
@@ -81,17 +79,21 @@ class CameraSource(LiveMedia):
             if int(self._device) >= len(names):
                 raise SourceNotFound(f"no camera {self._device}: there are {len(names)} ({', '.join(names) or 'none'})")
             self._url = f"video={names[int(self._device)]}" if self._format == "dshow" else self._device
-        if (pixel_format := self._pixel_format()) is not None:
+        asked = self._asked()
+        if asked.size_px is not None:
+            self._options["video_size"] = "{}x{}".format(*asked.size_px)
+        if (pixel_format := asked.pixel_format) is not None:
             compressed = pixel_format in {"mjpeg", "h264", "hevc"}
             key = {"v4l2": "input_format", "dshow": "vcodec" if compressed else "pixel_format"}
             self._options[key.get(self._format or "", "pixel_format")] = pixel_format
         return super().open(stream)
 
-    def _pixel_format(self) -> str | None:
+    def _asked(self) -> CameraWish:
         """What to ask for; a driver of Linux that is asked for what it has not gives something else, silently."""
         if self._wish == CameraWish():
-            return None
-        return chosen_format(self._name, self._wish, camera_modes(self._format or "", self._url))
+            return self._wish
+        where = self._format or "", self._url
+        return completed(self._name, self._wish, camera_modes(*where), camera_size(*where))
 
     @property
     def _name(self) -> str:

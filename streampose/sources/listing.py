@@ -14,7 +14,16 @@ import av.logging
 
 from streampose.sources.offer import CameraInfo, CameraMode
 
-__all__ = ["CAMERA_FORMATS", "camera_modes", "camera_names", "cameras", "parse_avfoundation", "parse_dshow", "why_not"]
+__all__ = [
+    "CAMERA_FORMATS",
+    "camera_modes",
+    "camera_names",
+    "camera_size",
+    "cameras",
+    "parse_avfoundation",
+    "parse_dshow",
+    "why_not",
+]
 
 # FFmpeg's name of the system's camera interface.
 CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
@@ -64,6 +73,18 @@ def camera_modes(container_format: str, url: str) -> list[CameraMode]:
         return parse_dshow(_said(url, container_format, {"list_options": "true"}))
     # avfoundation tells only when it is asked for a size that no camera has.
     return parse_avfoundation(_said(url, container_format, {"video_size": "1x1"}))
+
+
+def camera_size(container_format: str, url: str) -> tuple[int, int] | None:
+    """The width and height that a camera is set to; `None` = the system does not tell."""
+    if container_format != "v4l2":
+        return None
+    from streampose.sources.v4l2 import v4l2_size  # noqa: PLC0415 - Windows has no fcntl
+
+    try:
+        return v4l2_size(Path(url))
+    except OSError:  # opening it says why
+        return None
 
 
 def parse_dshow(text: str) -> list[CameraMode]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streampose.errors import SourceUnsupported
 
-__all__ = ["CameraInfo", "CameraMode", "CameraWish", "chosen_format", "format_name", "in_words"]
+__all__ = ["CameraInfo", "CameraMode", "CameraWish", "completed", "format_name", "in_words"]
 
 # FFmpeg's names of the formats that cameras have, by their four letters; another one goes by its letters.
 _FORMATS = {
@@ -97,24 +98,38 @@ def format_name(text: str) -> str:
     return _FORMATS.get(name, name)
 
 
-def chosen_format(camera: str, wish: CameraWish, modes: Sequence[CameraMode]) -> str | None:
-    """The pixel format to ask for; `None` = the camera's own.
+def completed(
+    camera: str, wish: CameraWish, modes: Sequence[CameraMode], current_px: tuple[int, int] | None = None
+) -> CameraWish:
+    """The wish with the format, and for a rate the size, that fulfil it.
 
-    Where none is asked for, it is the one that gives the asked size at the highest rate: many cameras send 720p
+    Where no format is asked for, it is the one that gives the size at the highest rate: many cameras send 720p
     uncompressed at 10 fps, and as JPEG at 30. At the same rate uncompressed wins, which costs no decoding.
+
+    Args:
+        camera: its name, for errors.
+        wish: what is asked for.
+        modes: what the camera offers.
+        current_px: the size it has now. A rate without a size gets this one if it has it, else the largest that does;
+            `None` = the system itself finds a size for a rate, as macOS and Windows do.
 
     Raises:
         SourceUnsupported: the camera does not offer what is asked; the message says what it does.
     """
     if wish == CameraWish() or not modes:
-        return wish.pixel_format
+        return wish
     fitting = [mode for mode in modes if mode.has(wish)]
     if not fitting:
         raise SourceUnsupported(f"{camera} does not offer {wish}; it offers {in_words(modes)}")
+    if wish.rate is not None and wish.size_px is None and current_px is not None:
+        now = replace(wish, size_px=current_px)
+        largest = max((mode.max_size_px for mode in fitting), key=math.prod)
+        wish = now if any(mode.has(now) for mode in fitting) else replace(wish, size_px=largest)
+        fitting = [mode for mode in fitting if mode.has(wish)]
     if wish.pixel_format is not None or wish.size_px is None:
-        return wish.pixel_format
+        return wish
     best = max(fitting, key=lambda mode: (max(mode.rates, default=0.0), mode.pixel_format not in {"mjpeg", "h264"}))
-    return best.pixel_format or None
+    return replace(wish, pixel_format=best.pixel_format or None)
 
 
 def in_words(modes: Sequence[CameraMode]) -> str:

@@ -1,4 +1,4 @@
-"""What cameras on Linux offer: four questions of Video4Linux (linux/videodev2.h) to a device.
+"""What cameras on Linux offer: five questions of Video4Linux (linux/videodev2.h) to a device.
 
 FFmpeg lists formats and sizes, but no rates. The libraries that do (linuxpy) are GPL, or need a compiler (v4l2-python).
 """
@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from streampose.sources.offer import CameraMode, format_name
 
-__all__ = ["v4l2_camera"]
+__all__ = ["v4l2_camera", "v4l2_size"]
 
 T = TypeVar("T", bound=ctypes.Structure)
 
@@ -73,6 +73,18 @@ class _Interval(ctypes.Structure):
     )
 
 
+class _Picture(ctypes.Union):
+    _fields_ = (
+        ("size", ctypes.c_uint32 * 2),
+        # The kernel's union has 200 bytes, and pointers in it.
+        ("room", ctypes.c_void_p * (200 // ctypes.sizeof(ctypes.c_void_p))),
+    )
+
+
+class _Current(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_uint32), ("picture", _Picture))
+
+
 def _request(number: int, kind: type[ctypes.Structure], *, writes: bool) -> int:
     """As the kernel's _IOR and _IOWR macros number it."""
     return (3 if writes else 2) << 30 | ctypes.sizeof(kind) << 16 | ord("V") << 8 | number
@@ -80,6 +92,7 @@ def _request(number: int, kind: type[ctypes.Structure], *, writes: bool) -> int:
 
 _QUERYCAP = _request(0, _Capability, writes=False)
 _ENUM_FMT = _request(2, _Format, writes=True)
+_G_FMT = _request(4, _Current, writes=True)
 _ENUM_FRAMESIZES = _request(74, _Size, writes=True)
 _ENUM_FRAMEINTERVALS = _request(75, _Interval, writes=True)
 
@@ -99,6 +112,22 @@ def v4l2_camera(path: Path) -> tuple[str, list[CameraMode]] | None:
         if not able & _VIDEO_CAPTURE:
             return None
         return capability.card.decode(errors="replace"), list(_modes(device))
+    finally:
+        os.close(device)
+
+
+def v4l2_size(path: Path) -> tuple[int, int]:
+    """The width and height of the pictures that a camera is set to.
+
+    Raises:
+        OSError: it cannot be opened, or is no camera.
+    """
+    device = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        current = _Current(type=_VIDEO_CAPTURE)
+        fcntl.ioctl(device, _G_FMT, current)
+        width, height = current.picture.size
+        return width, height
     finally:
         os.close(device)
 

@@ -23,7 +23,7 @@ from streampose.cli.main import main
 from streampose.errors import SourceUnsupported
 from streampose.sources import CameraMode, CameraWish, format_name, in_words, is_camera, listing, open_source
 from streampose.sources.listing import parse_avfoundation, parse_dshow
-from streampose.sources.offer import chosen_format
+from streampose.sources.offer import completed
 
 SERVERS = Path(__file__).parents[1] / "servers"
 OFFER = "mjpeg 1280x720 (30, 15), 640x480 (30); yuyv422 640x480 (30), 1280x720 (10)"
@@ -52,7 +52,31 @@ WEBCAM = [
     ],
 )
 def test_the_fastest_format_of_a_size_is_chosen(wish: CameraWish, chosen: str | None):
-    assert chosen_format("camera 0", wish, WEBCAM) == chosen
+    assert completed("camera 0", wish, WEBCAM).pixel_format == chosen
+
+
+@pytest.mark.parametrize(
+    ("wish", "size_px", "pixel_format"),
+    [
+        (CameraWish(rate=30), (640, 480), "yuyv422"),  # what it is set to has it
+        (CameraWish(rate=30, pixel_format="mjpeg"), (640, 480), "mjpeg"),
+        (CameraWish(rate=15), (1280, 720), "mjpeg"),  # nothing else has it
+        (CameraWish(rate=10), (1280, 720), "yuyv422"),
+        (CameraWish(pixel_format="mjpeg"), None, "mjpeg"),  # its own size, whatever it is
+    ],
+)
+def test_a_rate_alone_gets_a_size_that_has_it(wish: CameraWish, size_px: tuple[int, int] | None, pixel_format: str):
+    asked = completed("camera 0", wish, WEBCAM, (640, 480))
+    assert (asked.size_px, asked.pixel_format, asked.rate) == (size_px, pixel_format, wish.rate)
+
+
+def test_a_rate_that_the_present_size_has_not_gets_the_largest_that_has_it():
+    modes = [mode("mjpeg", 320, 240, 60), mode("mjpeg", 1280, 720, 60), mode("mjpeg", 1920, 1080, 30)]
+    assert completed("camera 0", CameraWish(rate=60), modes, (1920, 1080)).size_px == (1280, 720)
+
+
+def test_where_the_system_finds_a_size_for_a_rate_it_is_left_to_it():
+    assert completed("camera 0", CameraWish(rate=15), WEBCAM) == CameraWish(rate=15)
 
 
 @pytest.mark.parametrize(
@@ -66,12 +90,12 @@ def test_the_fastest_format_of_a_size_is_chosen(wish: CameraWish, chosen: str | 
 )
 def test_what_is_not_offered_is_refused_with_the_offer(wish: CameraWish, text: str):
     with pytest.raises(SourceUnsupported) as caught:
-        chosen_format("camera 0", wish, WEBCAM)
+        completed("camera 0", wish, WEBCAM)
     assert str(caught.value) == f"camera 0 does not offer {text}; it offers {OFFER}"
 
 
 def test_a_camera_that_tells_nothing_is_asked_all_the_same():
-    assert chosen_format("camera 0", CameraWish(size_px=(9, 9), pixel_format="nv12"), []) == "nv12"
+    assert completed("camera 0", CameraWish(size_px=(9, 9), pixel_format="nv12"), []).pixel_format == "nv12"
 
 
 def test_formats_have_one_name():
@@ -92,7 +116,7 @@ def test_what_ffmpeg_says_on_windows_is_understood():
     """)
     )
     assert in_words(modes) == "mjpeg 1280x720 (30 to 5); yuyv422 640x480 (30)"
-    assert chosen_format("c", CameraWish(size_px=(1280, 720), rate=12), modes) == "mjpeg"
+    assert completed("c", CameraWish(size_px=(1280, 720), rate=12), modes).pixel_format == "mjpeg"
 
 
 def test_what_ffmpeg_says_on_macos_is_understood():
@@ -105,9 +129,9 @@ def test_what_ffmpeg_says_on_macos_is_understood():
     """)
     )
     assert in_words(modes) == "1280x720 (30 to 1), 640x480 (30)"
-    assert chosen_format("c", CameraWish(size_px=(1280, 720), pixel_format="nv12"), modes) == "nv12"
+    assert completed("c", CameraWish(size_px=(1280, 720), pixel_format="nv12"), modes).pixel_format == "nv12"
     with pytest.raises(SourceUnsupported):
-        chosen_format("c", CameraWish(size_px=(1280, 720), rate=60), modes)
+        completed("c", CameraWish(size_px=(1280, 720), rate=60), modes)
 
 
 def test_there_is_no_camera(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -188,18 +212,20 @@ def test_the_command_lists_cameras(desk: Desk):
 def test_pictures_come_in_the_size_and_format_asked_for(desk: Desk):
     done = desk.python(f"""
         from streampose.sources import CameraSource, CameraWish
-        for wish in (CameraWish(), CameraWish(size_px=(1280, 720)), CameraWish(size_px=(1280, 720), rate=15)):
+        size = (1280, 720)
+        for wish in (CameraWish(), CameraWish(size_px=size), CameraWish(size_px=size, rate=15), CameraWish(rate=10)):
             source = CameraSource("v4l2:{desk.device}", wish)
             info = source.open("s")
             image = source.read().image
             print(info.codec, info.width_px, info.height_px, info.rate, *image[100, 100])
             source.close()
     """)
-    small, fast, slow = (line.split() for line in done.stdout.splitlines())
+    small, fast, slow, slowest = (line.split() for line in done.stdout.splitlines())
     assert small[:4] == ["rawvideo", "640", "480", "30"]
     assert fast[:4] == ["mjpeg", "1280", "720", "30"]
     assert np.abs(np.array(fast[4:], int) - (40, 200, 40)).max() < 8
     assert slow[:4] == ["mjpeg", "1280", "720", "15"]
+    assert slowest[:4] == ["rawvideo", "1280", "720", "10"]  # 640 × 480, as it is set to, has no such rate
 
 
 @pytest.mark.parametrize(

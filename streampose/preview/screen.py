@@ -78,8 +78,8 @@ class Screen:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in an event loop of its own beside the windows, to its end, and return what it returns.
 
-        A key that quits, or closing a window, raises `StopRequested` in the sinks; if the run does not end by that, it
-        is cancelled.
+        A key that quits, or closing a window of a stream that has not failed, raises `StopRequested` in the sinks; if
+        the run does not end by that, it is cancelled.
 
         Raises:
             SinkUnavailable: there is no screen, or this OpenCV has no windows.
@@ -138,8 +138,8 @@ class Screen:
                 if (picture := view.draw(width, height)) is not None:
                     cv2.imshow(self._windows[view], picture)
             self._handle_events()
-            if any(map(_is_closed, self._windows.values())):
-                self._stop()
+            if closed := [view for view, title in self._windows.items() if _is_closed(title)]:
+                self._leave(closed)
 
     def _open(self, view: View) -> None:
         title = view.title
@@ -187,6 +187,15 @@ class Screen:
         for title in self._windows.values():
             mode = cv2.WINDOW_FULLSCREEN if self._full_screen else cv2.WINDOW_NORMAL
             cv2.setWindowProperty(title, cv2.WND_PROP_FULLSCREEN, mode)
+
+    def _leave(self, closed: list[View]) -> None:
+        """Windows were closed: who takes away that of a stream that failed wants to see the others."""
+        if all(view.over for view in closed) and not all(view.over for view in self._views):
+            for view in closed:
+                del self._windows[view]  # Qt counts it twice if it is destroyed, too, and closes the others
+                self.remove(view)
+        else:
+            self._stop()
 
     def _stop(self) -> None:
         self.quit = True

@@ -61,6 +61,8 @@ class View:
         self.help = self.paused = False
         self.link: Link | None = None
         """Of a source that reconnects: the window says when it is away."""
+        self.failed = False
+        """Whether the last try to open or read its source failed."""
         self.engine: str | None = None
         """What computes, for the figures."""
         self.waits_for: dict[str, str] = {}
@@ -78,6 +80,11 @@ class View:
         self._held: tuple[Frame, Poses | None] | None = None
         self._notice, self._notice_until = "", 0.0
         self._changed, self._drawn_at, self._drawn_size = True, 0.0, (0, 0)
+
+    @property
+    def over(self) -> bool:
+        """Whether its source failed, and is not tried again."""
+        return self.failed and (self.link is None or self.link.state is LinkState.CLOSED)
 
     def fit(self, info: StreamInfo) -> None:
         """Let the window begin in the size of this stream, or what fits a screen of 1366 × 768 with its bars."""

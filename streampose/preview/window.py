@@ -102,6 +102,7 @@ class Watched:
         except SourceError as error:
             self._tell(error)
             raise
+        self._view.failed = False
         self._view.wait_for(self.what, None)
         return info
 
@@ -127,4 +128,5 @@ class Watched:
 
     def _tell(self, error: SourceError) -> None:
         """One that is tried again is told by the view's link until then."""
+        self._view.failed = True
         self._view.wait_for(self.what, f"failed: {redact(str(error))}")

@@ -171,9 +171,9 @@ class Desk:
     def key(self, key: str) -> None:
         self.do("search", "--name", "^streampose: ", "windowfocus", "key", key)
 
-    def close_window(self) -> None:
+    def close_window(self, name: str = "") -> None:
         """What a window manager does when its cross is clicked: xdotool cannot."""
-        window = int(self.do("search", "--name", "^streampose: ").split()[0])
+        window = int(self.do("search", "--name", f"^streampose: {name}").split()[0])
         subprocess.run([sys.executable, "-c", _DELETE, str(window)], env=self._environment, check=True)
 
     def kill(self, number: signal.Signals) -> None:
@@ -247,6 +247,19 @@ def test_two_windows_and_a_key(desk: Desk):
     assert titles == {"streampose: one", "streampose: two"}
     assert "Width: 320" not in desk.do("getwindowgeometry", windows[0])
     desk.do("windowfocus", windows[0], "key", "q")
+    assert desk.end() == (0, "quit\nclosed\n", "")
+
+
+_FAILED = _TWO.replace("        try:", "        sinks[1].view.failed = True\n        try:", 1)
+
+
+def test_closing_the_window_of_a_stream_that_failed_leaves_the_others(desk: Desk):
+    desk.start(_FAILED)
+    desk.see(lambda shot: len(desk.do("search", "--name", "^streampose: ", must=False).split()) == 2)
+    desk.close_window("two")
+    desk.see(lambda shot: not desk.do("search", "--name", "^streampose: two", must=False))
+    desk.see(has((40, 200, 40), 50_000))
+    desk.close_window("one")
     assert desk.end() == (0, "quit\nclosed\n", "")
 
 

@@ -86,10 +86,13 @@ def test_a_source_that_failed_for_good_is_said_to_have_failed(tmp_path: Path):
     with pytest.raises(SourceCorrupt):
         source.open("b")
     assert view.waits_for == {"source": f"failed: {tmp_path / 't.png'} is not an image that can be read"}
+    assert view.over
     # A link that is closed tries nothing again, whatever it was last lost by.
     view.link = Link(state=LinkState.LOST, cause="lost")
+    assert not view.over
     trying = drawn(view)
     view.link.state = LinkState.CLOSED
+    assert view.over
     failed = drawn(view)
     view.link = None
     assert (drawn(view) == failed).all()
@@ -97,6 +100,7 @@ def test_a_source_that_failed_for_good_is_said_to_have_failed(tmp_path: Path):
     cv2.imwrite(str(tmp_path / "t.png"), np.zeros((9, 9, 3), np.uint8))
     source.open("b")
     assert view.waits_for == {}
+    assert not view.over
 
 
 def test_texts_are_not_mirrored(view: View):

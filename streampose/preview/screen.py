@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import cv2
 
 from streampose.errors import SinkUnavailable
+from streampose.preview.background import Background
 from streampose.preview.display import check_screen
 from streampose.preview.keys import ESCAPE, Action, action_of
 from streampose.preview.view import View
-from streampose.preview.x11 import let_qt_have_its_events
+from streampose.preview.x11 import before_qt_exits, let_qt_have_its_events
 
 __all__ = ["Screen", "run_with_windows"]
 
@@ -25,6 +25,8 @@ T = TypeVar("T")
 _TICK_S = 0.01
 # A run that was asked to stop by a key and does not is cancelled: its camera may be silent, and its sink never called.
 _PATIENCE_S = 3.0
+# Outputs have 30 s to close.
+_LAST_S = 45.0
 _FLAGS = cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL
 
 
@@ -45,7 +47,8 @@ class Screen:
         self._windows: dict[View, str] = {}
         self._sizes: dict[View, tuple[int, int]] = {}
         self._full_screen = False
-        self._run: _Run[Any] | None = None
+        self._run: Background[Any] | None = None
+        self._interrupted = False
         self.quit = False
         """Whether the viewer wants to stop."""
         self.on_quit: Callable[[], object] | None = None
@@ -96,7 +99,7 @@ class Screen:
             raise
         let_qt_have_its_events()
         Screen.current = self
-        run = _Run(work, self._wake)
+        run = Background(work, self._wake)
         self._run = run
         handlers = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # under nohup it is not
@@ -120,26 +123,32 @@ class Screen:
                 signal.signal(number, handler)
         return run.result()
 
-    def _loop(self, run: _Run[Any]) -> None:
+    def _loop(self, run: Background[Any]) -> None:
         while not run.done and not self.quit:
             with self._changed:
                 self._changed.wait_for(lambda: self._fresh, _TICK_S)
                 self._fresh = False
                 views = tuple(self._views)
-            for view in self._windows.keys() - views:
-                with contextlib.suppress(cv2.error):  # closed already
-                    cv2.destroyWindow(self._windows.pop(view))
-            for view in views:
-                if view not in self._windows:
-                    self._open(view)
-                elif view.window_size != self._sizes[view]:
-                    self._resize(view)
-                width, height = cv2.getWindowImageRect(self._windows[view])[2:]
-                if (picture := view.draw(width, height)) is not None:
-                    cv2.imshow(self._windows[view], picture)
-            self._handle_events()
+            # Anew each time: the newest exit handler is first, and what libraries made until now is still there in it.
+            with before_qt_exits(self._outlive):
+                self._show(views)
             if closed := [view for view, title in self._windows.items() if _is_closed(title)]:
                 self._leave(closed)
+
+    def _show(self, views: tuple[View, ...]) -> None:
+        """Open, draw and close windows until they are those of these views, and do what their keys say."""
+        for view in self._windows.keys() - views:
+            with contextlib.suppress(cv2.error):  # closed already
+                cv2.destroyWindow(self._windows.pop(view))
+        for view in views:
+            if view not in self._windows:
+                self._open(view)
+            elif view.window_size != self._sizes[view]:
+                self._resize(view)
+            width, height = cv2.getWindowImageRect(self._windows[view])[2:]
+            if (picture := view.draw(width, height)) is not None:
+                cv2.imshow(self._windows[view], picture)
+        self._handle_events()
 
     def _open(self, view: View) -> None:
         title = view.title
@@ -205,10 +214,18 @@ class Screen:
             self._run.cancel(after_s=_PATIENCE_S)
 
     def _interrupt(self, *_: object) -> None:
+        self._interrupted = True
         if self.on_interrupt is not None:
             self.on_interrupt()
         elif self._run is not None:
             self._run.cancel()
+
+    def _outlive(self) -> None:
+        """The X server is gone, and the process about to end: the run is stopped before, and waited for."""
+        if not self.quit and not self._interrupted:  # twice would cut it off
+            self._interrupt()
+        if self._run is not None:
+            self._run.wait(_LAST_S)
 
     def _hang_up(self, number: int, _: object) -> None:
         signal.signal(number, signal.SIG_IGN)  # both the system and a shell send one
@@ -235,58 +252,6 @@ def run_with_windows(work: Coroutine[Any, Any, T]) -> T:
         Exception: whatever the coroutine raised.
     """
     return Screen().run(work)
-
-
-class _Run(Generic[T]):
-    """A coroutine in an event loop on a thread of its own."""
-
-    def __init__(self, work: Coroutine[Any, Any, T], on_done: Callable[[], None]) -> None:
-        self._work, self._on_done = work, on_done
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._started = threading.Event()
-        self._result: list[T] = []
-        self._error: BaseException | None = None
-        self.done = False
-        self._thread = threading.Thread(target=self._main, name="streampose-loop", daemon=True)
-        self._thread.start()
-        self._started.wait()
-
-    def cancel(self, after_s: float = 0.0) -> None:
-        """Cancel it, from any thread, after a while."""
-        loop, task = self._loop, self._task
-        if loop is None or task is None or self.done:
-            return
-        try:
-            loop.call_soon_threadsafe(lambda: loop.call_later(after_s, task.cancel))
-        except RuntimeError:  # it has just ended
-            return
-
-    def wait(self) -> None:
-        """Until it has ended; in small steps, so that signals are handled on every system."""
-        while self._thread.is_alive():
-            self._thread.join(0.1)
-
-    def result(self) -> T:
-        """What it returned, or raised."""
-        if self._error is not None:
-            raise self._error
-        return self._result[0]
-
-    def _main(self) -> None:
-        try:
-            self._result.append(asyncio.run(self._begin()))
-        except BaseException as error:  # noqa: BLE001 - raised by `result`
-            self._error = error
-        finally:
-            self.done = True
-            self._started.set()
-            self._on_done()
-
-    async def _begin(self) -> T:
-        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        self._started.set()
-        return await self._work
 
 
 def _is_closed(title: str) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+from collections.abc import Callable, Iterator
 
-__all__ = ["let_qt_have_its_events", "reaches_server"]
+__all__ = ["before_qt_exits", "let_qt_have_its_events", "reaches_server"]
 
 
 def reaches_server() -> bool:
@@ -34,3 +35,30 @@ def let_qt_have_its_events() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # it has no X11
             ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
+
+
+@contextlib.contextmanager
+def before_qt_exits(call: Callable[[], None]) -> Iterator[None]:
+    """Call this before the process ends because the X server has: Qt then calls exit(), in a function of OpenCV's.
+
+    Only C's exit handlers run then. One that is in Python must not stay until after the interpreter; glibc's can be
+    taken back.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is None or not hasattr(libc, "gnu_get_libc_version"):
+        yield
+        return
+    inside = True
+
+    def at_exit(_: int | None) -> None:
+        if inside:
+            call()
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(at_exit)
+    owner = ctypes.c_char()
+    libc.__cxa_atexit(handler, None, ctypes.byref(owner))
+    try:
+        yield
+    finally:
+        inside = False
+        libc.__cxa_finalize(ctypes.byref(owner))  # calls it a last time

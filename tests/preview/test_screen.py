@@ -176,6 +176,9 @@ class Desk:
         window = int(self.do("search", "--name", f"^streampose: {name}").split()[0])
         subprocess.run([sys.executable, "-c", _DELETE, str(window)], env=self._environment, check=True)
 
+    def lose_screen(self) -> None:
+        self._screen.die()
+
     def kill(self, number: signal.Signals) -> None:
         assert self._program is not None
         self._program.send_signal(number)
@@ -395,6 +398,19 @@ def test_a_preview_from_the_first_moment_to_the_last_key(desk: Desk, tmp_path: P
     assert "cam: stopped after" in err
     assert ", 0 dropped" not in err
     assert cv2.imread(str(snapshots[0])).shape == (360, 640, 3)
+
+
+def test_files_are_whole_when_the_screen_goes_away(desk: Desk, tmp_path: Path):
+    """Qt ends the process then, by exit()."""
+    desk.let("camera", "model")
+    desk.start(_HELD, *_RUN, "--coco", "poses.json")
+    desk.see(has(LEFT, 300))
+    desk.lose_screen()
+    code, _, err = desk.end()
+    assert code == 1
+    assert "stopping: delivering what is on its way" in err
+    assert "cam: stopped after" in err
+    assert json.loads((tmp_path / "poses.json").read_text()), "nobody is in it"
 
 
 def test_a_window_keeps_the_shape_of_the_picture(desk: Desk):

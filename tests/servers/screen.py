@@ -52,6 +52,11 @@ class XServer:
             time.sleep(0.01)
         return manager
 
+    def die(self) -> None:
+        """End at once, under the windows that are open."""
+        self._server.kill()
+        self._server.wait()
+
     def close(self) -> None:
         for process in filter(None, (self._manager, self._server)):
             process.terminate()

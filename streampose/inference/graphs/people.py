@@ -209,13 +209,13 @@ def _yolo_pose(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
 
 
 def _yolo_end2end(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
-    (rows,) = outputs
+    rows = outputs[0]
     scores = _of_people(g, card, g.take(rows, 4, 2), g.take(rows, 5, 2))
     return _Candidates(boxes=_columns(g, rows, 0, 4), scores=scores, once=True)
 
 
 def _yolo_pose_end2end(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
-    (rows,) = outputs
+    rows = outputs[0]
     scores = _of_people(g, card, g.take(rows, 4, 2), g.take(rows, 5, 2))
     points = _columns(g, rows, 6, 6 + 3 * _k(card))
     return _Candidates(boxes=_columns(g, rows, 0, 4), scores=scores, points=points, once=True)

@@ -1,0 +1,29 @@
+"""Models that are allowed but unusual: what is not like in the plain cases, beside the CPU and in the graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_graphs import both, fixed
+
+from streampose.inference.loading import ModelChoice
+
+BLACK = np.zeros((64, 64, 3), np.uint8)
+
+
+@pytest.mark.parametrize(("family", "columns"), [("yolo-end2end", 6), ("yolo-pose-end2end", 57)])
+def test_maps_beside_the_rows_of_an_end_to_end_head_are_passed_over(tmp_path: Path, family: str, columns: int):
+    """YOLO26's segmentation models give [b, 300, 38] and [b, 32, h, w]."""
+    rows = np.zeros((300, columns), np.float32)
+    rows[0, :6] = 8, 8, 24, 24, 0.9, 0
+    path = fixed(tmp_path / "m.onnx", {"output0": rows, "output1": np.zeros((32, 8, 8), np.float32)}, (64, 64))
+    maps = np.ones((17, 16, 12), np.float32)
+    pose = fixed(tmp_path / "p.onnx", {"maps": maps}, (48, 64))
+    choice = ModelChoice(model=path, family=family)
+    if family == "yolo-end2end":
+        choice = ModelChoice(detector=path, detector_family=family, pose=pose)
+    for estimator in both(choice):
+        (poses,) = estimator([BLACK])
+        np.testing.assert_allclose(poses.boxes, rows[:1, :4], atol=1e-3)

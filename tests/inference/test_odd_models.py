@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from test_graphs import both, fixed
 
-from streampose.inference.loading import ModelChoice
+from streampose.errors import ModelUnreadable
+from streampose.inference.engine import EngineOptions
+from streampose.inference.loading import ModelChoice, load_estimator
+from streampose.skeletons import COCO_17
 
 BLACK = np.zeros((64, 64, 3), np.uint8)
 
@@ -27,3 +31,24 @@ def test_maps_beside_the_rows_of_an_end_to_end_head_are_passed_over(tmp_path: Pa
     for estimator in both(choice):
         (poses,) = estimator([BLACK])
         np.testing.assert_allclose(poses.boxes, rows[:1, :4], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("family", "outputs"),
+    [
+        ("heatmap", {"maps": (17, 16, 12)}),
+        ("simcc", {"x": (17, 96), "y": (17, 128)}),
+    ],
+)
+def test_an_output_without_a_shape_is_the_cpus_affair(tmp_path: Path, family: str, outputs: dict[str, tuple]):
+    arrays = {name: np.ones(shape, np.float32) for name, shape in outputs.items()}
+    path = fixed(tmp_path / "m.onnx", arrays, (48, 64))
+    model = onnx.load(path)
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    choice = ModelChoice(model=path, family=family, skeleton=COCO_17)
+    with load_estimator(choice, EngineOptions(device="cpu", in_graph=False)) as estimator:
+        assert [len(poses) for poses in estimator([BLACK])] == [1]
+    with pytest.raises(ModelUnreadable, match=rf"{family}: the shape of an output is open"):
+        load_estimator(choice, EngineOptions(device="cpu", in_graph=True))

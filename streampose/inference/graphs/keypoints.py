@@ -95,10 +95,10 @@ def _known(card: Card, shape: Shape) -> list[int]:
     """All but the batch.
 
     Raises:
-        ModelUnreadable: a dimension is open.
+        ModelUnreadable: a dimension is open, or all are.
     """
     known = [side for side in shape[1:] if isinstance(side, int)]
-    if len(known) < len(shape) - 1:
+    if not shape or len(known) < len(shape) - 1:
         raise ModelUnreadable(f"{card.family}: the shape of an output is open: {shape}")
     return known
 

@@ -9,7 +9,7 @@ from typing import Any
 from streampose.errors import ConfigError, ModelUnknown
 from streampose.inference import heads
 from streampose.inference.card import IMAGENET_MEAN, IMAGENET_STD, Card, Fit, Kind
-from streampose.inference.metadata import MOST_PX, said_by
+from streampose.inference.metadata import MOST_PX, class_names, picture_px, said_by
 from streampose.inference.signature import METADATA_KEY, Signature
 from streampose.pose import Skeleton
 from streampose.skeletons import COCO_17, SKELETONS
@@ -18,18 +18,17 @@ __all__ = ["FAMILIES", "read_card"]
 
 
 def _yolo_card(s: Signature, family: str) -> Card:
-    names = s.ultralytics("names") or {0: "person"}
-    person = next((index for index, name in names.items() if str(name).casefold() == "person"), None)
+    names = class_names(s) or {0: "person"}
+    person = next((index for index, name in names.items() if name.casefold() == "person"), None)
     if person is None and len(names) > 1 and "person" not in s.own():
         raise ModelUnknown(
-            f"{s.path.name} finds {', '.join(map(str, names.values())):.80}, but no person: say which class people "
+            f"{s.path.name} finds {', '.join(names.values()):.80}, but no person: say which class people "
             f'are, as {{"person": 1}} under its metadata {METADATA_KEY!r}'
         )
-    height, width = s.ultralytics("imgsz") or (640, 640)
     return Card(
         family=family,
         kind=Kind.DETECTOR,
-        size_px=(width, height),
+        size_px=picture_px(s) or (640, 640),
         std=(255,) * 3,
         fit=Fit.CENTER,
         rect=True,

@@ -1,4 +1,4 @@
-"""What a model's own metadata says, as fields of a card."""
+"""What a model's own metadata says: fields of a card, and what Ultralytics' exporter writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streampose.inference.card import Fit, Refine
 from streampose.inference.signature import METADATA_KEY, Signature
 from streampose.skeletons import SKELETONS
 
-__all__ = ["MOST_PX", "said_by"]
+__all__ = ["MOST_PX", "class_names", "picture_px", "said_by"]
 
 MOST_PX = 8192
 """No model's input has longer sides: what says so has a slip."""
@@ -37,6 +37,42 @@ def said_by(signature: Signature) -> dict[str, Any]:
         except ValueError as error:
             raise ModelUnknown(f"{name}: its metadata {METADATA_KEY!r} cannot be understood: {key}: {error}") from error
     return read
+
+
+def class_names(signature: Signature) -> dict[int, str]:
+    """Ultralytics' ``names``, by number; empty = it says none.
+
+    Raises:
+        ModelUnknown: they cannot be understood.
+    """
+    named = signature.ultralytics("names") or {}
+    try:
+        _want("names by their numbers", named, isinstance(named, dict | list | tuple))
+        pairs = named.items() if isinstance(named, dict) else enumerate(named)
+        # Other tools' keys are text, as in JSON.
+        return {_class(int(key) if isinstance(key, str) and key.isdecimal() else key): str(name) for key, name in pairs}
+    except ValueError as error:
+        raise _ununderstood(signature, "names", error) from error
+
+
+def picture_px(signature: Signature) -> tuple[int, int] | None:
+    """Ultralytics' ``imgsz``, as width and height; `None` = it says none.
+
+    Raises:
+        ModelUnknown: it cannot be understood.
+    """
+    said = signature.ultralytics("imgsz")
+    if not said:
+        return None
+    try:
+        height, width = _size(list(said) if isinstance(said, tuple) else said)
+    except ValueError as error:
+        raise _ununderstood(signature, "imgsz", error) from error
+    return width, height
+
+
+def _ununderstood(signature: Signature, key: str, error: ValueError) -> ModelUnknown:
+    return ModelUnknown(f"{signature.path.name}: its metadata {key!r} cannot be understood: {error!s:.200}")
 
 
 def _want(what: str, value: Any, good: bool) -> None:

@@ -124,6 +124,31 @@ def test_the_class_of_people_may_be_in_capitals_or_said_by_its_number():
             card(signature(shape, **said), family=family)
 
 
+@pytest.mark.parametrize("names", ['{"0": "car", "1": "person"}', "['car', 'person']", "('car', 'person')"])
+def test_names_may_be_a_list_or_have_numbers_in_text(names: str):
+    assert card(signature((1, 6, 8400), task="detect", names=names)).person == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "words"),
+    [
+        ("names", '{"a": "person"}', "the number of a class, from 0 on, not 'a'"),
+        ("names", '{-3: "person"}', "the number of a class, from 0 on, not -3"),
+        ("names", '{0.5: "person"}', "the number of a class"),
+        ("names", '{None: "person"}', "the number of a class"),
+        ("names", '"person"', "names by their numbers, not 'person'"),
+        ("imgsz", "[640.0, 640.0]", "two whole numbers"),
+        ("imgsz", "['640', '640']", "two whole numbers"),
+        ("imgsz", "[640]", "two whole numbers"),
+        ("imgsz", "640", "two whole numbers"),
+    ],
+)
+def test_what_ultralytics_metadata_cannot_mean_is_told_with_its_key(key: str, text: str, words: str):
+    for columns, task in ((5, "detect"), (56, "pose")):
+        with pytest.raises(ModelUnknown, match=rf"m\.onnx: its metadata '{key}' cannot be understood: .*{words}"):
+            card(signature((None, columns, None), size=(None, None), task=task, **{key: text}))
+
+
 def test_a_detector_of_other_things_is_refused():
     with pytest.raises(ModelUnknown, match="finds cat, dog, but no person"):
         card(signature((1, 6, 8400), task="detect", names="{0: 'cat', 1: 'dog'}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from streampose.errors import ModelUnknown
 
 __all__ = ["METADATA_KEY", "Signature", "Tensor"]
+
+log = logging.getLogger("streampose")
 
 METADATA_KEY = "streampose.card"
 """A model's metadata may have a JSON object under this key: our own models' facts, as fields of `Card`."""
@@ -55,8 +58,7 @@ class Signature:
         if len(inputs) != 1 and not several:
             names = ", ".join(map(str, inputs)) or "nothing"
             raise ModelUnknown(f"{path.name} takes {names}; the models known here take one picture tensor")
-        metadata = session.get_modelmeta().custom_metadata_map
-        return cls(path=path, inputs=inputs, outputs=outputs, metadata=metadata)
+        return cls(path=path, inputs=inputs, outputs=outputs, metadata=_metadata(session, path))
 
     def __str__(self) -> str:
         return f"({', '.join(map(str, self.inputs))}) → ({', '.join(map(str, self.outputs))})"
@@ -124,6 +126,14 @@ class Signature:
     def mentions(self, mark: bytes) -> bool:
         """Whether these bytes, say of a weight's name, are in the file."""
         return mark in self.path.read_bytes()
+
+
+def _metadata(session: Any, path: Path) -> dict[str, str]:
+    try:
+        return dict(session.get_modelmeta().custom_metadata_map)
+    except UnicodeDecodeError as error:
+        log.warning("%s: its metadata is no UTF-8, and passed over: %s", path.name, error)
+        return {}
 
 
 def _tensor(arg: Any) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 from test_graphs import both, fixed
 
 from streampose.errors import ModelUnreadable
@@ -52,3 +54,18 @@ def test_an_output_without_a_shape_is_the_cpus_affair(tmp_path: Path, family: st
         assert [len(poses) for poses in estimator([BLACK])] == [1]
     with pytest.raises(ModelUnreadable, match=rf"{family}: the shape of an output is open"):
         load_estimator(choice, EngineOptions(device="cpu", in_graph=True))
+
+
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_metadata_in_another_coding_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture, in_graph: bool):
+    path = fixed(tmp_path / "m.onnx", {"maps": np.ones((17, 16, 12), np.float32)}, (48, 64))
+    model = onnx.load(path)
+    helper.set_model_props(model, {"author": "XXXX"})
+    path.write_bytes(model.SerializeToString().replace(b"XXXX", "作者".encode("gbk")))
+    options = EngineOptions(device="cpu", in_graph=in_graph)
+    with (
+        caplog.at_level(logging.WARNING, "streampose"),
+        load_estimator(ModelChoice(model=path), options) as estimator,
+    ):
+        assert [len(poses) for poses in estimator([BLACK])] == [1]
+    assert "m.onnx: its metadata is no UTF-8" in caplog.text

@@ -95,16 +95,19 @@ class FrameModel:
 
     @cached_property
     def _open_to(self) -> int | None:
-        """`_stride`, if half the height can be run: a graph may say that its size is open, and hold numbers of one."""
+        """`_stride`, if half the height can be run: a graph may say that its size is open, and hold numbers of one.
+
+        An odd multiple, since its stride may be twice as much.
+        """
         card, signature = self.card, self.engine.signature
         if signature.inputs[0].shape[2:] != (None, None) or card.channels_last or card.fit is Fit.STRETCH:
             return None
         said = signature.ultralytics("stride")
         stride = max(_STRIDE, said) if isinstance(said, int) else _STRIDE
         width, height = card.size_px
-        half = Placement.of(np.zeros((height // 2, width, 3), np.uint8), card, stride=stride).input_px
+        half = min(height, stride * (height // stride // 2 | 1))
         try:
-            self.engine.run(np.zeros((1, 3, half[1], half[0]), self.engine.input_dtype))
+            self.engine.run(np.zeros((1, 3, half, width), self.engine.input_dtype))
         except EngineFailed as error:
             log.info("%s runs at %d×%d only: %s", self.engine.path.name, width, height, error)
             return None

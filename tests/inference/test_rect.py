@@ -108,6 +108,36 @@ def test_a_graph_that_is_of_one_size_after_all_gets_that(
     assert seen == [(1, 3, 640, 640)]
 
 
+def test_a_graph_of_a_larger_stride_than_it_says_gets_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Features of 32 pixels and of 64, scaled up, come together only where a side is a multiple of 64."""
+    path = build(tmp_path / "m.onnx", "yolo-pose", size=(640, 640), any_size=True)
+    model, g = onnx.load(path), Graph()
+    model.graph.node[-1].output[0] = "found"
+    fine = g("AveragePool", "image", kernel_shape=[32, 32], strides=[32, 32])
+    coarse = g("AveragePool", fine, kernel_shape=[2, 2], strides=[2, 2])
+    both = g("Add", fine, g("Resize", coarse, "", g.const([1, 1, 2, 2]), mode="nearest"))
+    nothing = g("ReduceSum", g("Mul", both, g.const(0)), g.const([1, 2], np.int64))
+    g.rename(g("Add", "found", g("ReduceMax", nothing, g.const([3], np.int64), keepdims=0)), "output0")
+    for node in g.nodes:
+        node.output[0] = node.output[0] if node.output[0] == "output0" else f"more {node.output[0]}"
+        node.input[:] = [name if name in {"image", "found", ""} else f"more {name}" for name in node.input]
+    for constant in g.constants:
+        constant.name = f"more {constant.name}"
+    model.graph.node.extend(g.nodes)
+    model.graph.initializer.extend(g.constants)
+    onnx.save(model, path)
+    estimator = one_stage(path)
+    with caplog.at_level(logging.INFO, "streampose"):
+        estimator.warm_up([1])
+    assert "runs at 640×640 only" in caplog.text
+    seen = inputs_of(estimator._model, monkeypatch)
+    (found,) = estimator([paint(dots(17, 480, 640), 480, 640)])
+    assert len(found) == 1
+    assert seen == [(1, 3, 640, 640)]
+
+
 @pytest.mark.parametrize(("rect", "height"), [(None, 320), (False, 320), (True, 192)])
 def test_rtmdet_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rect: bool | None, height: int):
     detector = build(tmp_path / "d.onnx", "rtmdet", size=(320, 320), any_size=True)

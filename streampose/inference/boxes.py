@@ -171,10 +171,10 @@ def _yolo(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
 
 
 def _yolo_pose(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:
-    """YOLOv8 / 11 pose: (5 + 3·k, n) centre, size, score, k × (x, y, score)."""
-    columns = outputs[0]
-    rows = columns[:, columns[4] >= limits.min_score].T
-    return _select(_corners(rows[:, :4]), rows[:, 4], limits, _triples(rows[:, 5:]), nms=True)
+    """YOLOv8 / 11 pose: (4 + classes + 3·k, n) centre, size, class scores, k × (x, y, score)."""
+    columns, person, points = outputs[0], 4 + card.person, 4 + (card.classes or 1)
+    rows = columns[:, columns[person] >= limits.min_score].T
+    return _select(_corners(rows[:, :4]), rows[:, person], limits, _triples(rows[:, points:]), nms=True)
 
 
 def _yolo_end2end(outputs: Sequence[NDArray[Any]], card: Card, limits: Limits) -> Found:

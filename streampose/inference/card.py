@@ -67,7 +67,9 @@ class Card:
     rect: bool = False
     """Whether it does as well without what is only filled, where its graph allows that."""
     person: int = 0
-    """The class of people, for detectors of several."""
+    """The class of people, for models of several."""
+    classes: int | None = None
+    """How many a one-stage head gives scores of, where that is known."""
     points: int | None = None
     """How many key points the graph gives, where it says."""
     skeleton: Skeleton | None = None

@@ -44,9 +44,15 @@ def _yolo_pose_card(s: Signature, family: str, axis: int, before: int) -> Card:
             raise ValueError("how many key points is left open")
         shape = (length - before) // 3, 3
     k, each = shape
-    if each != 3 or length not in {None, before + k * each}:
+    if each != 3:
         raise ValueError(f"{k} key points of {each} numbers, not of x, y, score")
-    return replace(_yolo_card(s, family), kind=Kind.ONE_STAGE, points=k)
+    # Without NMS there is a score for each class, else one and the class's number.
+    each_scored = axis == 1
+    named = len(class_names(s)) or 1 if each_scored else 1
+    classes = named if length is None else length - before - 3 * k + 1
+    if classes not in {1, named}:
+        raise ValueError(f"{length} numbers, not {before + named - 1} and 3 for each of {k} key points")
+    return replace(_yolo_card(s, family), kind=Kind.ONE_STAGE, points=k, classes=classes if each_scored else None)
 
 
 def _top_down_card(s: Signature, family: str, **facts: Any) -> Card:
@@ -177,7 +183,7 @@ def read_card(
         raise
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise ModelUnknown(f"{name} does not look like {family}: {signature} ({error})") from error
-    if (classes := heads.classes(signature, family)) is not None and card.person >= classes:
+    if (classes := card.classes or heads.classes(signature, family)) is not None and card.person >= classes:
         raise ModelUnknown(f"{name} has no class {card.person} as that of people: {signature}")
     skeleton = skeleton or card.skeleton or heads.SKELETON_BY_SIZE.get(card.points or 0)
     if card.kind is not Kind.DETECTOR and skeleton is None:

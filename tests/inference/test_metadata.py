@@ -159,6 +159,19 @@ def test_key_points_without_scores_are_refused():
         card(signature((1, 39, 8400), task="pose", kpt_shape="[17, 2]"))
 
 
+def test_of_pose_heads_of_several_classes_each_has_to_have_a_name():
+    said = {"task": "pose", "kpt_shape": "[17, 3]"}
+    read = card(signature((1, 57, 8400), names="{0: 'dog', 1: 'person'}", **said))
+    assert (read.points, read.classes, read.person) == (17, 2, 1)
+    # Of one that scores people alone others' names say nothing.
+    assert card(signature((1, 56, 8400), names="{0: 'person', 1: 'dog'}", **said)).classes == 1
+    for names in ("{0: 'person'}", "{0: 'person', 1: 'dog', 2: 'cat'}"):
+        with pytest.raises(ModelUnknown, match=r"57 numbers, not \d and 3 for each of 17 key points"):
+            card(signature((1, 57, 8400), names=names, **said))
+    with pytest.raises(ModelUnknown, match=r"m\.onnx has no class 1 as that of people"):
+        card(signature((1, 56, 8400), names="{0: 'dog', 1: 'person'}", **said))
+
+
 @pytest.mark.parametrize(
     ("key", "text"),
     [

@@ -56,6 +56,28 @@ def test_an_output_without_a_shape_is_the_cpus_affair(tmp_path: Path, family: st
         load_estimator(choice, EngineOptions(device="cpu", in_graph=True))
 
 
+@pytest.mark.parametrize("anchors", [300, "n"])
+def test_a_pose_model_of_several_classes_finds_its_people(tmp_path: Path, anchors: int | str):
+    """A head of dogs and people without NMS, the dog as the better one, where no person is."""
+    columns = np.zeros((4 + 2 + 51, 300), np.float32)
+    columns[:6, 0] = 16, 16, 20, 20, 0.9, 0.1
+    columns[:6, 1] = 44, 40, 20, 30, 0.2, 0.8
+    columns[6:, 1] = np.tile([44, 30, 0.7], 17)
+    path = fixed(tmp_path / "m.onnx", {"output0": columns}, (64, 64))
+    model = onnx.load(path)
+    helper.set_model_props(model, {"task": "pose", "names": "{0: 'dog', 1: 'person'}", "kpt_shape": "[17, 3]"})
+    if anchors == "n":
+        for dim in model.graph.output[0].type.tensor_type.shape.dim[1:]:
+            dim.dim_param = f"open {len(model.graph.output)}"
+    onnx.save(model, path)
+    for estimator in both(ModelChoice(model=path, family="yolo-pose")):
+        (poses,) = estimator([BLACK])
+        np.testing.assert_allclose(poses.boxes, [[34, 25, 54, 55]], atol=1e-3)
+        np.testing.assert_allclose(poses.box_scores, [0.8], atol=1e-3)
+        np.testing.assert_allclose(poses.points, np.tile([44, 30], (1, 17, 1)), atol=1e-3)
+        np.testing.assert_allclose(poses.scores, 0.7, atol=1e-3)
+
+
 @pytest.mark.parametrize("in_graph", [False, True])
 def test_metadata_in_another_coding_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture, in_graph: bool):
     path = fixed(tmp_path / "m.onnx", {"maps": np.ones((17, 16, 12), np.float32)}, (48, 64))

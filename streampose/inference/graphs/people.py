@@ -204,8 +204,9 @@ def _yolo(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
 
 def _yolo_pose(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:
     rows = g("Transpose", outputs[0], perm=[0, 2, 1])
-    points = _columns(g, rows, 5, 5 + 3 * _k(card))
-    return _Candidates(boxes=_corners(g, rows), scores=g.take(rows, 4, 2), points=points)
+    begin = 4 + (card.classes or 1)
+    points = _columns(g, rows, begin, begin + 3 * _k(card))
+    return _Candidates(boxes=_corners(g, rows), scores=g.take(rows, 4 + card.person, 2), points=points)
 
 
 def _yolo_end2end(g: Builder, card: Card, outputs: Sequence[str]) -> _Candidates:

@@ -21,7 +21,7 @@ class ModelChoice:
     a detector or key-point model that is named alone.
 
     Raises:
-        ConfigError: a skeleton or a size is none.
+        ConfigError: a value is not of its kind.
     """
 
     model: str | Path | None = None
@@ -43,8 +43,11 @@ class ModelChoice:
 
     def __post_init__(self) -> None:
         for name in ("model", "detector", "pose"):
-            if not isinstance(value := getattr(self, name), str | Path | None):
+            if not isinstance(value := getattr(self, name), str | Path | None) or value == "":
                 raise ConfigError(f"a {name} is a path or a name, not {value!r}")
+        for name in ("family", "detector_family"):
+            if not isinstance(value := getattr(self, name), str | None) or value == "":
+                raise ConfigError(f"a {name} is a name, not {value!r}")
         if not isinstance(self.limits, Limits):
             raise ConfigError(f"limits are Limits, as streampose.Limits(min_score=0.5), not {self.limits!r}")
         if self.skeleton is not None and not isinstance(self.skeleton, Skeleton):

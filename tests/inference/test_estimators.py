@@ -271,6 +271,10 @@ class TestLoading:
             (lambda: ModelChoice(detector_size_px=(320, 0)), r"not \(320, 0\)"),
             (lambda: ModelChoice(detector_size_px=("320", "320")), r"not \('320', '320'\)"),
             (lambda: ModelChoice(detector_size_px=(True, 320)), r"not \(True, 320\)"),
+            *(
+                (lambda place=place: ModelChoice(**{place: ""}), f"a {place} is a .*name, not ''")
+                for place in ("model", "detector", "pose", "family", "detector_family")
+            ),
             (lambda: Limits(max_people=1.5), "max_people is a whole number, not 1.5"),
             (lambda: EngineOptions(device=0), "cuda:0, not 0"),
         ],

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ class FrameModel:
         batch = frame_batch(images, placements, self.card.fill)
         blob = to_blob(batch, self.card, self.engine.input_dtype)
         self.timings.lap("preprocess")
-        outputs = self.engine.run(blob)
+        outputs = [_single(output) for output in self.engine.run(blob)]
         self.timings.lap("detect")
         decode, card = DECODERS[self.card.family], replace(self.card, size_px=placements[0].input_px)
         found = [
@@ -141,6 +142,11 @@ class FrameModel:
     def close(self) -> None:
         """Let go of the session."""
         self.engine.close()
+
+
+def _single(output: NDArray[Any]) -> NDArray[Any]:
+    """Coordinates of 16 bits would be added and halved in 16 bits: those from 2048 on know no halves, nor odd ones."""
+    return output.astype(np.float32, copy=False) if np.issubdtype(output.dtype, np.floating) else output
 
 
 def _found(rows: NDArray[np.float32]) -> Found:

@@ -43,8 +43,8 @@ def _simcc(outputs: Sequence[NDArray[Any]], card: Card) -> tuple[Floats, Floats]
 
 def _movenet(outputs: Sequence[NDArray[Any]], card: Card) -> tuple[Floats, Floats]:
     """MoveNet single pose: (n, 1, 17, 3) of y, x in 0 … 1, score."""
-    rows = outputs[0][:, 0]
-    points = np.ascontiguousarray(rows[..., 1::-1], np.float32) * np.array(card.size_px, np.float32)
+    rows = outputs[0][:, 0].astype(np.float32, copy=False)
+    points = np.ascontiguousarray(rows[..., 1::-1]) * np.array(card.size_px, np.float32)
     return points, np.clip(rows[..., 2], 0, 1)
 
 

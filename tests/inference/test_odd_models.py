@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 from test_graphs import both, fixed
 
 from streampose.errors import ModelUnreadable
@@ -54,6 +54,37 @@ def test_an_output_without_a_shape_is_the_cpus_affair(tmp_path: Path, family: st
         assert [len(poses) for poses in estimator([BLACK])] == [1]
     with pytest.raises(ModelUnreadable, match=rf"{family}: the shape of an output is open"):
         load_estimator(choice, EngineOptions(device="cpu", in_graph=True))
+
+
+def rounded(path: Path) -> Path:
+    """The same, with outputs of 16 bits."""
+    model = onnx.load(path)
+    for output in model.graph.output:
+        producer = next(node for node in model.graph.node if node.output[0] == output.name)
+        producer.CopyFrom(helper.make_node("Cast", producer.input, producer.output, to=TensorProto.FLOAT16))
+        output.type.tensor_type.elem_type = TensorProto.FLOAT16
+    onnx.save(model, path)
+    return path
+
+
+def test_corners_of_16_bits_are_reckoned_in_32(tmp_path: Path):
+    columns = np.zeros((56, 300), np.float32)
+    columns[:5, 0] = 601.5, 320, 77.25, 200.5, 0.9  # all of these are numbers of 16 bits, 601.5 - 77.25 / 2 is none
+    path = rounded(fixed(tmp_path / "m.onnx", {"output0": columns}, (640, 640)))
+    with load_estimator(ModelChoice(model=path), EngineOptions(device="cpu", threads=1)) as estimator:
+        (poses,) = estimator([np.zeros((640, 640, 3), np.uint8)])
+    np.testing.assert_array_equal(poses.boxes, [[562.875, 219.75, 640, 420.25]])
+
+
+def test_scores_of_a_movenet_of_16_bits_are_of_32(tmp_path: Path):
+    path = rounded(fixed(tmp_path / "m.onnx", {"rows": np.full((1, 17, 3), 0.5, np.float32)}, (192, 192)))
+    model = onnx.load(path)
+    for value, shape in ((model.graph.input[0], (1, 192, 192, 3)), (model.graph.output[0], (1, 1, 17, 3))):
+        value.CopyFrom(helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, shape))
+    onnx.save(model, path)
+    with load_estimator(ModelChoice(model=path), EngineOptions(device="cpu", threads=1)) as estimator:
+        (poses,) = estimator([BLACK])
+    assert [array.dtype for array in (poses.points, poses.scores, poses.boxes)] == [np.float32] * 3
 
 
 @pytest.mark.parametrize("anchors", [300, "n"])

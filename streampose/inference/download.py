@@ -205,7 +205,8 @@ def extract_onnx(archive: Path, target: Path) -> None:
             with opened.open(model) as source, part.open("wb") as file:
                 while chunk := source.read(_CHUNK):
                     file.write(chunk)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    # All that its reading raises of damaged ones, names that are no UTF-8 with it.
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
         part.unlink(missing_ok=True)
         raise DownloadError(f"{archive.name} is not a zip archive that can be read: {error}") from error
     except DownloadError:

@@ -363,7 +363,8 @@ def test_garbage_is_not_an_archive(tmp_path: Path):
     good = io.BytesIO()
     with zipfile.ZipFile(good, "w") as opened:
         opened.writestr("m.onnx", BODY)
-    for data in (b"<html>not found</html>", good.getvalue()[:-100]):
+    named = archive(tmp_path / "named.zip", {"m.onnx": BODY, "é.json": b"{}"}).read_bytes()
+    for data in (b"<html>not found</html>", good.getvalue()[:-100], named.replace("é".encode(), b"\xff\xff")):
         (tmp_path / "a.zip").write_bytes(data)
         with pytest.raises(DownloadError, match="not a zip archive"):
             extract_onnx(tmp_path / "a.zip", tmp_path / "m.onnx")

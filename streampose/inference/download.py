@@ -19,7 +19,7 @@ from streampose.redaction import redact
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Progress", "download", "extract_onnx", "sha256_of"]
+__all__ = ["Progress", "download", "extract_onnx", "is_archive", "sha256_of"]
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes there so far and the bytes in all, where the server says so."""
@@ -101,7 +101,7 @@ def download(
         DownloadError: it could not be fetched, or not be stored.
         ChecksumMismatch: it is not what it must be; nothing is kept.
     """
-    if not url.startswith(("https://", "http://")):
+    if not url.lower().startswith(("https://", "http://")):
         raise ConfigError(f"{redact(url)}: models are fetched over http or https only")
     import httpx  # noqa: PLC0415 - slow to import, and few fetch anything
 
@@ -217,8 +217,16 @@ def extract_onnx(archive: Path, target: Path) -> None:
     os.replace(part, target)  # noqa: PTH105
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file begins as zip archives do."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
 def _one_model(opened: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     models = [m for m in opened.infolist() if m.filename.lower().endswith(".onnx") and not m.is_dir()]
+    # macOS adds a file of attributes for each.
+    models = [m for m in models if not m.filename.startswith("__MACOSX/")]
     if len(models) != 1:
         raise DownloadError(f"{name} holds {len(models)} ONNX models, not one")
     # The others fail in ways of their own, and MMDeploy uses none of them.

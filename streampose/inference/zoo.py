@@ -20,7 +20,7 @@ from filelock import FileLock
 from google.protobuf.message import DecodeError
 
 from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, ModelNotFound, StreamposeError
-from streampose.inference.download import Progress, download, extract_onnx, sha256_of
+from streampose.inference.download import Progress, download, extract_onnx, is_archive, sha256_of
 from streampose.redaction import redact
 
 __all__ = [
@@ -198,16 +198,14 @@ def _pull(known: Entry, folder: Path, source: str, progress: Progress | None) ->
         return kept
     record = _read_record(target)
     fresh = folder / f"{name}.new"
-    if source.partition("?")[0].lower().endswith(".zip"):
-        archive = folder / f"{name}.zip"
-        download(source, archive, sha256=known.sha256, progress=progress)
+    found = download(source, fresh, sha256=known.sha256, progress=progress)
+    if is_archive(fresh):  # its address need not say so
+        archive = fresh.replace(folder / f"{name}.zip")
         try:
             extract_onnx(archive, fresh)
         finally:
             archive.unlink()
         found = sha256_of(fresh)
-    else:
-        found = download(source, fresh, sha256=known.sha256, progress=progress)
     try:
         _check(fresh, found, name, redact(source), record)
     except StreamposeError:

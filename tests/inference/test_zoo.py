@@ -75,9 +75,12 @@ def test_pull_finds_and_keeps(server: Server, tmp_path: Path):  # noqa: F811
     assert len(server.requests) == 1, "it was fetched twice"
 
 
-def test_an_archive_is_unpacked(server: Server, tmp_path: Path):  # noqa: F811
-    server.body = archive(tmp_path / "a.zip", {"x/end2end.onnx": BODY}).read_bytes()
-    path = zoo.pull("rtmpose-t", tmp_path / "cache", url=server.url.replace("model.onnx", "a.zip"))
+@pytest.mark.parametrize("address", ["a.zip", "get?id=5", "a.zip#x"])
+def test_an_archive_is_unpacked(server: Server, tmp_path: Path, address: str):  # noqa: F811
+    packed = {"x/end2end.onnx": BODY, "__MACOSX/x/._end2end.onnx": b"attributes"}
+    server.body = archive(tmp_path / "a.zip", packed).read_bytes()
+    url = server.url.replace("model.onnx", address).replace("http", "HTTP")
+    path = zoo.pull("rtmpose-t", tmp_path / "cache", url=url)
     assert path.read_bytes() == BODY
     assert not list((tmp_path / "cache").glob("*.zip*"))
 

@@ -50,7 +50,8 @@ class _Part:
             notes = json.loads(self._notes.read_text())
         except (OSError, ValueError):
             return None
-        return notes.get("validator") if notes.get("url") == redact(url) else None
+        known = isinstance(notes, dict) and notes.get("url") == redact(url)
+        return str(notes["validator"]) if known and notes.get("validator") else None
 
     def begin(self, url: str, response: httpx.Response) -> None:
         """Note the version that is about to be written."""

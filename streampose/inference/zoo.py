@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import time
 import tomllib
@@ -21,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, ModelNotFound, StreamposeError
 from streampose.inference.download import Progress, download, extract_onnx, is_archive, sha256_of
+from streampose.inference.record import read_record, record_path, write_record
 from streampose.redaction import redact
 
 __all__ = [
@@ -146,15 +146,20 @@ def cached(name: str, folder: Path | None = None) -> Path | None:
 
     Raises:
         ChecksumMismatch: it is not what was pulled.
+        DownloadError: it, or what is recorded of it, cannot be read.
     """
     if name == NANO:
         return built_in("detector").parent
     path = (folder or default_folder()) / f"{name}.onnx"
-    record = _read_record(path)
+    record = read_record(path)
     if record is None or not path.is_file():
         return None
     state = path.stat()
-    if [state.st_size, state.st_mtime_ns] != record["state"] and sha256_of(path) != record["sha256"]:
+    try:
+        same = [state.st_size, state.st_mtime_ns] == record["state"] or sha256_of(path) == record["sha256"]
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be read: {error.strerror}") from error
+    if not same:
         raise ChecksumMismatch(
             f"{path} is not what was pulled (changed? damaged?): streampose models remove {name}, then pull it again"
         )
@@ -196,7 +201,7 @@ def _pull(known: Entry, folder: Path, source: str, progress: Progress | None) ->
     name, target = known.name, folder / f"{known.name}.onnx"
     if (kept := cached(name, folder)) is not None:
         return kept
-    record = _read_record(target)
+    record = read_record(target)
     fresh = folder / f"{name}.new"
     found = download(source, fresh, sha256=known.sha256, progress=progress)
     if is_archive(fresh):  # its address need not say so
@@ -212,7 +217,7 @@ def _pull(known: Entry, folder: Path, source: str, progress: Progress | None) ->
         fresh.unlink()
         raise
     state = fresh.stat()
-    _write_record(
+    write_record(
         target,
         {
             "url": redact(source),
@@ -260,39 +265,16 @@ def remove(name: str, folder: Path | None = None, *, forget: bool = False) -> bo
 
     Raises:
         ConfigError: it is part of the package.
+        DownloadError: it cannot be deleted.
     """
     if name == NANO:
         raise ConfigError(f"{NANO} is part of the package, and goes with it")
     target = (folder or default_folder()) / f"{entry(name).name}.onnx"
     there = target.exists()
-    target.unlink(missing_ok=True)
-    if forget:
-        _record_path(target).unlink(missing_ok=True)
-    return there
-
-
-def _record_path(target: Path) -> Path:
-    return target.with_suffix(".json")
-
-
-def _write_record(target: Path, record: Mapping[str, Any]) -> None:
-    path = _record_path(target)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(record, indent=1))
-    os.replace(part, path)  # noqa: PTH105
-
-
-def _read_record(target: Path) -> dict[str, Any] | None:
-    path = _record_path(target)
     try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        record = None
-    # A damaged record is no reason to trust anew.
-    if not isinstance(record, dict) or not {"sha256", "state"} <= record.keys():
-        raise ChecksumMismatch(
-            f"{path} is damaged: streampose models remove --forget {target.stem}, then pull it again"
-        )
-    return record
+        target.unlink(missing_ok=True)
+        if forget:
+            record_path(target).unlink(missing_ok=True)
+    except OSError as error:
+        raise DownloadError(f"{error.filename} cannot be deleted: {error.strerror}") from error
+    return there

@@ -139,6 +139,14 @@ def test_a_later_run_goes_on_where_an_earlier_one_gave_up(server: Server, tmp_pa
     assert server.requests[-1]["range"] == "bytes=1000-"
 
 
+@pytest.mark.parametrize("notes", ["[]", "1", '{"url": 5}', '{"url": "URL", "validator": 5}', '{"url": "URL"}'])
+def test_damaged_notes_of_an_earlier_run_are_no_reason_to_go_on(server: Server, tmp_path: Path, notes: str):
+    (tmp_path / "m.onnx.part").write_bytes(b"half")
+    (tmp_path / "m.onnx.part.json").write_text(notes.replace("URL", server.url))
+    assert fetch(server, tmp_path / "m.onnx") == SHA
+    assert leftovers(tmp_path) == ["m.onnx"]
+
+
 def test_a_server_without_ranges_starts_again(server: Server, tmp_path: Path):
     server.ranges, server.cut_at = False, [1000]
     fetch(server, tmp_path / "m.onnx", sha256=SHA)

@@ -158,6 +158,21 @@ def test_a_damaged_record_is_no_reason_to_trust_anew(server: Server, tmp_path: P
     zoo.pull("yolox-m", tmp_path, url=server.url)
 
 
+def test_what_cannot_be_read_or_deleted_is_said_in_a_line(tmp_path: Path):
+    file = tmp_path / "file"
+    file.touch()
+    for act in (zoo.cached, zoo.find):
+        with pytest.raises(DownloadError, match=r"file/yolox-m\.json cannot be read: Not a directory"):
+            act("yolox-m", file)
+    with pytest.raises(DownloadError, match=r"file/yolox-m\.onnx cannot be deleted: Not a directory"):
+        zoo.remove("yolox-m", file)
+    (tmp_path / "yolox-m.json").mkdir()
+    with pytest.raises(DownloadError, match=r"yolox-m\.json cannot be read: Is a directory"):
+        zoo.cached("yolox-m", tmp_path)
+    with pytest.raises(DownloadError, match=r"yolox-m\.json cannot be deleted: "):
+        zoo.remove("yolox-m", tmp_path, forget=True)
+
+
 def test_two_processes_at_once_fetch_it_once(server: Server, tmp_path: Path):  # noqa: F811
     code = f"from streampose.inference import zoo; import pathlib; zoo.pull('yolox-m', pathlib.Path({str(tmp_path)!r}), url={server.url!r})"  # noqa: E501
     both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]

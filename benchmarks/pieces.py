@@ -21,7 +21,7 @@ import onnxruntime as ort
 from machine import machine
 
 from streampose.cores import available_cores
-from streampose.inference.runner import TENSOR_TYPES
+from streampose.inference.signature import TENSOR_TYPES
 from streampose.inference.zoo import built_in
 
 SIZES = (1, 2, 3, 4, 6, 8, 16)

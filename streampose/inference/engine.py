@@ -26,8 +26,8 @@ from streampose.inference.providers import (
     no_gpu_here,
     provider_report,
 )
-from streampose.inference.runner import TENSOR_TYPES
 from streampose.inference.sessions import Sessions
+from streampose.inference.signature import TENSOR_TYPES
 
 __all__ = ["PIECE", "Engine", "EngineOptions", "provider_report"]
 
@@ -74,7 +74,7 @@ class Engine:
         self._open(self.options)
         self._items = self.signature.inputs[self.fused :]
         self.input_dtype = np.dtype(TENSOR_TYPES.get(self._items[0].dtype, np.float32))
-        self._static_batch = self._items[0].shape[0]
+        self._static_batch = next(iter(self._items[0].shape), None)
         self._limit = BatchLimit(self._static_batch or self.options.max_batch)
         self._warned = self._shrink = self._tried_again = False
         self._prepared: list[int] = []

@@ -10,7 +10,7 @@ from streampose.errors import ConfigError, ModelUnknown
 from streampose.inference import heads
 from streampose.inference.card import IMAGENET_MEAN, IMAGENET_STD, Card, Fit, Kind
 from streampose.inference.metadata import MOST_PX, class_names, picture_px, said_by
-from streampose.inference.signature import METADATA_KEY, Signature
+from streampose.inference.signature import METADATA_KEY, TENSOR_TYPES, Signature
 from streampose.pose import Skeleton
 from streampose.skeletons import COCO_17, SKELETONS
 
@@ -161,6 +161,8 @@ def read_card(
         ModelUnknown: the graph takes no pictures, fits no family, or its number of points fits no skeleton.
         ConfigError: no such family, or a size or skeleton that the graph does not have.
     """
+    if (kind := signature.inputs[0].dtype) not in TENSOR_TYPES:
+        raise ModelUnknown(f"{name} takes {kind}, and pictures are given as one of {', '.join(TENSOR_TYPES)}")
     said = said_by(signature)
     family = family or said.pop("family", None)
     said.pop("family", None)

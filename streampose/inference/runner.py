@@ -11,18 +11,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from streampose.inference.pinned import send
-from streampose.inference.signature import Signature
+from streampose.inference.signature import TENSOR_TYPES, Signature
 
-__all__ = ["TENSOR_TYPES", "BoundRunner", "Runner", "Uploads"]
-
-TENSOR_TYPES: Mapping[str, type[np.generic]] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-}
+__all__ = ["BoundRunner", "Runner", "Uploads"]
 
 Feeds = Mapping[str, Any]
 """By input: an array, or what `Uploads` gave."""

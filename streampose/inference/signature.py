@@ -10,14 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from streampose.errors import ModelUnknown
 
-__all__ = ["METADATA_KEY", "Signature", "Tensor"]
+__all__ = ["METADATA_KEY", "TENSOR_TYPES", "Signature", "Tensor"]
 
 log = logging.getLogger("streampose")
 
 METADATA_KEY = "streampose.card"
 """A model's metadata may have a JSON object under this key: our own models' facts, as fields of `Card`."""
+
+
+TENSOR_TYPES: Mapping[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}
+"""What is fed and taken here, by the runtime's names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from test_graphs import both, fixed
 
-from streampose.errors import ModelUnreadable
+from streampose.errors import ModelUnknown, ModelUnreadable
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator
 from streampose.skeletons import COCO_17
@@ -54,6 +54,46 @@ def test_an_output_without_a_shape_is_the_cpus_affair(tmp_path: Path, family: st
         assert [len(poses) for poses in estimator([BLACK])] == [1]
     with pytest.raises(ModelUnreadable, match=rf"{family}: the shape of an output is open"):
         load_estimator(choice, EngineOptions(device="cpu", in_graph=True))
+
+
+@pytest.mark.parametrize("kind", ["INT8", "UINT16", "BFLOAT16"])
+def test_numbers_that_are_not_fed_here_are_refused_when_loading(tmp_path: Path, kind: str):
+    path = fixed(tmp_path / "m.onnx", {"maps": np.ones((17, 16, 12), np.float32)}, (48, 64))
+    model = onnx.load(path)
+    model.graph.input[0].name, model.graph.input[0].type.tensor_type.elem_type = "raw", getattr(TensorProto, kind)
+    model.graph.node.insert(0, helper.make_node("Cast", ["raw"], ["image"], to=TensorProto.FLOAT))
+    onnx.save(model, path)
+    with pytest.raises(
+        ModelUnknown, match=rf"m\.onnx takes tensor\({kind.lower()}\), and pictures are given as one of"
+    ):
+        load_estimator(ModelChoice(model=path), EngineOptions(device="cpu", threads=1))
+
+
+def test_an_input_without_a_shape_is_the_cpus_affair(tmp_path: Path):
+    path = fixed(tmp_path / "m.onnx", {"maps": np.ones((17, 16, 12), np.float32)}, (192, 256))
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    choice = ModelChoice(model=path, family="heatmap")
+    with load_estimator(choice, EngineOptions(device="cpu", threads=1)) as estimator:
+        assert [len(poses) for poses in estimator([BLACK, BLACK])] == [1, 1]
+    with pytest.raises(ModelUnreadable, match="its input has no shape"):
+        load_estimator(choice, EngineOptions(device="cpu", in_graph=True))
+
+
+def test_an_input_that_is_no_tensor_of_pictures_is_of_no_family(tmp_path: Path):
+    scalar = helper.make_tensor_value_info("x", TensorProto.FLOAT, [])
+    tensors = helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None)
+    for given, op, words in (
+        (scalar, helper.make_node("Identity", ["x"], ["y"]), "is of no family that is known here"),
+        (tensors, helper.make_node("ConcatFromSequence", ["x"], ["y"], axis=0), r"takes seq\(tensor\(float\)\)"),
+    ):
+        out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+        model = helper.make_model(helper.make_graph([op], "odd", [given], [out]), ir_version=9)
+        model.opset_import[0].version = 18
+        onnx.save(model, tmp_path / "m.onnx")
+        with pytest.raises(ModelUnknown, match=words):
+            load_estimator(ModelChoice(model=tmp_path / "m.onnx"), EngineOptions(device="cpu"))
 
 
 def rounded(path: Path) -> Path:

@@ -78,7 +78,9 @@ class _Around:
         weights = {tensor.name for tensor in graph.initializer}
         (taken,) = [value for value in graph.input if value.name not in weights]
         self.dtype: int = taken.type.tensor_type.elem_type
-        self._batch = _shape(taken)[0]
+        if not (shape := _shape(taken)):
+            raise ModelUnreadable("its input has no shape")
+        self._batch = shape[0]
         g = self.g = Builder()
         self.given = Given(
             pixels=g.input("pixels", TensorProto.UINT8, ["streampose_pixels", 3]),

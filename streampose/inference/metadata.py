@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,11 @@ __all__ = ["MOST_PX", "class_names", "picture_px", "said_by"]
 
 MOST_PX = 8192
 """No model's input has longer sides: what says so has a slip."""
+# The same of other values; none comes near.
+_LARGEST = 1e9
+_MOST_PADDING = 10
+_LEAST_STD = 0.001
+_MOST_BLUR_PX = 101
 
 log = logging.getLogger("streampose")
 
@@ -77,7 +81,7 @@ def _ununderstood(signature: Signature, key: str, error: ValueError) -> ModelUnk
 
 def _want(what: str, value: Any, good: bool) -> None:
     if not good:
-        raise ValueError(f"{what}, not {value!r}")
+        raise ValueError(f"{what}, not {value!r:.80}")
 
 
 def _text(value: Any) -> str:
@@ -99,11 +103,16 @@ def _yes(value: Any) -> bool:
 
 
 def _is_number(value: Any, kind: Any = int | float) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kind) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
-def _above_0(value: Any) -> float:
-    _want("a number above 0", value, _is_number(value) and value > 0)
+def _padding(value: Any) -> float:
+    _want(f"a number above 0, at most {_MOST_PADDING}", value, _is_number(value) and 0 < value <= _MOST_PADDING)
+    return float(value)
+
+
+def _deviation(value: Any) -> float:
+    _want(f"a number above 0, at least {_LEAST_STD}", value, _is_number(value) and value >= _LEAST_STD)
     return float(value)
 
 
@@ -114,7 +123,7 @@ def _three(value: Any) -> tuple[float, ...]:
 
 
 def _deviations(value: Any) -> tuple[float, ...]:
-    return tuple(map(_above_0, _three(value)))
+    return tuple(map(_deviation, _three(value)))
 
 
 def _grey(value: Any) -> int:
@@ -128,7 +137,8 @@ def _class(value: Any) -> int:
 
 
 def _odd(value: Any) -> int:
-    _want("an odd number of pixels", value, _is_number(value, int) and value > 0 and value % 2 == 1)
+    good = _is_number(value, int) and 0 < value <= _MOST_BLUR_PX and value % 2 == 1
+    _want(f"an odd number of pixels, at most {_MOST_BLUR_PX}", value, good)
     return int(value)
 
 
@@ -151,7 +161,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "fill": _grey,
     "rect": _yes,
     "person": _class,
-    "padding": _above_0,
+    "padding": _padding,
     "udp": _yes,
     "refine": _one_of({refine.value: refine for refine in Refine}),
     "blur_px": _odd,

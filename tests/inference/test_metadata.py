@@ -193,7 +193,11 @@ def test_broken_metadata_is_named(key: str, text: str):
     [
         *(("mean", value, "three numbers, one for each colour") for value in ([1, 2], "abc", 3, {})),
         ("mean", [None, 1, 2], "three numbers"),
-        ("std", [0, 0, 0], "a number above 0"),
+        *(("std", [1, value, 1], "a number above 0") for value in (0, -1, 1e-320)),
+        *((key, 10**400, "not 1000") for key in ("padding", "fill", "person", "blur_px")),
+        ("mean", [10**400, 0, 0], "three numbers"),
+        ("padding", 1e300, "at most 10, not 1e.300"),
+        ("blur_px", 100_000_001, "at most 101"),
         ("rgb", "false", "true or false, not 'false'"),
         ("udp", 1, "true or false"),
         *(("blur_px", value, "an odd number") for value in (10, 0, -3, 5.0, True)),

@@ -191,7 +191,8 @@ def read_card(
     if card.kind is not Kind.DETECTOR and skeleton is None:
         raise ModelUnknown(
             f"{name} ({family}) has a number of key points that no default skeleton has: {signature}. "
-            f"Name its skeleton: {', '.join(SKELETONS)}"
+            f"Name its skeleton: {', '.join(SKELETONS)}; or give it its own under its metadata {METADATA_KEY!r}: "
+            '{"skeleton": {"name": …, "points": [names], "edges": [[0, 1], …]}}'
         )
     if skeleton is not None and card.points not in {None, len(skeleton)}:
         raise ConfigError(f"{name} has {card.points} key points, and the skeleton {skeleton.name} {len(skeleton)}")

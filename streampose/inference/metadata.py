@@ -9,6 +9,7 @@ from typing import Any
 from streampose.errors import ModelUnknown
 from streampose.inference.card import Fit, Refine
 from streampose.inference.signature import METADATA_KEY, Signature
+from streampose.pose import Skeleton
 from streampose.skeletons import SKELETONS
 
 __all__ = ["MOST_PX", "class_names", "picture_px", "said_by"]
@@ -20,6 +21,7 @@ _LARGEST = 1e9
 _MOST_PADDING = 10
 _LEAST_STD = 0.001
 _MOST_BLUR_PX = 101
+_MOST_POINTS = 1000
 
 log = logging.getLogger("streampose")
 
@@ -97,6 +99,9 @@ def _one_of(named: Mapping[str, Any]) -> Callable[[Any], Any]:
     return read
 
 
+_KNOWN_SKELETON = _one_of(SKELETONS)
+
+
 def _yes(value: Any) -> bool:
     _want("true or false", value, isinstance(value, bool))
     return bool(value)
@@ -142,6 +147,24 @@ def _odd(value: Any) -> int:
     return int(value)
 
 
+def _skeleton(value: Any) -> Skeleton:
+    """One of ours by its name, or a new one as an object."""
+    if not isinstance(value, dict):
+        known: Skeleton = _KNOWN_SKELETON(value)
+        return known
+    name, points, edges = (value.get(key, []) for key in ("name", "points", "edges"))
+    _want("a new skeleton's name", name, _is_word(name) and name not in SKELETONS)
+    good = isinstance(points, list) and len(points) <= _MOST_POINTS and all(map(_is_word, points))
+    _want(f"the names of at most {_MOST_POINTS} points", points, good)
+    good = isinstance(edges, list) and len(edges) <= 10 * _MOST_POINTS and all(isinstance(e, list) for e in edges)
+    _want("pairs of points' numbers", edges, good)
+    return Skeleton(name=name, points=tuple(points), edges=tuple(map(tuple, edges)))
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 64 and value.isprintable()
+
+
 def _size(value: Any) -> tuple[int, int]:
     good = isinstance(value, list) and len(value) == 2
     good = good and all(_is_number(side, int) and 0 < side <= MOST_PX for side in value)
@@ -152,7 +175,7 @@ def _size(value: Any) -> tuple[int, int]:
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "family": _text,
-    "skeleton": _one_of(SKELETONS),
+    "skeleton": _skeleton,
     "size_px": _size,
     "rgb": _yes,
     "mean": _three,

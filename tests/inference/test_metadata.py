@@ -210,6 +210,15 @@ def test_broken_metadata_is_named(key: str, text: str):
         ),
         ("skeleton", "octopus", "one of coco-17, .*, not 'octopus'"),
         ("skeleton", ["a"], "one of coco-17"),
+        ("skeleton", {}, "a new skeleton's name"),
+        ("skeleton", {"name": "coco-17", "points": ["nose"]}, "a new skeleton's name, not 'coco-17'"),
+        ("skeleton", {"name": "a\nb", "points": ["nose"]}, "a new skeleton's name"),
+        ("skeleton", {"name": "leg"}, "has points with names"),
+        ("skeleton", {"name": "leg", "points": [3]}, "the names of at most 1000 points"),
+        ("skeleton", {"name": "leg", "points": [str(i) for i in range(1001)]}, "the names of at most 1000 points"),
+        ("skeleton", {"name": "leg", "points": ["hip", "hip"]}, "points of different names"),
+        ("skeleton", {"name": "leg", "points": ["hip", "knee"], "edges": [[0, 2]]}, "0 to 1"),
+        ("skeleton", {"name": "leg", "points": ["hip", "knee"], "edges": [0, 1]}, "pairs of points' numbers"),
         ("family", 3, "a name, not 3"),
         ("fit", "crop", "top-left, center, stretch"),
         ("refine", "zz", "none, quarter, dark"),
@@ -236,6 +245,17 @@ def test_how_many_key_points_a_head_leaves_open_ultralytics_metadata_says():
         for skeleton in (None, COCO_17):
             with pytest.raises(ModelUnknown, match=rf"not look like {family}: .* \(how many key points is left open\)"):
                 card(signature(shape), family=family, skeleton=skeleton)
+
+
+def test_a_skeleton_of_its_own_is_under_its_metadata():
+    said = {"name": "leg", "points": ["hip", "knee", "ankle"], "edges": [[0, 1], [1, 2]]}
+    read = card(signature((1, 3, 96, 72), size=(384, 288), **{METADATA_KEY: json.dumps({"skeleton": said})})).skeleton
+    assert read is not None
+    assert (read.name, read.points, read.edges) == ("leg", ("hip", "knee", "ankle"), ((0, 1), (1, 2)))
+    with pytest.raises(ModelUnknown, match=r"points that no default skeleton has: .*under its metadata"):
+        card(signature((1, 3, 96, 72), size=(384, 288)))
+    with pytest.raises(ConfigError, match=r"m\.onnx has 17 key points, and the skeleton leg 3"):
+        card(signature((1, 56, 8400), **{METADATA_KEY: json.dumps({"skeleton": said})}))
 
 
 def test_a_skeleton_of_another_size_is_refused():

@@ -184,6 +184,8 @@ class OneStage(OnModels):
     def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
         """The people of each picture; `pixels` as `ahead` gave them."""
         check_pictures(images)
+        if len(images) == 0:
+            return []
         return [self._poses(found) for found in self._model(images, pixels)]
 
     def _poses(self, found: Found) -> Poses:

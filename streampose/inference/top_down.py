@@ -148,6 +148,8 @@ class TopDown(OnModels):
     def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
         """The people of each picture; `pixels` as `ahead` gave them."""
         check_pictures(images)
+        if len(images) == 0:
+            return []
         if pixels is None and (self._detector.engine.fused or self._keypoints.engine.fused):
             pixels = Pixels(images, self._staging)
         found = self._detector(images, pixels)
@@ -189,6 +191,8 @@ class WholeFrame(OnModels):
     def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
         """The person of each picture, or nobody; `pixels` as `ahead` gave them."""
         check_pictures(images)
+        if len(images) == 0:
+            return []
         # The card's padding is for boxes around people; here the crop is the picture itself.
         padding = self._keypoints.card.padding
         boxes = np.array([_shrunk(image.shape[1], image.shape[0], padding) for image in images], np.float32)

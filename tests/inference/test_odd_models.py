@@ -162,3 +162,15 @@ def test_metadata_in_another_coding_is_passed_over(tmp_path: Path, caplog: pytes
     ):
         assert [len(poses) for poses in estimator([BLACK])] == [1]
     assert "m.onnx: its metadata is no UTF-8" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["one-stage", "top-down", "whole frame"])
+def test_of_no_pictures_there_are_no_poses(tmp_path: Path, kind: str):
+    choice = ModelChoice()
+    if kind == "one-stage":
+        choice = ModelChoice(model=fixed(tmp_path / "m.onnx", {"output0": np.zeros((56, 300), np.float32)}, (64, 64)))
+    elif kind == "whole frame":
+        choice = ModelChoice(model=fixed(tmp_path / "m.onnx", {"maps": np.ones((17, 16, 12), np.float32)}, (48, 64)))
+    for in_graph in (False, True):
+        with load_estimator(choice, EngineOptions(device="cpu", threads=1, in_graph=in_graph)) as estimator:
+            assert estimator([]) == []

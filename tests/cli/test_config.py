@@ -121,7 +121,7 @@ def test_what_cannot_be_read_is_told(write: Callable[[str], Path], tmp_path: Pat
 
 def test_the_command_line_goes_before_the_file(write: Callable[[str], Path], tmp_path: Path):
     file = write(f"seconds = 600\nfp16 = false\nquiet = true\njson = '{tmp_path}/'\n[streams.a]\nsource = 'synthetic:'")
-    done = run("--config", file, "--seconds", 1)
+    done = run("--config", file, "--seconds", 2)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "a.jsonl").stat().st_size
     both = run("--config", file, "0")

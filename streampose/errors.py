@@ -30,6 +30,7 @@
     │   ├── SinkUnavailable (OSError)             the output cannot be opened
     │   ├── SinkFailed (OSError)                  the output broke while writing: disk full, device gone
     │   ├── SinkAway (ConnectionError)            the server of an output is not there: it is tried again
+    │   │   └── SinkLater                             it is there, and says that it takes nothing for now
     │   └── SinkRefused (PermissionError)         it is there, and does not want what it is sent
     ├── FormatUnreadable (ValueError)         a file of poses is not what its name or content says
     ├── PolicyError (RuntimeError)            a batch policy failed, or took what it was not offered
@@ -67,6 +68,7 @@ __all__ = [
     "SinkAway",
     "SinkError",
     "SinkFailed",
+    "SinkLater",
     "SinkRefused",
     "SinkUnavailable",
     "SourceCorrupt",
@@ -232,6 +234,10 @@ class SinkFailed(SinkError, OSError):
 
 class SinkAway(SinkError, ConnectionError):
     """The server of an output cannot be reached, or does not answer. It is tried again, and ends no stream."""
+
+
+class SinkLater(SinkAway):
+    """The server of an output answers that it takes nothing for now, however little. It is tried again later."""
 
 
 class SinkRefused(SinkError, PermissionError):

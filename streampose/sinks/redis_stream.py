@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused
+from streampose.errors import ConfigError, SinkAway, SinkLater, SinkRefused
 from streampose.redaction import server_of
 from streampose.sinks.presence import find
 
@@ -91,7 +91,8 @@ class RedisCarrier:
         """All in one round trip.
 
         Raises:
-            SinkAway: no connection, no answer, or an error that ends by itself (READONLY, OOM, …).
+            SinkAway: no connection, or no answer.
+            SinkLater: it answers with an error that ends by itself (READONLY, OOM, …).
             SinkRefused: it answers with another error.
         """
         key = self._key or f"streampose:{self._stream}"
@@ -117,5 +118,5 @@ def _typed() -> Iterator[None]:
         raise SinkAway("what answers does not speak Redis") from error
     except redis.RedisError as error:
         if isinstance(error, _LATER) or _LATER_CODE.search(str(error)):
-            raise SinkAway(f"it answered: {error}") from error
+            raise SinkLater(f"it answered: {error}") from error
         raise SinkRefused(f"it answered: {error}") from error

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from streampose.backoff import Backoff
-from streampose.errors import SinkAway, SinkFailed, SinkRefused, SinkUnavailable, StreamposeError
+from streampose.errors import SinkAway, SinkFailed, SinkLater, SinkRefused, SinkUnavailable, StreamposeError
 from streampose.frame import StreamInfo
 from streampose.redaction import server_of
 from streampose.result import Result
@@ -47,6 +47,7 @@ class Carrier(Protocol):
 
         Raises:
             SinkAway: it did not say that it has them all; they are sent again.
+            SinkLater: it said that it takes none for now; as many are sent again after a wait.
             SinkRefused: it does not want them; fewer of them are sent again, and one that is alone is dropped.
         """
 
@@ -196,6 +197,8 @@ class SendSink:
                 self._carrier.connect(self._stream)
                 self._connected = True
             self._carrier.send(batch)
+        except SinkLater as error:
+            wait_s = self._presence.lost(error)
         except SinkAway as error:
             # It may have been too much at once: fewer have one chance before the server counts as away.
             if not (self._connected and self._size.failed(len(batch)) and len(batch) > 1):

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 
 import httpx
 
-from streampose.errors import ConfigError, SinkAway, SinkRefused
+from streampose.errors import ConfigError, SinkAway, SinkLater, SinkRefused
 from streampose.redaction import server_of
 from streampose.sinks.presence import find
 
 __all__ = ["WebhookCarrier"]
 
-# Answers that say "later" rather than "no".
-_LATER = {httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_EARLY, httpx.codes.TOO_MANY_REQUESTS}
+# Answers that say "later" rather than "no", and, as no answer in time does, that it may have been too much at once.
+_LATER = {httpx.codes.TOO_EARLY, httpx.codes.TOO_MANY_REQUESTS}
+_SLOW = {httpx.codes.REQUEST_TIMEOUT, httpx.codes.GATEWAY_TIMEOUT}
 # An answer's body says nothing to us; a short one is read to its end, so that its connection can be used again.
 _BODY_BYTES = 65_536
 _BODY_S = 0.5
@@ -84,7 +85,8 @@ class WebhookCarrier:
         """One request.
 
         Raises:
-            SinkAway: no answer, or one that says "later" (408, 425, 429, 5xx).
+            SinkAway: no answer, or one that says that it took too long (408, 504).
+            SinkLater: an answer that says "later" (425, 429, 5xx).
             SinkRefused: another answer.
         """
         assert self._loop is not None
@@ -95,8 +97,10 @@ class WebhookCarrier:
         except TimeoutError as error:
             raise SinkAway(f"no answer within {self._timeout_s:g} s") from error
         words = f"it answered {status} {httpx.codes.get_reason_phrase(status)}"
-        if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in _LATER:
+        if status in _SLOW:
             raise SinkAway(words)
+        if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in _LATER:
+            raise SinkLater(words)
         if not httpx.codes.is_success(status):
             raise SinkRefused(words)
 

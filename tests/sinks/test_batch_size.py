@@ -16,7 +16,7 @@ from test_send import SOON, Far, Scripted, said, until
 from test_sinks import INFO, result
 
 from streampose.backoff import Backoff
-from streampose.errors import SinkAway, SinkRefused
+from streampose.errors import SinkAway, SinkLater, SinkRefused
 from streampose.sinks import SendSink
 from streampose.sinks.batch_size import BatchSize
 from streampose.sinks.jsonl import to_line
@@ -88,6 +88,18 @@ def test_what_was_away_soon_takes_as_much_as_before():
         taken.append(taken[-1] + size.lines)
         size.went()
     assert len(taken) <= 15
+
+
+def test_a_server_that_limits_requests_gets_as_much_in_each_as_ever():
+    carrier = Limited(64, SinkAway)
+    carrier.script = [None if i % 4 == 3 else SinkLater("429") for i in range(1000)]
+    sink = SendSink(carrier, depth=500, backoff=AT_ONCE)
+    sink.open("s", INFO)
+    write(sink, range(300))
+    carrier.all_wait.set()
+    sink.close()
+    assert carrier.brought == list(range(300))
+    assert len(carrier.sizes) <= 4 * 6, "64 lines a request, but for the first one"
 
 
 def test_a_web_server_with_a_limit_gets_all(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -28,7 +28,7 @@ from servers.daemons import Daemon, free_port, mosquitto, no_daemon_is_left, red
 from test_sinks import INFO, conforms, result
 
 from streampose.backoff import Backoff
-from streampose.errors import ConfigError, SinkAway, SinkFailed, SinkRefused, SinkUnavailable
+from streampose.errors import ConfigError, SinkAway, SinkFailed, SinkLater, SinkRefused, SinkUnavailable
 from streampose.metrics import Cause, Place
 from streampose.observe.collector import PipelineCollector
 from streampose.pipeline import Pipeline
@@ -295,6 +295,21 @@ def test_what_a_web_server_wants_later_is_kept(tmp_path: Path, status: int, capl
     close_soon(sink)
     server.kill()
     assert sink.unsent == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(425, SinkLater), (429, SinkLater), (500, SinkLater), (503, SinkLater), (408, SinkAway), (504, SinkAway)],
+)
+def test_an_answer_says_later_or_that_it_took_too_long(status: int, error: type[Exception]):
+    server = Canned(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode())
+    carrier = WebhookCarrier(f"http://127.0.0.1:{server.port}/")
+    carrier.connect("s")
+    with pytest.raises(SinkAway, match=f"it answered {status}") as caught:
+        carrier.send([b"{}"])
+    carrier.close()
+    server.close()
+    assert type(caught.value) is error
 
 
 def test_a_broker_keeps_the_last_line_where_it_is_asked_to(tmp_path: Path):
@@ -582,12 +597,12 @@ def test_where_a_redirect_leads_ends_no_stream(where: str):
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (b"-READONLY You can't write against a read only replica.\r\n", SinkAway),
-        (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", SinkAway),
-        (b"-MISCONF Redis is configured to save RDB snapshots\r\n", SinkAway),
-        (b"-NOREPLICAS Not enough good replicas to write.\r\n", SinkAway),
-        (b"-CLUSTERDOWN The cluster is down\r\n", SinkAway),
-        (b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", SinkAway),
+        (b"-READONLY You can't write against a read only replica.\r\n", SinkLater),
+        (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", SinkLater),
+        (b"-MISCONF Redis is configured to save RDB snapshots\r\n", SinkLater),
+        (b"-NOREPLICAS Not enough good replicas to write.\r\n", SinkLater),
+        (b"-CLUSTERDOWN The cluster is down\r\n", SinkLater),
+        (b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", SinkLater),
         (b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n", SinkRefused),
         (b":abc\r\n", SinkAway),
         (b"*1\r\n" * 5000, SinkAway),

@@ -27,10 +27,9 @@ class BatchSize:
         self.lines = min(self._most, doubled if doubled <= self._doubled_to else self.lines + 1)
         self._went = True
 
-    def failed(self, count: int) -> bool:
-        """It has not taken one of so many lines: whether it took the one before, or this was the first."""
-        first, self._went = self._went, False
-        if first:
+    def failed(self, count: int) -> None:
+        """It has not taken one of so many lines."""
+        if self._went:
             self._doubled_to = max(1, self.lines // 2)
+        self._went = False
         self.lines = max(1, min(self.lines, count) // 2)
-        return first

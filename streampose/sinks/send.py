@@ -157,7 +157,9 @@ class SendSink:
                 raise self._failure
 
     def _has_room(self) -> bool:
-        return len(self._waiting) < self._depth or self._presence.away or self._interrupted or bool(self._failure)
+        # What is under way may come back, and a queue that is full would drop its oldest for it.
+        waiting = len(self._waiting) + self._in_flight
+        return waiting < self._depth or self._presence.away or self._interrupted or bool(self._failure)
 
     def _drop_oldest(self) -> None:
         while len(self._waiting) > self._depth:
@@ -200,8 +202,11 @@ class SendSink:
         except SinkLater as error:
             wait_s = self._presence.lost(error)
         except SinkAway as error:
-            # It may have been too much at once: fewer have one chance before the server counts as away.
-            if not (self._connected and self._size.failed(len(batch)) and len(batch) > 1):
+            # It may have been too much at once: fewer are tried, down to one line, before the server counts as away.
+            if self._connected:
+                self._size.failed(len(batch))
+            stuck = time.monotonic() - self._moved_at >= self._stuck_s
+            if not self._connected or len(batch) == 1 or stuck or self._presence.away:
                 wait_s = self._presence.lost(error)
         except SinkRefused as error:
             if self._connected:
@@ -214,6 +219,7 @@ class SendSink:
                 with self._changed:
                     self.unsent += 1
         else:
+            self._moved_at = time.monotonic()
             self._size.went()
             self._presence.there()
             return (), None
@@ -226,6 +232,6 @@ class SendSink:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
             batch = [self._waiting.popleft() for _ in range(min(self._size.lines, len(self._waiting)))]
-            self._in_flight, self._moved_at = len(batch), time.monotonic()
+            self._in_flight = len(batch)
             self._changed.notify_all()
             return batch

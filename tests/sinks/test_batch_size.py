@@ -49,11 +49,13 @@ def write(sink: SendSink, frames: range) -> None:
         sink.write(result(i))
 
 
+@pytest.mark.parametrize("most", [40, 10])
 @pytest.mark.parametrize("error", [SinkAway, SinkRefused], ids=["too slow", "too long"])
 def test_a_recording_loses_nothing_to_a_server_that_takes_little_at_a_time(
-    error: type[Exception], caplog: pytest.LogCaptureFixture
+    error: type[Exception], most: int, caplog: pytest.LogCaptureFixture
 ):
-    carrier = Limited(40, error)
+    carrier = Limited(most, error)
+    carrier.delay_s = 0.001  # so that the queue is full
     sink = SendSink(carrier, depth=100, backoff=AT_ONCE)
     sink.open("s", INFO)
     carrier.all_wait.set()

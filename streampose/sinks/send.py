@@ -85,7 +85,7 @@ class SendSink:
         self._size = BatchSize(_BATCH)
         self._connected = False
         self._closing = threading.Event()
-        self._interrupted = False
+        self._interrupted = self._given_up = False
         self._end_at = 0.0
         self._failure: StreamposeError | None = None
         self._thread: threading.Thread | None = None
@@ -100,7 +100,7 @@ class SendSink:
             raise SinkUnavailable(f"{server_of(self._carrier.url)} is still busy with what was sent to it before")
         self._closing.clear()
         self._waiting.clear()
-        self._interrupted = False
+        self._interrupted = self._given_up = False
         self._connected, self._failure = False, None
         self._size = BatchSize(_BATCH)
         self._stream = stream
@@ -153,6 +153,7 @@ class SendSink:
             self.unsent += len(self._waiting) + self._in_flight
             self._waiting.clear()
             self._in_flight = 0
+            self._given_up = True
             if self._failure is not None:
                 raise self._failure
 
@@ -181,6 +182,8 @@ class SendSink:
         while batch := self._next():
             again, wait_s = self._try(batch)
             with self._changed:
+                if self._given_up:  # and counted all that was left, what was under way, too
+                    return
                 self._in_flight = 0
                 self._waiting.extendleft(reversed(again))
                 self._drop_oldest()
@@ -217,7 +220,8 @@ class SendSink:
                 # This line would be refused for ever; who is refused at the door may be let in later.
                 again = ()
                 with self._changed:
-                    self.unsent += 1
+                    self.unsent += self._in_flight  # none if `close` has given up, and counted it
+                    self._in_flight = 0
         else:
             self._moved_at = time.monotonic()
             self._size.went()

@@ -513,6 +513,26 @@ def test_an_interrupt_ends_a_wait_and_what_waits_is_counted(monkeypatch: pytest.
     assert sink.unsent == 20
 
 
+@pytest.mark.parametrize("error", [SinkAway("x"), SinkRefused("x")])
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_an_end_gave_up_is_not_sent_or_counted_later(
+    count: int, error: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(send, "_SLOW_S", 0.05)
+    carrier = Stuck()
+    carrier.script = [error]
+    sink = SendSink(carrier, backoff=Backoff(first_s=0.001, cap_s=0.001))
+    sink.open("s", INFO)
+    for i in range(count):
+        sink.write(result(i))
+    sink.close()
+    assert sink.unsent == count
+    carrier.let_go.set()
+    until(lambda: not any(thread.name == "streampose-send-s" for thread in threading.enumerate()))
+    assert carrier.brought == []
+    assert sink.unsent == count
+
+
 class Dripping:
     """A web server that says so much at once, and then this little for ever, or until its client has gone."""
 

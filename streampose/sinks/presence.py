@@ -30,6 +30,7 @@ class Presence:
         self._away_since = self._up_since = time.monotonic()
         self.away = False
         """Whether the last try failed. Not before the first one, which may well succeed."""
+        self._took = self._told_refused = False
 
     def lost(self, error: SinkError) -> float:
         """It could not be reached, or refused what it was sent: seconds to wait before the next try."""
@@ -46,8 +47,21 @@ class Presence:
         self._tries += 1
         return self._backoff.wait_s(self._tries - 1)
 
+    def refused(self, error: SinkError) -> float | None:
+        """It refused one line: seconds to wait, if it has taken nothing since the last one; else it is there."""
+        if not self._took:
+            return self.lost(error)
+        self._took = False
+        level = logging.DEBUG if self._told_refused else logging.WARNING
+        self._told_refused = True
+        tags = {"stream": self._stream, "event": "line refused", "cause": cause_of(error)}
+        words = redact(str(error))
+        log.log(level, "%s: output to %s: a line is dropped: %s", self._stream, self._server, words, extra=tags)
+        return None
+
     def there(self) -> None:
         """It took what it was sent."""
+        self._took = True
         if self.away:
             self.away, self._up_since = False, time.monotonic()
             tags = {"stream": self._stream, "event": "output back"}

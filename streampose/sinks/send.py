@@ -214,9 +214,10 @@ class SendSink:
         except SinkRefused as error:
             if self._connected:
                 self._size.failed(len(batch))
-            if not self._connected or len(batch) == 1:
+            if not self._connected:
                 wait_s = self._presence.lost(error)
-            if self._connected and len(batch) == 1:
+            elif len(batch) == 1:
+                wait_s = self._presence.refused(error)
                 # This line would be refused for ever; who is refused at the door may be let in later.
                 again = ()
                 with self._changed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,9 +28,9 @@ AT_ONCE = Backoff(first_s=0.001, cap_s=0.001)
 
 
 class Limited(Scripted):
-    """Takes no more than so many lines at a time; what is told to be a poison it never takes."""
+    """Takes no more than so many lines at a time; what is told to be poison it never takes."""
 
-    def __init__(self, most: int, error: type[Exception], *, poison: int | None = None) -> None:
+    def __init__(self, most: int, error: type[Exception], *, poison: Container[int] = ()) -> None:
         super().__init__()
         self.most, self.error, self.poison, self.sizes, self.failed = most, error, poison, [], 0
         self.all_wait = threading.Event()
@@ -38,7 +38,7 @@ class Limited(Scripted):
     def send(self, lines: Sequence[bytes]) -> None:
         self.all_wait.wait()
         self.sizes.append(len(lines))
-        if len(lines) > self.most or any(json.loads(line)["frame"] == self.poison for line in lines):
+        if len(lines) > self.most or any(json.loads(line)["frame"] in self.poison for line in lines):
             self.failed += 1
             raise self.error("too much")
         super().send(lines)
@@ -68,7 +68,7 @@ def test_a_recording_loses_nothing_to_a_server_that_takes_little_at_a_time(
 
 
 def test_only_the_line_that_is_refused_alone_is_lost(caplog: pytest.LogCaptureFixture):
-    carrier = Limited(64, SinkRefused, poison=70)
+    carrier = Limited(64, SinkRefused, poison=[70])
     sink = SendSink(carrier, depth=500, backoff=AT_ONCE)
     sink.open("s", INFO)
     write(sink, range(200))
@@ -76,7 +76,19 @@ def test_only_the_line_that_is_refused_alone_is_lost(caplog: pytest.LogCaptureFi
     sink.close()
     assert carrier.brought == [*range(70), *range(71, 200)]
     assert sink.unsent == 1
-    assert len(said(caplog)) == 2, "lost, and back"
+    assert said(caplog) == ["s: output to scripted://: a line is dropped: too much"], "it never was away"
+
+
+def test_lines_that_are_refused_do_not_cost_their_neighbours(caplog: pytest.LogCaptureFixture):
+    carrier = Limited(64, SinkRefused, poison=range(5, 300, 10))
+    sink = SendSink(carrier, depth=20, backoff=Backoff(first_s=1000, cap_s=1000))
+    sink.open("s", INFO)
+    carrier.all_wait.set()
+    write(sink, range(300))
+    sink.close()
+    assert carrier.brought == [i for i in range(300) if i % 10 != 5]
+    assert sink.unsent == 30
+    assert len(said(caplog)) == 1, "it is told once"
 
 
 def test_what_was_away_soon_takes_as_much_as_before():

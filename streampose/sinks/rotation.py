@@ -94,7 +94,10 @@ def rotate(path: Path, keep: int | None) -> None:
     pattern = re.compile(rf"{re.escape(path.stem)}\.({_NUMBER}){re.escape(path.suffix)}")
     numbers = {int(match[1]): one for one in path.parent.iterdir() if (match := pattern.fullmatch(one.name))}
     number = max(numbers, default=0) + 1
+    # Eight digits may be a date and so are no number of ours; what is there is never written over.
+    while os.path.lexists(old := path.with_name(f"{path.stem}.{number:06}{path.suffix}")):
+        number += 1
     # One rename, so that at every moment each line is in exactly one file.
-    path.rename(numbers.setdefault(number, path.with_name(f"{path.stem}.{number:06}{path.suffix}")))
-    for old in sorted(numbers)[:-keep] if keep is not None else ():
-        numbers[old].unlink(missing_ok=True)
+    path.rename(numbers.setdefault(number, old))
+    for one in sorted(numbers)[:-keep] if keep is not None else ():
+        numbers[one].unlink(missing_ok=True)

@@ -110,6 +110,14 @@ def test_numbers_go_on_and_strangers_stay(tmp_path: Path):
     assert {p.name for p in tmp_path.iterdir()} == {"o.1000001.jsonl", *strangers}
 
 
+def test_an_old_file_is_never_written_over_also_beyond_the_last_number(tmp_path: Path):
+    (tmp_path / "o.9999999.jsonl").write_text("old")
+    for text in ("one", "two", "three"):
+        (tmp_path / "o.jsonl").write_text(text)
+        rotate(tmp_path / "o.jsonl", keep=None)
+    assert {p.read_text() for p in tmp_path.iterdir()} == {"old", "one", "two", "three"}
+
+
 def test_a_link_stays_and_its_file_is_what_rotates(tmp_path: Path):
     (disk := tmp_path / "disk").mkdir()
     (link := tmp_path / "o.jsonl").symlink_to(disk / "o.jsonl")

@@ -14,7 +14,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from streampose.errors import StreamposeError, WorkerClosed, WorkerStuck
 
-__all__ = ["Nothing", "Worker"]
+__all__ = ["Nothing", "Worker", "begin"]
 
 
 class Closable(Protocol):
@@ -64,13 +64,7 @@ class Worker(Generic[T]):
         self._closing = False
         # A daemon: a call that never returns (a hung driver) must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            raise StreamposeError(
-                f"{self._name} got no thread ({error}): run fewer streams at a time, or give the process more memory "
-                "and threads (`ulimit -u`; TasksMax of systemd, pids of containers)"
-            ) from error
+        begin(self._thread)
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function on the thread and return what it returns.
@@ -146,6 +140,21 @@ class Worker(Generic[T]):
             finally:
                 # Do not keep the last frame alive while waiting for the next call.
                 del job, function, future, result, error
+
+
+def begin(thread: threading.Thread) -> None:
+    """Start it.
+
+    Raises:
+        StreamposeError: the system has no room for another thread.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise StreamposeError(
+            f"{thread.name} got no thread ({error}): run fewer streams at a time, or give the process more memory "
+            "and threads (`ulimit -u`; TasksMax of systemd, pids of containers)"
+        ) from error
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:

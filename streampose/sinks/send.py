@@ -17,6 +17,7 @@ from streampose.sinks.batch_size import BatchSize
 from streampose.sinks.jsonl import to_line
 from streampose.sinks.presence import Presence
 from streampose.typed import Typed
+from streampose.worker import begin
 
 __all__ = ["Carrier", "SendSink"]
 
@@ -95,6 +96,7 @@ class SendSink:
 
         Raises:
             SinkUnavailable: what was sent when it was closed is still under way: a carrier is for one thread.
+            StreamposeError: the system has no room for another thread.
         """
         if self._thread is not None and self._thread.is_alive():
             raise SinkUnavailable(f"{server_of(self._carrier.url)} is still busy with what was sent to it before")
@@ -105,8 +107,9 @@ class SendSink:
         self._size = BatchSize(_BATCH)
         self._stream = stream
         self._presence = Presence(stream, self._carrier.url, self._backoff)
-        self._thread = threading.Thread(target=self._run, name=f"streampose-send-{stream}", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=f"streampose-send-{stream}", daemon=True)
+        begin(thread)
+        self._thread = thread
 
     def write(self, result: Result) -> None:
         """Queue one line. Waits while a server takes what waits, and no longer than `stuck_s` for one that does not.

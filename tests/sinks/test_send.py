@@ -28,7 +28,15 @@ from servers.daemons import Daemon, free_port, mosquitto, no_daemon_is_left, red
 from test_sinks import INFO, conforms, result
 
 from streampose.backoff import Backoff
-from streampose.errors import ConfigError, SinkAway, SinkFailed, SinkLater, SinkRefused, SinkUnavailable
+from streampose.errors import (
+    ConfigError,
+    SinkAway,
+    SinkFailed,
+    SinkLater,
+    SinkRefused,
+    SinkUnavailable,
+    StreamposeError,
+)
 from streampose.metrics import Cause, Place
 from streampose.observe.collector import PipelineCollector
 from streampose.pipeline import Pipeline
@@ -665,6 +673,22 @@ def test_what_nobody_foresaw_is_a_failed_sink():
     with pytest.raises(SinkFailed, match="a bug"):
         sink.close()
     sink.close()
+
+
+def test_a_sink_that_gets_no_thread_says_what_to_do_and_can_be_closed():
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sink = SendSink(Scripted())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        with pytest.raises(StreamposeError, match=r"streampose-send-s got no thread .* run fewer streams"):
+            sink.open("s", INFO)
+        sink.close()
+    sink.open("s", INFO)
+    sink.write(result(0))
+    sink.close()
+    assert sink.unsent == 0
 
 
 def test_what_was_not_acknowledged_is_sent_again_in_order():

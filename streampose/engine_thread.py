@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -49,6 +50,8 @@ class _Lent:
 
 # By identity: an estimator need be neither hashable nor weakly referable.
 _lent: dict[int, _Lent] = {}
+if hasattr(os, "register_at_fork"):  # a child has none of the threads
+    os.register_at_fork(after_in_child=_lent.clear)
 
 
 def is_lent(estimator: Estimator) -> bool:

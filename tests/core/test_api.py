@@ -296,6 +296,25 @@ def test_where_no_thread_can_be_started_that_is_told_in_our_words(monkeypatch: p
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_may_use_an_estimator_that_its_parent_uses(monkeypatch: pytest.MonkeyPatch):
+    """It has none of the threads that would give it back."""
+    monkeypatch.setattr(streampose.api, "_LEAVING_S", 0.05)
+    estimator = FakeEstimator()
+    of_the_parent = streampose.results(ScriptedSource([0]), estimators=estimator)
+    next(of_the_parent)
+    if (child := os.fork()) == 0:
+        signal.alarm(10)
+        found = 0
+        try:
+            found = len(list(streampose.results(ScriptedSource(range(3)), estimators=estimator)))
+        finally:
+            os._exit(found)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    assert list(of_the_parent) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_is_told_that_its_parent_s_results_are_not_its_own(model: Path):
     results = streampose.results(ScriptedSource(range(30)), model=model)
     next(results)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, cast
 
 from streampose.batching import FixedBatch, LatencyBatch
-from streampose.engine_thread import is_lent
+from streampose.engine_thread import give_up, is_lent
 from streampose.errors import ChannelClosed, ConfigError, StreamposeError
 from streampose.frame import StreamInfo
 from streampose.handover import Handover
@@ -141,16 +141,22 @@ async def stream(
         finally:
             handover.close()
             pipeline.stop()
-            # All that is left to wait for is the models: nobody takes results any more. One that hangs is left behind.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LEAVING_S):
-                    await running
+            await _come_to_end(running, estimators)
     errors = {name: report.error for name, report in pipeline.reports.items() if report.error is not None}
     for first in errors.values():
         if len(streams) > 1:
             for name, error in errors.items():
                 first.add_note(f"stream {name!r} failed: {error}")
         raise first
+
+
+async def _come_to_end(running: asyncio.Task[Any], estimators: Sequence[Estimator]) -> None:
+    """All that is left to wait for is the models: nobody takes results any more. One that hangs is left behind."""
+    try:
+        async with asyncio.timeout(_LEAVING_S):
+            await running
+    except TimeoutError:
+        give_up(estimators)
 
 
 async def _given_back(estimators: Sequence[Estimator]) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, ClassVar
 
 from streampose.cores import stay_on_core
-from streampose.errors import ConfigError, EngineFailed, StreamposeError
+from streampose.errors import ConfigError, EngineFailed, StreamposeError, WorkerStuck
 from streampose.frame import Image
 from streampose.inference.estimator import Estimator
 from streampose.pose import Poses
 from streampose.typed import Typed
 from streampose.worker import Nothing, Worker
 
-__all__ = ["EngineThread", "is_lent"]
+__all__ = ["EngineThread", "give_up", "is_lent"]
+
+log = logging.getLogger("streampose")
 
 # From the decision to the engine's thread, by way of the event loop and Python's lock.
 _HANDING_OVER_S = 0.003
@@ -28,7 +31,7 @@ class _Lent:
     """An estimator that is one thread's, until that has let go of it."""
 
     def __init__(self, estimator: Estimator, *, closes: bool) -> None:
-        self._estimator, self._closes = estimator, closes
+        self._estimator, self._closes, self.given_up = estimator, closes, False
         if _lent.setdefault(id(estimator), self) is not self:
             raise ConfigError(
                 "an estimator runs in another pipeline: give each its own, or one pipeline all streams, or close the "
@@ -59,6 +62,13 @@ def is_lent(estimator: Estimator) -> bool:
     return id(estimator) in _lent
 
 
+def give_up(estimators: Sequence[Estimator]) -> None:
+    """They have been waited for long enough: who closes their threads leaves those that compute behind, and warns."""
+    for estimator in estimators:
+        if (lent := _lent.get(id(estimator))) is not None:
+            lent.given_up = True
+
+
 class EngineThread:
     """Runs batches one after the other, in the order of the calls; a call need not wait for the one before it.
 
@@ -78,13 +88,16 @@ class EngineThread:
         StreamposeError: the system has no room for another thread.
     """
 
+    closing_s: ClassVar[float] = 10.0
+    """How long a batch that is running is waited for at the end."""
+
     def __init__(self, estimator: Estimator, name: str, core: int | None = None, *, closes: bool = True) -> None:
         self._estimator, self._name = estimator, name
-        lent = _Lent(estimator, closes=closes)
+        self._lent = _Lent(estimator, closes=closes)
         try:
-            self._runs = Worker(lent, name)
+            self._runs = Worker(self._lent, name)
         except StreamposeError:
-            lent.give_back()
+            self._lent.give_back()
             raise
         if core is not None:
             self._runs.start(stay_on_core, core)
@@ -128,9 +141,20 @@ class EngineThread:
         sent.set_result(pixels)
 
     async def aclose(self) -> None:
-        """End the threads, after any call in progress, and close the estimator if it is this one's to close."""
-        async with AsyncExitStack() as stack:
-            stack.enter_context(Typed(EngineFailed, "closing: "))
-            stack.push_async_callback(self._runs.aclose)
-            if self._sends is not None:
-                stack.push_async_callback(self._sends.aclose)
+        """End the threads, after any call in progress, and close the estimator if it is this one's to close.
+
+        Raises:
+            WorkerStuck: a call did not return in time, and nobody had given it up (`give_up`).
+            Exception: whatever the estimator's `close` raised.
+        """
+        try:
+            async with AsyncExitStack() as stack:
+                stack.enter_context(Typed(EngineFailed, "closing: "))
+                limit_s = 0.5 if self._lent.given_up else self.closing_s
+                stack.push_async_callback(self._runs.aclose, limit_s)
+                if self._sends is not None:
+                    stack.push_async_callback(self._sends.aclose, limit_s)
+        except WorkerStuck as error:
+            if not self._lent.given_up:
+                raise
+            log.warning("%s", error)

@@ -19,12 +19,16 @@ from streampose.pose import Poses
 from streampose.typed import Typed
 from streampose.worker import Nothing, Worker
 
-__all__ = ["EngineThread", "give_up", "is_lent"]
+__all__ = ["EngineThread", "free", "give_up", "is_lent"]
 
 log = logging.getLogger("streampose")
 
 # From the decision to the engine's thread, by way of the event loop and Python's lock.
 _HANDING_OVER_S = 0.003
+_TAKEN = (
+    "an estimator runs in another pipeline: give each its own, or one pipeline all streams, or close the other first "
+    "(a loop that was left, over `results` or `stream`, by `close` or `aclose`)"
+)
 
 
 class _Lent:
@@ -33,10 +37,7 @@ class _Lent:
     def __init__(self, estimator: Estimator, *, closes: bool) -> None:
         self._estimator, self._closes, self.given_up = estimator, closes, False
         if _lent.setdefault(id(estimator), self) is not self:
-            raise ConfigError(
-                "an estimator runs in another pipeline: give each its own, or one pipeline all streams, or close the "
-                "other first (a loop that was left, over `results` or `stream`, by `close` or `aclose`)"
-            )
+            raise ConfigError(_TAKEN)
 
     def close(self) -> None:
         """Give it back, and close it if it is this one's to close."""
@@ -60,6 +61,17 @@ if hasattr(os, "register_at_fork"):  # a child has none of the threads
 def is_lent(estimator: Estimator) -> bool:
     """Whether it runs in a pipeline."""
     return id(estimator) in _lent
+
+
+def free(estimators: Sequence[Estimator]) -> Sequence[Estimator]:
+    """These, as they are.
+
+    Raises:
+        ConfigError: one runs in a pipeline.
+    """
+    if any(map(is_lent, estimators)):
+        raise ConfigError(_TAKEN)
+    return estimators
 
 
 def give_up(estimators: Sequence[Estimator]) -> None:

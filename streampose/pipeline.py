@@ -19,7 +19,7 @@ from typing import Self
 from streampose.batching import Batcher, BatchPolicy, FixedBatch, Lane, LatencyBatch, check_policy
 from streampose.clock import Clock, SystemClock
 from streampose.cores import available_cores
-from streampose.engine_thread import EngineThread
+from streampose.engine_thread import EngineThread, free
 from streampose.errors import ConfigError, StreamposeError
 from streampose.flow import Flow
 from streampose.inference.estimator import Estimator
@@ -125,7 +125,7 @@ class Pipeline:
         stay = self._cores_have_engines() and (self._keep_running or any(f.lane.live for f in self._flows.values()))
         engines = []
         async with AsyncExitStack() as starting:  # there may be no room for another thread
-            for i, one in enumerate(self._engines):
+            for i, one in enumerate(free(self._engines)):
                 engines.append(EngineThread(one, f"engine-{i}", i if stay else None, closes=self._close_estimators))
                 starting.push_async_callback(engines[-1].aclose)
             self._stack = starting.pop_all()

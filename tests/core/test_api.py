@@ -195,9 +195,10 @@ async def test_an_estimator_serves_one_loop_at_a_time(monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError, match="an estimator runs in another pipeline"):
         await anext(streampose.stream(ScriptedSource(range(3)), estimators=estimator))
     with pytest.raises(ConfigError, match="an estimator runs in another pipeline"):
-        async with Pipeline([Stream(name="s", source=ScriptedSource([0]))], [FakeEstimator(), estimator]):
+        async with Pipeline([Stream(name="s", source=ScriptedSource([0]))], [other := FakeEstimator(), estimator]):
             pytest.fail("it began")
     assert not estimator.closed  # it is still the first one's
+    assert not other.closed
     assert [r.frame.index async for r in first] == list(range(1, 20))
     assert [r.frame.index async for r in streampose.stream(ScriptedSource([0]), estimators=estimator)] == [0]
 

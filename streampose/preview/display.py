@@ -44,14 +44,19 @@ def _why_no_desktop() -> str | None:
     display, wayland = os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY")
     if not display and not wayland:
         return "DISPLAY is not set"
-    if "xcb" not in os.environ.get("QT_QPA_PLATFORM", "xcb") or (wayland and _has_wayland()):
+    wanted = os.environ.get("QT_QPA_PLATFORM") or "xcb"
+    named = {each.partition(":")[0] for each in wanted.split(";")}
+    plugins = _plugins()
+    if plugins and not any(plugin.startswith(name) for plugin in plugins for name in named if name):
+        return f"QT_QPA_PLATFORM={wanted}, and this OpenCV has only {', '.join(plugins)}: unset it"
+    if "xcb" not in named or (wayland and (not plugins or any("wayland" in plugin for plugin in plugins))):
         return None
     if not display:
         return "DISPLAY is not set, and this OpenCV has no windows on Wayland without X"
     return None if reaches_server() else f"DISPLAY={display} cannot be reached"
 
 
-def _has_wayland() -> bool:
-    """Of OpenCV's builds, only the wheels have Qt's plugins beside them: theirs is the one for X."""
-    plugins = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms"
-    return not plugins.is_dir() or any(plugins.glob("*wayland*"))
+def _plugins() -> list[str]:
+    """Qt's, by their names. Of OpenCV's builds, only the wheels have them beside them: theirs is the one for X."""
+    folder = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms"
+    return sorted(path.stem.removeprefix("libq") for path in folder.glob("libq*"))

@@ -63,8 +63,40 @@ def test_no_screen_is_said(monkeypatch: pytest.MonkeyPatch, display: str | None,
     for show in (lambda: run_with_windows(_nothing()), lambda: WindowSink().open("s", None)):  # type: ignore[arg-type]
         with pytest.raises(SinkUnavailable, match=f"no screen here .*{words}.*--out"):
             show()
-    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")  # who says so knows what for
-    assert (why_no_screen() is None) == (display is not None or wayland is not None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says beforehand that there is no screen")
+@pytest.mark.parametrize(
+    ("platform", "plugins", "words"),
+    [
+        ("wayland", "xcb", "QT_QPA_PLATFORM=wayland, and this OpenCV has only xcb"),
+        ("wayland-egl;offscreen:size=1x1", "xcb", "has only xcb"),
+        ("wayland;xcb:nativepainting", "xcb", "DISPLAY=:7 cannot be reached"),
+        ("", "xcb", "DISPLAY=:7 cannot be reached"),
+        ("offscreen", "offscreen", None),
+        ("offscreen", None, None),  # of a distribution, which has its plugins elsewhere
+    ],
+)
+def test_a_platform_of_qt_that_is_not_there_is_said(
+    platform: str,
+    plugins: str | None,
+    words: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Qt would end the process, by SIGABRT."""
+    folder = tmp_path / "qt" / "plugins" / "platforms"
+    folder.mkdir(parents=True)
+    if plugins is not None:
+        (folder / f"libq{plugins}.so").touch()
+    monkeypatch.setattr(cv2, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("streampose.preview.display.reaches_server", lambda: False)
+    monkeypatch.setattr("cv2.currentUIFramework", lambda: "QT5")
+    monkeypatch.setenv("DISPLAY", ":7")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("QT_QPA_PLATFORM", platform)
+    why = why_no_screen()
+    assert why is None if words is None else why is not None and words in why
 
 
 @pytest.mark.skipif(not shutil.which("Xvfb"), reason="Xvfb is absent")

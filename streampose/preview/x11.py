@@ -5,13 +5,27 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 __all__ = ["before_qt_exits", "let_qt_have_its_events", "reaches_server"]
 
+_ANSWERS_S = 3.0
+
 
 def reaches_server() -> bool:
-    """Whether DISPLAY leads to an X server that lets us in, or nobody can tell."""
+    """Whether DISPLAY leads to an X server that lets us in and answers in time, or nobody can tell."""
+    reaches: Future[bool] = Future()
+    # A daemon: Xlib waits for ever for a server that is silent.
+    threading.Thread(target=lambda: reaches.set_result(_opens()), name="streampose-x11", daemon=True).start()
+    try:
+        return reaches.result(_ANSWERS_S)
+    except TimeoutError:
+        return False
+
+
+def _opens() -> bool:
     try:
         x11 = ctypes.CDLL("libX11.so.6")
     except OSError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -23,6 +25,7 @@ from servers.screen import PROGRAMS, XServer
 from streampose.errors import SinkUnavailable
 from streampose.frame import Image
 from streampose.preview import Screen, WindowSink, run_with_windows, why_no_screen
+from streampose.preview.x11 import reaches_server
 from streampose.render import Style
 
 LEFT = Style().left
@@ -97,6 +100,19 @@ def test_a_platform_of_qt_that_is_not_there_is_said(
     monkeypatch.setenv("QT_QPA_PLATFORM", platform)
     why = why_no_screen()
     assert why is None if words is None else why is not None and words in why
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says beforehand that there is no screen")
+def test_a_server_that_does_not_answer_is_no_screen(monkeypatch: pytest.MonkeyPatch):
+    """As of a forwarded connection that is half dead; Xlib would wait for ever."""
+    try:
+        ctypes.CDLL("libX11.so.6")
+    except OSError:
+        pytest.skip("Xlib is absent")
+    monkeypatch.setattr("streampose.preview.x11._ANSWERS_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("DISPLAY", f"127.0.0.1:{silent.getsockname()[1] - 6000}")
+        assert not reaches_server()
 
 
 @pytest.mark.skipif(not shutil.which("Xvfb"), reason="Xvfb is absent")

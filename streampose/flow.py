@@ -93,9 +93,8 @@ class Flow:
         """From open to close, whatever happens to it; `report` has the outcome."""
         report, lane = self.report, self.lane
         try:
-            with Typed(
-                StreamposeError
-            ):  # whatever a user's part does that nobody foresaw, it is not the others' problem
+            # Whatever a user's part does that nobody foresaw, it is not the others' problem.
+            with Typed(StreamposeError):
                 async with AsyncExitStack() as closing:
                     if not self._stopping and (source := await self._open(closing)) is not None:
                         await self._flow(source, batcher, closing)

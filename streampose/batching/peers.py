@@ -14,6 +14,8 @@ __all__ = ["AimdBatch", "DeferredBatch", "RuleBatch", "TimeoutBatch", "WindowBat
 
 # Whether more can come changes with time, too: a source may stall.
 _ASK_AGAIN_S = 0.25
+# So many batches of a size say what it costs.
+_TRIES = 3
 
 
 def _sane(max_frames: int, seconds: float) -> None:
@@ -110,6 +112,7 @@ class DeferredBatch:
         self.max_frames = max_frames
         self.engines = 1
         self.cost = cost or BatchCost()
+        self._alone = 0  # batches of one frame that were run
 
     def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
         """Drop what is lost, then wait as long as the first deadline allows."""
@@ -135,6 +138,7 @@ class DeferredBatch:
     def observe(self, load: Load, seconds: float) -> None:
         """Feed the cost model."""
         self.cost.observe(load, seconds)
+        self._alone += load.frames == 1
 
     def _latest(self, batch: Sequence[Waiting]) -> float:
         """When this batch has to leave."""
@@ -142,9 +146,10 @@ class DeferredBatch:
         return min(w.deadline for w in batch) - self.cost.predict(load)
 
     def _is_lost(self, now: float, frame: Waiting) -> bool:
-        # Where even a fresh frame is too late nothing is dropped: late is better than never.
+        # Where even a fresh frame is too late nothing is dropped: late is better than never. And a few frames alone
+        # have to show what one costs: by a guess from larger batches all of a stream could be lost, for ever.
         latest = self._latest([frame])
-        return frame.live and frame.captured_at <= latest < now
+        return frame.live and self._alone >= _TRIES and frame.captured_at <= latest < now
 
 
 class WindowBatch:

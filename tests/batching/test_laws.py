@@ -169,6 +169,16 @@ def test_nobody_starves_and_credits_hold(name: str, scenario: Scenario):
     assert min(outcome.served) >= 3, outcome.served
 
 
+@pytest.mark.parametrize("name", KNOW_DEADLINES)
+def test_a_stream_whose_frames_come_just_after_batches_of_others_began_is_served(name: str):
+    """Two streams fill an engine with batches of three, 33 ms each; what a frame alone costs was never seen."""
+    starts_hz = [(0.0, 30.0), (0.03125, 60.0), (0.125, 5.0)]
+    arrivals = tuple(np.arange(start, 6.0, 1 / hz) for start, hz in starts_hz)
+    nobody = tuple(np.zeros(len(a), int) for a in arrivals)
+    scenario = Scenario(cost=Cost(per_frame_s=0.011), budget_s=0.05, arrivals_s=arrivals, people=nobody)
+    assert simulate(scenario, POLICIES[name]()).served[2] >= 25, "of 30"
+
+
 @every_policy
 @settings(max_examples=8, deadline=None)
 @given(scenario=scenarios())

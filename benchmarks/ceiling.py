@@ -15,7 +15,7 @@ def ceiling(scenario: Scenario, max_frames: int, *, blind: bool = False, near: i
     """More fresh frames than these no schedule can give, even one that knows the future; at most `bound`.
 
     A schedule is, for each engine, batches one after the other. Each takes frames that stand in their lanes when it
-    starts (captured, and not displaced by the second one after) and ends within the deadlines of all; it costs no less
+    starts (captured, and not displaced by the fourth one after) and ends within the deadlines of all; it costs no less
     than its size with the fewest people that wait then. That a frame is taken once only is relaxed (Lagrange): whoever
     takes it pays its price, and what the prices bring is added to the value of the best schedule for one engine, times
     the engines. For *any* prices that is a limit; subgradient steps look for prices that make it low. The best schedule

@@ -6,10 +6,12 @@ import itertools
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from simulator import MAX_PEOPLE, WAITING, Cost, Scenario, Speed
+from simulator import MAX_PEOPLE, Cost, Scenario, Speed
 
 MAX_FRAMES = 16
 RATE_HZ = 30.0
+# Frames of a stream in one batch, where loads are told: more of them are as old as they are many.
+OF_A_STREAM = 2
 LOADS = (0.1, 0.5, 0.8, 1.0, 1.3, 2.0)
 PLOTTED_LOADS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.6, 2.0)
 ARRIVALS = ("steady", "jitter", "bursts", "mixed")
@@ -62,7 +64,7 @@ class Cell:
 
     def _capacity_hz(self, cost: Cost) -> float:
         """Frames a second in the best batches that leave a frame half of its budget for waiting."""
-        costs = [cost(n, n * self.people / 2) for n in range(1, min(MAX_FRAMES, WAITING * self.streams) + 1)]
+        costs = [cost(n, n * self.people / 2) for n in range(1, min(MAX_FRAMES, OF_A_STREAM * self.streams) + 1)]
         return max((self.engines * n / c for n, c in enumerate(costs, 1) if c <= self.budget_s / 2), default=0.0)
 
     def scenario(self, frames: int, seed: int = 0) -> Scenario:

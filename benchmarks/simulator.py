@@ -17,15 +17,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from streampose.batching import Batcher, BatchPolicy, Lane
+from streampose.batching import IN_TIME, Batcher, BatchPolicy, Lane, depth
 from streampose.clock import SystemClock
 from streampose.frame import Frame, Image
 from streampose.pose import Poses
 from streampose.skeletons import COCO_17
 
 MAX_PEOPLE = 10
-# A live stream's lane, as `Pipeline` makes it.
-WAITING, CREDITS = 2, 2
+# The most that a live stream's lane holds, waiting and under way, by whichever policy.
+WAITING = CREDITS = IN_TIME
 _MILLISECOND = Fraction(1, 1000)
 
 
@@ -242,8 +242,8 @@ class _Simulation:
             Lane(
                 f"s{i}",
                 live=True,
-                credits=CREDITS,
-                capacity=WAITING,
+                credits=depth(policy),
+                capacity=depth(policy),
                 budget_s=scenario.budget_of(i),
                 weight=scenario.weights[i] if scenario.weights else 1.0,
             )
@@ -344,7 +344,7 @@ def bound(scenario: Scenario, max_frames: int, *, blind: bool = False) -> int:
 
     Of the frames that count, the most that fit when each needs no more than its best share of a batch's work:
 
-    - a batch has at most `max_frames`, at most two of each stream (its lane holds no more), its work fits into the
+    - a batch has at most `max_frames`, at most four of each stream (no lane holds more), its work fits into the
       budget at the machine's highest speed, and its frames all exist: so many are captured within what of the budget
       the batch leaves. Of these sizes, the best ``cost(n) / n`` is a frame's least work;
     - engines may stop and go on at any time, each frame is worked on between its capture and its deadline only, the
@@ -390,7 +390,7 @@ def bound(scenario: Scenario, max_frames: int, *, blind: bool = False) -> int:
 def _let_through(arrivals_s: np.ndarray, warm_s: float, budget_s: float, batch_s: float) -> int:
     """How many frames of one stream could be fresh if it had all engines for itself.
 
-    A frame is dropped when the second one after it comes and it is not taken yet; it has to be taken a batch before its
+    A frame is dropped when the fourth one after it comes and it is not taken yet; it has to be taken a batch before its
     deadline; and it holds one of the stream's credits for a batch.
     """
     frames = arrivals_s[arrivals_s >= warm_s]

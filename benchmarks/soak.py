@@ -44,7 +44,7 @@ from streampose.metrics import Place
 RATE = 10
 MOST_AGE_S, MOST_MB_PER_MINUTE = 1.0, 1.0
 # Queue, credits, and the one that is being read: see docs/design.md, "Credits".
-MOST_IN_FLIGHT = 8
+MOST_IN_FLIGHT = 12
 
 
 @dataclass

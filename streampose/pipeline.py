@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Self
 
-from streampose.batching import Batcher, BatchPolicy, FixedBatch, Lane, LatencyBatch, check_policy
+from streampose.batching import Batcher, BatchPolicy, FixedBatch, Lane, LatencyBatch, check_policy, depth
 from streampose.clock import Clock, SystemClock
 from streampose.cores import available_cores
 from streampose.engine_thread import EngineThread, free
@@ -88,12 +88,12 @@ class Pipeline:
         # Offline: enough in the air that every engine has two batches and one more is gathering, whoever it comes from.
         # Turns see to it that a light one gets less; only a heavy one needs more for it.
         part = max(stream.weight / sum(other.weight for other in among), 1 / len(among))
-        share = math.ceil(self._policy.max_frames * (2 * len(self._engines) + 1) * part)
+        share = max(2, math.ceil(self._policy.max_frames * (2 * len(self._engines) + 1) * part))
         return Lane(
             stream.name,
             live=live,
-            credits=stream.credits or (2 if live else max(2, share)),
-            capacity=2 if live else max(2, share),
+            credits=stream.credits or (depth(self._policy) if live else share),
+            capacity=depth(self._policy) if live else share,
             budget_s=stream.budget_s,
             weight=stream.weight,
             metrics=StreamMetrics(),

@@ -35,7 +35,8 @@ class Stream:
     weight: float = 1.0
     """Its share of the engines beside the others' where there is not enough for all; > 0."""
     credits: int | None = None
-    """How many frames may be between the queue and the sinks; `None` = 2 live, or what keeps all engines fed."""
+    """How many frames may be between the queue and the sinks; `None` = of a live one the policy's `depth` (4 for
+    `LatencyBatch`), or what keeps all engines fed."""
     tracker: Tracker | None = None
     """Stable ids; `None` = none."""
     smoother: OneEuro | None = None

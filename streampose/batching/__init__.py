@@ -6,9 +6,20 @@ from streampose.batching.gate import Gated
 from streampose.batching.lane import Inferred, Lane
 from streampose.batching.latency import LatencyBatch
 from streampose.batching.peers import AimdBatch, DeferredBatch, RuleBatch, TimeoutBatch, WindowBatch
-from streampose.batching.policy import BatchPolicy, Decision, FixedBatch, Take, Wait, Waiting, check_policy
+from streampose.batching.policy import (
+    IN_TIME,
+    BatchPolicy,
+    Decision,
+    FixedBatch,
+    Take,
+    Wait,
+    Waiting,
+    check_policy,
+    depth,
+)
 
 __all__ = [
+    "IN_TIME",
     "AimdBatch",
     "BatchCost",
     "BatchPolicy",
@@ -28,4 +39,5 @@ __all__ = [
     "Waiting",
     "WindowBatch",
     "check_policy",
+    "depth",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from streampose.batching.policy import BatchPolicy, Decision, Load, Wait, Waiting, expected_s
+from streampose.batching.policy import BatchPolicy, Decision, Load, Wait, Waiting, depth, expected_s
 
 __all__ = ["Gated"]
 
@@ -41,6 +41,11 @@ class Gated:
     def observe(self, load: Load, seconds: float) -> None:
         """Let the policy learn."""
         self._policy.observe(load, seconds)
+
+    @property
+    def depth(self) -> int:
+        """How many frames of a live stream wait, and how many are under way, at most."""
+        return depth(self._policy)
 
     def expected_s(self, load: Load) -> float:
         """What the policy says, if it does."""

@@ -9,7 +9,7 @@ from functools import partial
 
 from streampose.batching.cost import BatchCost, Load
 from streampose.batching.plans import at_first_turns, freshest_first, in_time, one_after_the_other, then_the_rest
-from streampose.batching.policy import Decision, Take, Wait, Waiting, check_budget, check_size
+from streampose.batching.policy import IN_TIME, Decision, Take, Wait, Waiting, check_budget, check_size
 
 __all__ = ["LatencyBatch"]
 
@@ -70,6 +70,8 @@ class LatencyBatch:
     Raises:
         ConfigError: a budget that is not positive, or a size that is not a whole number from 1 on.
     """
+
+    depth = IN_TIME
 
     def __init__(self, budget_s: float = 0.1, *, max_frames: int = 16, cost: BatchCost | None = None) -> None:
         check_size(max_frames)

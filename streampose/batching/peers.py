@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from streampose.batching.cost import BatchCost, Load
-from streampose.batching.policy import Decision, Take, Wait, Waiting, check_size
+from streampose.batching.policy import IN_TIME, Decision, Take, Wait, Waiting, check_size
 from streampose.errors import ConfigError
 from streampose.number import is_positive
 
@@ -105,6 +105,8 @@ class DeferredBatch:
     Raises:
         ValueError: a size or a time that is not positive.
     """
+
+    depth = IN_TIME
 
     def __init__(self, budget_s: float = 0.1, *, max_frames: int = 16, cost: BatchCost | None = None) -> None:
         _sane(max_frames, budget_s)

@@ -22,8 +22,15 @@ __all__ = [
     "check_budget",
     "check_policy",
     "check_size",
+    "depth",
     "expected_s",
 ]
+
+
+# Frames of a live stream that wait where nobody looks at deadlines.
+_FRESH = 2
+# And where old ones are dropped by theirs. More gain next to nothing, and cost memory.
+IN_TIME = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,7 +80,8 @@ class BatchPolicy(Protocol):
     """Sizes the batches. Asked whenever an engine is free, or about to be, and something changed.
 
     One that knows may have an ``expected_s(load)``, the seconds that a batch will take: then live batches are decided
-    just before an engine is free.
+    just before an engine is free. One that drops what is late may have a ``depth``, how many frames of a live stream
+    wait, and how many are under way, at most: see `depth`.
     """
 
     max_frames: int
@@ -101,6 +109,15 @@ def expected_s(policy: BatchPolicy, load: Load) -> float:
     """How long a batch will take, where the policy knows; else `inf`. Those of users need not."""
     known: Callable[[Load], float] = getattr(policy, "expected_s", lambda _: math.inf)
     return known(load)
+
+
+def depth(policy: BatchPolicy) -> int:
+    """How many frames of a live stream wait, and how many are under way, at most.
+
+    Two where the policy does not say: then what is taken is fresh, whoever takes it. A policy that drops by deadlines
+    gains by more, for pictures that a network held back and brought together all find room.
+    """
+    return getattr(policy, "depth", _FRESH)
 
 
 def check_size(frames: int) -> None:

@@ -21,6 +21,8 @@ class Mixture:
         max_frames: of a batch.
     """
 
+    depth = LatencyBatch.depth
+
     def __init__(self, budget_s: float, max_frames: int) -> None:
         self.budget_s, self.max_frames = budget_s, max_frames
         self._fixed, self._latency = FixedBatch(max_frames), LatencyBatch(budget_s, max_frames=max_frames)

@@ -27,6 +27,7 @@ from streampose.batching import (
     Wait,
     Waiting,
     WindowBatch,
+    depth,
 )
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -163,7 +164,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 def test_nobody_starves_and_credits_hold(name: str, scenario: Scenario):
     outcome = simulate(scenario, POLICIES[name]())
     assert outcome.captured == outcome.delivered + sum(outcome.drops.values())
-    assert outcome.most_in_flight <= 2, "of one stream, as its credits allow"
+    assert outcome.most_in_flight <= depth(POLICIES[name]()), "of one stream, as its credits allow"
     assert outcome.longest_batch <= POLICIES[name]().max_frames
     # Six seconds are enough to learn the cost, and then for everybody's turn to come often.
     assert min(outcome.served) >= 3, outcome.served
@@ -283,7 +284,7 @@ def test_a_cold_machine_in_overload_is_known_in_the_end(seed: int):
     # Two engines, and more than they can do: what the first batches told of people had led to waiting for ever
     # (seed 4), or to a third of what can be done.
     scenario = Cell(curve="gpu", load=1.3, streams=32, engines=2, first_times=6.0).scenario(1000, seed)
-    assert simulate(scenario, LatencyBatch(0.1)).goodput >= 0.6 * bound(scenario, 16)
+    assert simulate(scenario, LatencyBatch(0.1)).goodput >= 0.55 * bound(scenario, 16)
 
 
 @pytest.mark.parametrize("in_step", [False, True])

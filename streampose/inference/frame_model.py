@@ -16,10 +16,9 @@ from streampose.frame import Image
 from streampose.inference.boxes import DECODERS, Found, Limits
 from streampose.inference.card import Card, Fit, Kind
 from streampose.inference.engine import Engine
-from streampose.inference.on_models import OnModels, check_pictures, check_points
-from streampose.inference.pixels import Pixels, Staging
+from streampose.inference.on_models import Model, OnModels, check_points
+from streampose.inference.pixels import Pixels
 from streampose.inference.preprocess import Placement, frame_batch, to_blob
-from streampose.inference.stopwatch import Stopwatch
 from streampose.pose import Poses
 
 __all__ = ["FrameModel", "OneStage"]
@@ -30,7 +29,7 @@ log = logging.getLogger("streampose")
 _STRIDE = 32
 
 
-class FrameModel:
+class FrameModel(Model):
     """Finds people in whole pictures.
 
     Args:
@@ -48,9 +47,8 @@ class FrameModel:
                 f"{engine.path.name} is a {card.kind.value} ({card.family}): it cannot find people. Give it as --pose, "
                 "with a --detector"
             )
-        self.engine, self.card, self.limits = engine, card, limits or Limits()
-        self.timings = Stopwatch()
-        self._staging = Staging()
+        super().__init__(engine, card)
+        self.limits = limits or Limits()
 
     def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Found]:
         """The people of each picture, in picture pixels.
@@ -134,15 +132,6 @@ class FrameModel:
             self.engine.warm_up(self.card.item_shape, sizes)
             _ = self._stride  # tried now, not with the first picture
 
-    def describe(self) -> str:
-        """One line: what runs where."""
-        width, height = self.card.size_px
-        return f"{self.engine.path.name} ({self.card.family}, {width}×{height}, {self.engine.where})"
-
-    def close(self) -> None:
-        """Let go of the session."""
-        self.engine.close()
-
 
 def _single(output: NDArray[Any]) -> NDArray[Any]:
     """Coordinates of 16 bits would be added and halved in 16 bits: those from 2048 on know no halves, nor odd ones."""
@@ -181,11 +170,7 @@ class OneStage(OnModels):
         self._model = model
         self.skeleton = model.card.skeleton
 
-    def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
-        """The people of each picture; `pixels` as `ahead` gave them."""
-        check_pictures(images)
-        if len(images) == 0:
-            return []
+    def _people(self, images: Sequence[Image], pixels: Pixels | None) -> list[Poses]:
         return [self._poses(found) for found in self._model(images, pixels)]
 
     def _poses(self, found: Found) -> Poses:

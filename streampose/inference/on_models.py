@@ -1,26 +1,28 @@
-"""What all our estimators have: models, and what these say and do together."""
+"""What all our estimators have: models, what each says and does, and all of them together."""
 
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from streampose.errors import ConfigError, ModelOutputError
 from streampose.frame import Image, is_picture
+from streampose.inference.card import Card
 from streampose.inference.engine import Engine
 from streampose.inference.pixels import Pixels, Staging
 from streampose.inference.providers import DEVICE_OF
 from streampose.inference.stopwatch import Stopwatch, total_seconds
-from streampose.pose import Skeleton
+from streampose.pose import Poses, Skeleton
 
-__all__ = ["OnModels", "check_pictures", "check_points"]
+__all__ = ["Model", "OnModels", "check_points"]
 
 log = logging.getLogger("streampose")
 
 
-def check_pictures(images: Sequence[Image]) -> None:
+def _check_pictures(images: Sequence[Image]) -> None:
     """What is none is said before models look at it, who would find nobody there. 0.3 µs each.
 
     Raises:
@@ -47,20 +49,48 @@ def check_points(count: int, skeleton: Skeleton, model: str) -> None:
         )
 
 
-class _Model(Protocol):
-    engine: Engine
-    timings: Stopwatch
+class Model(ABC):
+    """A model of an estimator.
 
-    def warm_up(self, sizes: Sequence[int]) -> None: ...
-    def close(self) -> None: ...
+    Args:
+        engine: runs it.
+        card: what it wants and gives.
+    """
+
+    def __init__(self, engine: Engine, card: Card) -> None:
+        self.engine, self.card = engine, card
+        self.timings = Stopwatch()
+        self._staging = Staging()
+
+    @abstractmethod
+    def warm_up(self, sizes: Sequence[int]) -> None:
+        """Run once for each batch size."""
+
+    def describe(self) -> str:
+        """One line: what runs where."""
+        width, height = self.card.size_px
+        return f"{self.engine.path.name} ({self.card.family}, {width}×{height}, {self.engine.where})"
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self.engine.close()
 
 
-class OnModels:
+class OnModels(ABC):
     """An estimator's models, in the order in which they run."""
 
-    def __init__(self, *models: _Model) -> None:
+    def __init__(self, *models: Model) -> None:
         self._models = models
         self._staging = Staging()
+
+    def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
+        """The people of each picture; `pixels` as `ahead` gave them."""
+        _check_pictures(images)
+        return self._people(images, pixels) if len(images) > 0 else []
+
+    @abstractmethod
+    def _people(self, images: Sequence[Image], pixels: Pixels | None) -> list[Poses]:
+        """Of one picture or more."""
 
     @property
     def on_gpu(self) -> bool:

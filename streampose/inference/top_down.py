@@ -15,10 +15,9 @@ from streampose.inference.card import Card, Kind
 from streampose.inference.engine import Engine
 from streampose.inference.frame_model import FrameModel
 from streampose.inference.heatmap import decode_heatmaps, decode_simcc
-from streampose.inference.on_models import OnModels, check_pictures, check_points
-from streampose.inference.pixels import Pixels, Staging
+from streampose.inference.on_models import Model, OnModels, check_points
+from streampose.inference.pixels import Pixels
 from streampose.inference.preprocess import crop_batch, crop_frames, from_crop, to_blob
-from streampose.inference.stopwatch import Stopwatch
 from streampose.pose import Poses, Skeleton
 
 __all__ = ["KeypointModel", "TopDown", "WholeFrame"]
@@ -56,7 +55,7 @@ _DECODERS: dict[str, Callable[[Sequence[NDArray[Any]], Card], tuple[Floats, Floa
 }
 
 
-class KeypointModel:
+class KeypointModel(Model):
     """The key points of people whose boxes are known.
 
     Args:
@@ -73,10 +72,8 @@ class KeypointModel:
             raise ModelMismatch(
                 f"{engine.path.name} is a {card.kind.value} ({card.family}), not a key-point model: give it {alone}"
             )
-        self.engine, self.card = engine, card
+        super().__init__(engine, card)
         self.skeleton: Skeleton = card.skeleton
-        self.timings = Stopwatch()
-        self._staging = Staging()
 
     def __call__(
         self, images: Sequence[Image], boxes: Floats, owners: Sequence[int] | None = None, pixels: Pixels | None = None
@@ -123,15 +120,6 @@ class KeypointModel:
         else:
             self.engine.warm_up(self.card.item_shape, sizes)
 
-    def describe(self) -> str:
-        """One line: what runs where."""
-        width, height = self.card.size_px
-        return f"{self.engine.path.name} ({self.card.family}, {width}×{height}, {self.engine.where})"
-
-    def close(self) -> None:
-        """Let go of the session."""
-        self.engine.close()
-
 
 class TopDown(OnModels):
     """A detector, then key points for the people of all pictures of the batch together.
@@ -145,11 +133,7 @@ class TopDown(OnModels):
         self._detector, self._keypoints = detector, keypoints
         self.skeleton = keypoints.skeleton
 
-    def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
-        """The people of each picture; `pixels` as `ahead` gave them."""
-        check_pictures(images)
-        if len(images) == 0:
-            return []
+    def _people(self, images: Sequence[Image], pixels: Pixels | None) -> list[Poses]:
         if pixels is None and (self._detector.engine.fused or self._keypoints.engine.fused):
             pixels = Pixels(images, self._staging)
         found = self._detector(images, pixels)
@@ -188,11 +172,7 @@ class WholeFrame(OnModels):
         self._keypoints, self._min_score = keypoints, min_score
         self.skeleton = keypoints.skeleton
 
-    def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
-        """The person of each picture, or nobody; `pixels` as `ahead` gave them."""
-        check_pictures(images)
-        if len(images) == 0:
-            return []
+    def _people(self, images: Sequence[Image], pixels: Pixels | None) -> list[Poses]:
         # The card's padding is for boxes around people; here the crop is the picture itself.
         padding = self._keypoints.card.padding
         boxes = np.array([_shrunk(image.shape[1], image.shape[0], padding) for image in images], np.float32)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from streampose.backoff import Backoff
-from streampose.errors import SinkAway, SinkFailed, SinkLater, SinkRefused, SinkUnavailable, StreamposeError
+from streampose.errors import SinkAway, SinkError, SinkFailed, SinkLater, SinkRefused, SinkUnavailable, StreamposeError
 from streampose.frame import StreamInfo
 from streampose.redaction import server_of
 from streampose.result import Result
@@ -198,42 +198,36 @@ class SendSink:
 
     def _try(self, batch: Sequence[bytes]) -> tuple[Sequence[bytes], float | None]:
         """Send these lines: which are to be sent again, and how many seconds to wait; `None` = go on."""
-        again: Sequence[bytes] = batch
-        wait_s: float | None = None
         try:
             if not self._connected:
                 self._carrier.connect(self._stream)
                 self._connected = True
             self._carrier.send(batch)
-        except SinkLater as error:
-            wait_s = self._presence.lost(error)
-        except SinkAway as error:
-            # It may have been too much at once: fewer are tried, down to one line, before the server counts as away.
-            if self._connected:
-                self._size.failed(len(batch))
+        except (SinkAway, SinkRefused) as error:
+            again, wait_s = self._not_taken(batch, error)
+            self._connected = False
+            self._carrier.close()
+            return again, wait_s
+        self._moved_at = time.monotonic()
+        self._size.went()
+        self._presence.there()
+        return (), None
+
+    def _not_taken(self, batch: Sequence[bytes], error: SinkError) -> tuple[Sequence[bytes], float | None]:
+        # Who is refused at the door may be let in later.
+        if not self._connected or isinstance(error, SinkLater):
+            return batch, self._presence.lost(error)
+        # It may have been too much at once: fewer are tried, down to one line, before the server counts as away.
+        self._size.failed(len(batch))
+        if isinstance(error, SinkAway):
             stuck = time.monotonic() - self._moved_at >= self._stuck_s
-            if not self._connected or len(batch) == 1 or stuck or self._presence.away:
-                wait_s = self._presence.lost(error)
-        except SinkRefused as error:
-            if self._connected:
-                self._size.failed(len(batch))
-            if not self._connected:
-                wait_s = self._presence.lost(error)
-            elif len(batch) == 1:
-                wait_s = self._presence.refused(error)
-                # This line would be refused for ever; who is refused at the door may be let in later.
-                again = ()
-                with self._changed:
-                    self.unsent += self._in_flight  # none if `close` has given up, and counted it
-                    self._in_flight = 0
-        else:
-            self._moved_at = time.monotonic()
-            self._size.went()
-            self._presence.there()
-            return (), None
-        self._connected = False
-        self._carrier.close()
-        return again, wait_s
+            return batch, self._presence.lost(error) if len(batch) == 1 or stuck or self._presence.away else None
+        if len(batch) > 1:
+            return batch, None
+        with self._changed:  # this line would be refused for ever
+            self.unsent += self._in_flight  # none if `close` has given up, and counted it
+            self._in_flight = 0
+        return (), self._presence.refused(error)
 
     def _next(self) -> list[bytes]:
         """The lines that are to be sent next; none = the end, and nothing is left."""

@@ -139,7 +139,7 @@ class Flow:
             worker: Worker[Sink] = Worker(sink, f"sink-{stream.name}-{i}")
             opened.append(worker)
             await self._patience.call(worker, Typed(SinkFailed)(sink.open), stream.name, info)
-            self._sinks.append((worker, self._sink_channel(self.lane)))
+            self._sinks.append((worker, self._sink_channel()))
         return None if self._stopping else source
 
     async def _flow(self, source: Worker[Source], batcher: Batcher, closing: AsyncExitStack) -> None:
@@ -243,12 +243,11 @@ class Flow:
         if self._ingest_task is not None:
             self._ingest_task.cancel()
 
-    def _sink_channel(self, lane: Lane) -> Channel[Result]:
-        if not lane.live:
+    def _sink_channel(self) -> Channel[Result]:
+        if not self.lane.live:
             return Channel(_OFFLINE_SINK_DEPTH)
-        return Channel(
-            _LIVE_SINK_DEPTH, Overflow.DROP_OLDEST, on_drop=lambda _: lane.metrics.drop(Place.SINK, Cause.OVERFLOW)
-        )
+        drop = self.lane.metrics.drop
+        return Channel(_LIVE_SINK_DEPTH, Overflow.DROP_OLDEST, on_drop=lambda _: drop(Place.SINK, Cause.OVERFLOW))
 
     def _hud(self) -> Hud:
         figures = self.lane.metrics.snapshot(self._clock.now())

@@ -42,13 +42,11 @@ def _surface(x: float, y: float, out: float = 0.0) -> Floats:
     return np.array([x, y, _SKULL[2] + _AXES[2] * np.sqrt(max(0.0, flat)) + out])
 
 
-def _ellipse(
-    x: float, y: float, width: float, height: float, *, bend: float = 0.0, tilt: float = 0.0, out: float = 0.001
-) -> Floats:
-    """An ellipse on the face; `bend` lifts its ends, `tilt` its left one."""
+def _ellipse(x: float, y: float, width: float, height: float, *, bend: float = 0.0, out: float = 0.001) -> Floats:
+    """An ellipse on the face; `bend` lifts its ends."""
     angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     dx, dy = width * np.cos(angle), height * np.sin(angle)
-    dy += bend * (dx / width) ** 2 + tilt * dx / width
+    dy += bend * (dx / width) ** 2
     return np.array([_surface(x + u, y + v, out) for u, v in zip(dx, dy, strict=True)])
 
 

@@ -16,13 +16,10 @@ class Timeline:
     The steps are the camera's own, so a clock that is a little fast or slow stays as it is. Where its time goes back,
     or runs ahead of what can have passed since the frames before it arrived, the line goes on by the time of arrival.
     A time that stands still, or is a little back, is jitter, and the line waits for it: for a second in all.
-
-    Args:
-        time_base: the unit that comes out, in seconds; `None` = that of the first time.
     """
 
-    def __init__(self, time_base: Fraction | None = None) -> None:
-        self._time_base = time_base
+    def __init__(self) -> None:
+        self._time_base: Fraction | None = None
         self._shift = 0
         self._last: int | None = None
         self._last_at = 0.0
@@ -32,7 +29,7 @@ class Timeline:
 
     @property
     def time_base(self) -> Fraction:
-        """Seconds per unit."""
+        """Seconds per unit: that of the first time."""
         assert self._time_base is not None, "nothing was placed yet"
         return self._time_base
 

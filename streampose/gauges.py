@@ -26,8 +26,8 @@ class Gauges:
     (``pip install 'streampose[nvml]'``); `gpu_unknown` says why there are none.
     """
 
-    def __init__(self, device_id: int = 0) -> None:
-        self._nvml, self._handle, self.gpu_unknown = _nvml(device_id)
+    def __init__(self) -> None:
+        self._nvml, self._handle, self.gpu_unknown = _nvml()
         self.start()
 
     def start(self) -> None:
@@ -40,8 +40,7 @@ class Gauges:
 
     def stop(self) -> None:
         """What comes from now on is no part of the run; again, until `start`, changes nothing."""
-        if self._stopped is None:
-            self._stopped = self.cores_used, self.rss_peak_mb
+        self._stopped = self.cores_used, self.rss_peak_mb
 
     def sample(self) -> None:
         """Look once."""
@@ -98,15 +97,15 @@ class Gauges:
         return peak / _MB if sys.platform == "darwin" else peak * 1024 / _MB
 
 
-def _nvml(device_id: int) -> tuple[Any, Any, str]:
-    """NVML and the device's handle, or why not."""
+def _nvml() -> tuple[Any, Any, str]:
+    """NVML and the first device's handle, or why not."""
     try:
         import pynvml  # noqa: PLC0415 - optional
     except ImportError:
         return None, None, "nvidia-ml-py is not installed (pip install 'streampose[nvml]')"
     try:
         pynvml.nvmlInit()
-        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(device_id), ""
+        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(0), ""
     except pynvml.NVMLError as error:
         return None, None, f"NVML: {error}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import zipfile
 import zlib
@@ -67,7 +66,7 @@ class _Part:
         self._notes.unlink(missing_ok=True)
 
     def finish(self, target: Path) -> None:
-        os.replace(self.path, target)  # noqa: PTH105 - atomic, by its well-known name
+        self.path.replace(target)
         self._notes.unlink(missing_ok=True)
 
 
@@ -215,7 +214,7 @@ def extract_onnx(archive: Path, target: Path) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise DownloadError(f"{target} cannot be written: {error.strerror}") from error
-    os.replace(part, target)  # noqa: PTH105
+    part.replace(target)
 
 
 def is_archive(path: Path) -> bool:

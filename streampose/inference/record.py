@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ def write_record(target: Path, record: Mapping[str, Any]) -> None:
     path = record_path(target)
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(record, indent=1))
-    os.replace(part, path)  # noqa: PTH105 - atomic, by its well-known name
+    part.replace(path)
 
 
 def read_record(target: Path) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import time
 import tomllib
 from collections.abc import Mapping
@@ -226,8 +225,7 @@ def _pull(known: Entry, folder: Path, source: str, progress: Progress | None) ->
             "pulled_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     )
-    os.replace(fresh, target)  # noqa: PTH105 - atomic, by its well-known name
-    return target
+    return fresh.replace(target)
 
 
 def _check(fresh: Path, found: str, name: str, source: str, record: Mapping[str, Any] | None) -> None:

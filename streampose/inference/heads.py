@@ -72,8 +72,7 @@ def is_simcc(s: Signature) -> bool:
     if len(shapes) != 2 or any(len(shape) != 3 for shape in shapes):
         return False
     size, (x, y) = s.size_px, shapes
-    named = [t.name for t in s.outputs] == ["simcc_x", "simcc_y"]
-    return named or (size is not None and (x[2], y[2]) == (size[0] * 2, size[1] * 2))
+    return _named(s, "simcc_x", "simcc_y") or (size is not None and (x[2], y[2]) == (size[0] * 2, size[1] * 2))
 
 
 def is_picodet(s: Signature) -> bool:

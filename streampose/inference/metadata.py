@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from streampose.errors import ModelUnknown
 from streampose.inference.card import Fit, Refine
@@ -24,6 +24,8 @@ _MOST_BLUR_PX = 101
 _MOST_POINTS = 1000
 
 log = logging.getLogger("streampose")
+
+T = TypeVar("T")
 
 
 def said_by(signature: Signature) -> dict[str, Any]:
@@ -71,10 +73,9 @@ def picture_px(signature: Signature) -> tuple[int, int] | None:
     if not said:
         return None
     try:
-        height, width = _size(list(said) if isinstance(said, tuple) else said)
+        return _size(list(said) if isinstance(said, tuple) else said)[::-1]
     except ValueError as error:
         raise _ununderstood(signature, "imgsz", error) from error
-    return width, height
 
 
 def _ununderstood(signature: Signature, key: str, error: ValueError) -> ModelUnknown:
@@ -91,15 +92,12 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _one_of(named: Mapping[str, Any]) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
+def _one_of(named: Mapping[str, T]) -> Callable[[Any], T]:
+    def read(value: Any) -> T:
         _want(f"one of {', '.join(named)}", value, isinstance(value, str) and value in named)
         return named[value]
 
     return read
-
-
-_KNOWN_SKELETON = _one_of(SKELETONS)
 
 
 def _yes(value: Any) -> bool:
@@ -150,8 +148,7 @@ def _odd(value: Any) -> int:
 def _skeleton(value: Any) -> Skeleton:
     """One of ours by its name, or a new one as an object."""
     if not isinstance(value, dict):
-        known: Skeleton = _KNOWN_SKELETON(value)
-        return known
+        return _one_of(SKELETONS)(value)
     name, points, edges = (value.get(key, []) for key in ("name", "points", "edges"))
     _want("a new skeleton's name", name, _is_word(name) and name not in SKELETONS)
     good = isinstance(points, list) and len(points) <= _MOST_POINTS and all(map(_is_word, points))

@@ -7,8 +7,6 @@ import re
 import sys
 from pathlib import Path
 
-import av
-
 from streampose.errors import Disconnected, SourceError, SourceNotFound, SourceUnauthorized, SourceUnsupported
 from streampose.frame import StreamInfo
 from streampose.sources.hwaccel import words
@@ -100,11 +98,9 @@ class CameraSource(LiveMedia):
         return f"camera {self._device}"
 
     def _opening_error(self, error: Exception) -> SourceError:
-        if isinstance(error, PermissionError):
-            return SourceUnauthorized(f"{self._name}: {why_not(error)}")
-        if isinstance(error, FileNotFoundError | av.error.FileNotFoundError):
+        if isinstance(error, FileNotFoundError):
             return SourceNotFound(f"{self._name} does not exist")
-        if isinstance(error, OSError) and error.errno == errno.EBUSY:
+        if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EBUSY):
             return SourceUnauthorized(f"{self._name}: {why_not(error)}")
         offer = in_words(camera_modes(self._format or "", self._url))
         return SourceUnsupported(

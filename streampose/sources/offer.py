@@ -116,7 +116,7 @@ def completed(
     Raises:
         SourceUnsupported: the camera does not offer what is asked; the message says what it does.
     """
-    if wish == CameraWish() or not modes:
+    if not modes:
         return wish
     fitting = [mode for mode in modes if mode.has(wish)]
     if not fitting:

@@ -53,12 +53,12 @@ def named_sources(texts: list[str], *, for_urls: bool = False) -> dict[str, str]
     """
     named: dict[str, str] = {}
     for text in texts:
-        match = None if Path(text).exists() else _NAMED.fullmatch(text)
-        if match is not None:
+        is_file = Path(text).exists()
+        if not is_file and (match := _NAMED.fullmatch(text)) is not None:
             name, source = match["name"], match["source"]
             if name in named:
                 raise ConfigError(f"two streams are named {name!r}: give each its own name")
-        elif not Path(text).exists() and (misnamed := _MISNAMED.fullmatch(text)) is not None:
+        elif not is_file and (misnamed := _MISNAMED.fullmatch(text)) is not None:
             raise ConfigError(f"a stream's name has letters, digits, . _ and - only: {misnamed['name']!r} has others")
         else:
             source, wanted = text, _ascii(_name(text)) if for_urls else _name(text)
@@ -145,14 +145,14 @@ def parse_rotation(text: str | None, keep: int | None) -> Rotation | None:
         return None
     max_bytes: int | None = None
     max_age_s: float | None = None
-    for part in text.lower().split(","):
-        size = _BYTES.fullmatch(part.strip()) is not None
-        if (max_bytes if size else max_age_s) is not None:
+    for part in map(str.strip, text.lower().split(",")):
+        match = _BYTES.fullmatch(part)
+        if (max_age_s if match is None else max_bytes) is not None:
             raise ConfigError(f"--json-rotate {text}: write one size, one time, or one of each (100MB,1h)")
-        if (match := _BYTES.fullmatch(part.strip())) is not None:
+        if match is not None:
             base = 1024 if match["binary"] else 1000
             max_bytes = round(float(match["number"]) * base ** " kmg".index(match["prefix"] or " "))
-        elif part.strip()[-1:] in {"s", "m", "h", "d"}:
+        elif part[-1:] in {"s", "m", "h", "d"}:
             max_age_s = parse_seconds(part)
         else:
             raise ConfigError(f"--json-rotate {text}: write a size (100MB), a time (1h, 1d), or both (100MB,1h)")
@@ -199,5 +199,4 @@ def parse_size(text: str) -> tuple[int, int]:
     parts = text.lower().split("x")
     if not 1 <= len(parts) <= 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ConfigError(f"{text!r} is not a size: write 640x384, or 320 for a square")
-    width, height = int(parts[0]), int(parts[-1])
-    return width, height
+    return int(parts[0]), int(parts[-1])

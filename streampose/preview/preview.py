@@ -55,7 +55,6 @@ class Preview:
         sink = WindowSink(mirror=mirror, style=self._style, hud=self._hud, snapshots=self._snapshots)
         view = sink.view
         view.name, view.title = stream.name, f"streampose: {stream.name}"
-        view.wait_for("camera" if source.live else "source", f"opening {stream.name}")
         if isinstance(source, Reconnecting):
             view.link = source.link
             # Inside, so that it still is a source that reconnects.

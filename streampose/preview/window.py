@@ -84,9 +84,9 @@ class Watched:
 
     def __init__(self, source: Source, view: View) -> None:
         self.live = source.live
-        self.what = "camera" if source.live else "source"
-        """What the view calls it."""
         self._source, self._view = source, view
+        self._what = "camera" if source.live else "source"
+        view.wait_for(self._what, f"opening {view.name}")
 
     def __getattr__(self, name: str) -> object:
         """What only some sources have, say, counts of damaged packets."""
@@ -103,7 +103,7 @@ class Watched:
             self._tell(error)
             raise
         self._view.failed = False
-        self._view.wait_for(self.what, None)
+        self._view.wait_for(self._what, None)
         return info
 
     def read(self) -> Frame | None:
@@ -129,4 +129,4 @@ class Watched:
     def _tell(self, error: SourceError) -> None:
         """One that is tried again is told by the view's link until then."""
         self._view.failed = True
-        self._view.wait_for(self.what, f"failed: {redact(str(error))}")
+        self._view.wait_for(self._what, f"failed: {redact(str(error))}")

@@ -81,8 +81,8 @@ def test_a_window_begins_no_larger_than_a_laptops_screen(size: tuple[int, int], 
 def test_a_source_that_failed_for_good_is_said_to_have_failed(tmp_path: Path):
     (tmp_path / "t.png").write_text("hello")
     view = View("t", "b")
-    view.wait_for("source", "opening b")
     source = Watched(ImagesSource(tmp_path / "t.png"), view)
+    assert view.waits_for == {"source": "opening b"}
     with pytest.raises(SourceCorrupt):
         source.open("b")
     assert view.waits_for == {"source": f"failed: {tmp_path / 't.png'} is not an image that can be read"}

@@ -14,6 +14,7 @@ import typer
 
 from streampose.cli.values import parse_budget
 from streampose.errors import ConfigError
+from streampose.number import is_positive
 
 __all__ = ["Config", "StreamEntry", "load_config", "use_config"]
 
@@ -143,7 +144,7 @@ def _entry(table: Mapping[str, Any], where: Callable[[str], str]) -> StreamEntry
     source, budget, weight = table.get("source"), table.get("budget"), table.get("weight", 1.0)
     if not isinstance(source, str) or not source:
         raise ConfigError(f'{where("source")}: a stream needs source = "…": a URL, a file, a camera\'s number')
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+    if not is_positive(weight):
         raise ConfigError(f"{where('weight')}: weight is a number above 0")
     try:
         seconds = None if budget is None else parse_budget(str(budget))

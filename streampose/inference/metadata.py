@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from streampose.errors import ModelUnknown
 from streampose.inference.card import Fit, Refine
 from streampose.inference.signature import METADATA_KEY, Signature
+from streampose.number import is_positive, is_whole, within
 from streampose.pose import Skeleton
 from streampose.skeletons import SKELETONS
 
@@ -105,22 +106,18 @@ def _yes(value: Any) -> bool:
     return bool(value)
 
 
-def _is_number(value: Any, kind: Any = int | float) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and abs(value) <= _LARGEST
-
-
 def _padding(value: Any) -> float:
-    _want(f"a number above 0, at most {_MOST_PADDING}", value, _is_number(value) and 0 < value <= _MOST_PADDING)
+    _want(f"a number above 0, at most {_MOST_PADDING}", value, is_positive(value) and value <= _MOST_PADDING)
     return float(value)
 
 
 def _deviation(value: Any) -> float:
-    _want(f"a number above 0, at least {_LEAST_STD}", value, _is_number(value) and value >= _LEAST_STD)
+    _want(f"a number above 0, at least {_LEAST_STD}", value, within(value, _LEAST_STD, _LARGEST))
     return float(value)
 
 
 def _three(value: Any) -> tuple[float, ...]:
-    good = isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
+    good = isinstance(value, list) and len(value) == 3 and all(within(each, -_LARGEST, _LARGEST) for each in value)
     _want("three numbers, one for each colour", value, good)
     return tuple(value)
 
@@ -130,17 +127,17 @@ def _deviations(value: Any) -> tuple[float, ...]:
 
 
 def _grey(value: Any) -> int:
-    _want("a grey of 0 to 255", value, _is_number(value, int) and 0 <= value <= 255)
+    _want("a grey of 0 to 255", value, is_whole(value) and 0 <= value <= 255)
     return int(value)
 
 
 def _class(value: Any) -> int:
-    _want("the number of a class, from 0 on", value, _is_number(value, int) and 0 <= value < 100_000)
+    _want("the number of a class, from 0 on", value, is_whole(value) and 0 <= value < 100_000)
     return int(value)
 
 
 def _odd(value: Any) -> int:
-    good = _is_number(value, int) and 0 < value <= _MOST_BLUR_PX and value % 2 == 1
+    good = is_whole(value) and 0 < value <= _MOST_BLUR_PX and value % 2 == 1
     _want(f"an odd number of pixels, at most {_MOST_BLUR_PX}", value, good)
     return int(value)
 
@@ -164,7 +161,7 @@ def _is_word(value: Any) -> bool:
 
 def _size(value: Any) -> tuple[int, int]:
     good = isinstance(value, list) and len(value) == 2
-    good = good and all(_is_number(side, int) and 0 < side <= MOST_PX for side in value)
+    good = good and all(is_whole(side) and 0 < side <= MOST_PX for side in value)
     _want(f"width and height, two whole numbers of 1 to {MOST_PX}", value, good)
     width, height = value
     return width, height

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streampose.errors import ConfigError
-from streampose.number import is_number, is_whole
+from streampose.number import is_positive, is_whole, within
 from streampose.whole import of_stranger
 
 __all__ = ["Rotation", "create", "original", "rotate"]
@@ -39,11 +39,11 @@ class Rotation:
 
     def __post_init__(self) -> None:
         for name in ("max_bytes", "keep"):
-            if (value := getattr(self, name)) is not None and not (is_number(value) and value >= 1):
+            if (value := getattr(self, name)) is not None and not within(value, 1):
                 raise ConfigError(f"{name} is at least 1, not {value}")
         if self.keep is not None and not is_whole(self.keep):
             raise ConfigError(f"keep is a whole number of files, not {self.keep}")
-        if self.max_age_s is not None and not (is_number(self.max_age_s) and self.max_age_s > 0):
+        if self.max_age_s is not None and not is_positive(self.max_age_s):
             raise ConfigError(f"max_age_s is more than 0, not {self.max_age_s}")
 
     def is_due(self, size_bytes: int, begun_at: float, line_bytes: int) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from streampose.errors import ConfigError
+from streampose.number import is_whole, within
 
 __all__ = ["Settings"]
 
@@ -54,15 +55,11 @@ def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _is_number(value: object, low: float, high: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
 _CHECKS: Mapping[str, Callable[[object], bool]] = {
     "mode": lambda value: value in ("overlay", "rendered"),
-    "budget_ms": lambda value: value is None or (isinstance(value, int) and _is_number(value, *_BUDGETS_MS)),
+    "budget_ms": lambda value: value is None or (is_whole(value) and within(value, *_BUDGETS_MS)),
     "mirror": _is_flag,
     "smooth": _is_flag,
     "ids": _is_flag,
-    "confidence": lambda value: _is_number(value, 0, 1),
+    "confidence": lambda value: within(value, 0, 1),
 }

@@ -16,11 +16,11 @@ from streampose.errors import ConfigError, SinkFailed, StreamposeError
 __all__ = [
     "appear",
     "appear_folder",
+    "check_link",
     "followed",
     "is_device",
     "name_it",
     "of_nobody",
-    "of_stranger",
     "part_of",
     "remove_folder",
     "replaceable",
@@ -60,7 +60,7 @@ def followed(path: Path) -> Path:
     Raises:
         PermissionError: the link is one that a stranger may have put there.
     """
-    of_stranger(path)
+    check_link(path)
     # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
     return path if is_device(path) else Path(os.path.realpath(path))
 
@@ -75,7 +75,7 @@ def part_of(path: Path) -> Path:
     return path if is_device(path) else real.with_name(f"{real.name}.part")
 
 
-def of_stranger(path: Path) -> None:
+def check_link(path: Path) -> None:
     """Refuse a link that Linux itself would not follow (protected_symlinks), whether or not that is switched on.
 
     Raises:
@@ -104,10 +104,8 @@ def name_it(part: Path, path: Path) -> None:
     if (number := _standard(path)) is None:
         part.replace(_beside(part, path))
         return
-    with (
-        part.open("rb") as whole,
-        open(number, "wb", closefd=False) as shared,
-    ):  # opened by its name it would be emptied
+    # Opened by its name it would be emptied.
+    with part.open("rb") as whole, open(number, "wb", closefd=False) as shared:
         shutil.copyfileobj(whole, shared)
     part.unlink()
 

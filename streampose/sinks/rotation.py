@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streampose.errors import ConfigError
 from streampose.number import is_positive, is_whole, within
-from streampose.whole import of_stranger
+from streampose.whole import check_link
 
 __all__ = ["Rotation", "create", "original", "rotate"]
 
@@ -67,7 +67,7 @@ def create(path: Path) -> int:
     Raises:
         OSError: it cannot be; a link is a stranger's.
     """
-    of_stranger(path)
+    check_link(path)
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
 
 

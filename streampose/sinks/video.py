@@ -13,7 +13,7 @@ from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import Image, StreamInfo
 from streampose.result import Result
 from streampose.sinks.film import Film, finish
-from streampose.whole import of_stranger
+from streampose.whole import check_link
 
 __all__ = ["FRAGMENTED", "VIDEO_SUFFIXES", "VideoSink"]
 
@@ -73,7 +73,7 @@ class VideoSink:
             options = {**FRAGMENTED, "movie_timescale": str(self._film.time_base.denominator)}
         try:
             # Our own file, not FFmpeg's: its errors are the system's, and it is let go of whatever happens.
-            of_stranger(self.path)
+            check_link(self.path)
             self._file = self.path.open("wb", buffering=0)
             self._container = av.open(self._file, "w", format=container_format, container_options=options)
         except (av.error.FFmpegError, OSError) as error:

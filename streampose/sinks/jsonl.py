@@ -40,18 +40,12 @@ class JsonlSink:
     def __init__(self, path: str | Path, rotation: Rotation | None = None) -> None:
         self._path, self._rotation = str(path), rotation
         self._written = Path(path)
+        self.path = None if self._path == "-" else self._written
+        """Of the file; `None` = standard output."""
+        self.rotates = rotation is not None
+        """Whether files beside `path`, with numbers, are its own, too."""
         self._file: int | None = None
         self._begun_at = 0.0
-
-    @property
-    def path(self) -> Path | None:
-        """Of the file; `None` = standard output."""
-        return None if self._path == "-" else Path(self._path)
-
-    @property
-    def rotates(self) -> bool:
-        """Whether files beside `path`, with numbers, are its own, too."""
-        return self._rotation is not None
 
     def open(self, stream: str, info: StreamInfo) -> None:
         """Create the file.

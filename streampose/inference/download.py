@@ -224,9 +224,8 @@ def is_archive(path: Path) -> bool:
 
 
 def _one_model(opened: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-    models = [m for m in opened.infolist() if m.filename.lower().endswith(".onnx") and not m.is_dir()]
-    # macOS adds a file of attributes for each.
-    models = [m for m in models if not m.filename.startswith("__MACOSX/")]
+    files = (m for m in opened.infolist() if not m.filename.startswith("__MACOSX/"))  # macOS's, of attributes
+    models = [m for m in files if m.filename.lower().endswith(".onnx")]
     if len(models) != 1:
         raise DownloadError(f"{name} holds {len(models)} ONNX models, not one")
     # The others fail in ways of their own, and MMDeploy uses none of them.

@@ -14,17 +14,7 @@ from urllib.parse import quote
 from streampose.cli.references import resolve
 from streampose.errors import ConfigError, SinkUnavailable
 from streampose.redaction import redact
-from streampose.sinks import (
-    CocoSink,
-    JsonlSink,
-    PushSink,
-    Rotation,
-    Sink,
-    SnapshotSink,
-    VideoSink,
-    is_push,
-    send_to,
-)
+from streampose.sinks import CocoSink, JsonlSink, PushSink, Rotation, Sink, SnapshotSink, VideoSink, is_push, send_to
 from streampose.sinks.encoder import check_encoder
 from streampose.sinks.rotation import original
 from streampose.whole import is_device, writing

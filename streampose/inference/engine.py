@@ -20,12 +20,7 @@ from streampose.inference.half import half_graph
 from streampose.inference.limit import BatchLimit, is_lost, is_out_of_memory
 from streampose.inference.options import EngineOptions
 from streampose.inference.pixels import Pixels
-from streampose.inference.providers import (
-    PROVIDERS,
-    gist,
-    no_gpu_here,
-    provider_report,
-)
+from streampose.inference.providers import PROVIDERS, gist, no_gpu_here, provider_report
 from streampose.inference.sessions import Sessions
 from streampose.inference.signature import TENSOR_TYPES
 

@@ -18,15 +18,7 @@ from streampose.offline.ahead import ahead
 from streampose.result import Result, Timing
 from streampose.sinks import PNG_NAMES, AlphaVideoSink, PngSink, Sink, VideoSink, join_videos
 from streampose.sources import Source
-from streampose.whole import (
-    appear,
-    appear_folder,
-    of_nobody,
-    part_of,
-    remove_folder,
-    replaceable,
-    writing,
-)
+from streampose.whole import appear, appear_folder, of_nobody, part_of, remove_folder, replaceable, writing
 
 __all__ = ["Drawing", "Painter", "draw", "pieces_in"]
 

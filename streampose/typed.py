@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from functools import wraps
-from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from streampose.errors import StreamposeError
@@ -37,9 +36,7 @@ class Typed:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, self._passing):
             raise self._as_ours(error) from error
 

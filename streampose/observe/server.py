@@ -7,7 +7,6 @@ hangs does not answer.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
@@ -78,9 +77,7 @@ class Observatory:
             raise self._address.refusal(error) from error
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
 
     @property

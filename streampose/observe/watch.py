@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from streampose.errors import ConfigError
@@ -65,9 +64,7 @@ class Watch:
             self._observatory = await self._stack.enter_async_context(observatory)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
     @property

@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
@@ -165,9 +164,7 @@ class WebServer:
         self._address = self._listening.sockets[0].getsockname()[:2]
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._listening.close()
         await self._sessions.aclose()
         await self._closing.aclose()

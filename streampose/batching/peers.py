@@ -6,14 +6,12 @@ import math
 from collections.abc import Sequence
 
 from streampose.batching.cost import BatchCost, Load
-from streampose.batching.policy import IN_TIME, Decision, Take, Wait, Waiting, check_size
+from streampose.batching.policy import ASK_AGAIN_S, IN_TIME, Decision, Take, Wait, Waiting, check_size
 from streampose.errors import ConfigError
 from streampose.number import is_positive
 
 __all__ = ["AimdBatch", "DeferredBatch", "RuleBatch", "TimeoutBatch", "WindowBatch"]
 
-# Whether more can come changes with time, too: a source may stall.
-_ASK_AGAIN_S = 0.25
 # So many batches of a size say what it costs.
 _TRIES = 3
 
@@ -135,7 +133,7 @@ class DeferredBatch:
         until = min(self._latest(taken), self._latest([*taken, taken[-1]]))
         if whole or not more or now >= until:
             return Take(frames=tuple(taken))
-        return Wait(until=min(until, now + _ASK_AGAIN_S))
+        return Wait(until=min(until, now + ASK_AGAIN_S))
 
     def observe(self, load: Load, seconds: float) -> None:
         """Feed the cost model."""
@@ -169,7 +167,7 @@ class WindowBatch:
     SHORTEST_S, LONGEST_S = 0.002, 0.1
 
     def __init__(self, *, max_frames: int = 16) -> None:
-        _sane(max_frames, self.LONGEST_S)
+        check_size(max_frames)
         self.max_frames = max_frames
         self.engines = 1
         self.budget_s = math.inf
@@ -224,7 +222,7 @@ class RuleBatch:
         size = max(8, min(16, len(waiting) // 4))
         if len(waiting) >= size or not more:
             return Take(frames=tuple(waiting[:size]))
-        return Wait(until=now + _ASK_AGAIN_S)
+        return Wait(until=now + ASK_AGAIN_S)
 
     def observe(self, load: Load, seconds: float) -> None:
         """Nothing to learn."""

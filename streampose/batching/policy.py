@@ -12,6 +12,7 @@ from streampose.errors import ConfigError
 from streampose.number import is_positive, is_whole
 
 __all__ = [
+    "ASK_AGAIN_S",
     "BatchPolicy",
     "Decision",
     "FixedBatch",
@@ -25,6 +26,9 @@ __all__ = [
     "depth",
     "expected_s",
 ]
+
+ASK_AGAIN_S = 0.25
+"""Whether more can come changes with time, too: a source may stall."""
 
 
 # Frames of a live stream that wait where nobody looks at deadlines.
@@ -162,9 +166,6 @@ class FixedBatch:
         ConfigError: not a whole number from 1 on.
     """
 
-    # Whether more can come changes with time, too: a source may stall.
-    _ASK_AGAIN_S = 0.25
-
     def __init__(self, frames: int = 4) -> None:
         check_size(frames)
         self.max_frames = frames
@@ -177,7 +178,7 @@ class FixedBatch:
             return Wait()
         if len(waiting) >= self.max_frames or not more:
             return Take(frames=tuple(waiting[: self.max_frames]))
-        return Wait(until=now + self._ASK_AGAIN_S)
+        return Wait(until=now + ASK_AGAIN_S)
 
     def observe(self, load: Load, seconds: float) -> None:
         """Nothing to learn."""

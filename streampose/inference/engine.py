@@ -221,11 +221,9 @@ class Engine:
         try:
             outputs = self._run_piece(piece, shared, size)
         except Exception as error:  # noqa: BLE001 - tried again, or `_failed` raises; the runtime's share no useful base class
-            if is_out_of_memory(error) and not self._static_batch and self._makes_do(size, error):
-                return None
-            if self._tries_again(size, error):
-                return None
-            self._failed(size, error)
+            made_do = is_out_of_memory(error) and not self._static_batch and self._makes_do(size, error)
+            if not made_do and not self._tries_again(size, error):
+                self._failed(size, error)
             return None
         self._shrink = self._tried_again = False
         self._limit.passed(n)

@@ -67,26 +67,26 @@ def _top_down_card(s: Signature, family: str, **facts: Any) -> Card:
     )
 
 
-def _rtmo_card(s: Signature) -> Card:
+def _rtmo_card(s: Signature, family: str) -> Card:
     points = s.outputs[1].shape[2] if len(s.outputs[1].shape) == 4 else None
     # MMDeploy leaves the number open; the published RTMO models have COCO's 17.
     skeleton = COCO_17 if points is None else None
-    return Card(family="rtmo", kind=Kind.ONE_STAGE, size_px=(640, 640), rgb=False, points=points, skeleton=skeleton)
+    return Card(family=family, kind=Kind.ONE_STAGE, size_px=(640, 640), rgb=False, points=points, skeleton=skeleton)
 
 
 # Of what finds people: its coarsest cells have 32 pixels.
 _SIDES_PX = range(32, MOST_PX + 1, 32)
 
 # In this order: the more specific signature first.
-FAMILIES: Mapping[str, tuple[Callable[[Signature], bool], Callable[[Signature], Card]]] = {
+FAMILIES: Mapping[str, tuple[Callable[[Signature], bool], Callable[[Signature, str], Card]]] = {
     "yolox-nms": (
         heads.is_yolox_nms,
-        lambda _: Card(family="yolox-nms", kind=Kind.DETECTOR, size_px=(640, 640), rgb=False),
+        lambda _, family: Card(family=family, kind=Kind.DETECTOR, size_px=(640, 640), rgb=False),
     ),
     "rtmdet": (
         heads.is_rtmdet,
-        lambda _: Card(
-            family="rtmdet",
+        lambda _, family: Card(
+            family=family,
             kind=Kind.DETECTOR,
             size_px=(320, 320),
             rgb=False,
@@ -97,8 +97,8 @@ FAMILIES: Mapping[str, tuple[Callable[[Signature], bool], Callable[[Signature], 
     "rtmo": (heads.is_rtmo, _rtmo_card),
     "movenet": (
         heads.is_movenet,
-        lambda _: Card(
-            family="movenet",
+        lambda _, family: Card(
+            family=family,
             kind=Kind.KEYPOINTS,
             size_px=(192, 192),
             channels_last=True,
@@ -108,14 +108,14 @@ FAMILIES: Mapping[str, tuple[Callable[[Signature], bool], Callable[[Signature], 
             padding=1.15,
         ),
     ),
-    "heatmap": (heads.is_heatmap, lambda s: _top_down_card(s, "heatmap")),
+    "heatmap": (heads.is_heatmap, _top_down_card),
     # ViTPose has heatmap's signature but UDP's geometry: it has to be named.
-    "vitpose": (lambda _: False, lambda s: _top_down_card(s, "vitpose", udp=True)),
-    "simcc": (heads.is_simcc, lambda s: _top_down_card(s, "simcc")),
+    "vitpose": (lambda _: False, lambda s, family: _top_down_card(s, family, udp=True)),
+    "simcc": (heads.is_simcc, _top_down_card),
     "picodet": (
         heads.is_picodet,
-        lambda _: Card(
-            family="picodet",
+        lambda _, family: Card(
+            family=family,
             kind=Kind.DETECTOR,
             size_px=(320, 320),
             mean=IMAGENET_MEAN,
@@ -123,19 +123,16 @@ FAMILIES: Mapping[str, tuple[Callable[[Signature], bool], Callable[[Signature], 
             fit=Fit.STRETCH,
         ),
     ),
-    "yolox": (heads.is_yolox, lambda _: Card(family="yolox", kind=Kind.DETECTOR, size_px=(416, 416), rgb=False)),
+    "yolox": (heads.is_yolox, lambda _, family: Card(family=family, kind=Kind.DETECTOR, size_px=(416, 416), rgb=False)),
     # YOLOX exported with its boxes decoded has the same signature: it has to be named.
     "yolox-decoded": (
         lambda _: False,
-        lambda _: Card(family="yolox-decoded", kind=Kind.DETECTOR, size_px=(640, 640), rgb=False),
+        lambda _, family: Card(family=family, kind=Kind.DETECTOR, size_px=(640, 640), rgb=False),
     ),
-    "yolo-pose-end2end": (
-        heads.is_yolo_pose_end2end,
-        lambda s: _yolo_pose_card(s, "yolo-pose-end2end", 2, 6),
-    ),
-    "yolo-end2end": (heads.is_yolo_end2end, lambda s: _yolo_card(s, "yolo-end2end")),
-    "yolo-pose": (heads.is_yolo_pose, lambda s: _yolo_pose_card(s, "yolo-pose", 1, 5)),
-    "yolo": (heads.is_yolo, lambda s: _yolo_card(s, "yolo")),
+    "yolo-pose-end2end": (heads.is_yolo_pose_end2end, lambda s, family: _yolo_pose_card(s, family, 2, 6)),
+    "yolo-end2end": (heads.is_yolo_end2end, _yolo_card),
+    "yolo-pose": (heads.is_yolo_pose, lambda s, family: _yolo_pose_card(s, family, 1, 5)),
+    "yolo": (heads.is_yolo, _yolo_card),
 }
 """By name: whether a signature is of this family, and its card."""
 
@@ -180,7 +177,7 @@ def read_card(
     if not heads.could_be(signature, family):
         raise ModelUnknown(f"{name} does not look like {family}: {signature}")
     try:
-        card = replace(FAMILIES[family][1](signature), **said)
+        card = replace(FAMILIES[family][1](signature, family), **said)
     except ModelUnknown:
         raise
     except (AttributeError, IndexError, TypeError, ValueError) as error:

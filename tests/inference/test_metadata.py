@@ -362,7 +362,8 @@ def test_rows_without_a_score_are_nobody_even_at_no_limit():
         "rtmdet": [np.zeros((5, 5), np.float32), np.zeros(5, np.int64)],
         "yolo-end2end": [np.zeros((300, 6), np.float32)],
     }.items():
-        assert len(DECODERS[family](outputs, FAMILIES[family][1](signature((1, 1))), Limits(min_score=0)).boxes) == 0
+        card_of_it = FAMILIES[family][1](signature((1, 1)), family)
+        assert len(DECODERS[family](outputs, card_of_it, Limits(min_score=0)).boxes) == 0
 
 
 def test_yolox_grids_and_decoded_boxes_agree():

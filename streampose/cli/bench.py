@@ -166,9 +166,8 @@ def bench(
 
 def _sources(text: str, streams: int, *, live: bool, hwaccel: str) -> dict[str, Source]:
     """The source so many times, by stream name."""
-    (name,) = named_sources([text])
+    ((name, text),) = named_sources([text]).items()
     names = [name if streams == 1 else f"{name}-{i + 1}" for i in range(streams)]
-    text = named_sources([text])[name]
     first = open_source(text, live=False if text.startswith("synthetic:") else None, hwaccel=hwaccel)
     if not isinstance(first, SyntheticSource):
         return {name: open_source(text, hwaccel=hwaccel) if i else first for i, name in enumerate(names)}

@@ -165,10 +165,8 @@ class MediaSource:
             SourceCorrupt: the media breaks off, or nothing in it could be decoded.
             Disconnected: a live source went away.
         """
-        if self._first is not None:
-            frame, self._first = self._first, None
-            return frame
-        return None if self._frames is None else next(self._frames, None)
+        first, self._first = self._first, None
+        return first or (None if self._frames is None else next(self._frames, None))
 
     def close(self) -> None:
         """Close the container."""

@@ -13,6 +13,7 @@ from streampose.number import is_positive, is_whole
 
 __all__ = [
     "ASK_AGAIN_S",
+    "IN_TIME",
     "BatchPolicy",
     "Decision",
     "FixedBatch",
@@ -29,8 +30,6 @@ __all__ = [
 
 ASK_AGAIN_S = 0.25
 """Whether more can come changes with time, too: a source may stall."""
-
-
 # Frames of a live stream that wait where nobody looks at deadlines.
 _FRESH = 2
 # And where old ones are dropped by theirs. More gain next to nothing, and cost memory.

@@ -18,6 +18,9 @@ __all__ = ["fill"]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
+# Differences of times are rounded: at 10 frames a second a gap of 0.3 s may be 0.30000000000000004.
+_ROUNDING_S = 1e-6
+
 
 @dataclass(slots=True)
 class _Known:
@@ -46,11 +49,11 @@ def fill(moments: Iterable[Moment], *, max_gap_s: float = 0.5, min_score: float 
     # Ids of different epochs are different people, and points of different skeletons are different points: each by
     # itself.
     for _, alike in groupby(moments, key=lambda moment: (moment.epoch, moment.poses.skeleton)):
-        filler = _Filler(max_gap_s, min_score)
+        filler = _Filler(max_gap_s + _ROUNDING_S, min_score)
         window = filler.window
         for moment in alike:
             window.append(moment)
-            while moment.time_s - window[0].time_s > max_gap_s:
+            while moment.time_s - window[0].time_s > filler.max_gap_s:
                 yield filler.next()
         while window:
             yield filler.next()
@@ -62,13 +65,13 @@ class _Filler:
     def __init__(self, max_gap_s: float, min_score: float) -> None:
         self.window: deque[Moment] = deque()
         self._known: dict[int, _Known] = {}
-        self._max_gap_s, self._min_score = max_gap_s, min_score
+        self.max_gap_s, self._min_score = max_gap_s, min_score
 
     def next(self) -> Moment:
         """The first moment of the window, whole; it is taken out, and what it shows becomes known."""
         moment = self.window.popleft()
         poses, now_s = moment.poses, moment.time_s
-        for person in [p for p, past in self._known.items() if now_s - past.time_s > self._max_gap_s]:
+        for person in [p for p, past in self._known.items() if now_s - past.time_s > self.max_gap_s]:
             del self._known[person]
         if poses.ids is None and len(poses):
             return moment
@@ -99,7 +102,7 @@ class _Filler:
             if not wanted.any():
                 return
             fits = wanted & (later.scores[row] >= self._min_score)
-            near = fits & (later_s - past.point_s <= self._max_gap_s)
+            near = fits & (later_s - past.point_s <= self.max_gap_s)
             share = ((now_s - past.point_s[near]) / (later_s - past.point_s[near]))[:, None]
             points[near] = past.points[near] + share * (later.points[row][near] - past.points[near])
             scores[near] = np.minimum(past.scores[near], later.scores[row][near])
@@ -108,7 +111,7 @@ class _Filler:
     def _between(self, person: int, now_s: float) -> tuple[Floats, float, Floats, Floats] | None:
         """Somebody who is not seen now: box, its score, points, scores; `None` = the gap is too long."""
         past, again = self._known[person], next(self._later(person), None)
-        if again is None or again[0] - past.time_s > self._max_gap_s:
+        if again is None or again[0] - past.time_s > self.max_gap_s:
             return None
         later_s, later, row = again
         box = past.box + (now_s - past.time_s) / (later_s - past.time_s) * (later.boxes[row] - past.box)

@@ -84,6 +84,13 @@ def test_filling_puts_people_on_straight_lines_and_changes_nobody(times: list[in
         assert all(not len(filled[i].poses) for i in range(len(whole)) if not seen[0] <= i <= seen[-1])
 
 
+def test_a_gap_of_just_the_longest_time_is_filled():
+    for start in range(0, 1000, 7):
+        clip = walk([start, start + 100, start + 200, start + 300])
+        holed = [m.having(m.poses.take(np.array([], np.intp))) if 0 < i < 3 else m for i, m in enumerate(clip)]
+        assert [len(m.poses) for m in fill(holed, max_gap_s=0.3)] == [1] * 4
+
+
 def test_filling_puts_in_single_points():
     clip = walk(list(range(0, 400, 20)))
     true = points_of(clip).copy()

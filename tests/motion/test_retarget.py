@@ -143,7 +143,8 @@ def test_mirrored_people_give_the_mirror_image(data, skeleton, options):
     width = 800 if options["align"] == "reference" else SIZE[0]
     turned = run([mirrored(p, SIZE[0]) for p in driving], mirrored(reference, 800), **options)
     for a, b in zip(out, turned, strict=True):
-        assert np.allclose(mirrored(a.poses, width).points, b.poses.points, atol=0.02)
+        # What is drawn much larger is rounded as much more coarsely.
+        assert np.allclose(mirrored(a.poses, width).points, b.poses.points, rtol=1e-4, atol=0.02)
 
 
 @given(data=st.data(), skeleton=SKELETONS)

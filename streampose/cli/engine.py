@@ -74,7 +74,12 @@ Device = Annotated[
 ]
 Sessions = Annotated[
     int | None,
-    typer.Option(min=1, help="Batches in flight (on each GPU); as measured on a CPU.", rich_help_panel=_ENGINE),
+    typer.Option(
+        min=1,
+        help="Batches in flight (on each GPU): on a CPU as measured; on a GPU 1, of recordings 2 if the first is "
+        "ready within 5 s.",
+        rich_help_panel=_ENGINE,
+    ),
 ]
 Threads = Annotated[
     int | None,

@@ -135,7 +135,8 @@ def load_estimators(
 
     A CPU's cores go to one session of many threads or to several of few, whichever `calibration_of` measured to be
     better for the purpose. A GPU gets one session, or as many as `EngineOptions.sessions` says, and so does each of
-    several GPUs; for the most frames a second two, if the first is ready within 5 s (1.3 × as fast on an H100).
+    several GPUs; for the most frames a second two, if the first is ready within 5 s (YOLOv8n-pose: 1.3 × as fast on an
+    H100, 0.9 × on an H200).
 
     Args:
         choice: which models; `None` = `streampose-nano`.

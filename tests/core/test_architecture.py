@@ -88,6 +88,13 @@ def test_the_layout_names_every_file_beside_the_parts():
     assert [path.name for path in PACKAGE.glob("[!_]*.py") if path.name not in layout] == []
 
 
+def test_the_page_on_the_design_has_these_levels():
+    block = (PACKAGE.parent / "docs" / "design.md").read_text().partition("### Imports")[2].partition("\n- ")[0]
+    lines = [line.removeprefix("    ").removeprefix("← ") for line in block.splitlines() if line.startswith("    ")]
+    levels = [{name for name in names if not name.startswith("__")} for names in LEVELS]
+    assert [set(line.split(", ")) for line in lines] == levels
+
+
 def test_only_the_pipeline_starts_tasks():
     for path in FILES:
         text = path.read_text()

@@ -95,8 +95,8 @@ def _state(report: StreamReport) -> str:
     return "opening" if report.info is None else "running"
 
 
-def summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> Text:
-    """A line for each stream and one for the engine; empty = nothing to say."""
+def summary(snapshot: Snapshot, reports: Mapping[str, StreamReport], *, live: bool) -> Text:
+    """A line for each stream, of live ones with their latency, and one for the engine; empty = nothing to say."""
     lines: list[Text] = []
     for name, figures in snapshot.streams.items():
         outcome, info = reports[name].outcome, reports[name].info
@@ -108,11 +108,9 @@ def summary(snapshot: Snapshot, reports: Mapping[str, StreamReport]) -> Text:
         if unsent := figures.dropped.get((Place.SINK, Cause.UNSENT), 0):
             drops += f", {unsent} not sent"
         decode = f", decode: {info.decoder}" if info and (info.hwaccel or info.hwaccel_note) else ""
-        words = (
-            f"{name}: {ended} after {figures.delivered} frames{drops}{_reconnects(reports[name])}, {fps:.1f} fps, "
-            f"latency p50 {_ms(figures.latency_p50_s)} p99 {_ms(figures.latency_p99_s)}{decode}"
-        )
-        lines.append(Text(words))
+        latency = f", latency p50 {_ms(figures.latency_p50_s)} p99 {_ms(figures.latency_p99_s)}" if live else ""
+        words = f"{name}: {ended} after {figures.delivered} frames{drops}{_reconnects(reports[name])}, {fps:.1f} fps"
+        lines.append(Text(words + latency + decode))
     engine = snapshot.engine
     if engine.batches:
         people = snapshot.removed.people_total + sum(figures.people_total for figures in snapshot.streams.values())

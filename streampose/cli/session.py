@@ -197,7 +197,7 @@ async def _to_its_end(session: Session, watch: Watch, pipeline: Pipeline, models
                 return 0
             say("cut off")
             return 130
-    if not session.quiet and (words := summary(pipeline.snapshot(), pipeline.reports)):
+    if not session.quiet and (words := summary(pipeline.snapshot(), pipeline.reports, live=session.live)):
         say(words)
     failed = [(name, report.error) for name, report in pipeline.reports.items() if report.outcome is Outcome.FAILED]
     for name, error in failed:

@@ -60,7 +60,15 @@ async def test_the_people_of_a_run_are_those_that_were_delivered():
         await pipeline.run()
     snapshot, delivered = pipeline.snapshot(), sum(len(result.poses) for result in sink.results)
     assert snapshot.streams["a"].people_total == delivered < snapshot.engine.people == 20
-    assert f", {delivered} people," in summary(snapshot, pipeline.reports).plain
+    assert f", {delivered} people," in summary(snapshot, pipeline.reports, live=False).plain
+
+
+async def test_the_summary_has_latency_of_live_streams_alone():
+    async with Pipeline([stream("a", range(20), MemorySink())], FakeEstimator()) as pipeline:
+        await pipeline.run()
+    snapshot = pipeline.snapshot()
+    assert "latency p50 " in summary(snapshot, pipeline.reports, live=True).plain
+    assert "latency" not in summary(snapshot, pipeline.reports, live=False).plain
 
 
 async def test_four_streams_share_batches_and_stay_apart():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -17,10 +18,13 @@ from streampose.frame import Frame, Image, StreamInfo
 from streampose.offline.ahead import ahead
 from streampose.result import Result, Timing
 from streampose.sinks import PNG_NAMES, AlphaVideoSink, PngSink, Sink, VideoSink, join_videos
+from streampose.skeletons import COCO_WHOLEBODY_133
 from streampose.sources import Source
 from streampose.whole import appear, appear_folder, of_nobody, part_of, remove_folder, replaceable, writing
 
 __all__ = ["Drawing", "Painter", "draw", "pieces_in"]
+
+log = logging.getLogger("streampose")
 
 # Frames of a piece: what is drawn again, at most, after a kill.
 _PIECE = 240
@@ -55,6 +59,8 @@ class Drawing:
     painter: Painter
     prepare: Callable[[Callable[[], Iterator[Moment]]], Iterable[Moment]] = field(default=lambda again: again())
     """What is painted, from something that gives the clip's moments at each call."""
+    whole_body: bool = False
+    """Whether hands are what it is for: poses without any are told."""
 
     @property
     def is_folder(self) -> bool:
@@ -112,6 +118,12 @@ def draw(
         done = len(pieces) * _PIECE
         beginning = next(again(), None)
         painter = drawing.painter if beginning is None else drawing.painter.sized(beginning.size_px)
+        if drawing.whole_body and beginning is not None and beginning.poses.skeleton != COCO_WHOLEBODY_133:
+            log.warning(
+                "the body alone is drawn: %s has no hands and no 68 points of the face; whole-body models have them "
+                "(--pose rtmw-l-384)",
+                beginning.poses.skeleton.name,
+            )
         moments = iter(drawing.prepare(again))
         for i, _ in enumerate(islice(moments, done), 1):
             tick(i)

@@ -16,6 +16,7 @@ DRAWN = 2
 """Goes up when videos of the same poses come out in another way; what was drawn before is drawn anew."""
 STYLES = ("streampose", *PALETTES)
 """What a video of figures can look like: our own, and what models are trained on."""
+_WHOLE_BODY = {"animate", "whole-body"}
 # Of a side: what x264 takes, and PNG images and ProRes have no more: a square of them has a gigabyte.
 _LARGEST_PX = 16384
 
@@ -46,6 +47,7 @@ def figure_video(
     return Drawing(
         suffix=f".{style}{suffix}",
         painter=FigurePainter(look=look, parts=parts, background=background, size_px=size_px),
+        whole_body=style in _WHOLE_BODY,
     )
 
 

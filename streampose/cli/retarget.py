@@ -32,7 +32,8 @@ def retarget(
     reference: Annotated[
         Path,
         typer.Argument(
-            help="Whose proportions: a picture (a model looks at it), or a file of poses (its first frame)."
+            help="Whose proportions: a picture (a model looks at it), or a file of poses (its first frame with "
+            "somebody in it)."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A file of poses: .jsonl, .csv, …")],

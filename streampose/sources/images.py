@@ -59,7 +59,9 @@ class ImagesSource:
         """
         self._paths = sorted((p for p in self._found() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
         if not self._paths:
-            raise SourceNotFound(f"no images at {self._pattern} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+            rest = "; for videos: streampose process" if Path(self._pattern).is_dir() else ""
+            suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise SourceNotFound(f"no images at {self._pattern} (looked for {suffixes}){rest}")
         if len(self._paths) == 1 and (remedy := _remedy(self._paths[0])) is not None:
             raise SourceUnsupported(f"{self._paths[0]} is {remedy}")
         self._stream, self._index, self._damaged = stream, 0, []

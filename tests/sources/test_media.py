@@ -505,7 +505,7 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path: Path):
     with pytest.raises(SourceCorrupt, match=r"img5\.png cannot be read: No such file"):
         [source.read() for _ in range(12)]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceNotFound, match="no images"):
+    with pytest.raises(SourceNotFound, match=r"no images at .*; for videos: streampose process"):
         ImagesSource(tmp_path / "empty").open("s")
 
 

@@ -48,7 +48,7 @@ class AlphaVideoSink:
         """
         if self._path.suffix.lower() != ".mov":
             raise SinkUnavailable(f"{self._path}: video with opacity is written as .mov (ProRes 4444)")
-        self._time_base, self._rate = info.time_base, info.rate or Fraction(30)
+        self._time_base, self._rate, self._stream = info.time_base, info.rate or Fraction(30), None
         options = {"movie_timescale": str(info.time_base.denominator)}
         try:
             # "file:", since before a colon in a relative path FFmpeg sees a protocol.

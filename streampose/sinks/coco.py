@@ -43,6 +43,7 @@ class CocoSink:
         Raises:
             SinkUnavailable: it cannot be created.
         """
+        self._empty, self._broken = True, False
         try:
             self._part = part_of(self.path)
             self._file = self._part.open("w", encoding="utf-8")

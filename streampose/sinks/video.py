@@ -66,7 +66,7 @@ class VideoSink:
             )
         if not self.path.parent.is_dir():
             raise SinkUnavailable(f"no folder {self.path.parent} for {self.path}: create it first")
-        self._film = Film(info, key_s=_FRAGMENT_S)
+        self._film, self._stream = Film(info, key_s=_FRAGMENT_S), None
         options: dict[str, str] = {}
         if container_format != "matroska":
             # The first time is counted in the film's unit, not the track's: by default milliseconds.

@@ -84,6 +84,20 @@ def test_what_every_sink_does(make, tmp_path: Path):
     conforms(lambda: make(tmp_path))
 
 
+@pytest.mark.parametrize("make", [*SINKS.values(), lambda p: AlphaVideoSink(p / "o.mov")], ids=[*SINKS, "alpha"])
+def test_what_is_written_the_second_time_is_as_the_first(make, tmp_path: Path):
+    sink: Sink = make(tmp_path)
+    written = []
+    for _ in range(2):
+        sink.open("s", INFO)
+        for i in range(3):
+            sink.write(result(i))
+        sink.close()
+        path = max(tmp_path.iterdir())  # not an old one of those that rotate
+        written.append(times(path) if path.suffix in {".mp4", ".mkv", ".mov"} else path.read_bytes())
+    assert written[0] == written[1]
+
+
 @pytest.mark.parametrize("make", SINKS.values(), ids=SINKS)
 def test_a_missing_folder_is_said(make, tmp_path: Path):
     with pytest.raises(SinkUnavailable, match="create it first"):

@@ -60,9 +60,15 @@ class CocoSink:
             SinkFailed: the disk is full.
         """
         assert self._file is not None
+        self._broken = True  # until all of it is there, whatever goes wrong: `image_id` is not ours
         for entry in entries_of(result.poses, self._image_id(result.frame)):
-            self._put(("\n" if self._empty else ",\n") + json.dumps(entry, separators=(",", ":"), allow_nan=False))
+            text = ("\n" if self._empty else ",\n") + json.dumps(entry, separators=(",", ":"), allow_nan=False)
+            try:
+                self._file.write(text)
+            except OSError as error:
+                raise SinkFailed(f"{self.path} broke off: {error.strerror}") from error
             self._empty = False
+        self._broken = False
 
     def close(self) -> None:
         """Complete the file and give it its name.
@@ -83,11 +89,3 @@ class CocoSink:
             name_it(self._part, self.path)
         except OSError as error:
             raise SinkFailed(f"{self.path} could not be finished: {error.strerror}") from error
-
-    def _put(self, text: str) -> None:
-        assert self._file is not None
-        try:
-            self._file.write(text)
-        except OSError as error:
-            self._broken = True
-            raise SinkFailed(f"{self.path} broke off: {error.strerror}") from error

@@ -298,6 +298,19 @@ def test_coco_entries(tmp_path: Path):
     assert entries[0]["score"] == 0.25
 
 
+def test_a_number_of_a_frame_that_cannot_be_told_leaves_the_old_entries(tmp_path: Path):
+    path = tmp_path / "coco.json"
+    path.write_text("[]")
+    sink = CocoSink(path, image_id=lambda frame: 1 // (1 - frame.index))
+    sink.open("s", INFO)
+    sink.write(result(0))
+    with pytest.raises(ZeroDivisionError):
+        sink.write(result(1))
+    sink.close()
+    assert path.read_text() == "[]"
+    assert (tmp_path / "coco.json.part").read_text().startswith('[\n{"image_id":1,')
+
+
 @contextmanager
 def disk(folder: Path, options: str) -> Iterator[Path]:
     """A disk of its own, by the options of its mount."""

@@ -11,6 +11,7 @@ from typing import IO
 from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.formats.coco import entries_of
 from streampose.frame import Frame, StreamInfo
+from streampose.number import is_whole
 from streampose.result import Result
 from streampose.whole import name_it, part_of
 
@@ -61,7 +62,8 @@ class CocoSink:
         """
         assert self._file is not None
         self._broken = True  # until all of it is there, whatever goes wrong: `image_id` is not ours
-        for entry in entries_of(result.poses, self._image_id(result.frame)):
+        number = self._image_id(result.frame)
+        for entry in entries_of(result.poses, int(number) if is_whole(number) else number):
             text = ("\n" if self._empty else ",\n") + json.dumps(entry, separators=(",", ":"), allow_nan=False)
             try:
                 self._file.write(text)

@@ -91,6 +91,8 @@ class VideoSink:
         try:
             stream = self._stream or self._start(self._film, result.picture)
             self._mux(stream, self._film.add(result.frame, result.picture))
+        except SinkFailed:  # an OSError, too
+            raise
         except (av.error.FFmpegError, OSError) as error:
             raise SinkFailed(
                 f"{self.path} broke off: {error.strerror or error}; what is there can be played"

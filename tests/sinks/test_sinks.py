@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -296,6 +297,24 @@ def test_coco_entries(tmp_path: Path):
     assert entries[0]["keypoints"] == [1, 1, 0.5] * 17
     assert entries[0]["bbox"] == [1, 2, 10, 20]
     assert entries[0]["score"] == 0.25
+
+
+def test_coco_takes_the_whole_numbers_of_numpy(tmp_path: Path):
+    sink = CocoSink(tmp_path / "coco.json", image_id=lambda frame: np.int64(frame.index + 7))
+    sink.open("s", INFO)
+    sink.write(result(0))
+    sink.close()
+    (entry,) = json.loads((tmp_path / "coco.json").read_text())
+    assert entry["image_id"] == 7
+
+
+def test_an_encoder_that_is_not_there_is_told_once(tmp_path: Path):
+    path = tmp_path / "o.mp4"
+    sink = VideoSink(path, codec="nope")
+    sink.open("s", INFO)
+    with pytest.raises(SinkFailed, match=f"^{re.escape(str(path))}: no encoder nope here: nope$"):
+        sink.write(result(0))
+    sink.close()
 
 
 def test_a_number_of_a_frame_that_cannot_be_told_leaves_the_old_entries(tmp_path: Path):

@@ -62,7 +62,7 @@ class PushSink:
         self._address = _address(url)
         check_encoder(encoder)
         self.unsent = 0
-        """Pictures that came while the server was away."""
+        """Pictures since `open` that came while the server was away."""
         self._url, self._choice, self._timeout_s = url, encoder, timeout_s
         self._backoff = backoff or Backoff()
         self._relay: Relay | None = None
@@ -76,6 +76,7 @@ class PushSink:
         self._again_at = self._begun_at = 0.0
         self._first_pts: int | None = None
         self._told = False
+        self.unsent = 0
 
     def write(self, result: Result) -> None:
         """Push one picture, or drop it if nobody is there to take it.

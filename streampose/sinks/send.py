@@ -77,7 +77,8 @@ class SendSink:
         self, carrier: Carrier, *, depth: int = 256, backoff: Backoff | None = None, stuck_s: float = _STUCK_S
     ) -> None:
         self.unsent = 0
-        """Results that never were sent: they made room for newer ones, were refused, or the end came before."""
+        """Results since `open` that never were sent: they made room for newer ones, were refused, or the end came
+        before."""
         self._carrier, self._depth, self._backoff = carrier, depth, backoff or Backoff()
         self._stuck_s, self._moved_at = stuck_s, 0.0
         self._changed = threading.Condition()
@@ -102,6 +103,7 @@ class SendSink:
             raise SinkUnavailable(f"{server_of(self._carrier.url)} is still busy with what was sent to it before")
         self._closing.clear()
         self._waiting.clear()
+        self.unsent = 0
         self._interrupted = self._given_up = False
         self._connected, self._failure = False, None
         self._size = BatchSize(_BATCH)

@@ -17,7 +17,8 @@ class StopRequested(Exception):
 class Sink(Protocol):
     """Where results go. Blocking: the pipeline calls it on a thread of its own, one call at a time.
 
-    A sink whose server may be away counts the results that it took and could not send in an attribute `unsent`.
+    A sink whose server may be away counts the results that it took and could not send in an attribute `unsent`, from 0
+    at each `open`.
     """
 
     wants_picture: bool

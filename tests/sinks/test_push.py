@@ -327,6 +327,16 @@ def test_what_makes_no_sense_is_told(url: str, encoder: str, words: str):
     assert "sec" not in str(caught.value)
 
 
+def test_what_could_not_be_pushed_is_counted_from_the_opening_on():
+    sink = PushSink(f"rtsp://127.0.0.1:{free_port()}/x", backoff=SOON)
+    sink.open("s", INFO)
+    pushed(sink, lambda _: sink.unsent > 0)
+    sink.close()
+    sink.open("s", INFO)
+    sink.close()
+    assert sink.unsent == 0
+
+
 def test_an_encoder_that_is_not_there_ends_its_stream():
     if Path("/dev/nvidia0").exists():
         pytest.skip("there may be one")

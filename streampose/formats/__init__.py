@@ -16,6 +16,7 @@ from streampose.formats.npz import read_npz, write_npz
 from streampose.formats.openpose import OPENPOSE_NAMES, read_openpose, write_openpose
 from streampose.formats.parquet import pyarrow_here, read_parquet, write_parquet
 from streampose.formats.table import read_csv, write_csv
+from streampose.formats.validity import holdable
 from streampose.whole import appear, appear_folder, is_device, part_of, remove_folder, replaceable, writing
 
 __all__ = ["FORMATS", "Format", "format_for", "format_named", "load", "read", "write"]
@@ -139,7 +140,8 @@ def format_for(path: Path, name: str | None = None) -> Format:
 def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) -> None:
     """Write moments of one stream to a file (for OpenPose, a folder) that appears when it is whole.
 
-    A link stays, and the file that it leads to is replaced; a FIFO or device is written to as it is.
+    A link stays, and the file that it leads to is replaced; a FIFO or device is written to as it is. A point that is
+    NaN or infinite is written as not known: 0, 0, 0.
 
     Args:
         path: where.
@@ -148,7 +150,8 @@ def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) 
 
     Raises:
         ConfigError: there is no such format, its library is not installed, or a folder is there that is not ours.
-        FormatUnreadable: the moments have several skeletons, or for Parquet there are none.
+        FormatUnreadable: the moments have several skeletons, or what no format could hold; or for Parquet there are
+            none.
         SinkFailed: the disk is full, or read-only.
     """
     path = Path(path)
@@ -159,7 +162,7 @@ def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) 
         with writing(path):
             if kind.is_folder:
                 remove_folder(part, OPENPOSE_NAMES)
-            kind.write(part, moments)
+            kind.write(part, map(holdable, moments))
             if kind.is_folder:
                 appear_folder(part, path, OPENPOSE_NAMES)
             else:

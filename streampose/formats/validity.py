@@ -1,15 +1,20 @@
-"""What is read of files is believed only where it can be."""
+"""What is read of files is believed only where it can be, and nothing else is written."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streampose.clip import Moment
+from streampose.errors import FormatUnreadable
+from streampose.number import is_number, is_whole
 
-__all__ = ["checked", "points_and_scores"]
+__all__ = ["checked", "holdable", "points_and_scores"]
 
 # Of 64 bits, as tables and archives have them.
 _MOST = 2**63 - 1
@@ -28,8 +33,10 @@ def checked(moment: Moment) -> Moment:
 
     Raises:
         ValueError: something is no number that there can be.
-        TypeError: the stream's name is no text.
+        TypeError: the stream's name is no text, or a unit of time no fraction.
     """
+    if not isinstance(moment.time_base, Fraction):
+        raise TypeError(f"time_base is a Fraction, not {moment.time_base!r:.40}")
     (width, height), (numerator, denominator) = moment.size_px, moment.time_base.as_integer_ratio()
     for name, number, least in (
         ("frame", moment.index, -_MOST),
@@ -51,3 +58,36 @@ def checked(moment: Moment) -> Moment:
     if not (np.isfinite(moment.poses.boxes).all() and np.isfinite(moment.poses.box_scores).all()):
         raise ValueError("a box, or its score, is no number")
     return moment
+
+
+def holdable(moment: object) -> Moment:
+    """The same moment as every format takes it: NumPy's numbers are Python's, and a point that is none is not known.
+
+    Raises:
+        FormatUnreadable: it is no `Moment`, or has what no format could hold.
+    """
+    if not isinstance(moment, Moment):
+        raise FormatUnreadable(f"what is written is a Moment (a result's is its `moment`), not {type(moment).__name__}")
+    poses, wall_s = moment.poses, moment.wall_time_s
+    known = np.isfinite(poses.points).all(axis=2) & np.isfinite(poses.scores)
+    if not known.all():
+        points, scores = np.where(known[..., None], poses.points, 0), np.where(known, poses.scores, 0)
+        poses = replace(poses, points=points, scores=scores)
+    try:
+        width, height = moment.size_px
+        plain = replace(
+            moment,
+            index=_plain(moment.index),
+            epoch=_plain(moment.epoch),
+            pts=_plain(moment.pts),
+            size_px=(_plain(width), _plain(height)),
+            poses=poses,
+            wall_time_s=float(wall_s) if wall_s is not None and is_number(wall_s) else wall_s,
+        )
+        return checked(plain)
+    except (TypeError, ValueError) as error:
+        raise FormatUnreadable(f"frame {moment.index} cannot be written: {error}") from error
+
+
+def _plain(number: Any) -> Any:
+    return int(number) if is_whole(number) else number

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import frame
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +74,10 @@ def same(a: Moment, b: Moment) -> bool:
     ids = [None if m.poses.ids is None or not len(m.poses) else m.poses.ids.tolist() for m in (a, b)]
     close = all(np.allclose(getattr(a.poses, n), getattr(b.poses, n), atol=1e-5) for n in arrays)
     return facts[0] == facts[1] and ids[0] == ids[1] and close
+
+
+def written(path: Path) -> list[bytes]:
+    return [file.read_bytes() for file in (path.iterdir() if path.is_dir() else [path])]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights, and FIFOs are not files there")
@@ -377,9 +382,58 @@ def test_what_no_format_could_hold_is_told_by_its_line(tmp_path: Path, key: str,
 def test_no_other_format_believes_it_either(tmp_path: Path, suffix: str):
     some = moments([1, 1])
     some[1].poses.boxes[0, 2] = np.inf
-    write(tmp_path / f"a{suffix}", some)
+    FORMATS[suffix[1:]].write(tmp_path / f"a{suffix}", some)
     with pytest.raises(FormatUnreadable, match="a box, or its score, is no number"):
         load(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"index": 0.5}, "frame 0.5 cannot be written: frame 0.5 is no whole number"),
+        ({"pts": 2**70}, "frame 2 cannot be written: pts"),
+        ({"time_base": 0.04}, "time_base is a Fraction, not 0.04"),
+        ({"size_px": None}, "frame 2 cannot be written"),
+        ({"wall_time_s": float("nan")}, "wall_time_s is a number, not nan"),
+        ({"stream": "\ud800"}, "frame 2 cannot be written"),
+        ({"boxes": np.full((1, 4), np.nan, np.float32)}, "a box, or its score, is no number"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else next(iter(value)),
+)
+def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, kind: str, changed: dict, words: str):
+    good, bad = moments([1, 1])
+    bad = bad.having(replace(bad.poses, **changed)) if "boxes" in changed else replace(bad, **changed)
+    with pytest.raises(FormatUnreadable, match=words):
+        write(tmp_path / "a", [good, bad], kind)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_frame_is_no_moment(tmp_path: Path):
+    with pytest.raises(FormatUnreadable, match=r"a result's is its `moment`\), not Frame"):
+        write(tmp_path / "a.jsonl", [frame(0)])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("column", [0, 2], ids=["place", "score"])
+def test_a_point_that_is_no_number_is_written_as_not_known(tmp_path: Path, kind: str, column: int):
+    (one,) = moments([2])
+    for name, place, score in (("a", 0, 0), ("b", np.nan if column == 0 else 5, 0.5 if column == 0 else np.inf)):
+        one.poses.points[1, 3] = place
+        one.poses.scores[1, 3] = score
+        write(tmp_path / name, [one], kind)
+    assert written(tmp_path / "a") == written(tmp_path / "b")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_numbers_of_numpy_are_numbers(tmp_path: Path, kind: str):
+    (one,) = moments([1])
+    of_numpy = {
+        "index": np.int64(0), "epoch": np.int16(0), "pts": np.int64(0), "size_px": (np.int32(640), np.uint16(480)),
+    }  # fmt: skip
+    write(tmp_path / "a", [replace(one, wall_time_s=12.5)], kind)
+    write(tmp_path / "b", [replace(one, wall_time_s=np.float32(12.5), **of_numpy)], kind)
+    assert written(tmp_path / "a") == written(tmp_path / "b")
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".npz", ".csv", ".parquet", ".openpose"])
@@ -409,8 +463,7 @@ def test_no_json_of_openpose_s_has_what_json_has_not(tmp_path: Path):
     one.poses.points[0, 0] = np.nan
     one.poses.scores[0, 0] = 1
     with pytest.raises(ValueError, match="JSON compliant"):
-        write(tmp_path / "a.openpose", [one])
-    assert not list(tmp_path.iterdir())
+        FORMATS["openpose"].write(tmp_path / "a.openpose", [one])
 
 
 def test_blank_lines_are_no_lines_of_poses(tmp_path: Path):

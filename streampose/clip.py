@@ -12,7 +12,7 @@ import numpy as np
 from streampose.errors import FormatUnreadable
 from streampose.pose import Poses, Skeleton
 
-__all__ = ["Clip", "Moment", "of_one_skeleton"]
+__all__ = ["Clip", "Moment", "of_one_skeleton", "of_one_stream"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,5 +98,22 @@ def of_one_skeleton(moments: Iterable[Moment]) -> Iterator[Moment]:
             raise FormatUnreadable(
                 f"frame {moment.index} has the points of {moment.poses.skeleton.name}, those before it have "
                 f"{skeleton.name}'s: this kind of file holds one skeleton, .jsonl several"
+            )
+        yield moment
+
+
+def of_one_stream(moments: Iterable[Moment]) -> Iterator[Moment]:
+    """The same moments, for files that hold one stream.
+
+    Raises:
+        FormatUnreadable: one is of another stream than the first.
+    """
+    stream: str | None = None
+    for moment in moments:
+        stream = moment.stream if stream is None else stream
+        if moment.stream != stream:
+            raise FormatUnreadable(
+                f"frame {moment.index} is of stream {moment.stream!r}, those before it are of {stream!r}: this kind of "
+                f"file holds one stream, .jsonl several"
             )
         yield moment

@@ -150,8 +150,8 @@ def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) 
 
     Raises:
         ConfigError: there is no such format, its library is not installed, or a folder is there that is not ours.
-        FormatUnreadable: the moments have several skeletons, or what no format could hold; or for Parquet there are
-            none.
+        FormatUnreadable: the moments have several skeletons or streams where one fits, or what no format could hold; or
+            for Parquet there are none.
         SinkFailed: the disk is full, or read-only.
     """
     path = Path(path)

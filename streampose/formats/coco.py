@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streampose.clip import Moment
+from streampose.clip import Moment, of_one_stream
 from streampose.errors import FormatUnreadable
 from streampose.pose import Poses
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, FACE, FEET, LEFT_HAND, RIGHT_HAND
@@ -53,11 +53,15 @@ def _triples(points: Any, scores: Any) -> list[list[float]]:
 
 
 def write_coco(path: Path, moments: Iterable[Moment]) -> None:
-    """One list; `image_id` is the number of the frame."""
+    """One list; `image_id` is the number of the frame.
+
+    Raises:
+        FormatUnreadable: a skeleton has none of COCO's points, or the moments are of several streams.
+    """
     with path.open("w", encoding="utf-8") as file:
         file.write("[")
         before = "\n"
-        for moment in moments:
+        for moment in of_one_stream(moments):
             for entry in entries_of(moment.poses, moment.index):
                 file.write(before + json.dumps(entry, separators=(",", ":"), allow_nan=False))
                 before = ",\n"

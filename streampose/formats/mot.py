@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from streampose.clip import Moment
+from streampose.clip import Moment, of_one_stream
 
 __all__ = ["write_mot"]
 
 
 def write_mot(path: Path, moments: Iterable[Moment]) -> None:
-    """A line a person: frame (from 1), id, left, top, width, height, score, -1, -1, -1. Who has no id is left out."""
+    """A line a person: frame (from 1), id, left, top, width, height, score, -1, -1, -1. Who has no id is left out.
+
+    Raises:
+        FormatUnreadable: the moments are of several streams.
+    """
     with path.open("w", encoding="ascii") as file:
-        for moment in moments:
+        for moment in of_one_stream(moments):
             poses = moment.poses
             for person, (x1, y1, x2, y2), score in zip(
                 [] if poses.ids is None else poses.ids.tolist(),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from streampose.clip import Moment, of_one_skeleton
+from streampose.clip import Moment, of_one_skeleton, of_one_stream
 from streampose.errors import FormatUnreadable
 from streampose.formats.validity import checked, points_and_scores
 from streampose.pose import Poses
@@ -42,9 +42,9 @@ def write_npz(path: Path, moments: Iterable[Moment]) -> None:
     The arrays are in memory as a whole while they are written.
 
     Raises:
-        FormatUnreadable: the moments have several skeletons.
+        FormatUnreadable: the moments have several skeletons, or are of several streams.
     """
-    clip = list(of_one_skeleton(moments))
+    clip = list(of_one_stream(of_one_skeleton(moments)))
     every = [m.poses for m in clip]
     k = len(every[0].skeleton) if every else 0
     counts = [len(poses) for poses in every]

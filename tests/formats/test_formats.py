@@ -283,6 +283,20 @@ def test_two_skeletons_are_refused_where_one_fits(tmp_path: Path, suffix: str):
     assert [m.poses.skeleton for m in read(tmp_path / "a.jsonl")] == [COCO_17, HALPE_26]
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_two_streams_are_refused_where_one_fits(tmp_path: Path, kind: str):
+    some = [replace(one, stream=stream) for one in moments([1, 1]) for stream in ("door", "")]
+    if kind in {"npz", "coco", "mot"}:
+        with pytest.raises(FormatUnreadable, match=r"frame 0 is of stream '', .* of 'door'.*\.jsonl"):
+            write(tmp_path / "a", some, kind)
+        assert not list(tmp_path.iterdir())
+    else:
+        path = tmp_path / f"a{FORMATS[kind].suffix}"
+        write(path, some)
+        back = [(m.stream or "stream", m.index) for m in read(path)]
+        assert sorted(back) == [("door", 0), ("door", 2), ("stream", 0), ("stream", 2)]
+
+
 def test_coco_results_are_read_by_pycocotools(tmp_path: Path):
     from pycocotools.coco import COCO
 

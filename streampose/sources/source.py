@@ -55,7 +55,7 @@ def shareable(given: object) -> Frame:
     """What a source gave, if others can work on it; its picture can only be read from now on.
 
     Raises:
-        SourceError: it is no frame, or has no picture or no time.
+        SourceError: it is no frame, or has no picture or no time, or by the camera's clock one that is none.
     """
     if not isinstance(given, Frame):
         raise SourceError(f"the source gave {type(given).__name__}, not a Frame")
@@ -65,6 +65,9 @@ def shareable(given: object) -> Frame:
     captured_at: object = given.captured_at
     if not isinstance(captured_at, int | float) or not math.isfinite(captured_at):
         raise SourceError(f"the source gave a frame captured at {captured_at!r}, not at seconds of time.monotonic()")
+    wall_s: object = given.wall_time_s
+    if wall_s is not None and not (isinstance(wall_s, int | float) and math.isfinite(wall_s)):
+        raise SourceError(f"the source gave a frame whose wall_time_s is {wall_s!r}, not Unix seconds or None")
     image: object = vars(given)["image"]
     if isinstance(image, Latent):
         return given

@@ -61,6 +61,8 @@ def having(image: object) -> Frame:
         (frame(2).but(captured_at=None), "captured at None"),
         (frame(2, captured_at=1.0).but(index=None), "index, epoch and pts"),
         (frame(2, captured_at=1.0).but(time_base=0.04), "no Fraction"),
+        (frame(2, captured_at=1.0).but(wall_time_s=math.nan), "wall_time_s is nan"),
+        (frame(2, captured_at=1.0).but(wall_time_s=np.float32(1)), "wall_time_s is np.float32(1.0)"),
         (having(None), "whose picture is NoneType"),
         (having([[0]]), "whose picture is list"),
         (having(np.zeros((48, 64), np.uint8)), "48×64 uint8"),

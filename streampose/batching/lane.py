@@ -104,8 +104,11 @@ class Lane:
         """A frame is about to be put in.
 
         Raises:
-            SourceError: its number is not above that of the one before, or its time is of another clock.
+            SourceError: it is another stream's, its number is not above that of the one before, or its time is of
+                another clock.
         """
+        if frame.stream != self.name:
+            raise SourceError(f"the source gave a frame of {frame.stream!r}, and it was opened as {self.name!r}")
         if frame.index <= self._last_index:
             raise SourceError(
                 f"the source gave frame {frame.index} after {self._last_index}: `index` goes up, over all epochs"

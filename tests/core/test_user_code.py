@@ -80,6 +80,16 @@ async def test_what_is_no_frame_ends_its_stream_alone(given: object, words: str)
     assert [result.frame.index for result in sink.results] == [0, 1]
 
 
+async def test_a_frame_of_another_stream_ends_its_own_alone():
+    sink = MemorySink()
+    given = frame(2, stream="cam", captured_at=time.monotonic())
+    report, others = await beside_a_good_one(Stream(name="bad", source=Giving(given), sinks=[sink]))
+    assert others == 20
+    assert isinstance(report.error, SourceError)
+    assert str(report.error) == "the source gave a frame of 'cam', and it was opened as 'bad'"
+    assert sink.indices == [0, 1]
+
+
 @pytest.mark.parametrize("is_live", [False, True])
 @pytest.mark.parametrize("index", [1, 0])
 async def test_a_source_whose_numbers_go_back_ends_its_stream_alone(is_live: bool, index: int):
@@ -147,7 +157,7 @@ async def test_what_a_sink_calls_unsent_may_be_no_count():
 
 
 async def test_a_live_frame_by_the_wall_clock_is_told():
-    bad = Stream(name="bad", source=Giving(frame(2, captured_at=time.time()), live=True))
+    bad = Stream(name="bad", source=Giving(frame(2, stream="bad", captured_at=time.time()), live=True))
     report, _ = await beside_a_good_one(bad)
     assert isinstance(report.error, SourceError)
     assert "time.monotonic()" in str(report.error)

@@ -86,14 +86,15 @@ def check_apart(streams: Sequence[Stream]) -> None:
     """See that what belongs to one stream is in no other.
 
     Raises:
-        ConfigError: two have one name, source, tracker, smoother or sink, or write one file; or one's file is called
-            like an old one of another's, which rotates.
+        ConfigError: two have one name, source, tracker, smoother or sink; two sinks write one file; or one's file is
+            called like an old one of another stream's, which rotates.
     """
     names = [stream.name for stream in streams]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"two streams are named {twice[0]!r}: give each its own name")
     owners: dict[int, str] = {}
     files: dict[str, str] = {}
+    writers: dict[str, Sink] = {}
     rotating: dict[str, str] = {}
     for stream in streams:
         for thing in (stream.source, stream.tracker, stream.smoother, *stream.sinks):
@@ -108,6 +109,8 @@ def check_apart(streams: Sequence[Stream]) -> None:
                 raise ConfigError(
                     f"streams {files[file]!r} and {stream.name!r} write one file, {file}: give each its own"
                 )
+            if writers.setdefault(file, sink) is not sink:
+                raise ConfigError(f"two sinks of stream {stream.name!r} write one file, {file}: give each its own")
             if getattr(sink, "rotates", False):
                 rotating[file] = stream.name
     for file, name in files.items():

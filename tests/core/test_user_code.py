@@ -444,6 +444,10 @@ async def test_two_streams_have_no_sink_and_no_file_in_common(tmp_path: Path):
         ),
         (streams(streampose.CocoSink(file), streampose.SnapshotSink(file)), "write one file"),
         ([Stream(name="s", source=ScriptedSource([0]), sinks=[shared, shared])], "one sink twice"),
+        (
+            [Stream(name="s", source=ScriptedSource([0]), sinks=[streampose.JsonlSink(p) for p in (file, link)])],
+            "two sinks of stream 's' write one file",
+        ),
         ([Stream(name="s", source=ScriptedSource([0]))] * 2, "are named 's'"),
     ):
         with pytest.raises(ConfigError, match=words):

@@ -108,6 +108,11 @@ class Person:
         return float(self.points[i, 0]), float(self.points[i, 1]), float(self.scores[i])
 
 
+def _numbers(array: object, kinds: str) -> bool:
+    # Of nobody's, NumPy makes floats whatever they would be.
+    return isinstance(array, np.ndarray) and array.ndim > 0 and (array.dtype.kind in kinds or not array.size)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Poses:
     """The n people of one picture, as a structure of arrays; going through it gives each `Person`. n may be 0.
@@ -118,7 +123,8 @@ class Poses:
     pixel is (0, 0).
 
     Raises:
-        ValueError: the arrays disagree in shape.
+        ValueError: something is no array of numbers (ids: of whole ones), or the arrays disagree in shape.
+        ConfigError: the skeleton is none.
     """
 
     skeleton: Skeleton
@@ -134,6 +140,13 @@ class Poses:
     """(n,) identity within a stream's epoch, set by tracking."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.skeleton, Skeleton):
+            raise ConfigError(f"poses have a Skeleton, as COCO_17, not {self.skeleton!r:.40}")
+        arrays = (self.points, self.scores, self.boxes, self.box_scores)
+        if not all(_numbers(array, "fiub") for array in arrays):
+            raise ValueError("points, scores, boxes and box_scores of poses are arrays of numbers")
+        if self.ids is not None and not _numbers(self.ids, "iu"):
+            raise ValueError("ids of poses are None, or an array of whole numbers")
         n, k = len(self.points), len(self.skeleton)
         ok = (
             self.points.shape == (n, k, 2)
@@ -143,7 +156,7 @@ class Poses:
             and (self.ids is None or self.ids.shape == (n,))
         )
         if not ok:
-            shapes = [a.shape for a in (self.points, self.scores, self.boxes, self.box_scores)]
+            shapes = [array.shape for array in arrays]
             raise ValueError(f"arrays of {n} poses of {self.skeleton.name} ({k} points) disagree: {shapes}")
 
     def __len__(self) -> int:

@@ -75,6 +75,34 @@ def test_skeletons_that_make_no_sense_are_refused(nonsense):
         Skeleton(name="q", **{"edges": (), **nonsense})
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"points": [[[0, 0]] * 17]},
+        {"points": np.float32(0)},
+        {"points": np.full((1, 17, 2), "a")},
+        {"scores": None},
+        {"boxes": [[0] * 4]},
+        {"ids": [1]},
+        {"ids": np.array([1.5])},
+        {"skeleton": "coco-17"},
+    ],
+    ids=str,
+)
+def test_poses_are_arrays_of_numbers_of_a_skeleton(wrong):
+    with pytest.raises(ValueError, match=r"^(points, .*|ids) of poses are |^poses have a Skeleton, .* not 'coco-17'"):
+        replace(poses_of(0), **wrong)
+
+
+def test_nobody_has_a_skeleton_too():
+    with pytest.raises(ConfigError, match="not 'coco-17'"):
+        Poses.empty("coco-17")  # type: ignore[arg-type]
+
+
+def test_ids_of_nobody_may_be_what_numpy_makes_of_an_empty_list():
+    assert not len(replace(Poses.empty(COCO_17), ids=np.array([])))
+
+
 def test_a_point_without_a_mirror_image_is_its_own():
     assert Skeleton(name="q", points=("left_a", "nose"), edges=()).flip == (0, 1)
 

@@ -46,7 +46,7 @@ def render(
         Path | None, typer.Argument(help="The video, or folder of images, that they are of; to draw upon it.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help=f"{', '.join(VIDEO_SUFFIXES)}; with --png a folder.")] = Path(
-        "poses.mp4"
+        "drawn.mp4"
     ),
     style: Annotated[str, typer.Option("--draw", help=f"One of {', '.join(STYLES)}.")] = "streampose",
     size: pictures.Size = None,

@@ -89,6 +89,14 @@ def test_poses_are_drawn_on_black_over_the_video_and_see_through(command, walk: 
     assert cv2.imread(str(images[0]), cv2.IMREAD_UNCHANGED).shape == (48, 64, 4)
 
 
+def test_a_render_without_a_name_leaves_the_video_of_a_run(command, walk: Path, tmp_path: Path, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "poses.mp4").write_bytes(b"a run's")
+    assert command("render", walk, "--size", "64x48")[0] == 0
+    assert (tmp_path / "poses.mp4").read_bytes() == b"a run's"
+    assert (tmp_path / "drawn.mp4").stat().st_size > 0
+
+
 def test_where_nobody_looks_on_a_drawing_says_one_line(command, walk: Path, tmp_path: Path):  # noqa: F811
     code, stdout, err = command("render", walk, "-o", tmp_path / "o.mp4")
     assert (code, stdout, err) == (0, "", f"written: {tmp_path / 'o.mp4'}\n")

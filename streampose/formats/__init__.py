@@ -10,7 +10,7 @@ from pathlib import Path
 from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError, FormatUnreadable
 from streampose.formats.coco import write_coco
-from streampose.formats.jsonl import read_jsonl, write_jsonl
+from streampose.formats.jsonl import moment_of, read_jsonl, record_of, write_jsonl
 from streampose.formats.mot import write_mot
 from streampose.formats.npz import read_npz, write_npz
 from streampose.formats.openpose import OPENPOSE_NAMES, read_openpose, write_openpose
@@ -19,7 +19,7 @@ from streampose.formats.table import read_csv, write_csv
 from streampose.formats.validity import holdable
 from streampose.whole import appear, appear_folder, is_device, part_of, remove_folder, replaceable, writing
 
-__all__ = ["FORMATS", "Format", "format_for", "format_named", "load", "read", "write"]
+__all__ = ["FORMATS", "Format", "format_for", "format_named", "load", "moment_of", "read", "record_of", "write"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
 from streampose.formats.validity import checked, points_and_scores
 from streampose.pose import Poses
+from streampose.result import Result
 from streampose.skeletons import skeleton_of
 
 __all__ = ["SCHEMA_VERSION", "dump", "moment_of", "read_jsonl", "record_of", "write_jsonl"]
@@ -21,13 +22,13 @@ __all__ = ["SCHEMA_VERSION", "dump", "moment_of", "read_jsonl", "record_of", "wr
 SCHEMA_VERSION = 1
 
 
-def record_of(moment: Moment, latency_s: float | None = None) -> dict[str, Any]:
-    """One frame's line as plain data; pixels to two decimals, scores to four.
+def record_of(of: Result | Moment) -> dict[str, Any]:
+    """One frame's line as plain data, as `json.dumps` takes it; pixels to two decimals, scores to four.
 
     Args:
-        moment: the frame's people.
-        latency_s: from capture to delivery; `None` = has no meaning, as for files.
+        of: the frame's people; of a moment, `latency_ms` has no meaning, and is None.
     """
+    moment, latency_s = (of.moment, of.timing.latency_s) if isinstance(of, Result) else (of, None)
     poses = moment.poses
     # One rounding for all people: per number in Python it takes ten times as long.
     points = np.dstack([poses.points.astype(float).round(2), poses.scores.astype(float).round(4)]).tolist()
@@ -55,12 +56,18 @@ def dump(record: Mapping[str, Any]) -> bytes:
     return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def moment_of(record: Mapping[str, Any]) -> Moment:
-    """A line's data, typed.
+def moment_of(line: Mapping[str, Any] | str | bytes) -> Moment:
+    """One frame's line, or its data, typed.
 
     Raises:
         FormatUnreadable: it is of another version, or not one of ours.
     """
+    try:
+        record = json.loads(line) if isinstance(line, str | bytes) else line
+    except (ValueError, RecursionError) as error:
+        raise FormatUnreadable(f"it is not JSON: {error}") from error
+    if not isinstance(record, Mapping):
+        raise FormatUnreadable(f"a line of poses is an object of JSON, not {type(record).__name__}")
     if (version := record.get("v")) != SCHEMA_VERSION:
         raise FormatUnreadable(
             f"version {version!r} of the schema is not known; this streampose reads {SCHEMA_VERSION}"

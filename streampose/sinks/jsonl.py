@@ -116,4 +116,4 @@ def to_line(result: Result) -> bytes:
 
 def to_record(result: Result) -> dict[str, Any]:
     """One frame's line as plain data; pixels to two decimals, scores to four."""
-    return record_of(result.moment, result.timing.latency_s)
+    return record_of(result)

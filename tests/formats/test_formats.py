@@ -18,12 +18,13 @@ from fakes import frame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streampose import Poses, Skeleton
+from streampose import Poses, Skeleton, formats
 from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError, FormatUnreadable
 from streampose.formats import FORMATS, load, read, write
 from streampose.formats.jsonl import dump, moment_of, record_of
 from streampose.formats.table import columns, moments_of, rows_of
+from streampose.result import Result, Timing
 from streampose.skeletons import (
     COCO_17,
     COCO_WHOLEBODY_133,
@@ -128,8 +129,23 @@ def test_a_line_is_the_same_when_written_again(counts: list[int], ids: bool):
 
 
 def test_times_of_lines_are_seconds_to_the_microsecond_and_latencies_milliseconds():
-    line = record_of(moments([0, 1])[1], 0.0123)
+    timing = Timing(captured_at=1.0, taken_at=1.001, inferred_at=1.002, delivered_at=1.0123, batch_size=1)
+    of = replace(frame(1), pts=7, time_base=Fraction(1, 600))
+    line = record_of(Result(frame=of, poses=poses(1), timing=timing))
     assert (line["time_s"], line["latency_ms"]) == (0.011667, 12.3)
+
+
+def test_a_line_of_a_server_is_the_moment_of_its_result():
+    (one,) = moments([2])
+    line = json.dumps(formats.record_of(one))
+    for said in (line, line.encode(), json.loads(line)):
+        assert same(formats.moment_of(said), one)
+
+
+@pytest.mark.parametrize("line", ["", b"\xff", "[" * 100_000, "[]", "3", [], None])
+def test_what_is_no_line_of_poses_is_told(line):
+    with pytest.raises(FormatUnreadable, match=r"^it is not JSON: |^a line of poses is an object of JSON, not "):
+        formats.moment_of(line)
 
 
 def test_a_frame_s_number_that_comes_again_after_a_reconnect_is_another_frame(tmp_path: Path):

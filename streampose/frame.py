@@ -92,7 +92,7 @@ class Frame:
     time_base: Fraction
     """Seconds per unit of `pts`."""
     captured_at: float
-    """`time.monotonic()` when the picture reached this machine."""
+    """`time.monotonic()` when the picture reached this machine; with B-frames, when the one it waited for did."""
     image: _Picture = _Picture()
     """(H, W, 3) uint8 BGR, read-only: other streams' threads may be looking at it. May be given as a `Latent`."""
     wall_time_s: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -32,6 +33,8 @@ from streampose.sources.track import moving
 from streampose.sources.wall import WallClock
 
 __all__ = ["LiveMedia"]
+
+log = logging.getLogger("streampose")
 
 # Pictures without a time, of which FFmpeg numbers 25 a second, however many come; so do its "…_pipe" demuxers.
 _NUMBERED = {"mpjpeg", "mjpeg", "image2"}
@@ -81,6 +84,9 @@ class LiveMedia(MediaSource):
         self._feed: Feed | None = None
         self._given: deque[Mark] = deque(maxlen=GIVEN)
         self._timeline, self._wall = Timeline(), WallClock()
+        # When the packet came that the decoder had last.
+        self._decoded_at: float | None = None
+        self._told_delay = False
         self._interrupted = threading.Event()
         self._waiting_since = self._last_given_at = 0.0
         self._dropped = 0
@@ -103,7 +109,7 @@ class LiveMedia(MediaSource):
         self._stream = stream
         self._timeline, self._wall = Timeline(), WallClock()
         self._last_given_at = self._waiting_since = time.monotonic()
-        self._dropped = 0
+        self._dropped, self._decoded_at = 0, None
         self._played_s, self._first_place = 0.0, None
         info = super().open(stream)
         return info if self._tells_time else replace(info, rate=None)
@@ -180,6 +186,7 @@ class LiveMedia(MediaSource):
             return
         video.codec_context.copy_opaque = True
         feed.start(video, paced=self._is_finite)
+        paced = self._is_finite or container.format.name == "hls"
         since, packets = self._waiting_since, feed.packets
         while True:
             if self._waiting_since != since:
@@ -195,13 +202,24 @@ class LiveMedia(MediaSource):
                 raise SourceStalled(f"{self._name} sends, but no picture could be made of it for {self._stall_s:g} s")
             self._index += feed.dropped_packets - self._dropped
             self._dropped = feed.dropped_packets
+            assert isinstance(packet.opaque, Arrival)
+            self._decoded_at = packet.opaque.at
             yield packet
+            # Some encoders only show it by what they send. HLS is seconds late anyway.
+            if not self._told_delay and video.codec_context.has_b_frames and not paced:
+                self._told_delay = True
+                text = "%s: B-frames: pictures wait for later ones, which no latency shows; its encoder can do without"
+                log.warning(text, self._name, extra={"stream": self._stream, "event": "b-frames"})
 
     def _arrival(self, picture: VideoFrame) -> tuple[float, float | None]:
-        arrival = picture.opaque
-        if not isinstance(arrival, Arrival):
+        own, now = picture.opaque, self._decoded_at
+        if now is None:  # it is a recording
             return time.monotonic(), None
-        return arrival.at, self._wall.believed(arrival.wall_time_s, arrival.at)
+        if not isinstance(own, Arrival):
+            return now, None
+        # Where pictures are sent out of order, the decoder keeps each until those shown before it have come: nobody can
+        # have it sooner, so it is not late.
+        return now, self._wall.believed(own.wall_time_s, own.at)
 
     def _is_stale(self, captured_at: float) -> bool:
         now = time.monotonic()

@@ -487,6 +487,44 @@ def test_a_picture_is_there_before_the_next_one_begins(coded: list[bytes]):
     assert frames[2].image.mean() == pytest.approx(40, abs=3)
 
 
+def test_pictures_that_wait_for_others_in_the_decoder_are_not_late(caplog: pytest.LogCaptureFixture):
+    """B-frames at 4 fps: a picture's own packet comes up to 0.75 s before the decoder may give it out."""
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "yuv420p", Fraction(1, 4)
+    encoder.max_b_frames, encoder.options = 3, {"preset": "ultrafast", "x264-params": "b-adapt=0"}
+    made = []
+    for i in range(10):
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * i, np.uint8), format="bgr24")
+        frame.pts = i
+        made += encoder.encode(frame.reformat(format="yuv420p"))
+    made += encoder.encode(None)
+    assert [packet.pts for packet in made] != sorted(packet.pts for packet in made)
+
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        began, sequence = time.monotonic(), 0
+        for i, coded_ in enumerate(made):
+            time.sleep(max(0.0, began + i / 4 - time.monotonic()))
+            units = units_of(bytes(coded_))
+            for j, unit in enumerate(units):
+                sent = rtp(unit, sequence=sequence, time=22_500 * coded_.pts, marker=j == len(units) - 1)
+                connection.sendall(b"$\x02" + struct.pack("!H", len(sent)) + sent)
+                sequence += 1
+
+    with serving(talk) as url:
+        source, frames, ages_s = camera(url), [], []
+        source.open("cam")
+        while len(frames) < 8:
+            frames.append(source.read())
+            ages_s.append(time.monotonic() - frames[-1].captured_at)
+        source.close()
+    assert [frame.index for frame in frames] == list(range(8))
+    assert source.stale_frames == 0
+    assert all(a.captured_at <= b.captured_at for a, b in pairwise(frames))
+    assert sorted(ages_s)[4] < 0.1
+    assert [record.event for record in caplog.records] == ["b-frames"]
+
+
 def test_requests_of_the_server_and_answers_come_between_packets(coded: list[bytes]):
     asked: list[str] = []
 

@@ -172,6 +172,7 @@ def _links(rows: Sequence[_Row]) -> Iterator[Metric]:
         "reconnects": ("reconnects", "How often a live source came back."),
         "connection_attempts_failed": ("tries", "How often a live source was tried in vain."),
         "packets_skipped": ("skipped_packets", "Damaged packets that were left out."),
+        "pictures_damaged": ("damaged_pictures", "Pictures that the decoder knows to be damaged, and gives out."),
         "frames_stale": ("stale_frames", "Pictures decoded too late to be shown; they never count as captured."),
     }
     for name, (attribute, words) in what.items():

@@ -59,6 +59,8 @@ class Link:
     """How often it was tried in vain."""
     skipped_packets: int = 0
     """Damaged packets that were left out."""
+    damaged_pictures: int = 0
+    """Pictures that the decoder knows to be damaged, and gives out."""
     stale_frames: int = 0
     """Pictures that were decoded too late to be shown."""
 
@@ -236,4 +238,5 @@ class Reconnecting:
     def _count(self) -> None:
         # Ours count them, over all connections; sources of others need not.
         self.link.skipped_packets = getattr(self.source, "skipped_packets", 0)
+        self.link.damaged_pictures = getattr(self.source, "damaged_pictures", 0)
         self.link.stale_frames = getattr(self.source, "stale_frames", 0)

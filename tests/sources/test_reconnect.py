@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from fakes import FakeEstimator, frame, picture
 from hypothesis import given
@@ -222,6 +223,27 @@ def test_only_a_source_that_has_come_back_counts_as_a_return():
         assert (source.link.lost, source.link.reconnects) == ({"lost": returns + 1}, returns)
         source.close()
         assert source.link.reconnects == returns
+
+
+def test_damaged_pictures_that_are_shown_are_counted_over_all_connections(tmp_path: Path):
+    class Camera(MediaSource):
+        live = True
+
+    noise, path = np.random.default_rng(0), tmp_path / "v.ts"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height = 320, 240
+        for _ in range(8):
+            one = noise.integers(0, 256, (240, 320, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(one, format="bgr24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])  # the last picture lacks its end
+    source = Reconnecting(Camera(str(path)), backoff=AT_ONCE)
+    source.open("cam")
+    while source.link.reconnects < 2:
+        assert source.read() is not None
+    source.close()
+    assert (source.link.damaged_pictures, source.link.skipped_packets) == (2, 0)
 
 
 def test_damaged_packets_are_counted_over_all_connections(tmp_path: Path):

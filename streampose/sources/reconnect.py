@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -31,6 +32,9 @@ log = logging.getLogger("streampose")
 
 # A camera that starts again may say for a while that its stream does not exist.
 _NOT_FOUND_S = 60.0
+# One that comes and goes would fill the log: 49 lines a minute. From so many short connections in a row on, it is told
+# so often.
+_FLAPS, _TOLD_EVERY_S = 3, 60.0
 
 
 class LinkState(Enum):
@@ -127,6 +131,7 @@ class Reconnecting:
                 lost = error
             self._count()
             if lost is None:
+                self._settle()
                 return None if frame is None else self._placed(frame)
             if self._stop.is_set() or self._again(lost) is None:
                 return None
@@ -152,6 +157,8 @@ class Reconnecting:
         self._worked = False
         self._up_since = 0.0
         self._waits = 0
+        # Connections in a row that were soon lost, and when that was told.
+        self._short, self._told_at = 0, -math.inf
 
     def _up(self) -> StreamInfo:
         info = self.source.open(self._stream)
@@ -173,14 +180,23 @@ class Reconnecting:
         if not first and error is not None:
             link.lost[error.cause] += 1
             if began - self._up_since >= self._backoff.healthy_s:
-                self._waits = 0
+                self._waits = self._short = 0
+            else:
+                self._short += 1
+        flaps, told = self._short >= _FLAPS, False
+        if flaps and error is not None and began - self._told_at >= _TOLD_EVERY_S:
+            self._told_at = began
+            text = "%s: comes and goes, lost %d times in a row (%s): told once a minute from now on"
+            tags = {"stream": self._stream, "event": "lost", "cause": error.cause}
+            log.warning(text, self._stream, self._short, error.cause, extra=tags)
         while True:
             self.source.close()
             if self._stop.is_set() or error is None:
                 return None
             link.state, link.cause = LinkState.CONNECTING if first else LinkState.LOST, error.cause
             self._check(error, time.monotonic() - began)
-            if not tries:
+            if not told and not (flaps and time.monotonic() - began < self._backoff.healthy_s):
+                told = True
                 what = "not there yet, waiting for it" if first else "lost, trying again"
                 tags = {"stream": self._stream, "event": "away" if first else "lost", "cause": error.cause}
                 log.warning("%s: %s (%s): %s", self._stream, what, error.cause, redact(str(error)), extra=tags)
@@ -206,8 +222,15 @@ class Reconnecting:
             link.reconnects += not first
             seconds, event = time.monotonic() - began, "there" if first else "back"
             tags = {"stream": self._stream, "event": event}
-            log.warning("%s: %s after %.1f s (try %d)", self._stream, event, seconds, tries, extra=tags)
+            level = logging.WARNING if told else logging.DEBUG
+            log.log(level, "%s: %s after %.1f s (try %d)", self._stream, event, seconds, tries, extra=tags)
             return info
+
+    def _settle(self) -> None:
+        """One that came and went has been there for long enough."""
+        if self._short >= _FLAPS and time.monotonic() - self._up_since >= self._backoff.healthy_s:
+            log.warning("%s: back, and stays", self._stream, extra={"stream": self._stream, "event": "back"})
+            self._short, self._told_at = 0, -math.inf
 
     def _check(self, error: SourceError, away_s: float) -> None:
         """Whether waiting helps.

@@ -304,6 +304,27 @@ def test_a_stream_that_does_not_exist_any_more_is_given_up_after_a_minute(monkey
         read_all(Reconnecting(Script([0, Disconnected("x")], *missing), backoff=AT_ONCE))
 
 
+def test_a_camera_that_comes_and_goes_does_not_fill_the_log(caplog: pytest.LogCaptureFixture):
+    gone = Disconnected("x")
+    stays: list = [0, lambda: time.sleep(0.55), 1, 2]
+    read_all(Reconnecting(Script(*([0, gone] for _ in range(20)), stays), backoff=Backoff(cap_s=0.001, healthy_s=0.5)))
+    told = [r.message.removeprefix("cam: ").split(" (")[0] for r in caplog.records if r.levelno >= logging.WARNING]
+    assert [words.split(" after")[0] for words in told] == [
+        *["lost, trying again", "back"] * 2,
+        "comes and goes, lost 3 times in a row",
+        "back, and stays",
+    ]
+
+
+def test_a_camera_that_came_and_went_and_stays_away_is_told(caplog: pytest.LogCaptureFixture):
+    gone = Disconnected("x")
+    tries = [gone] * 400  # at 1 ms and more between them
+    read_all(Reconnecting(Script(*[[0, gone]] * 4, *tries, [0]), backoff=Backoff(cap_s=0.002, healthy_s=0.1)))
+    told = [r.message for r in caplog.records if r.levelno >= logging.WARNING]
+    assert "lost, trying again" in told[-2]
+    assert "back after" in told[-1]
+
+
 def test_waits_grow_until_a_connection_has_lasted():
     draws: list[int] = []
 

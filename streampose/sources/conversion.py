@@ -72,6 +72,7 @@ class Conversion:
         self._kind: tuple[object, ...] | None = None
         self._colours: tuple[int, int, int, int] | None = None
         self._is_hdr = False
+        self._orientation, self._plain_key = Orientation(), False
         self.name = "video"
         """Of the source, for messages."""
         self.pixel_aspect = Fraction(1)
@@ -83,7 +84,7 @@ class Conversion:
         Raises:
             Exception: what PyAV raises for a format that cannot be converted.
         """
-        orientation = orientation_of(picture)
+        orientation = self._turned(picture)
         size = self._stretched(picture.width), picture.height
         width, height = size[::-1] if orientation.transposed else size
         colours = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
@@ -97,6 +98,10 @@ class Conversion:
             text = "%s is HDR (%s), and read as if it were SDR: if its flat pictures hide people, tone-map it first"
             log.warning(text, self.name, _HDR[picture.color_trc], extra={"event": "hdr"})
         return image
+
+    def passed(self, picture: VideoFrame) -> None:
+        """This one is not converted; how it is turned may hold for those behind it."""
+        self._turned(picture)
 
     def attempt(self, picture: VideoFrame) -> Image | Latent | None:
         """The same of a picture that may be damaged; `None` = it cannot be converted, though others could.
@@ -130,6 +135,18 @@ class Conversion:
             text = "%s names colours that are not known here: its own may be seen otherwise"
             log.warning(text, self.name, extra={"event": "damaged"})
         return image
+
+    def _turned(self, picture: VideoFrame) -> Orientation:
+        """As its matrix says. A container's is with each picture.
+
+        An encoder's own (H.264's SEI) is with a key frame or, as FFmpeg has it, with the picture behind one, and holds
+        up to the next key frame.
+        """
+        said = orientation_of(picture)
+        if said is not None or self._plain_key:
+            self._orientation = said or Orientation()
+        self._plain_key = said is None and picture.key_frame
+        return self._orientation
 
     def _stretched(self, width: int) -> int:
         # What was even, as videos must be, stays so.

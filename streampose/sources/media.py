@@ -195,6 +195,7 @@ class MediaSource:
             if self._is_stale(captured_at) or not (
                 self.wanted is None or self.wanted(self._index, float(pts * time_base))
             ):
+                self._convert.passed(picture)
                 self._index += 1
                 continue
             if (image := self._converted(picture)) is None:

@@ -44,8 +44,8 @@ _TURNED = (
 )
 
 
-def orientation_of(picture: VideoFrame) -> Orientation:
-    """Of a decoded picture, by its display matrix."""
+def orientation_of(picture: VideoFrame) -> Orientation | None:
+    """Of a decoded picture, by its display matrix; `None` = it has none."""
     try:
         # Not `picture.side_data`: a picture that knows its container, which knows it, is only let go of by the garbage
         # collection, and of 4K ninety are there by then.
@@ -53,7 +53,7 @@ def orientation_of(picture: VideoFrame) -> Orientation:
     except ValueError:  # PyAV has no name for something else that it carries (say, EXIF)
         return _TURNED[picture.rotation // 90 % 4]
     if not isinstance(said, SideData):
-        return _AS_STORED
+        return None
     # x' = a x + c y, y' = b x + d y; x to the right and y down, as stored and as seen.
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(said))
     if abs(b) > abs(a):

@@ -9,7 +9,7 @@ import av
 
 from streampose.frame import StreamInfo
 from streampose.sources.conversion import pixel_aspect
-from streampose.sources.orientation import orientation_of
+from streampose.sources.orientation import Orientation, orientation_of
 from streampose.sources.track import main_video
 
 __all__ = ["has_square_pixels", "is_mirrored", "probe"]
@@ -53,6 +53,6 @@ def is_mirrored(path: Path) -> bool:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             video = main_video(container.streams.video)
             first = None if video is None else next(container.decode(video), None)
-            return first is not None and orientation_of(first).mirrored
+            return first is not None and (orientation_of(first) or Orientation()).mirrored
     except (av.error.FFmpegError, OSError, ValueError):
         return False

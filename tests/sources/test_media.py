@@ -198,6 +198,27 @@ def test_rotation_is_applied(tmp_path: Path, rotation: int, red: str):
     assert image[y, x, 2] > 200
 
 
+@pytest.mark.parametrize("first", [0, 3])
+def test_what_an_encoder_says_of_rotation_at_key_frames_holds_for_those_behind_them(tmp_path: Path, first: int):
+    plain = video(tmp_path / "v.h264", pts=[40 * i for i in range(12)], g="6", bf="0")
+    with av.open(str(plain)) as container, (tmp_path / "turned.h264").open("wb") as file:
+        stream = container.streams.video[0]
+        turn = av.BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=90", stream)
+        for packet in container.demux(stream):
+            file.writelines(bytes(made) for made in turn.filter(packet))
+        file.writelines(bytes(made) for made in turn.filter(None))
+        plain_again = plain.read_bytes()
+    with av.open(str(tmp_path / "turned.h264")) as container:  # as FFmpeg tells it
+        assert {bool(one.rotation) for one in container.decode(video=0)} == {True, False}
+    with (tmp_path / "turned.h264").open("ab") as file:
+        file.write(plain_again)  # a key frame that says nothing, nor does the next picture
+    source = FileSource(tmp_path / "turned.h264")
+    source.wanted = lambda index, _: index >= first
+    _, frames = read_all(source)
+    source.close()
+    assert [frame.size_px for frame in frames] == [(HEIGHT, WIDTH)] * (13 - first) + [(WIDTH, HEIGHT)] * 11
+
+
 @pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize(
     "matrix",

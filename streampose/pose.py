@@ -26,7 +26,7 @@ _DERIVED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Skeleton:
-    """A named set of key points. Two skeletons are the same when their names are.
+    """A named set of key points. Two skeletons are the same when their names and their points are.
 
     Points are matched across skeletons by name (``left_knee``; left and right are the person's own).
 
@@ -35,7 +35,7 @@ class Skeleton:
     """
 
     name: str = field(compare=True)
-    points: tuple[str, ...] = field(compare=False, repr=False)
+    points: tuple[str, ...] = field(hash=False, repr=False)
     """Names of the k points, in the model's order."""
     edges: tuple[tuple[int, int], ...] = field(compare=False, repr=False)
     """Pairs of point indices joined by a line."""
@@ -46,6 +46,7 @@ class Skeleton:
         points, count = self.points, len(self.points)
         if not isinstance(points, tuple | list) or not count or not all(isinstance(p, str) for p in points):
             raise ConfigError(f"a skeleton has points with names; {self.name!r} has {points}")
+        object.__setattr__(self, "points", tuple(points))
         if len(set(points)) < count:
             raise ConfigError(f"a skeleton has points of different names; {self.name!r} has {points}")
         if not all(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from streampose.errors import ConfigError
-from streampose.pose import Poses
+from streampose.pose import Poses, Skeleton
 from streampose.skeletons import COCO_17
 from streampose.tracking import OneEuro, OneEuroOptions
 
@@ -133,6 +133,17 @@ def test_a_point_that_was_not_seen_for_long_starts_anew():
     points = smoother.update(person(there), 0.8).points[0]
     assert points[3].tolist() == [500, 500]
     assert (np.delete(points, 3, axis=0) < 500).all()  # the others were there all the time
+
+
+def test_another_skeleton_of_the_same_name_starts_anew():
+    smoothing = OneEuro()
+    for time_s, names in enumerate((("hip", "knee", "ankle"), ("hip", "knee", "heel", "toe"), ("toe", "heel"))):
+        leg = Skeleton(name="leg", points=names, edges=())
+        at = np.full((1, len(names), 2), 10.0 * time_s, np.float32)
+        box = np.array([[0, 0, 9, 9]], np.float32)
+        one, ids = np.ones((1, len(names)), np.float32), np.array([1])
+        poses = Poses(skeleton=leg, points=at, scores=one, boxes=box, box_scores=one[:, 0], ids=ids)
+        np.testing.assert_array_equal(smoothing.update(poses, float(time_s)).points, at)
 
 
 def test_after_a_new_epoch_it_smooths_again():

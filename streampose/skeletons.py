@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
 from streampose.errors import FormatUnreadable
 from streampose.pose import Skeleton
 
@@ -17,6 +21,7 @@ __all__ = [
     "OPENPOSE_25",
     "RIGHT_HAND",
     "SKELETONS",
+    "said_of",
     "skeleton_of",
 ]
 
@@ -148,17 +153,44 @@ ANIMATION_20 = Skeleton(
 """OpenPose's 18 with a toe for each foot, as ViTPose-driven animation models (Wan-Animate) are shown bodies."""
 
 SKELETONS = {s.name: s for s in (COCO_17, HALPE_26, COCO_WHOLEBODY_133, OPENPOSE_18, OPENPOSE_25, ANIMATION_20)}
-"""Every skeleton by name."""
+"""Every skeleton by name: these, and those that came with a model."""
+
+_OURS = frozenset(SKELETONS.values())
 
 
-def skeleton_of(name: object) -> Skeleton:
+def said_of(skeleton: Skeleton) -> dict[str, Any]:
+    """What `skeleton_of` takes, as JSON has it: the name, and of one that is not ours its points and edges."""
+    if skeleton in _OURS:
+        return {"skeleton": skeleton.name}
+    return {"skeleton": skeleton.name, "names": list(skeleton.points), "edges": [list(e) for e in skeleton.edges]}
+
+
+def skeleton_of(
+    name: object, names: Iterable[str] | None = None, edges: Iterable[Iterable[int]] | None = None
+) -> Skeleton:
     """The one that a file names.
 
+    Args:
+        name: of the skeleton.
+        names: of its points, where the file says them: then it need not be known here.
+        edges: pairs of their numbers.
+
     Raises:
-        FormatUnreadable: it is not in `SKELETONS`.
+        FormatUnreadable: it is not in `SKELETONS`, and the file does not say its points.
+        ConfigError: what the file says of it makes no skeleton.
     """
-    if not isinstance(name, str) or name not in SKELETONS:
-        raise FormatUnreadable(
-            f"the skeleton {name!r:.80} is not known: put your own into streampose.skeletons.SKELETONS, by its name"
-        )
-    return SKELETONS[name]
+    known = SKELETONS.get(name) if isinstance(name, str) else None
+    if names is None or not isinstance(name, str):
+        if known is None:
+            raise FormatUnreadable(
+                f"the skeleton {name!r:.80} is not known: put your own into streampose.skeletons.SKELETONS, by its name"
+            )
+        return known
+    points = tuple(names)
+    return known if known is not None and known.points == points else _own(name, points, tuple(map(tuple, edges or ())))
+
+
+# A file names it with each frame.
+@lru_cache(16)
+def _own(name: str, points: tuple[str, ...], edges: tuple[tuple[int, int], ...]) -> Skeleton:
+    return Skeleton(name=name, points=points, edges=edges)

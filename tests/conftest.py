@@ -16,6 +16,8 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
+from streampose.skeletons import SKELETONS
+
 # Started in the background of a script, Python ignores Ctrl-C, and so would every program that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -73,6 +75,15 @@ def logging_as_it_was() -> Iterator[None]:
     level = logging.getLogger().level
     yield
     logging.getLogger().setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def skeletons_as_they_were() -> Iterator[None]:
+    """Models bring their own, and others are of the same name."""
+    before = dict(SKELETONS)
+    yield
+    SKELETONS.clear()
+    SKELETONS.update(before)
 
 
 @pytest.fixture(autouse=True)

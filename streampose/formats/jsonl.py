@@ -15,7 +15,7 @@ from streampose.errors import FormatUnreadable
 from streampose.formats.validity import checked, points_and_scores
 from streampose.pose import Poses
 from streampose.result import Result
-from streampose.skeletons import skeleton_of
+from streampose.skeletons import said_of, skeleton_of
 
 __all__ = ["SCHEMA_VERSION", "dump", "moment_of", "read_jsonl", "record_of", "write_jsonl"]
 
@@ -45,7 +45,7 @@ def record_of(of: Result | Moment) -> dict[str, Any]:
         "time_s": round(moment.time_s, 6),
         "wall_time_s": None if moment.wall_time_s is None else round(moment.wall_time_s, 3),
         "size_px": list(moment.size_px),
-        "skeleton": poses.skeleton.name,
+        **said_of(poses.skeleton),
         "latency_ms": None if latency_s is None else round(latency_s * 1000, 2),
         "people": [{"id": ids[i], "score": scores[i], "box": boxes[i], "points": points[i]} for i in range(len(poses))],
     }
@@ -73,7 +73,7 @@ def moment_of(line: Mapping[str, Any] | str | bytes) -> Moment:
             f"version {version!r} of the schema is not known; this streampose reads {SCHEMA_VERSION}"
         )
     try:
-        skeleton = skeleton_of(record["skeleton"])
+        skeleton = skeleton_of(record["skeleton"], record.get("names"), record.get("edges"))
         people = record["people"]
         ids = [person["id"] for person in people]
         table = np.array([person["points"] for person in people], np.float32).reshape(len(people), len(skeleton), 3)

@@ -37,7 +37,8 @@ def write_npz(path: Path, moments: Iterable[Moment]) -> None:
 
     ``frame, epoch, pts (F,) int64``, ``time_base (F, 2)``, ``time_s (F,) float64``, ``size_px (F, 2)``,
     ``frame_row (P,)`` (in which of the F rows), ``ids (P,)`` (-1 = none), ``boxes (P, 4)``, ``box_scores (P,)``,
-    ``points (P, K, 2)``, ``scores (P, K)`` float32, ``names (K,)``, ``skeleton``, ``stream``, ``version``.
+    ``points (P, K, 2)``, ``scores (P, K)`` float32, ``names (K,)``, ``edges (E, 2)``, ``skeleton``,
+    ``stream``, ``version``.
 
     The arrays are in memory as a whole while they are written.
 
@@ -56,6 +57,7 @@ def write_npz(path: Path, moments: Iterable[Moment]) -> None:
             stream=clip[0].stream if clip else "",
             skeleton=every[0].skeleton.name if every else "",
             names=np.array(every[0].skeleton.points if every else (), np.str_),
+            edges=np.array(every[0].skeleton.edges if every else (), np.int64).reshape(-1, 2),
             frame=np.array([m.index for m in clip], np.int64),
             epoch=np.array([m.epoch for m in clip], np.int64),
             pts=np.array([m.pts for m in clip], np.int64),
@@ -91,7 +93,9 @@ def read_npz(path: Path) -> Iterator[Moment]:
             raise FormatUnreadable(f"version {data['version']} is not known; this streampose reads {_VERSION}")
         if not len(data["frame"]):
             return
-        skeleton = skeleton_of(str(data["skeleton"]))
+        skeleton = skeleton_of(
+            str(data["skeleton"]), data["names"].tolist(), data["edges"].tolist() if "edges" in data else None
+        )
         bounds = np.searchsorted(data["frame_row"], np.arange(len(data["frame"]) + 1))
         people = {name: data[name] for name in _PERSON}
         if people["points"].shape != (*people["scores"].shape, 2):

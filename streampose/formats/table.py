@@ -15,7 +15,7 @@ from streampose.clip import Moment, of_one_skeleton
 from streampose.errors import FormatUnreadable
 from streampose.formats.validity import checked, points_and_scores
 from streampose.pose import Poses, Skeleton
-from streampose.skeletons import skeleton_of
+from streampose.skeletons import SKELETONS, skeleton_of
 
 __all__ = ["columns", "moments_of", "read_csv", "rows_of", "write_csv"]
 
@@ -68,7 +68,7 @@ def moments_of(rows: Iterable[Mapping[str, Any]], where: str) -> Iterator[Moment
 
 def _moment(group: list[Mapping[str, Any]]) -> Moment:
     first = group[0]
-    skeleton = skeleton_of(first["skeleton"])
+    skeleton = skeleton_of(first["skeleton"], None if first["skeleton"] in SKELETONS else _points(first))
     people = [row for row in group if row["score"] not in {None, ""}]
     names = columns(skeleton)[len(_FRAME) + len(_PERSON) :]
     table = np.array([[float(row[name]) for name in names] for row in people], np.float32)
@@ -92,6 +92,12 @@ def _moment(group: list[Mapping[str, Any]]) -> Moment:
             ids=None if any(i in {None, ""} for i in ids) else np.array([int(i) for i in ids], np.int64),
         ),
     )
+
+
+def _points(row: Mapping[str, Any]) -> list[str] | None:
+    """The names of the points, as the columns have them; `None` = they are not such columns."""
+    names = [str(column).removesuffix("_x") for column in list(row)[len(_FRAME) + len(_PERSON) :: 3]]
+    return names if names and list(row) == columns(Skeleton(name="", points=tuple(names), edges=())) else None
 
 
 def write_csv(path: Path, moments: Iterable[Moment]) -> None:

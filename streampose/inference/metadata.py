@@ -147,12 +147,16 @@ def _skeleton(value: Any) -> Skeleton:
     if not isinstance(value, dict):
         return _one_of(SKELETONS)(value)
     name, points, edges = (value.get(key, []) for key in ("name", "points", "edges"))
-    _want("a new skeleton's name", name, _is_word(name) and name not in SKELETONS)
+    _want("a skeleton's name", name, _is_word(name))
     good = isinstance(points, list) and len(points) <= _MOST_POINTS and all(map(_is_word, points))
     _want(f"the names of at most {_MOST_POINTS} points", points, good)
     good = isinstance(edges, list) and len(edges) <= 10 * _MOST_POINTS and all(isinstance(e, list) for e in edges)
     _want("pairs of points' numbers", edges, good)
-    return Skeleton(name=name, points=tuple(points), edges=tuple(map(tuple, edges)))
+    skeleton = Skeleton(name=name, points=tuple(points), edges=tuple(map(tuple, edges)))
+    known = SKELETONS.get(name, skeleton)
+    if known != skeleton or known.edges != skeleton.edges:
+        raise ValueError(f"a name that no other skeleton has, not {name!r}")
+    return known
 
 
 def _is_word(value: Any) -> bool:

@@ -20,7 +20,7 @@ from streampose.offline.plan import Plan
 from streampose.offline.refinement import Report, refine
 from streampose.offline.spool import read_spool, read_thumbnails
 from streampose.pose import Skeleton
-from streampose.skeletons import SKELETONS
+from streampose.skeletons import skeleton_of
 from streampose.sources import Excerpt, Source
 
 __all__ = ["Finishing", "Interrupted"]
@@ -143,8 +143,7 @@ class Finishing:
 
     @property
     def _skeleton(self) -> Skeleton:
-        assert self.state.skeleton is not None
-        return SKELETONS[self.state.skeleton]
+        return skeleton_of(self.state.skeleton, self.state.names, self.state.edges)
 
     def _again(self) -> Iterator[Moment]:
         return read_spool(self.job.poses, self.job.name, self._skeleton)

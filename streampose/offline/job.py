@@ -20,6 +20,7 @@ from typing import Any
 
 from streampose.errors import ConfigError, SinkUnavailable
 from streampose.offline.inputs import Input
+from streampose.skeletons import skeleton_of
 from streampose.whole import appear, part_of, writing
 
 __all__ = ["Job", "State", "fingerprint_of", "put"]
@@ -42,6 +43,10 @@ class State:
     frames: int = 0
     """That the models have seen, once they are through."""
     skeleton: str | None = None
+    names: list[str] | None = None
+    """Of its points, if it is none of ours."""
+    edges: list[list[int]] | None = None
+    """… and what joins them."""
     poses: str | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     """Of each file or folder that was written, by its name in OUTDIR."""
@@ -52,6 +57,8 @@ class State:
         # Of a file that somebody has edited.
         if type(self.outputs) is not dict or type(self.written) is not list:
             raise TypeError("outputs or written")
+        if self.skeleton is not None:
+            skeleton_of(self.skeleton, self.names, self.edges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -31,6 +32,7 @@ from streampose.offline.plan import Plan
 from streampose.offline.refinement import Report
 from streampose.offline.spool import Spool, SpoolSink
 from streampose.pipeline import Pipeline
+from streampose.skeletons import said_of
 from streampose.sources import Excerpt
 from streampose.streams import Outcome, Stream
 from streampose.typed import Typed
@@ -142,7 +144,7 @@ class _Run:
         self._finishing = asyncio.Semaphore(max(1, cores // 2))
         self._stopped = threading.Event()
         self._pipeline: Pipeline | None = None
-        self._skeleton = ""
+        self._skeleton: dict[str, Any] = {}
 
     async def run(
         self, load: Callable[[], Sequence[Estimator]], watch: Callable[[Sequence[Progress]], None]
@@ -152,7 +154,7 @@ class _Run:
         async with AsyncExitStack() as stack:
             if not all(state.whole for state in states.values()):
                 estimators = await asyncio.to_thread(load)
-                self._skeleton = estimators[0].skeleton.name
+                self._skeleton = said_of(estimators[0].skeleton)
                 policy = FixedBatch(self._plan.batch or usual_batch(estimators, live=False))
                 pipeline = Pipeline([], estimators, policy=policy, keep_running=True)
                 self._pipeline = await stack.enter_async_context(pipeline)
@@ -219,7 +221,8 @@ class _Run:
         spool = await asyncio.to_thread(Spool.look, job.found)
         progress.stage, progress.what = Stage.MODELS, "poses"
         progress.frames = progress.reused = spool.frames
-        state.skeleton = self._skeleton
+        for key, value in self._skeleton.items():
+            setattr(state, key, value)
         job.save(state)
 
         def tick(people: int) -> None:

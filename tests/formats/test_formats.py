@@ -677,15 +677,41 @@ def test_points_of_an_archive_that_are_no_pairs_are_told(tmp_path: Path, of_poin
         load(path)
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.npz"])
-def test_skeletons_of_one_s_own_are_read_back_where_they_are_known(name: str, tmp_path: Path, monkeypatch):
-    four = Skeleton(name="four", points=("head", "tail", "left_paw", "right_paw"), edges=((0, 1),))
-    whole = moments([1, 2], four)
+FOUR = Skeleton(name="four", points=("head", "tail", "left_paw", "right_paw"), edges=((0, 1),))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet", "a.npz"])
+def test_skeletons_of_one_s_own_are_read_back_where_nobody_knows_them(name: str, tmp_path: Path):
+    whole = moments([1, 0, 2], FOUR)
     write(tmp_path / name, whole)
-    with pytest.raises(FormatUnreadable, match=rf"{name}.*the skeleton 'four' is not known: .*SKELETONS"):
-        load(tmp_path / name)
-    monkeypatch.setitem(SKELETONS, "four", four)
-    assert all(map(same, load(tmp_path / name), whole))
+    clip = load(tmp_path / name)
+    assert all(map(same, clip, whole))
+    joined = FOUR.edges if name in {"a.jsonl", "a.npz"} else ()  # a table has no place for them
+    assert [m.poses.skeleton.edges for m in clip] == [joined] * 3
+    SKELETONS["four"] = FOUR
+    assert load(tmp_path / name)[0].poses.skeleton is FOUR
+
+
+def test_a_file_of_another_skeleton_of_a_known_name_keeps_its_own(tmp_path: Path):
+    write(tmp_path / "a.jsonl", whole := moments([1], FOUR))
+    SKELETONS["four"] = Skeleton(name="four", points=("nose",), edges=())
+    assert same(load(tmp_path / "a.jsonl")[0], whole[0])
+
+
+def test_a_skeleton_without_its_points_is_refused_where_it_is_not_known(tmp_path: Path):
+    line = {key: value for key, value in record_of(moments([1], FOUR)[0]).items() if key not in {"names", "edges"}}
+    (tmp_path / "a.jsonl").write_bytes(dump(line))
+    with pytest.raises(FormatUnreadable, match=r"a\.jsonl.*the skeleton 'four' is not known: .*SKELETONS"):
+        load(tmp_path / "a.jsonl")
+    for nonsense in (
+        {"names": 4},
+        {"names": ["head"] * 4},
+        {"names": [[1]] * 4},
+        {"names": list("abcd"), "edges": [[0, 9]]},
+    ):
+        (tmp_path / "a.jsonl").write_bytes(dump(line | nonsense))
+        with pytest.raises(FormatUnreadable, match="it is no line of poses"):
+            load(tmp_path / "a.jsonl")
 
 
 def test_people_without_one_of_coco_s_points_are_no_coco_results(tmp_path: Path):

@@ -13,7 +13,7 @@ from streampose.inference.boxes import DECODERS, Limits
 from streampose.inference.card import Card
 from streampose.inference.family import FAMILIES, read_card
 from streampose.inference.signature import METADATA_KEY, Signature, Tensor
-from streampose.skeletons import COCO_17, HALPE_26
+from streampose.skeletons import COCO_17, HALPE_26, SKELETONS
 
 
 def signature(
@@ -210,9 +210,9 @@ def test_broken_metadata_is_named(key: str, text: str):
         ),
         ("skeleton", "octopus", "one of coco-17, .*, not 'octopus'"),
         ("skeleton", ["a"], "one of coco-17"),
-        ("skeleton", {}, "a new skeleton's name"),
-        ("skeleton", {"name": "coco-17", "points": ["nose"]}, "a new skeleton's name, not 'coco-17'"),
-        ("skeleton", {"name": "a\nb", "points": ["nose"]}, "a new skeleton's name"),
+        ("skeleton", {}, "a skeleton's name"),
+        ("skeleton", {"name": "coco-17", "points": ["nose"]}, "a name that no other skeleton has, not 'coco-17'"),
+        ("skeleton", {"name": "a\nb", "points": ["nose"]}, "a skeleton's name"),
         ("skeleton", {"name": "leg"}, "has points with names"),
         ("skeleton", {"name": "leg", "points": [3]}, "the names of at most 1000 points"),
         ("skeleton", {"name": "leg", "points": [str(i) for i in range(1001)]}, "the names of at most 1000 points"),
@@ -252,6 +252,13 @@ def test_a_skeleton_of_its_own_is_under_its_metadata():
     read = card(signature((1, 3, 96, 72), size=(384, 288), **{METADATA_KEY: json.dumps({"skeleton": said})})).skeleton
     assert read is not None
     assert (read.name, read.points, read.edges) == ("leg", ("hip", "knee", "ankle"), ((0, 1), (1, 2)))
+    assert SKELETONS["leg"] is read  # where files and the page look for it
+    again = card(signature((1, 3, 96, 72), size=(384, 288), **{METADATA_KEY: json.dumps({"skeleton": said})}))
+    assert again.skeleton is read
+    for key, other in (("name", "coco-17"), ("points", ["hip", "knee", "toe"]), ("edges", [[0, 1]])):
+        another = {METADATA_KEY: json.dumps({"skeleton": said | {key: other}})}
+        with pytest.raises(ModelUnknown, match=r"skeleton: a name that no other skeleton has, not '(leg|coco-17)'"):
+            card(signature((1, 3, 96, 72), size=(384, 288), **another))
     with pytest.raises(ModelUnknown, match=r"points that no default skeleton has: .*under its metadata"):
         card(signature((1, 3, 96, 72), size=(384, 288)))
     with pytest.raises(ConfigError, match=r"m\.onnx has 17 key points, and the skeleton leg 3"):

@@ -16,8 +16,10 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import onnx
 import pytest
 from fakes import FakeEstimator
+from test_graphs import fixed
 from test_sinks import disk
 
 from streampose.cli.main import main
@@ -29,6 +31,7 @@ from streampose.inference.loading import ModelChoice
 from streampose.offline.inputs import find_inputs
 from streampose.offline.plan import Plan
 from streampose.offline.process import Progress, Stage, process
+from streampose.skeletons import SKELETONS
 from streampose.sources import Cut, Excerpt, FileSource, ImagesSource
 
 Command = Callable[..., tuple[int, str]]
@@ -141,6 +144,31 @@ def test_what_is_done_is_not_done_again(command: Command, tmp_path: Path):
     code, err = command("process", tmp_path / "a.mp4", "-o", out, *FAST)
     assert (code, "before" in err) == (0, False)
     assert indices(out / "a.jsonl") == list(range(20))
+
+
+def test_a_model_s_own_skeleton_is_that_of_all_that_is_made_of_it(command: Command, tmp_path: Path):
+    columns = np.zeros((14, 300), np.float32)
+    columns[:, 0] = 32, 24, 40, 40, 0.9, 20, 10, 0.9, 30, 20, 0.9, 40, 40, 0.9
+    model = fixed(tmp_path / "m.onnx", {"output0": columns}, (64, 64))
+    leg = {"name": "leg", "points": ["hip", "knee", "ankle"], "edges": [[0, 1], [1, 2]]}
+    proto = onnx.load(model)
+    onnx.helper.set_model_props(proto, {"streampose.card": json.dumps({"family": "yolo-pose", "skeleton": leg})})
+    onnx.save(proto, model)
+    out, film = tmp_path / "out", clip(tmp_path / "a.mp4", 3)
+    again = ["process", film, "-o", out, *FAST, "--model", model]
+    for words in (again, [*again, "--no-track"], [*again, "--draw", "streampose"]):  # the first alone loads the model
+        code, err = command(*words)
+        assert code == 0, err
+        made = load(out / "a.jsonl")
+        assert [(m.poses.skeleton.points, m.poses.skeleton.edges, len(m.poses)) for m in made] == [
+            (("hip", "knee", "ankle"), ((0, 1), (1, 2)), 1)
+        ] * 3
+        SKELETONS.pop("leg", None)  # as in another process
+    assert command("convert", out / "a.jsonl", tmp_path / "a.npz")[0] == 0
+    assert load(tmp_path / "a.npz")[0].poses.skeleton.edges == ((0, 1), (1, 2))
+    assert command("render", out / "a.jsonl", film, "-o", tmp_path / "drawn.mp4", "--draw", "streampose")[0] == 0
+    for drawn in (out / "a.streampose.mp4", tmp_path / "drawn.mp4"):
+        assert pictures(drawn)[0].max() > 100  # over black
 
 
 def test_an_output_that_was_taken_away_is_made_again(command: Command, tmp_path: Path):

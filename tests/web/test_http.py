@@ -34,6 +34,8 @@ from streampose.errors import ConfigError
 from streampose.frame import StreamInfo
 from streampose.observe.access import Address
 from streampose.pipeline import Pipeline
+from streampose.pose import Skeleton
+from streampose.skeletons import SKELETONS
 from streampose.sources import FileSource, SyntheticSource
 from streampose.streams import Stream
 from streampose.web import feeds
@@ -78,6 +80,15 @@ async def test_the_page_and_its_files(served: Served, http: aiohttp.ClientSessio
     for name in ("app.js", "style.css", "icon.svg", "skeletons.js"):
         async with http.get(f"{served.url}/page/{name}") as answer:
             assert answer.status == 200, name
+
+
+async def test_the_page_knows_a_skeleton_that_came_with_a_model_later(served: Served, http: aiohttp.ClientSession):
+    SKELETONS["leg"] = Skeleton(name="leg", points=("hip", "knee", "ankle"), edges=((0, 1), (1, 2)))
+    async with http.get(f"{served.url}/page/skeletons.js") as answer:
+        script = await answer.text()
+    known = json.loads(script.removeprefix("export const SKELETONS = ").removesuffix(";\n"))
+    assert known["leg"] == {"points": ["hip", "knee", "ankle"], "edges": [[0, 1], [1, 2]]}
+    assert len(known["coco-17"]["points"]) == 17
 
 
 @pytest.mark.parametrize(

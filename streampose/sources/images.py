@@ -147,7 +147,7 @@ def read_image(path: Path) -> Image | None:
 def _remedy(path: Path) -> str | None:
     """What a file of several pictures is, and what to do with it; `None` = it has one."""
     if path.suffix.lower() in {".tif", ".tiff"}:
-        if (pages := cv2.imcount(str(path))) < 2 or not _are_alike(path):
+        if (pages := cv2.imcount(str(path))) < 2 or _has_thumbnail(path):
             return None
         return f"a file of {pages} pages, of which only the first could be read: save them as images of a folder"
     is_animation = "an animation, of which only the first picture could be read"
@@ -163,13 +163,13 @@ def _remedy(path: Path) -> str | None:
     return f"{is_animation}: make a GIF, an APNG or a video of it" if animated else None
 
 
-def _are_alike(path: Path) -> bool:
-    """Whether the first two pages of a TIFF have one size: a smaller second one is the thumbnail of a camera."""
+def _has_thumbnail(path: Path) -> bool:
+    """Whether a TIFF's second page is at most half as high and wide as its first, as those of cameras and pyramids."""
     try:
         _, pages = cv2.imreadmulti(str(path), 0, 2)
     except cv2.error:  # reading it says why
-        return False
-    return len(pages) == 2 and pages[0].shape[:2] == pages[1].shape[:2]
+        return True
+    return len(pages) < 2 or all(2 * b <= a for a, b in zip(pages[0].shape[:2], pages[1].shape[:2], strict=True))
 
 
 def _is_animated_png(file: BinaryIO) -> bool:

@@ -705,6 +705,13 @@ def test_a_tiff_with_a_thumbnail_behind_its_picture_is_that_picture(tmp_path: Pa
     assert np.array_equal(frames[0].image, shot)
 
 
+@pytest.mark.parametrize("sizes", [[(48, 64), (47, 64)], [(48, 64), (64, 48)], [(12, 16), (48, 64)]])
+def test_pages_of_other_sizes_are_no_thumbnails(tmp_path: Path, sizes: list[tuple[int, int]]):
+    assert cv2.imwritemulti(str(tmp_path / "a.tif"), [np.zeros((*size, 3), np.uint8) for size in sizes])
+    with pytest.raises(SourceUnsupported, match=r"a\.tif is a file of 2 pages"):
+        ImagesSource(tmp_path / "a.tif").open("s")
+
+
 def test_an_animated_png_is_told_and_is_a_video_by_its_own_suffix(tmp_path: Path):
     moving, still = tmp_path / "moving.png", tmp_path / "still.png"
     for path, count in ((moving, 3), (still, 1)):

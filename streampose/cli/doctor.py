@@ -20,7 +20,7 @@ from streampose.cli.demo import Judge
 from streampose.cli.say import console
 from streampose.cli.values import at_least
 from streampose.cores import available_cores, cpu_quota
-from streampose.errors import ChecksumMismatch
+from streampose.errors import DownloadError
 from streampose.inference import zoo
 from streampose.inference.engine import EngineOptions, provider_report
 from streampose.inference.loading import ModelChoice, default_cache, describe_all, load_estimators
@@ -90,7 +90,7 @@ def _models(advice: list[str]) -> Iterator[str]:
         try:
             if zoo.cached(name) is not None:
                 yield name
-        except ChecksumMismatch as error:
+        except DownloadError as error:
             advice.append(str(error))
 
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from streampose.cli.say import console, dim, has_watcher, say
-from streampose.errors import ChecksumMismatch
+from streampose.errors import ChecksumMismatch, DownloadError
 from streampose.inference import zoo
 from streampose.redaction import redact
 
@@ -124,3 +124,5 @@ def _here(entry: zoo.Entry, folder: Path | None) -> str:
         return "yes" if zoo.cached(entry.name, folder) else ""
     except ChecksumMismatch:
         return "damaged"
+    except DownloadError:
+        return "unreadable"

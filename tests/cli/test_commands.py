@@ -282,6 +282,17 @@ def test_models_list_and_show(command, tmp_path: Path):
     assert err.startswith("error: no model file and no model is called 'rtmo'; did you mean")
 
 
+def test_a_record_that_cannot_be_read_hides_no_other_model(command, monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(zoo, "default_folder", lambda: tmp_path)
+    (tmp_path / "yolox-m.json").mkdir()
+    code, out, _ = command("models", "list", "--json")
+    assert (code, {m["name"]: m["here"] for m in json.loads(out)}) == (
+        0, dict.fromkeys(zoo.entries(), "") | {"yolox-m": "unreadable", zoo.NANO: "yes"},
+    )  # fmt: skip
+    code, _, err = command("doctor", "--seconds", 0)
+    assert (code, err.count("yolox-m.json cannot be read: Is a directory")) == (0, 1)
+
+
 def test_models_pull_and_remove(command, server: Server, tmp_path: Path):  # noqa: F811
     code, out, err = command("models", "pull", "yolox-m", "--url", server.url, "--cache-dir", tmp_path)
     assert code == 0

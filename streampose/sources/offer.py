@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import av
+
 from streampose.errors import SourceUnsupported
 
 __all__ = ["CameraInfo", "CameraMode", "CameraWish", "completed", "format_name", "in_words"]
@@ -22,6 +24,7 @@ _FORMATS = {
     "bgr3": "bgr24",
     "grey": "gray",
 }
+_COMPRESSED = {"mjpeg", "h264"}
 # Drivers tell 29.97 or 30.00003 where people say 30.
 _SAME_RATE = 0.05
 
@@ -103,8 +106,9 @@ def completed(
 ) -> CameraWish:
     """The wish with the format, and for a rate the size, that fulfil it.
 
-    Where no format is asked for, it is the one that gives the size at the highest rate: many cameras send 720p
-    uncompressed at 10 fps, and as JPEG at 30. At the same rate uncompressed wins, which costs no decoding.
+    Where no format is asked for, it is, of those that FFmpeg knows, the one that gives the size at the highest
+    rate: many cameras send 720p uncompressed at 10 fps, and as JPEG at 30. At the same rate uncompressed wins, which
+    costs no decoding.
 
     Args:
         camera: its name, for errors.
@@ -128,8 +132,20 @@ def completed(
         fitting = [mode for mode in fitting if mode.has(wish)]
     if wish.pixel_format is not None or wish.size_px is None:
         return wish
-    best = max(fitting, key=lambda mode: (max(mode.rates, default=0.0), mode.pixel_format not in {"mjpeg", "h264"}))
-    return replace(wish, pixel_format=best.pixel_format or None)
+    known = (mode for mode in fitting if _has_name(mode.pixel_format))
+    best = max(
+        known, key=lambda mode: (max(mode.rates, default=0.0), mode.pixel_format not in _COMPRESSED), default=None
+    )
+    return wish if best is None else replace(wish, pixel_format=best.pixel_format)
+
+
+def _has_name(pixel_format: str) -> bool:
+    """Whether FFmpeg can be asked for it: of depth, say, it knows nothing."""
+    try:
+        av.VideoFormat(pixel_format)
+    except ValueError:
+        return pixel_format in _COMPRESSED
+    return True
 
 
 def in_words(modes: Sequence[CameraMode]) -> str:

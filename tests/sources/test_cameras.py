@@ -241,6 +241,12 @@ def test_why_a_camera_cannot_be_had_is_one_line(desk: Desk, mark: str, words: st
     assert words in line
 
 
+def test_a_format_that_ffmpeg_does_not_know_is_not_chosen():
+    plain, depth, packed = mode("yuyv422", 640, 480, 30), mode("z16", 640, 480, 90, 30), mode("hevc", 640, 480, 60, 30)
+    for modes, chosen in (([plain, depth, packed], "yuyv422"), ([packed, depth], None)):
+        assert completed("c", CameraWish(rate=30), modes, (640, 480)).pixel_format == chosen
+
+
 def test_a_mode_that_is_not_there_is_one_line_with_the_offer(desk: Desk):
     device = f"v4l2:{desk.device}"
     done = desk.command(

@@ -9,7 +9,7 @@ from typing import Any
 from streampose.errors import ConfigError, ModelUnknown
 from streampose.inference import heads
 from streampose.inference.card import IMAGENET_MEAN, IMAGENET_STD, Card, Fit, Kind
-from streampose.inference.metadata import MOST_PX, class_names, picture_px, said_by
+from streampose.inference.metadata import MOST_PX, class_names, key_points, picture_px, said_by
 from streampose.inference.signature import METADATA_KEY, TENSOR_TYPES, Signature
 from streampose.pose import Skeleton
 from streampose.skeletons import COCO_17, SKELETONS
@@ -28,7 +28,7 @@ def _yolo_card(s: Signature, family: str) -> Card:
     return Card(
         family=family,
         kind=Kind.DETECTOR,
-        size_px=picture_px(s) or (640, 640),
+        size_px=s.size_px or picture_px(s) or (640, 640),
         std=(255,) * 3,
         fit=Fit.CENTER,
         rect=True,
@@ -38,7 +38,7 @@ def _yolo_card(s: Signature, family: str) -> Card:
 
 def _yolo_pose_card(s: Signature, family: str, axis: int, before: int) -> Card:
     """Of a head with the numbers of one person along an axis, so many of them before those of the key points."""
-    length, shape = s.outputs[0].shape[axis], s.ultralytics("kpt_shape")
+    length, shape = s.outputs[0].shape[axis], key_points(s)
     if shape is None:
         if length is None:
             raise ValueError("how many key points is left open")

@@ -13,7 +13,7 @@ from streampose.number import is_positive, is_whole, within
 from streampose.pose import Skeleton
 from streampose.skeletons import SKELETONS
 
-__all__ = ["MOST_PX", "class_names", "picture_px", "said_by"]
+__all__ = ["MOST_PX", "class_names", "key_points", "picture_px", "said_by"]
 
 MOST_PX = 8192
 """No model's input has longer sides: what says so has a slip."""
@@ -77,6 +77,24 @@ def picture_px(signature: Signature) -> tuple[int, int] | None:
         return _size(list(said) if isinstance(said, tuple) else said)[::-1]
     except ValueError as error:
         raise _ununderstood(signature, "imgsz", error) from error
+
+
+def key_points(signature: Signature) -> tuple[int, int] | None:
+    """Ultralytics' ``kpt_shape``: how many, and of how many numbers each; `None` = it says none.
+
+    Raises:
+        ModelUnknown: it cannot be understood.
+    """
+    said = signature.ultralytics("kpt_shape")
+    if said is None:
+        return None
+    try:
+        good = isinstance(said, list | tuple) and len(said) == 2
+        good = good and all(is_positive(each) and each <= _MOST_POINTS and each == int(each) for each in said)
+        _want("two whole numbers, of points and of numbers each", said, good)
+    except ValueError as error:
+        raise _ununderstood(signature, "kpt_shape", error) from error
+    return int(said[0]), int(said[1])
 
 
 def _ununderstood(signature: Signature, key: str, error: ValueError) -> ModelUnknown:

@@ -149,6 +149,22 @@ def test_what_ultralytics_metadata_cannot_mean_is_told_with_its_key(key: str, te
             card(signature((None, columns, None), size=(None, None), task=task, **{key: text}))
 
 
+def test_the_size_of_pictures_is_not_asked_where_the_graph_fixes_it():
+    for said in ("['640', '640']", "[640.0, 640.0]"):
+        assert card(signature((1, 84, 8400), size=(416, 416), task="detect", imgsz=said)).size_px == (416, 416)
+
+
+def test_how_many_key_points_is_said_in_whole_numbers():
+    for said in ("[17.0, 3]", "(17, 3)"):
+        read = card(signature((1, 56, 8400), task="pose", kpt_shape=said))
+        assert (read.points, type(read.points), read.classes, type(read.classes)) == (17, int, 1, int)
+    for said in ("[17.5, 3]", "[-1, 3]", "[17, 3, 1]", "17", "['17', 3]"):
+        with pytest.raises(
+            ModelUnknown, match=r"m\.onnx: its metadata 'kpt_shape' cannot be understood: two whole numb"
+        ):
+            card(signature((1, 56, 8400), task="pose", kpt_shape=said))
+
+
 def test_a_detector_of_other_things_is_refused():
     with pytest.raises(ModelUnknown, match="finds cat, dog, but no person"):
         card(signature((1, 6, 8400), task="detect", names="{0: 'cat', 1: 'dog'}"))

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from test_graphs import both, fixed
 
-from streampose.errors import ModelUnknown, ModelUnreadable
+from streampose.errors import ModelOutputError, ModelUnknown, ModelUnreadable
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator
 from streampose.skeletons import COCO_17
@@ -138,8 +138,7 @@ def test_a_pose_model_of_several_classes_finds_its_people(tmp_path: Path, anchor
     model = onnx.load(path)
     helper.set_model_props(model, {"task": "pose", "names": "{0: 'dog', 1: 'person'}", "kpt_shape": "[17, 3]"})
     if anchors == "n":
-        for dim in model.graph.output[0].type.tensor_type.shape.dim[1:]:
-            dim.dim_param = f"open {len(model.graph.output)}"
+        opened(model, [57, 300])
     onnx.save(model, path)
     for estimator in both(ModelChoice(model=path, family="yolo-pose")):
         (poses,) = estimator([BLACK])
@@ -147,6 +146,43 @@ def test_a_pose_model_of_several_classes_finds_its_people(tmp_path: Path, anchor
         np.testing.assert_allclose(poses.box_scores, [0.8], atol=1e-3)
         np.testing.assert_allclose(poses.points, np.tile([44, 30], (1, 17, 1)), atol=1e-3)
         np.testing.assert_allclose(poses.scores, 0.7, atol=1e-3)
+
+
+def opened(model: onnx.ModelProto, shape: list[int]) -> None:
+    """Leave the shape of its output open, also to who infers it: it is computed from the picture."""
+    graph = model.graph
+    (producer,) = (node for node in graph.node if node.output[0] == "output0")
+    producer.output[0] = "closed"
+    graph.initializer.append(numpy_helper.from_array(np.array([0], np.float32), "zero"))
+    graph.initializer.append(numpy_helper.from_array(np.array([-1, *shape], np.float32), "shape"))
+    graph.node.extend(
+        [
+            helper.make_node("ReduceMax", ["image"], ["most"], keepdims=0),
+            helper.make_node("Mul", ["most", "zero"], ["nothing"]),
+            helper.make_node("Add", ["nothing", "shape"], ["sides"]),
+            helper.make_node("Cast", ["sides"], ["whole"], to=TensorProto.INT64),
+            helper.make_node("Reshape", ["closed", "whole"], ["output0"]),
+        ]
+    )
+    for number, dim in enumerate(graph.output[0].type.tensor_type.shape.dim[1:]):
+        dim.dim_param = f"open {number}"
+
+
+@pytest.mark.parametrize(("names", "count"), [("{0: 'dog', 1: 'person'}", 56), ("{0: 'person'}", 57)])
+def test_columns_that_are_others_than_the_names_say_are_told(tmp_path: Path, names: str, count: int):
+    columns = np.zeros((count, 300), np.float32)
+    columns[:6, 1] = 44, 40, 20, 30, 0.9, 0.9
+    path = fixed(tmp_path / "m.onnx", {"output0": columns}, (64, 64))
+    model = onnx.load(path)
+    helper.set_model_props(model, {"task": "pose", "names": names, "kpt_shape": "[17, 3]"})
+    opened(model, [count, 300])
+    onnx.save(model, path)
+    choice = ModelChoice(model=path, family="yolo-pose")
+    with (
+        load_estimator(choice, EngineOptions(device="cpu", threads=1, in_graph=False)) as estimator,
+        pytest.raises(ModelOutputError, match="not x, y and score of each"),
+    ):
+        estimator([BLACK])
 
 
 @pytest.mark.parametrize("in_graph", [False, True])

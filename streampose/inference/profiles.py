@@ -27,7 +27,9 @@ def shape_profiles(graph: bytes, max_batch: int) -> dict[str, str]:
     inputs = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1:
         return {}
-    first, *rest = inputs[0].type.tensor_type.shape.dim
+    if not (dims := inputs[0].type.tensor_type.shape.dim):
+        return {}
+    first, *rest = dims
     if first.HasField("dim_value") or not all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in rest):
         return {}
     most = 1 << (max_batch - 1).bit_length()

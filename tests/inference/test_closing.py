@@ -152,6 +152,9 @@ def test_where_kernels_are_recorded(
 
 def test_tensorrt_is_told_of_one_size():
     path = built_in("detector")
+    shapeless = onnx.load(path)
+    shapeless.graph.input[0].type.tensor_type.ClearField("shape")
+    assert shape_profiles(shapeless.SerializeToString(), 8) == {}
     assert shape_profiles(path.read_bytes(), 8) == {}
     graph = closed(path.read_bytes(), card_of(path))
     assert shape_profiles(graph or b"", 8)["trt_profile_max_shapes"] == "image:8x3x320x320"

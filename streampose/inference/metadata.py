@@ -44,7 +44,9 @@ def said_by(signature: Signature) -> dict[str, Any]:
         try:
             read[key] = _READERS[key](said[key])
         except ValueError as error:
-            raise ModelUnknown(f"{name}: its metadata {METADATA_KEY!r} cannot be understood: {key}: {error}") from error
+            raise ModelUnknown(
+                f"{name}: its metadata {METADATA_KEY!r} cannot be understood: {key}: {error!s:.200}"
+            ) from error
     return read
 
 
@@ -164,7 +166,9 @@ def _skeleton(value: Any) -> Skeleton:
     """One of ours by its name, or a new one as an object."""
     if not isinstance(value, dict):
         return _one_of(SKELETONS)(value)
-    name, points, edges = (value.get(key, []) for key in ("name", "points", "edges"))
+    keys = ("name", "points", "edges")
+    _want(f"an object of {', '.join(keys)}", sorted(value), value.keys() <= set(keys))
+    name, points, edges = (value.get(key, []) for key in keys)
     _want("a skeleton's name", name, _is_word(name))
     good = isinstance(points, list) and len(points) <= _MOST_POINTS and all(map(_is_word, points))
     _want(f"the names of at most {_MOST_POINTS} points", points, good)

@@ -235,6 +235,8 @@ def test_broken_metadata_is_named(key: str, text: str):
         ("skeleton", {"name": "leg", "points": ["hip", "hip"]}, "points of different names"),
         ("skeleton", {"name": "leg", "points": ["hip", "knee"], "edges": [[0, 2]]}, "0 to 1"),
         ("skeleton", {"name": "leg", "points": ["hip", "knee"], "edges": [0, 1]}, "pairs of points' numbers"),
+        ("skeleton", {"name": "leg", "points": ["hip", "knee"], "links": [[0, 1]]}, "an object of name, points, edges"),
+        ("skeleton", {"name": "leg", "points": ["hip"], "edges": [[0] * 9999]}, r"(?=.{99,400}$)edges join points"),
         ("family", 3, "a name, not 3"),
         ("fit", "crop", "top-left, center, stretch"),
         ("refine", "zz", "none, quarter, dark"),

@@ -218,14 +218,14 @@ def extract_onnx(archive: Path, target: Path) -> None:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file begins as zip archives do."""
+    """Whether a file is a zip archive, and does not begin as a model does: self-extracting ones begin as programs."""
     with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+        return file.read(1) != b"\x08" and zipfile.is_zipfile(file)
 
 
 def _one_model(opened: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-    files = (m for m in opened.infolist() if not m.filename.startswith("__MACOSX/"))  # macOS's, of attributes
-    models = [m for m in files if m.filename.lower().endswith(".onnx")]
+    files = (m for m in opened.infolist() if m.filename.lower().endswith(".onnx"))
+    models = [m for m in files if not m.filename.rpartition("/")[2].startswith("._")]  # macOS's, of attributes
     if len(models) != 1:
         raise DownloadError(f"{name} holds {len(models)} ONNX models, not one")
     # The others fail in ways of their own, and MMDeploy uses none of them.

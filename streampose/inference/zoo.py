@@ -17,7 +17,14 @@ import platformdirs
 from filelock import FileLock
 from google.protobuf.message import DecodeError
 
-from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, ModelNotFound, StreamposeError
+from streampose.errors import (
+    ChecksumMismatch,
+    ConfigError,
+    DownloadError,
+    ModelNotFound,
+    ModelUnreadable,
+    StreamposeError,
+)
 from streampose.inference.download import Progress, download, extract_onnx, is_archive, sha256_of
 from streampose.inference.record import read_record, record_path, write_record
 from streampose.redaction import redact
@@ -121,11 +128,16 @@ def find(model: str | Path, folder: Path | None = None, *, kind: str = "one-stag
 
     Raises:
         ModelNotFound: neither, or not pulled yet.
+        ModelUnreadable: nobody may look into its folder.
         ChecksumMismatch: the kept file is not what was pulled.
         ConfigError: `NANO` as what it is not.
     """
     path = Path(model)
-    if path.is_file():
+    try:
+        there = path.is_file()
+    except PermissionError as error:  # its folder lets nobody look
+        raise ModelUnreadable(f"{path} cannot be read: {error.strerror}") from error
+    if there:
         return Found(path=path)
     if path.suffix == ".onnx" or len(path.parts) > 1:
         raise ModelNotFound(f"no model file at {path}")
@@ -151,10 +163,10 @@ def cached(name: str, folder: Path | None = None) -> Path | None:
         return built_in("detector").parent
     path = (folder or default_folder()) / f"{name}.onnx"
     record = read_record(path)
-    if record is None or not path.is_file():
-        return None
-    state = path.stat()
     try:
+        if record is None or not path.is_file():
+            return None
+        state = path.stat()
         same = [state.st_size, state.st_mtime_ns] == record["state"] or sha256_of(path) == record["sha256"]
     except OSError as error:
         raise DownloadError(f"{path} cannot be read: {error.strerror}") from error
@@ -268,8 +280,8 @@ def remove(name: str, folder: Path | None = None, *, forget: bool = False) -> bo
     if name == NANO:
         raise ConfigError(f"{NANO} is part of the package, and goes with it")
     target = (folder or default_folder()) / f"{entry(name).name}.onnx"
-    there = target.exists()
     try:
+        there = target.exists()
         target.unlink(missing_ok=True)
         if forget:
             record_path(target).unlink(missing_ok=True)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import json
+import re
 import subprocess
 import sys
 import threading
@@ -8,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_download import BODY, SHA, Server, archive, model_of, server  # noqa: F401 - the fixture
 
-from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, ModelNotFound
+from streampose.errors import ChecksumMismatch, ConfigError, DownloadError, ModelNotFound, ModelUnreadable
 from streampose.inference import zoo
 from streampose.inference.family import FAMILIES
 from streampose.skeletons import SKELETONS
@@ -76,13 +79,31 @@ def test_pull_finds_and_keeps(server: Server, tmp_path: Path):  # noqa: F811
 
 
 @pytest.mark.parametrize("address", ["a.zip", "get?id=5", "a.zip#x"])
-def test_an_archive_is_unpacked(server: Server, tmp_path: Path, address: str):  # noqa: F811
-    packed = {"x/end2end.onnx": BODY, "__MACOSX/x/._end2end.onnx": b"attributes"}
-    server.body = archive(tmp_path / "a.zip", packed).read_bytes()
+@pytest.mark.parametrize("begin", [b"", b"MZ of one that unpacks itself"])
+def test_an_archive_is_unpacked(server: Server, tmp_path: Path, address: str, begin: bytes):  # noqa: F811
+    packed = {"x/end2end.onnx": BODY, "__MACOSX/x/._end2end.onnx": b"attributes", "x/._end2end.onnx": b"more"}
+    server.body = begin + archive(tmp_path / "a.zip", packed).read_bytes()
     url = server.url.replace("model.onnx", address).replace("http", "HTTP")
     path = zoo.pull("rtmpose-t", tmp_path / "cache", url=url)
     assert path.read_bytes() == BODY
     assert not list((tmp_path / "cache").glob("*.zip*"))
+
+
+def test_a_folder_that_nobody_may_look_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As one of mode 0 of another user, which root can look into."""
+
+    def refused(path: Path, **_: object) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (tmp_path / "yolox-m.json").write_text(json.dumps({"sha256": SHA, "state": [1, 2]}))
+    monkeypatch.setattr(Path, "is_file", refused)
+    monkeypatch.setattr(Path, "exists", refused)
+    told = rf"{re.escape(str(tmp_path))}/yolox-m\.onnx cannot be (read|deleted): Permission denied"
+    with pytest.raises(ModelUnreadable, match=told):
+        zoo.find(tmp_path / "yolox-m.onnx")
+    for call in (zoo.cached, zoo.remove):
+        with pytest.raises(DownloadError, match=told):
+            call("yolox-m", tmp_path)
 
 
 def test_the_first_download_is_trusted_and_then_enforced(server: Server, tmp_path: Path):  # noqa: F811

@@ -157,6 +157,22 @@ def test_who_does_more_than_choose_stays_as_it_is(how: str):
     assert taken_out(detector(*boxes_of(9, 0, 2 if how == "any class" else 1), how)) is None
 
 
+@pytest.mark.timeout(20)
+def test_the_way_to_the_scores_may_be_long_and_branched():
+    model = onnx.load_from_string(detector(*boxes_of(9, 0)))
+    nodes = list(model.graph.node)
+    at, suppression = next((i, node) for i, node in enumerate(nodes) if node.op_type == "NonMaxSuppression")
+    last, way = suppression.input[1], []
+    for step in range(3000):
+        branches = [f"{branch}{step}" for branch in "ab"]
+        way += [helper.make_node("Identity", [last], [branch]) for branch in branches]
+        way.append(helper.make_node("Mul", branches, [last := f"c{step}"]))
+    suppression.input[1] = last
+    del model.graph.node[:]
+    model.graph.node.extend(nodes[:at] + way + nodes[at:])
+    assert taken_out(model.SerializeToString()) is None
+
+
 def test_others_stay_as_they_are():
     assert taken_out(detector(*boxes_of(9, 0, 2))) is None  # they take each other's places
     assert taken_out(detector(*boxes_of(9, 0), center_point_box=1)) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -112,21 +112,23 @@ class _Tail:
             dims = value.type.tensor_type.shape.dim
             if value.name == self.scores and len(dims) == 3 and dims[1].dim_value == 1:
                 return True
-        return self._class_axis(self.scores) is not None
+        axes: dict[str, int | None] = {}
+        for node in self._graph.node:  # in their order
+            axes |= dict.fromkeys(node.output, self._class_axis(node, axes))
+        return axes.get(self.scores) is not None
 
-    def _class_axis(self, name: str) -> int | None:
+    def _class_axis(self, node: NodeProto, before: Mapping[str, int | None]) -> int | None:
         """Of scores of one class where that is: 1, or -1, the last, behind a transposition; `None` = not certain.
 
         What else is done to their shape is taken to leave it there.
         """
-        node = self._by_output.get(name)
-        if node is None or node.op_type not in _KEEPING:
+        if node.op_type not in _KEEPING:
             return None
         if node.op_type == "Conv":
             kernel = self._constants.get(node.input[1])
             return 1 if kernel is not None and kernel.dims[0] == 1 else None
         several = node.op_type in {"Concat", "Mul"}
-        axes = {self._class_axis(given) for given in set(node.input if several else node.input[:1])}
+        axes = {before.get(given) for given in set(node.input if several else node.input[:1])}
         axis = axes.pop()
         if axes or axis is None:
             return None

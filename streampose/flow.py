@@ -46,6 +46,8 @@ _LIVE_SINK_DEPTH = 2
 _OFFLINE_SINK_DEPTH = 8
 _HUD_REFRESH_S = 0.25
 _HURRY_S = 2.0
+# Whatever a user's part does that nobody foresaw, it is not the others' problem.
+_OTHERS = Typed(StreamposeError)
 
 
 class Flow:
@@ -93,8 +95,7 @@ class Flow:
         """From open to close, whatever happens to it; `report` has the outcome."""
         report, lane = self.report, self.lane
         try:
-            # Whatever a user's part does that nobody foresaw, it is not the others' problem.
-            with Typed(StreamposeError):
+            with _OTHERS:
                 async with AsyncExitStack() as closing:
                     if not self._stopping and (source := await self._open(closing)) is not None:
                         await self._flow(source, batcher, closing)
@@ -166,7 +167,7 @@ class Flow:
             while (frame := await source.call(read)) is not None:
                 lane.came(frame, now := self._clock.now())
                 if self._trace is not None:
-                    self._trace.captured(frame, now)
+                    _OTHERS(self._trace.captured)(frame, now)
                 await lane.ingress.put(frame)
                 lane.metrics.capture(frame.captured_at)
         except ChannelClosed:
@@ -178,7 +179,7 @@ class Flow:
     async def _deliver(self, finisher: Worker[Finisher]) -> None:
         """Outbox → finish → sinks, in capture order; a credit goes back for every frame."""
         lane = self.lane
-        finish = Typed(StreamposeError)(finisher.thing)
+        finish = _OTHERS(finisher.thing)
         hud: Hud | None = None
         hud_at = -math.inf
         try:
@@ -200,7 +201,7 @@ class Flow:
                 )
                 result = Result(frame=frame, poses=poses, timing=timing, picture=picture)
                 if self._trace is not None:
-                    self._trace.delivered(result)
+                    _OTHERS(self._trace.delivered)(result)
                 for _, channel in self._sinks:
                     await channel.put(result)
                 lane.metrics.deliver(timing, len(poses))
@@ -224,7 +225,7 @@ class Flow:
             try:
                 await self._patience.call(worker, write, result)
                 if self._trace is not None:
-                    self._trace.written(result, type(worker.thing).__name__, began_at, self._clock.now())
+                    _OTHERS(self._trace.written)(result, type(worker.thing).__name__, began_at, self._clock.now())
             except StopRequested:
                 self._stop_all()
             except StreamposeError as error:

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 
+from streampose.batching.adviser import Adviser, Offer
 from streampose.batching.lane import Inferred, Lane
-from streampose.batching.policy import BatchPolicy, Load, Take, Wait, Waiting, expected_s
+from streampose.batching.policy import BatchPolicy, Load, Wait, Waiting
 from streampose.batching.station import Infer, Station
 from streampose.clock import Clock
 from streampose.errors import EngineFailed, PolicyError, StreamposeError
@@ -26,8 +27,6 @@ _MOST_CLAIM = 1.0
 _STALLED_S = 0.25
 # No more of a budget is kept for finishing: what was late by it does not make all that follows hopeless.
 _FINISHING = 0.5
-# Users write policies, too.
-_POLICY = Typed(PolicyError, "the batch policy failed: ")
 _ENGINE = Typed(EngineFailed, "the model failed: ")
 
 
@@ -39,6 +38,9 @@ class Batcher:
         policy: sizes the batches.
         per_stream: at most so many frames of one stream in a batch while others wait, too.
         on_failure: called when an engine or the policy failed, and no batch will run any more.
+
+    Raises:
+        PolicyError: the policy cannot be told how many engines there are.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class Batcher:
         self.metrics = metrics or EngineMetrics()
         self._stations = [Station(infer) for infer in engines]
         self._policy, self._clock = policy, clock
-        policy.engines = len(engines)
+        self._adviser = Adviser(policy, len(engines))
         self._per_stream = per_stream or policy.max_frames
         self._lanes: list[Lane] = []
         self._turn = 0.0  # of the frames that were taken, the latest: virtual time
@@ -135,11 +137,9 @@ class Batcher:
                 return opens_at if opens_at < math.inf else None
             if not (offer := self._offer()):
                 return None
-            with _POLICY:
-                decision = self._policy.decide(station.free_at(now), tuple(offer), early or self._more(offer))
-                if isinstance(decision, Wait):
-                    return decision.until
-                self._check(decision, offer)
+            decision = self._adviser.decide(station.free_at(now), offer, early or self._more(offer))
+            if isinstance(decision, Wait):
+                return decision.until
             for waiting in decision.drop:
                 lane, frame = offer[waiting]
                 lane.ingress.take(frame)
@@ -149,7 +149,7 @@ class Batcher:
             elif not decision.drop:
                 return None
 
-    def _offer(self) -> dict[Waiting, tuple[Lane, Frame]]:
+    def _offer(self) -> Offer:
         """What may be taken now, in fair order: live before offline, then whose turn comes first.
 
         A lane's frames have their turns at `served`, and so on in steps of 1 divided by its weight, as in start-time
@@ -177,7 +177,7 @@ class Batcher:
             behind=min(max(self._turn - lane.served, 0.0) * lane.weight, _MOST_CLAIM),
         )
 
-    def _more(self, offer: dict[Waiting, tuple[Lane, Frame]]) -> bool:
+    def _more(self, offer: Offer) -> bool:
         """Whether the offer could grow: a batch in flight or sinks give credits back, or a source has room to go on."""
         if any(station.in_flight for station in self._stations):
             return True
@@ -197,24 +197,11 @@ class Batcher:
             for lane in self._lanes
         )
 
-    def _check(self, take: Take, offer: dict[Waiting, tuple[Lane, Frame]]) -> None:
-        chosen = (*take.frames, *take.drop)
-        if len(set(chosen)) != len(chosen) or not all(w in offer for w in chosen):
-            raise PolicyError("the batch policy took a frame twice, or one that it was not offered")
-        if len(take.frames) > self._policy.max_frames:
-            raise PolicyError(f"the batch policy took {len(take.frames)} frames, over its {self._policy.max_frames}")
-        for lane in {offer[w][0] for w in take.frames}:
-            gone = [offer[w][1] for w in chosen if offer[w][0] is lane]
-            taken = [offer[w][1].index for w in take.frames if offer[w][0] is lane]
-            if taken != sorted(taken) or any(f not in gone for f in lane.ingress if f.index < taken[-1]):
-                raise PolicyError(f"the batch policy broke the order of stream {lane.name}")
-
     def _start(self, batches: asyncio.TaskGroup, station: Station, batch: list[tuple[Lane, Frame]]) -> None:
         """Take the frames out of their lanes, promise their results in order, and set an engine to work."""
         loop = asyncio.get_running_loop()
-        with _POLICY:
-            takes_s = expected_s(self._policy, Load(frames=len(batch), people=sum(lane.people for lane, _ in batch)))
-        station.take(self._clock.now(), takes_s)
+        load = Load(frames=len(batch), people=sum(lane.people for lane, _ in batch))
+        station.take(self._clock.now(), self._adviser.expected_s(load))
         futures: list[asyncio.Future[Inferred]] = []
         for lane, frame in batch:
             lane.ingress.take(frame)
@@ -261,8 +248,7 @@ class Batcher:
         for (lane, _), found in zip(batch, poses, strict=True):
             lane.people += 0.1 * (len(found) - lane.people)
         try:
-            with _POLICY:
-                self._policy.observe(Load(frames=len(batch), people=people), seconds)
+            self._adviser.observe(Load(frames=len(batch), people=people), seconds)
         except PolicyError as error:
             self._fail(error, [])
         self.metrics.observe(len(batch), people, seconds)

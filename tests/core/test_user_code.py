@@ -17,8 +17,8 @@ import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource, frame, poses_of
 
 import streampose
-from streampose.batching import AimdBatch, LatencyBatch, TimeoutBatch
-from streampose.errors import ConfigError, EngineFailed, SinkFailed, SourceError, StreamposeError
+from streampose.batching import AimdBatch, FixedBatch, LatencyBatch, TimeoutBatch
+from streampose.errors import ConfigError, EngineFailed, PolicyError, SinkFailed, SourceError, StreamposeError
 from streampose.frame import Frame, Image
 from streampose.pipeline import Pipeline
 from streampose.pose import Poses
@@ -117,8 +117,9 @@ async def test_a_source_whose_numbers_go_back_ends_its_stream_alone(is_live: boo
     assert good.indices == [0, 1]
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError("no span"), asyncio.CancelledError("no span")], ids=repr)
 @pytest.mark.parametrize("where", ["captured", "delivered", "written"])
-async def test_a_trace_that_fails_ends_the_stream_that_it_was_told_of(where: str):
+async def test_a_trace_that_fails_ends_the_stream_that_it_was_told_of(where: str, error: BaseException):
     class Failing:
         def captured(self, frame: Frame, read_at: float) -> None:
             self._is("captured", frame)
@@ -131,7 +132,7 @@ async def test_a_trace_that_fails_ends_the_stream_that_it_was_told_of(where: str
 
         def _is(self, what: str, told: Frame) -> None:
             if (what, told.stream, told.index) == (where, "bad", 2):
-                raise ZeroDivisionError("no span")
+                raise error
 
     sinks, sources = [MemorySink(), MemorySink()], [ScriptedSource(range(9)), ScriptedSource(range(9))]
     streams = [
@@ -143,8 +144,8 @@ async def test_a_trace_that_fails_ends_the_stream_that_it_was_told_of(where: str
         figures = pipeline.snapshot().streams["bad"]
     assert (reports["good"].outcome, sinks[1].indices) == (Outcome.ENDED, list(range(9)))
     assert isinstance(reports["bad"].error, StreamposeError)
-    assert str(reports["bad"].error) == "ZeroDivisionError: no span"
-    assert isinstance(reports["bad"].error.__cause__, ZeroDivisionError)
+    assert str(reports["bad"].error) == f"{type(error).__name__}: no span"
+    assert reports["bad"].error.__cause__ is error
     assert (sinks[0].closed, sources[0].closed) == (1, 1)
     assert (figures.in_flight, figures.queued) == (0, 0)
 
@@ -265,6 +266,16 @@ async def test_a_cancellation_that_leaves_a_model_ends_the_run_typed():
     async with asyncio.timeout(10), Pipeline([Stream(name="s", source=ScriptedSource(range(5)))], Cancelled()) as pipe:
         with pytest.raises(EngineFailed, match="CancelledError"):
             await pipe.run()
+
+
+@pytest.mark.parametrize("method", ["decide", "observe", "expected_s"])
+async def test_a_cancellation_that_leaves_a_policy_ends_the_run_typed(method: str):
+    policy = FixedBatch()
+    setattr(policy, method, cancelled)
+    stream = Stream(name="s", source=ScriptedSource(range(5)))
+    async with asyncio.timeout(10), Pipeline([stream], FakeEstimator(), policy=policy) as pipeline:
+        with pytest.raises(PolicyError, match="CancelledError"):
+            await pipeline.run()
 
 
 async def test_a_model_that_fails_at_its_end_is_told_typed():

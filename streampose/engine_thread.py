@@ -19,7 +19,7 @@ from streampose.pose import Poses
 from streampose.typed import Typed
 from streampose.worker import Nothing, Worker
 
-__all__ = ["EngineThread", "free", "give_up", "is_lent"]
+__all__ = ["EngineThread", "free", "give_up", "is_lent", "listed"]
 
 log = logging.getLogger("streampose")
 
@@ -56,6 +56,18 @@ class _Lent:
 _lent: dict[int, _Lent] = {}
 if hasattr(os, "register_at_fork"):  # a child has none of the threads
     os.register_at_fork(after_in_child=_lent.clear)
+
+
+def listed(estimators: Estimator | Sequence[Estimator]) -> list[Estimator]:
+    """One, or several, as a list.
+
+    Raises:
+        ConfigError: there is none, or one twice.
+    """
+    several = list(estimators) if isinstance(estimators, Sequence) else [estimators]
+    if not several or len({id(one) for one in several}) < len(several):
+        raise ConfigError("a pipeline needs at least one estimator, and each of them once")
+    return several
 
 
 def is_lent(estimator: Estimator) -> bool:

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import Self
+from typing import Any, Self
 
-from streampose.batching import Batcher, BatchPolicy, FixedBatch, Lane, LatencyBatch, check_policy, depth
+from streampose.batching import Batcher, BatchPolicy, FixedBatch, LatencyBatch, check_policy
 from streampose.clock import Clock, SystemClock
 from streampose.cores import available_cores
-from streampose.engine_thread import EngineThread, free
+from streampose.engine_thread import EngineThread, free, listed
 from streampose.errors import ConfigError, StreamposeError
 from streampose.flow import Flow
 from streampose.inference.estimator import Estimator
 from streampose.metrics import EngineMetrics, Snapshot, StreamMetrics
-from streampose.streams import Stream, StreamReport, Trace, check, check_apart
+from streampose.share import lane_of
+from streampose.streams import Stream, StreamReport, Trace, check, check_all, check_apart
 
 __all__ = ["Pipeline"]
 
@@ -42,6 +42,7 @@ class Pipeline:
         keep_running: run until `stop`, also without any stream; others may be added at any time.
         trace: is told of each frame's way.
 
+    Leaving its context ends a `run` that goes on in a task: as `stop` does, or by an exception as cancelling it does.
     All methods belong to the event loop: from other threads, use ``loop.call_soon_threadsafe``.
 
     Raises:
@@ -62,12 +63,8 @@ class Pipeline:
     ) -> None:
         if not streams and not keep_running:
             raise ConfigError("a pipeline needs at least one stream")
-        for stream in streams:
-            check(stream)
-        check_apart(streams)
-        self._engines = list(estimators) if isinstance(estimators, Sequence) else [estimators]
-        if not self._engines or len({id(engine) for engine in self._engines}) < len(self._engines):
-            raise ConfigError("a pipeline needs at least one estimator, and each of them once")
+        check_all(streams)
+        self._engines = listed(estimators)
         live = keep_running or any(stream.source.live for stream in streams)
         self._policy = check_policy(policy or (LatencyBatch() if live else FixedBatch()))
         self._clock = clock or SystemClock()
@@ -78,29 +75,14 @@ class Pipeline:
         self._flows = {stream.name: self._flow(stream, streams) for stream in streams}
         self._tasks: dict[Flow, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._begun, self._changed = asyncio.Event(), asyncio.Event()
+        self._runner: asyncio.Task[Any] | None = None
+        self._begun, self._changed, self._ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._keep_running, self._holds = keep_running, 0
         self._batcher: Batcher | None = None
         self._stack, self._stopping, self._over = AsyncExitStack(), False, False
 
-    def _lane(self, stream: Stream, among: Sequence[Stream]) -> Lane:
-        live = stream.source.live
-        # Offline: enough in the air that every engine has two batches and one more is gathering, whoever it comes from.
-        # Turns see to it that a light one gets less; only a heavy one needs more for it.
-        part = max(stream.weight / sum(other.weight for other in among), 1 / len(among))
-        share = max(2, math.ceil(self._policy.max_frames * (2 * len(self._engines) + 1) * part))
-        return Lane(
-            stream.name,
-            live=live,
-            credits=stream.credits or (depth(self._policy) if live else share),
-            capacity=depth(self._policy) if live else share,
-            budget_s=stream.budget_s,
-            weight=stream.weight,
-            metrics=StreamMetrics(),
-        )
-
     def _flow(self, stream: Stream, among: Sequence[Stream]) -> Flow:
-        lane = self._lane(stream, among)
+        lane = lane_of(stream, among, self._policy, len(self._engines))
         return Flow(
             stream,
             lane,
@@ -132,9 +114,26 @@ class Pipeline:
         self._batcher = Batcher(engines, self._policy, self._clock, metrics=self._engine_metrics, on_failure=self.stop)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, *_: object) -> None:
         self._begun.set()  # or it never will be
-        await self._stack.aclose()
+        try:
+            if self._runner is not None:
+                await self._end(self._runner, at_once=kind is not None)
+        finally:
+            self._over = True
+            await self._stack.aclose()
+
+    async def _end(self, runner: asyncio.Task[Any], *, at_once: bool) -> None:
+        """End the `run` that goes on in this task; who is cancelled meanwhile wants it at once, too."""
+        self.stop()
+        try:
+            if at_once:
+                runner.cancel()
+            await self._ended.wait()
+        except asyncio.CancelledError:
+            runner.cancel()
+            await self._ended.wait()
+            raise
 
     @property
     def reports(self) -> Mapping[str, StreamReport]:
@@ -280,7 +279,7 @@ class Pipeline:
             raise RuntimeError("use the pipeline as a context: async with Pipeline(…) as pipeline")
         if self._over or self._group is not None:
             raise RuntimeError("a pipeline runs once: make another one")
-        self._started_at = self._clock.now()
+        self._started_at, self._runner = self._clock.now(), asyncio.current_task()
         try:
             async with asyncio.TaskGroup() as self._group:
                 batcher = self._group.create_task(self._batcher.run(), name="batcher")
@@ -296,5 +295,6 @@ class Pipeline:
         except* StreamposeError as failures:
             raise failures.exceptions[0] from failures.exceptions[0].__cause__
         finally:
-            self._group, self._over = None, True
+            self._group, self._runner, self._over = None, None, True
+            self._ended.set()
         return self.reports

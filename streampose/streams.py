@@ -20,7 +20,7 @@ from streampose.sources.reconnect import Link
 from streampose.sources.source import Source
 from streampose.tracking import OneEuro, Tracker
 
-__all__ = ["Outcome", "Stream", "StreamReport", "Trace", "check", "check_apart"]
+__all__ = ["Outcome", "Stream", "StreamReport", "Trace", "check", "check_all", "check_apart"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,17 @@ def _has(name: str, what: str, thing: object, members: tuple[str, ...]) -> None:
         raise ConfigError(
             f"stream {name!r} has a {what} that is none, {type(thing).__name__} without {', '.join(lacking)}{hint}"
         )
+
+
+def check_all(streams: Sequence[Stream]) -> None:
+    """See that each makes sense, and all together.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    for stream in streams:
+        check(stream)
+    check_apart(streams)
 
 
 def check_apart(streams: Sequence[Stream]) -> None:

@@ -32,7 +32,7 @@ LEVELS = [
         "motion",
     },
     {"batching", "inference", "sources", "tracking", "render", "sinks"},
-    {"streams", "finisher", "engine_thread", "patience", "flow", "pipeline"},
+    {"streams", "share", "finisher", "engine_thread", "patience", "flow", "pipeline"},
     {"api", "handover", "images", "measure", "meter", "observe", "preview", "offline"},
     {"web"},
     {"cli", "public", "__init__", "__main__"},

@@ -17,8 +17,11 @@ from fakes import FakeEstimator, MemorySink, ScriptedSource
 from streampose.batching import Batcher, Lane, LatencyBatch
 from streampose.batching.policy import Decision, Waiting
 from streampose.errors import ConfigError, Disconnected, ModelOutputError, SourceUnauthorized
+from streampose.frame import Image
 from streampose.pipeline import Pipeline
+from streampose.pose import Poses
 from streampose.sinks import JsonlSink, Rotation
+from streampose.sources import PushSource
 from streampose.sources.reconnect import Reconnecting
 from streampose.streams import Outcome, Stream, check_apart
 
@@ -281,3 +284,59 @@ async def test_what_comes_after_the_end_is_refused(fails: bool):
             await pipeline.add(live("b", MemorySink()))
         with pytest.raises(RuntimeError, match="runs once"):
             await pipeline.run()
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_leaving_the_context_ends_a_run_that_goes_on_as_a_stop_does(silent: bool):
+    """As a web application's lifespan does, where nobody awaits `run`."""
+    source, sink = PushSource(), MemorySink()
+    pictures = [Stream(name="a", source=source)] if silent else [live("a", sink)]
+    async with Pipeline(pictures, FakeEstimator(), keep_running=True) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        await (asyncio.sleep(0.01) if silent else seen(sink, 3))
+    assert (await running)["a"].outcome is Outcome.STOPPED
+    figures = pipeline.snapshot().streams["a"]
+    assert figures.captured == figures.delivered + figures.dropped_total
+    with pytest.raises(ConfigError, match="too late"):
+        await pipeline.add(live("b", MemorySink()))
+
+
+@pytest.mark.parametrize("how", [KeyError, asyncio.CancelledError])
+async def test_leaving_the_context_by_an_error_cuts_the_run_off(how: type[BaseException]):
+    sink = MemorySink()
+    try:
+        async with Pipeline([live("a", sink)], FakeEstimator()) as pipeline:
+            running = asyncio.create_task(pipeline.run())
+            await seen(sink, 3)
+            raise how  # noqa: TRY301 - what leaves the context
+    except how:
+        assert running.cancelled()
+    assert (pipeline.reports["a"].outcome, sink.closed) == (Outcome.CANCELLED, 1)
+
+
+async def test_who_is_cancelled_while_the_context_ends_waits_no_longer_for_the_run():
+    over = threading.Event()
+
+    class Hanging(FakeEstimator):
+        def __call__(self, images: Sequence[Image]) -> list[Poses]:
+            over.wait(10)
+            return super().__call__(images)
+
+    async def lasting() -> None:
+        async with Pipeline([live("a", MemorySink())], Hanging()) as pipeline:
+            runs.append(asyncio.create_task(pipeline.run()))
+            await pipeline_has(pipeline, 1)
+
+    async def pipeline_has(pipeline: Pipeline, frames: int) -> None:
+        while pipeline.snapshot().streams["a"].captured <= frames:
+            await asyncio.sleep(0.005)
+
+    runs: list[asyncio.Task[object]] = []
+    leaving = asyncio.create_task(lasting())
+    assert not (await asyncio.wait([leaving], timeout=0.2))[0]  # it is leaving, and waits for what is on its way
+    leaving.cancel()
+    await asyncio.wait(runs, timeout=5)
+    over.set()
+    assert runs[0].cancelled()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving

@@ -116,8 +116,9 @@ class Lane:
         if self.live and frame.captured_at > now + _ASTRAY_S:
             raise SourceError("the source gave a frame of the future: `captured_at` is time.monotonic()")
         self._last_index = frame.index
-        # One that a stall held up counts for no more than one that is twice as late as the others.
-        lag_s = min(now - frame.captured_at, 2 * self.lag_s + 0.01)
+        # One that a stall held up counts for no more than one that is twice as late as the others; and one of a moment
+        # that is still to come, by a camera's clock, is just here.
+        lag_s = max(min(now - frame.captured_at, 2 * self.lag_s + 0.01), 0.0)
         self.lag_s += 0.1 * (lag_s - self.lag_s)
 
     def saw(self, frame: Frame) -> None:

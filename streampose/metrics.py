@@ -217,21 +217,23 @@ class StreamMetrics:
     @property
     def in_flight(self) -> int:
         """Frames captured, neither delivered nor dropped yet."""
-        gone = sum(n for (place, _), n in self.dropped.items() if place is not Place.SINK)
+        gone = sum(n for (place, _), n in dict(self.dropped).items() if place is not Place.SINK)
         return self.captured - self.delivered - gone
 
     def snapshot(self, now: float, queued: int = 0) -> StreamSnapshot:
-        """The figures at this monotonic time, while so many frames wait for a batch."""
-        latencies = sorted(latency for _, latency in self._recent)
-        last = self._recent[-1] if self._recent else None
+        """The figures at this monotonic time, while so many frames wait for a batch; from any thread."""
+        # Copies, each made in one step: meanwhile others come.
+        arrivals, recent, dropped = list(self._arrivals), list(self._recent), dict(self.dropped)
+        latencies = sorted(latency for _, latency in recent)
+        last = recent[-1] if recent else None
         return StreamSnapshot(
             captured=self.captured,
             delivered=self.delivered,
             in_flight=self.in_flight,
             queued=queued,
-            dropped=dict(self.dropped),
-            fps_in=_rate(self._arrivals, now),
-            fps=_rate([at for at, _ in self._recent], now),
+            dropped=dropped,
+            fps_in=_rate(arrivals, now),
+            fps=_rate([at for at, _ in recent], now),
             age_s=None if last is None else now - last[0] + last[1],
             recent_p50_s=latencies[len(latencies) // 2] if latencies else None,
             recent_p95_s=latencies[int(0.95 * (len(latencies) - 1))] if latencies else None,

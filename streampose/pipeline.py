@@ -43,7 +43,7 @@ class Pipeline:
         trace: is told of each frame's way.
 
     Leaving its context ends a `run` that goes on in a task: as `stop` does, or by an exception as cancelling it does.
-    All methods belong to the event loop: from other threads, use ``loop.call_soon_threadsafe``.
+    All methods but `snapshot` belong to the event loop: from other threads, use ``loop.call_soon_threadsafe``.
 
     Raises:
         ConfigError: no stream, or two with one name, source, sink or file; an estimator twice, or none; nonsense.
@@ -141,11 +141,11 @@ class Pipeline:
         return {name: flow.report for name, flow in self._flows.items()}
 
     def snapshot(self) -> Snapshot:
-        """All figures, now."""
-        now = self._clock.now()
+        """All figures, now; from any thread."""
+        now, flows = self._clock.now(), dict(self._flows)
         return Snapshot(
             elapsed_s=now - self._started_at,
-            streams={n: flow.lane.metrics.snapshot(now, len(flow.lane.ingress)) for n, flow in self._flows.items()},
+            streams={n: flow.lane.metrics.snapshot(now, len(flow.lane.ingress)) for n, flow in flows.items()},
             engine=dataclasses.replace(
                 self._engine_metrics.snapshot(),
                 engines=len(self._engines),

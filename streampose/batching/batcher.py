@@ -69,9 +69,8 @@ class Batcher:
         """For how long the oldest batch has been running, or an idle engine could have taken a frame that waits."""
         since = [station.began_at for station in self._stations if station.in_flight]
         if idle := [station.ended_at for station in self._stations if not station.in_flight]:
-            waiting = [
-                next(iter(lane.ingress)).captured_at for lane in self._lanes if lane.ingress and lane.credits > 0
-            ]
+            fronts = [tuple(lane.ingress)[:1] for lane in tuple(self._lanes) if lane.credits > 0]
+            waiting = [frame.captured_at for front in fronts for frame in front]
             # One that cameras have left no room for has waited for long, but not for this engine.
             since += [max(captured_at, min(idle)) for captured_at in waiting]
         return max(0.0, now - min(since, default=now))

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import itertools
+import sys
+from types import FrameType
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import streampose.metrics
 from streampose.metrics import Cause, Histogram, Place, StreamMetrics
 from streampose.result import Timing
 
@@ -55,3 +60,30 @@ def test_rates_in_and_out_and_the_age_of_what_is_seen():
     assert snapshot.queued == 2
     assert metrics.snapshot(now=1.1).fps_in == pytest.approx(10)
     assert metrics.snapshot(now=21).age_s == pytest.approx(20)
+
+
+def test_figures_may_be_asked_for_on_another_thread():
+    """Whatever comes between two steps of it."""
+    metrics, causes = StreamMetrics(), itertools.cycle((place, cause) for place in Place for cause in Cause)
+    timing = Timing(captured_at=0.0, taken_at=0.0, inferred_at=0.0, delivered_at=0.1, batch_size=1)
+
+    def counts() -> None:
+        metrics.capture(0.0)
+        metrics.deliver(timing, people=1)
+        metrics.drop(*next(causes))
+
+    def between(frame: FrameType, event: str, _: object) -> object:
+        if frame.f_code.co_filename == streampose.metrics.__file__ and event == "line":
+            sys.settrace(None)
+            counts()
+            sys.settrace(between)
+        return between
+
+    counts()
+    before = sys.gettrace()
+    sys.settrace(between)
+    try:
+        snapshot = metrics.snapshot(1.0)
+    finally:
+        sys.settrace(before)
+    assert snapshot.captured < metrics.captured

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, cast
 
 from streampose.batching import FixedBatch, LatencyBatch
-from streampose.engine_thread import give_up, is_lent
+from streampose.engine_thread import give_up, is_lent, listed
 from streampose.errors import ChannelClosed, ConfigError, StreamposeError
 from streampose.frame import StreamInfo
 from streampose.handover import Handover
@@ -34,7 +34,6 @@ from streampose.typed import Typed
 __all__ = ["results", "stream"]
 
 _LEAVING_S = 10.0
-
 
 _Given: TypeAlias = str | Path | int | Source
 
@@ -102,37 +101,41 @@ async def stream(
         several = {"stream": cast("_Given", source)}
     if not several:
         raise ConfigError("there is no source: give one at least")
-    handover = Handover()
-    streams = []
-    for name, one in several.items():
-        with _of(name if len(several) > 1 else None):
-            opened = open_source(one, live=live) if isinstance(one, str | Path | int) else one
-        streams.append(
-            Stream(
-                name=name,
-                source=opened,
-                budget_s=budget_s,
-                sinks=[_Giver(handover, live=getattr(opened, "live", False), wants_picture=pictures)],
-                tracker=Tracker() if track or smooth else None,
-                smoother=OneEuro() if smooth else None,
-                renderer=Renderer(hud=False) if pictures else None,
-            )
-        )
-        check(streams[-1])
-    check_apart(streams)
-    any_live = any(each.source.live for each in streams)
-    if keep := estimators is not None:
-        estimators = estimators if isinstance(estimators, Sequence) else [estimators]
-        if not all(callable(each) and not isinstance(each, type) for each in estimators):
-            raise ConfigError(f"estimators are what load_estimators gives, not {estimators!r:.80}")
-        await _given_back(estimators)
-    else:
-        choice = choice or ModelChoice(model=model, detector=detector, pose=pose)
-        load = functools.partial(load_estimators, throughput=not any_live, streams=len(streams))
-        estimators = await asyncio.to_thread(load, choice, options)
-    most = usual_batch(estimators, live=any_live)
-    policy = LatencyBatch(budget_s, max_frames=most) if any_live else FixedBatch(most)
-    async with Pipeline(streams, estimators, policy=policy, close_estimators=not keep) as pipeline:
+    handover, streams = Handover(), []
+    async with contextlib.AsyncExitStack() as stack:
+        with contextlib.ExitStack() as unopened:  # who pushes pictures learns that nobody takes them
+            for each in several.values():
+                if callable(close := getattr(each, "close", None)) and not isinstance(each, type):
+                    unopened.callback(Typed(StreamposeError)(close))
+            for name, one in several.items():
+                with _of(name if len(several) > 1 else None):
+                    opened = open_source(one, live=live) if isinstance(one, str | Path | int) else one
+                streams.append(
+                    Stream(
+                        name=name,
+                        source=opened,
+                        budget_s=budget_s,
+                        sinks=[_Giver(handover, live=getattr(opened, "live", False), wants_picture=pictures)],
+                        tracker=Tracker() if track or smooth else None,
+                        smoother=OneEuro() if smooth else None,
+                        renderer=Renderer(hud=False) if pictures else None,
+                    )
+                )
+                check(streams[-1])
+            check_apart(streams)
+            any_live = any(made.source.live for made in streams)
+            if keep := estimators is not None:
+                estimators = listed(estimators)
+                await _given_back(estimators)
+            else:
+                choice = choice or ModelChoice(model=model, detector=detector, pose=pose)
+                load = functools.partial(load_estimators, throughput=not any_live, streams=len(streams))
+                estimators = await asyncio.to_thread(load, choice, options)
+            most = usual_batch(estimators, live=any_live)
+            policy = LatencyBatch(budget_s, max_frames=most) if any_live else FixedBatch(most)
+            pipeline = Pipeline(streams, estimators, policy=policy, close_estimators=not keep)
+            await stack.enter_async_context(pipeline)
+            unopened.pop_all()
         running = asyncio.create_task(pipeline.run())
         running.add_done_callback(lambda _: handover.close())
         try:
@@ -155,8 +158,10 @@ async def _come_to_end(running: asyncio.Task[Any], estimators: Sequence[Estimato
     try:
         async with asyncio.timeout(_LEAVING_S):
             await running
-    except TimeoutError:
+    except (TimeoutError, asyncio.CancelledError) as error:
         give_up(estimators)
+        if not isinstance(error, TimeoutError):
+            raise
 
 
 async def _given_back(estimators: Sequence[Estimator]) -> None:

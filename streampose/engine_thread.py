@@ -62,9 +62,11 @@ def listed(estimators: Estimator | Sequence[Estimator]) -> list[Estimator]:
     """One, or several, as a list.
 
     Raises:
-        ConfigError: there is none, or one twice.
+        ConfigError: there is none, or one twice, or what is none.
     """
     several = list(estimators) if isinstance(estimators, Sequence) else [estimators]
+    if not all(callable(one) and not isinstance(one, type) for one in several):
+        raise ConfigError(f"estimators are what load_estimators gives, not {estimators!r:.80}")
     if not several or len({id(one) for one in several}) < len(several):
         raise ConfigError("a pipeline needs at least one estimator, and each of them once")
     return several

@@ -97,7 +97,7 @@ class Flow:
         try:
             with _OTHERS:
                 async with AsyncExitStack() as closing:
-                    if not self._stopping and (source := await self._open(closing)) is not None:
+                    if (source := await self._open(closing)) is not None:
                         await self._flow(source, batcher, closing)
             if lane.failure is not None:
                 raise lane.failure
@@ -126,14 +126,15 @@ class Flow:
         closing.push_async_callback(self._let_go, source)
         opening = asyncio.create_task(source.call(Typed(SourceError)(stream.source.open), stream.name))
         self._ingest_task = opening
+        if self._stopping:
+            opening.cancel()  # it is closed without: who pushes learns that nobody takes it
         try:
-            info = await opening
+            self.report.info = info = await opening
         except asyncio.CancelledError:
             opening.cancel()
             if self._stopping:
                 return None
             raise
-        self.report.info = info
         opened: list[Worker[Sink]] = []
         closing.push_async_callback(self._finish_all, opened)
         for i, sink in enumerate(stream.sinks):

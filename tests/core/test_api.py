@@ -71,6 +71,29 @@ async def test_who_leaves_the_loop_waits_for_no_model_that_hangs(
     assert not estimator.closed
 
 
+async def test_who_is_in_a_hurry_to_leave_is_not_held_up_by_a_model_that_hangs(caplog: pytest.LogCaptureFixture):
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    class Hanging(FakeEstimator):
+        def __call__(self, images: Sequence[streampose.Image]) -> list[streampose.Poses]:
+            if self.batches:
+                hangs.set()
+                goes_on.wait(30)
+            return super().__call__(images)
+
+    estimator = Hanging()
+    results = streampose.stream(ScriptedSource(range(10_000), live=True, period_s=0.005), estimators=estimator)
+    await anext(results)
+    assert await asyncio.to_thread(hangs.wait, 10)
+    async with asyncio.timeout(5):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(results.aclose(), 0.1)
+        assert "left it behind" in caplog.text
+        goes_on.set()
+        while is_lent(estimator):
+            await asyncio.sleep(0.01)
+
+
 async def test_a_failure_comes_after_the_results(model: Path):
     source = ScriptedSource([0, 1, 2, SourceNotFound("gone")])
     results = streampose.stream(source, model=model)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fakes import FakeEstimator, MemorySink, picture
 
-from streampose import Outcome, Pipeline, PushSource, Stream
+from streampose import Outcome, Pipeline, PushSource, Stream, results
 from streampose.errors import ConfigError, Disconnected, SourceError, SourceTimeout
 
 
@@ -130,3 +130,27 @@ def test_numbers_of_any_kind_are_rates_and_times(kind: Any):
     assert source.push(picture())
     source.open("s")
     assert [source.read().time_s for _ in range(2)] == [0.5, 0.500001]
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize(
+    "wrong", [{"model": "nowhere.onnx"}, {"other": "nowhere.mp4"}, {"estimators": "nano"}], ids=str
+)
+def test_what_is_never_opened_is_taken_by_nobody(live: bool, wrong: dict[str, Any]):
+    source = PushSource(live=live)
+    several = {name: wrong[name] for name in wrong if name == "other"}
+    options = {name: wrong[name] for name in wrong if name != "other"}
+    with pytest.raises((FileNotFoundError, ConfigError)):
+        next(results({**several, "a": source}, **options))
+    assert not source.push(picture(1))
+
+
+async def test_a_stream_that_is_stopped_before_it_opens_takes_nothing():
+    removed, stopped = PushSource(live=False), PushSource()
+    async with Pipeline([Stream(name="stopped", source=stopped)], FakeEstimator()) as pipeline:
+        await pipeline.add(Stream(name="removed", source=removed))
+        running = asyncio.create_task(pipeline.run())
+        pipeline.stop()
+        assert {report.outcome for report in (await running).values()} == {Outcome.STOPPED}
+    assert not removed.push(picture(1))
+    assert not stopped.push(picture(1))

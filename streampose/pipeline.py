@@ -105,13 +105,13 @@ class Pipeline:
     async def __aenter__(self) -> Self:
         # Recordings are decoded ahead as fast as they can be: they do as well, or better, where everything may move.
         stay = self._cores_have_engines() and (self._keep_running or any(f.lane.live for f in self._flows.values()))
-        engines = []
+        engines, metrics = list[EngineThread](), self._engine_metrics
         async with AsyncExitStack() as starting:  # there may be no room for another thread
             for i, one in enumerate(free(self._engines)):
                 engines.append(EngineThread(one, f"engine-{i}", i if stay else None, closes=self._close_estimators))
                 starting.push_async_callback(engines[-1].aclose)
+            self._batcher = Batcher(engines, self._policy, self._clock, metrics=metrics, on_failure=self.stop)
             self._stack = starting.pop_all()
-        self._batcher = Batcher(engines, self._policy, self._clock, metrics=self._engine_metrics, on_failure=self.stop)
         return self
 
     async def __aexit__(self, kind: object, *_: object) -> None:

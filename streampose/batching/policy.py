@@ -137,12 +137,18 @@ def check_policy(policy: BatchPolicy) -> BatchPolicy:
     """See that it is one.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: it is something else, or lacks something, or its numbers are none.
     """
-    if isinstance(policy, type) or not all(hasattr(policy, name) for name in ("decide", "observe", "max_frames")):
-        raise ConfigError(
-            f"a batch policy decides and observes, as LatencyBatch(0.1) does, and {policy!r:.80} does not"
+    lacking = [name for name in ("decide", "observe", "max_frames", "budget_s") if not hasattr(policy, name)]
+    if isinstance(policy, type) or lacking:
+        what = (
+            f"{policy!r:.80} is a class" if isinstance(policy, type) else f"{policy!r:.80} has no {', '.join(lacking)}"
         )
+        raise ConfigError(f"a batch policy decides and observes, as LatencyBatch(0.1) does: {what}")
+    check_size(policy.max_frames)
+    check_budget(policy.budget_s)
+    if not (is_whole(frames := depth(policy)) and frames >= 1):
+        raise ConfigError(f"a batch policy's depth is a whole number of frames from 1 on, not {frames!r}")
     return policy
 
 

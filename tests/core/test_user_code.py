@@ -17,7 +17,8 @@ import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource, frame, poses_of
 
 import streampose
-from streampose.batching import AimdBatch, FixedBatch, LatencyBatch, TimeoutBatch
+from streampose.batching import AimdBatch, FixedBatch, LatencyBatch, TimeoutBatch, Wait
+from streampose.engine_thread import is_lent
 from streampose.errors import ConfigError, EngineFailed, PolicyError, SinkFailed, SourceError, StreamposeError
 from streampose.frame import Frame, Image
 from streampose.pipeline import Pipeline
@@ -266,6 +267,68 @@ async def test_a_cancellation_that_leaves_a_model_ends_the_run_typed():
     async with asyncio.timeout(10), Pipeline([Stream(name="s", source=ScriptedSource(range(5)))], Cancelled()) as pipe:
         with pytest.raises(EngineFailed, match="CancelledError"):
             await pipe.run()
+
+
+def unlike(**changes: object) -> FixedBatch:
+    policy = FixedBatch()
+    for name, value in changes.items():
+        setattr(policy, name, value)
+    return policy
+
+
+def test_a_policy_that_is_not_quite_one_is_said_before_anything_runs():
+    class Deciding:
+        max_frames = 4
+
+        def decide(self, *_: object) -> Wait:
+            return Wait()
+
+        def observe(self, *_: object) -> None: ...
+
+    for policy, words in (
+        (Deciding(), "has no budget_s"),
+        (unlike(budget_s="0.1"), "a latency budget is positive"),
+        (unlike(budget_s=math.nan), "a latency budget is positive"),
+        (unlike(max_frames=0), "a batch has at least 1 frame"),
+        (unlike(max_frames=2.5), "a batch has at least 1 frame"),
+        (unlike(depth=0), "depth is a whole number"),
+        (unlike(depth=None), "depth is a whole number"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            Pipeline([Stream(name="s", source=ScriptedSource([0]))], FakeEstimator(), policy=policy)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        (unlike(decide=lambda *_: Wait(until=math.nan)), "waits until nan"),
+        (unlike(decide=lambda *_: Wait(until="soon")), "waits until 'soon'"),
+        (unlike(decide=lambda *_: None), "failed: AttributeError"),
+        (unlike(expected_s=lambda _: "long"), "expects a batch to take 'long' s"),
+        (unlike(expected_s=lambda _: math.nan), "expects a batch to take nan s"),
+    ],
+    ids=str,
+)
+async def test_what_a_policy_says_that_makes_no_sense_ends_the_run(policy: FixedBatch, words: str):
+    stream = Stream(name="s", source=ScriptedSource(range(5)))
+    async with asyncio.timeout(10), Pipeline([stream], FakeEstimator(), policy=policy) as pipeline:
+        with pytest.raises(PolicyError, match=words):
+            await pipeline.run()
+
+
+async def test_a_policy_that_cannot_be_told_of_the_engines_leaves_nothing_behind():
+    class Fixed(FixedBatch):
+        engines = property(lambda _: 1, lambda *_: (_ for _ in ()).throw(AttributeError("engines is fixed")))
+
+        def __init__(self) -> None:
+            self.max_frames, self.budget_s = 4, math.inf
+
+    estimator = FakeEstimator()
+    with pytest.raises(PolicyError, match="engines is fixed"):
+        async with Pipeline([Stream(name="s", source=ScriptedSource([0]))], estimator, policy=Fixed()):
+            pass
+    assert estimator.closed
+    assert not is_lent(estimator)
 
 
 @pytest.mark.parametrize("method", ["decide", "observe", "expected_s"])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from streampose.frame import Frame, Image, read_only
 from streampose.pose import Poses
 from streampose.render import Hud, Renderer
-from streampose.streams import Stream
+from streampose.streams import Draws, Stream
 from streampose.tracking import OneEuro, Tracker
 
 __all__ = ["Finisher"]
@@ -23,7 +23,7 @@ class Finisher:
         # Others' may do anything, and for as long as they want.
         self._ours = {type(self._tracker), type(self._smoother)} <= {Tracker, OneEuro, type(None)}
         takers = sum(sink.wants_picture for sink in stream.sinks)
-        self._renderer = (stream.renderer or Renderer()) if takers else None
+        self._renderer: Draws | None = (stream.renderer or Renderer()) if takers else None
         self._shared = takers > 1
         self._epoch = 0
 

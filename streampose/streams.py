@@ -10,17 +10,34 @@ from pathlib import Path
 from typing import Protocol
 
 from streampose.errors import ConfigError
-from streampose.frame import Frame, StreamInfo
+from streampose.frame import Frame, Image, StreamInfo
 from streampose.number import is_positive, is_whole, within
-from streampose.render import Renderer
+from streampose.pose import Poses
+from streampose.render import Hud
 from streampose.result import Result
 from streampose.sinks.rotation import original
 from streampose.sinks.sink import Sink
 from streampose.sources.reconnect import Link
 from streampose.sources.source import Source
-from streampose.tracking import OneEuro, Tracker
 
-__all__ = ["Outcome", "Stream", "StreamReport", "Trace", "check", "check_all", "check_apart"]
+__all__ = ["Draws", "Outcome", "Stream", "StreamReport", "Trace", "Tracks", "check", "check_all", "check_apart"]
+
+
+class Tracks(Protocol):
+    """Gives people ids, or calms their points by these: `Tracker`, `OneEuro`, or what has their methods."""
+
+    def update(self, poses: Poses, time_s: float) -> Poses:
+        """The people of the next picture, as they go on."""
+
+    def reset(self) -> None:
+        """Forget everybody: another epoch begins."""
+
+
+class Draws(Protocol):
+    """Draws people: `Renderer`, or a function."""
+
+    def __call__(self, image: Image, poses: Poses, hud: Hud | None, /) -> Image:
+        """The picture with them, a new one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +54,11 @@ class Stream:
     credits: int | None = None
     """How many frames may be between the queue and the sinks; `None` = of a live one the policy's `depth` (4 for
     `LatencyBatch`), or what keeps all engines fed."""
-    tracker: Tracker | None = None
+    tracker: Tracks | None = None
     """Stable ids; `None` = none."""
-    smoother: OneEuro | None = None
+    smoother: Tracks | None = None
     """Calmer key points; needs a tracker."""
-    renderer: Renderer | None = None
+    renderer: Draws | None = None
     """Draws for the sinks that want a picture; `None` = a default one, where such a sink is there."""
 
 

@@ -21,8 +21,9 @@ class Sink(Protocol):
     at each `open`.
     """
 
-    wants_picture: bool
-    """Whether `Result.picture` must be there; if no sink of a stream wants one, nothing is drawn."""
+    @property
+    def wants_picture(self) -> bool:
+        """Whether `Result.picture` must be there; if no sink of a stream wants one, nothing is drawn."""
 
     def open(self, stream: str, info: StreamInfo) -> None:
         """Get ready for the results of one stream.

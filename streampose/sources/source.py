@@ -18,8 +18,9 @@ __all__ = ["Selecting", "Source", "shareable"]
 class Source(Protocol):
     """Where frames come from. Blocking: the pipeline calls it on a thread of its own, one call at a time."""
 
-    live: bool
-    """A live source cannot be asked to wait: frames that are not taken in time are dropped, oldest first."""
+    @property
+    def live(self) -> bool:
+        """A live source cannot be asked to wait: frames that are not taken in time are dropped, oldest first."""
 
     def open(self, stream: str) -> StreamInfo:
         """Connect, and say what is known. `stream` is the name that every `Frame` of this source shall carry.

@@ -81,6 +81,8 @@ def check(stream: Stream) -> None:
     for what, part in (("tracker", stream.tracker), ("smoother", stream.smoother)):
         if part is not None:
             _has(name, what, part, ("update", "reset"))
+    if (draws := stream.renderer) is not None and (isinstance(draws, type) or not callable(draws)):
+        raise ConfigError(f"stream {name!r} has a renderer that is none, {draws!r:.80}: it is called, as Renderer() is")
     if stream.smoother is not None and stream.tracker is None:
         raise ConfigError(f"stream {name!r} smooths without tracking: smoothing follows a person, so it needs ids")
     if not within(stream.weight, 1e-3, 1e3):
@@ -92,6 +94,8 @@ def check(stream: Stream) -> None:
 
 
 def _has(name: str, what: str, thing: object, members: tuple[str, ...]) -> None:
+    if isinstance(thing, type):
+        raise ConfigError(f"stream {name!r} has a {what} that is none, but a class: {thing.__name__}(…) makes one")
     if lacking := [member for member in members if not hasattr(thing, member)]:
         hint = ": open_source(…) makes one of a text" if what == "source" and isinstance(thing, str) else ""
         raise ConfigError(
@@ -105,6 +109,8 @@ def check_all(streams: Sequence[Stream]) -> None:
     Raises:
         ConfigError: they do not.
     """
+    if not isinstance(streams, Sequence) or not all(isinstance(stream, Stream) for stream in streams):
+        raise ConfigError(f"streams are a list of Stream(…), not {streams!r:.80}")
     for stream in streams:
         check(stream)
     check_apart(streams)

@@ -487,6 +487,8 @@ def test_what_makes_no_sense_is_refused():
         ({"source": "clip.mp4"}, r"a source that is none, str .* open_source"),
         ({"tracker": True}, "a tracker that is none, bool without update, reset"),
         ({"tracker": Tracker(), "smoother": 1}, "a smoother that is none"),
+        ({"tracker": Tracker}, r"a tracker that is none, but a class: Tracker\(…\)"),
+        ({"renderer": True}, "a renderer that is none, True"),
     ],
 )
 async def test_parts_that_are_none_are_said_before_anything_runs(part: dict[str, object], words: str):
@@ -497,6 +499,16 @@ async def test_parts_that_are_none_are_said_before_anything_runs(part: dict[str,
     async with Pipeline([], FakeEstimator(), keep_running=True) as pipeline:
         with pytest.raises(ConfigError, match=words):
             await pipeline.add(Stream(**options))  # type: ignore[arg-type]
+
+
+def test_streams_that_are_no_list_and_estimators_that_are_none_are_said():
+    one = Stream(name="s", source=ScriptedSource([0]))
+    for streams in (one, iter([one]), {"s": one}, ["clip.mp4"]):
+        with pytest.raises(ConfigError, match="streams are a list of Stream"):
+            Pipeline(streams, FakeEstimator())  # type: ignore[arg-type]
+    for estimators in (None, "rtmo", FakeEstimator):
+        with pytest.raises(ConfigError, match="estimators are what load_estimators gives"):
+            Pipeline([one], estimators)  # type: ignore[arg-type]
 
 
 async def test_two_streams_have_no_sink_and_no_file_in_common(tmp_path: Path):

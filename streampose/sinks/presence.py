@@ -26,7 +26,7 @@ class Presence:
 
     def __init__(self, stream: str, server: str, backoff: Backoff) -> None:
         self._stream, self._server, self._backoff = stream, server_of(server), backoff
-        self._tries = 0
+        self._tries = self._laters = 0
         self._away_since = self._up_since = time.monotonic()
         self.away = False
         """Whether the last try failed. Not before the first one, which may well succeed."""
@@ -47,6 +47,12 @@ class Presence:
         self._tries += 1
         return self._backoff.wait_s(self._tries - 1)
 
+    def later(self, error: SinkError) -> float:
+        """It is there, and takes nothing for now: seconds to wait before the next try."""
+        log.debug("%s: output to %s: later: %s", self._stream, self._server, redact(str(error)))
+        self._laters += 1
+        return self._backoff.wait_s(self._laters - 1)
+
     def refused(self, error: SinkError) -> float | None:
         """It refused one line: seconds to wait, if it has taken nothing since the last one; else it is there."""
         if not self._took:
@@ -61,7 +67,7 @@ class Presence:
 
     def there(self) -> None:
         """It took what it was sent."""
-        self._took = True
+        self._took, self._laters = True, 0
         if self.away:
             self.away, self._up_since = False, time.monotonic()
             tags = {"stream": self._stream, "event": "output back"}

@@ -61,8 +61,9 @@ class SendSink:
 
     A thread of its own sends what waits, several lines at a time. While the server is away, the oldest lines make
     room for new ones, and it is tried again with waits by `Backoff`: neither stops the stream. A server that is there
-    but slow is waited for, so that a recording loses nothing; one that took nothing for ten seconds counts as away.
-    What it does not take, or refuses, is sent again in smaller batches, before a line counts as refused.
+    but slow, or says "later", is waited for, so that a recording loses nothing; one that took nothing for ten seconds
+    counts as away. What it does not take, or refuses, is sent again in smaller batches, before a line counts as
+    refused.
 
     Args:
         carrier: speaks to the server.
@@ -216,14 +217,15 @@ class SendSink:
         return (), None
 
     def _not_taken(self, batch: Sequence[bytes], error: SinkError) -> tuple[Sequence[bytes], float | None]:
-        # Who is refused at the door may be let in later.
-        if not self._connected or isinstance(error, SinkLater):
+        if not self._connected:  # who is refused at the door may be let in later
             return batch, self._presence.lost(error)
+        stuck = self._presence.away or time.monotonic() - self._moved_at >= self._stuck_s
+        if isinstance(error, SinkLater):
+            return batch, self._presence.lost(error) if stuck else self._presence.later(error)
         # It may have been too much at once: fewer are tried, down to one line, before the server counts as away.
         self._size.failed(len(batch))
         if isinstance(error, SinkAway):
-            stuck = time.monotonic() - self._moved_at >= self._stuck_s
-            return batch, self._presence.lost(error) if len(batch) == 1 or stuck or self._presence.away else None
+            return batch, self._presence.lost(error) if len(batch) == 1 or stuck else None
         if len(batch) > 1:
             return batch, None
         with self._changed:  # this line would be refused for ever

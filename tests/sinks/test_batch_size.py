@@ -116,6 +116,19 @@ def test_a_server_that_limits_requests_gets_as_much_in_each_as_ever():
     assert len(carrier.sizes) <= 4 * 6, "64 lines a request, but for the first one"
 
 
+def test_a_recording_loses_nothing_to_a_server_that_says_later_now_and_then(caplog: pytest.LogCaptureFixture):
+    carrier = Limited(64, SinkAway)
+    carrier.script = [SinkLater("503") if i % 3 == 2 else None for i in range(1000)]
+    sink = SendSink(carrier, depth=20, backoff=Backoff(first_s=0.01, cap_s=0.01))
+    sink.open("s", INFO)
+    carrier.all_wait.set()
+    write(sink, range(300))
+    sink.close()
+    assert carrier.brought == list(range(300))
+    assert sink.unsent == 0
+    assert said(caplog) == [], "it never was away"
+
+
 def test_a_web_server_with_a_limit_gets_all(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     server = webhook_server(tmp_path)
     sink = SendSink(WebhookCarrier(f"http://127.0.0.1:{server.port}/most/{5 * LINE}"), backoff=SOON)

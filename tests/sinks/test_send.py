@@ -294,11 +294,10 @@ def test_a_web_server_gets_the_token_of_its_url_as_a_header(tmp_path: Path, capl
 @pytest.mark.parametrize("status", [503, 429])
 def test_what_a_web_server_wants_later_is_kept(tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture):
     server = webhook_server(tmp_path)
-    sink = SendSink(WebhookCarrier(f"http://127.0.0.1:{server.port}/status/{status}"), backoff=SOON)
+    sink = SendSink(WebhookCarrier(f"http://127.0.0.1:{server.port}/status/{status}"), backoff=SOON, stuck_s=0.3)
     sink.open("s", INFO)
     sink.write(result(0))
     until(lambda: len(said(caplog)) == 1)
-    time.sleep(0.5)
     assert sink.unsent == 0
     close_soon(sink)
     server.kill()

@@ -212,6 +212,7 @@ class SendSink:
             self._carrier.close()
             return again, wait_s
         self._moved_at = time.monotonic()
+        self._end_at = max(self._end_at, self._moved_at + _AWAY_S)
         self._size.went()
         self._presence.there()
         return (), None

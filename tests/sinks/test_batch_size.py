@@ -8,6 +8,7 @@ import threading
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fakes import poses_of
@@ -17,7 +18,7 @@ from test_sinks import INFO, result
 
 from streampose.backoff import Backoff
 from streampose.errors import SinkAway, SinkLater, SinkRefused
-from streampose.sinks import SendSink
+from streampose.sinks import SendSink, send
 from streampose.sinks.batch_size import BatchSize
 from streampose.sinks.jsonl import to_line
 from streampose.sinks.mqtt import MqttCarrier
@@ -127,6 +128,27 @@ def test_a_recording_loses_nothing_to_a_server_that_says_later_now_and_then(capl
     assert carrier.brought == list(range(300))
     assert sink.unsent == 0
     assert said(caplog) == [], "it never was away"
+
+
+def test_an_end_waits_for_a_server_that_takes_something_between_its_laters(monkeypatch: pytest.MonkeyPatch):
+    now_s = 0.0
+
+    class Slow(Limited):
+        def send(self, lines: Sequence[bytes]) -> None:
+            nonlocal now_s
+            now_s += 2.0
+            super().send(lines)
+
+    monkeypatch.setattr(send, "time", SimpleNamespace(monotonic=lambda: now_s, sleep=lambda _: None))
+    carrier = Slow(64, SinkAway)
+    carrier.script = [SinkLater("503") if i % 2 else None for i in range(1000)]
+    sink = SendSink(carrier, depth=300, backoff=AT_ONCE)
+    sink.open("s", INFO)
+    write(sink, range(250))
+    threading.Timer(0.1, carrier.all_wait.set).start()
+    sink.close()
+    assert sink.unsent == 0
+    assert carrier.brought == list(range(250))
 
 
 def test_a_web_server_with_a_limit_gets_all(tmp_path: Path, caplog: pytest.LogCaptureFixture):

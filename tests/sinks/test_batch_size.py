@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from fakes import poses_of
 from servers.daemons import mosquitto, no_daemon_is_left, webhook_server  # noqa: F401
-from test_send import SOON, Far, Scripted, said, until
+from test_send import SOON, Far, Scripted, close_soon, said, until
 from test_sinks import INFO, result
 
 from streampose.backoff import Backoff
@@ -40,6 +41,7 @@ class Limited(Scripted):
         self.all_wait.wait()
         self.sizes.append(len(lines))
         if len(lines) > self.most or any(json.loads(line)["frame"] in self.poison for line in lines):
+            time.sleep(self.delay_s)
             self.failed += 1
             raise self.error("too much")
         super().send(lines)
@@ -56,16 +58,37 @@ def test_a_recording_loses_nothing_to_a_server_that_takes_little_at_a_time(
     error: type[Exception], most: int, caplog: pytest.LogCaptureFixture
 ):
     carrier = Limited(most, error)
-    carrier.delay_s = 0.001  # so that the queue is full
-    sink = SendSink(carrier, depth=100, backoff=AT_ONCE)
+    carrier.delay_s = 0.002  # so that the queue is full, also while what comes back is under way
+    sink = SendSink(carrier, depth=50, backoff=AT_ONCE)
     sink.open("s", INFO)
     carrier.all_wait.set()
-    write(sink, range(2000))
+    write(sink, range(600))
     sink.close()
-    assert carrier.brought == list(range(2000))
+    assert carrier.brought == list(range(600))
     assert sink.unsent == 0
     assert said(caplog) == [], "it never was away"
     assert carrier.failed <= len(carrier.sizes) / 5, "it is asked again and again for what it cannot"
+
+
+def test_a_server_that_takes_nothing_for_long_is_not_asked_for_ever_less(caplog: pytest.LogCaptureFixture):
+    failed: list[int] = []
+
+    class Silent(Limited):
+        def send(self, lines: Sequence[bytes]) -> None:
+            if not said(caplog):
+                failed.append(len(lines))
+            super().send(lines)
+
+    carrier = Silent(0, SinkAway)
+    carrier.delay_s = 0.05
+    sink = SendSink(carrier, backoff=AT_ONCE, stuck_s=0.1)
+    sink.open("s", INFO)
+    write(sink, range(100))
+    carrier.all_wait.set()
+    until(lambda: bool(said(caplog)))
+    close_soon(sink)
+    assert len(failed) <= 3, "it took nothing for 0.1 s then, and 64 lines become one only after seven"
+    assert sink.unsent == 100
 
 
 def test_only_the_line_that_is_refused_alone_is_lost(caplog: pytest.LogCaptureFixture):

@@ -53,17 +53,22 @@ class Presence:
         self._laters += 1
         return self._backoff.wait_s(self._laters - 1)
 
-    def refused(self, error: SinkError) -> float | None:
-        """It refused one line: seconds to wait, if it has taken nothing since the last one; else it is there."""
-        if not self._took:
+    def refused(self, error: SinkError, *, stuck: bool) -> float | None:
+        """It refused one line: seconds to wait, if it has taken nothing since the last one.
+
+        Args:
+            error: what it said.
+            stuck: whether it has taken nothing for so long that it counts as away.
+        """
+        took, self._took = self._took, False
+        if stuck and not took:
             return self.lost(error)
-        self._took = False
         level = logging.DEBUG if self._told_refused else logging.WARNING
         self._told_refused = True
         tags = {"stream": self._stream, "event": "line refused", "cause": cause_of(error)}
         words = redact(str(error))
         log.log(level, "%s: output to %s: a line is dropped: %s", self._stream, self._server, words, extra=tags)
-        return None
+        return None if took else self.later(error)
 
     def there(self) -> None:
         """It took what it was sent."""

@@ -86,7 +86,7 @@ class SendSink:
         self._waiting: deque[bytes] = deque()
         self._in_flight = 0
         self._size = BatchSize(_BATCH)
-        self._connected = False
+        self._connected = self._tried_alone = False
         self._closing = threading.Event()
         self._interrupted = self._given_up = False
         self._end_at = 0.0
@@ -106,7 +106,8 @@ class SendSink:
         self._waiting.clear()
         self.unsent = 0
         self._interrupted = self._given_up = False
-        self._connected, self._failure = False, None
+        self._connected = self._tried_alone = False
+        self._failure = None
         self._size = BatchSize(_BATCH)
         self._stream = stream
         self._presence = Presence(stream, self._carrier.url, self._backoff)
@@ -213,6 +214,7 @@ class SendSink:
             return again, wait_s
         self._moved_at = time.monotonic()
         self._end_at = max(self._end_at, self._moved_at + _AWAY_S)
+        self._tried_alone = False
         self._size.went()
         self._presence.there()
         return (), None
@@ -226,13 +228,17 @@ class SendSink:
         # It may have been too much at once: fewer are tried, down to one line, before the server counts as away.
         self._size.failed(len(batch))
         if isinstance(error, SinkAway):
-            return batch, self._presence.lost(error) if len(batch) == 1 or stuck else None
+            # A connection that had ended meanwhile, a pause, or a line that a broker hangs up on: a line has two tries.
+            again = len(batch) > 1 or not self._tried_alone
+            self._tried_alone = len(batch) == 1
+            return batch, None if again and not stuck else self._presence.lost(error)
         if len(batch) > 1:
             return batch, None
         with self._changed:  # this line would be refused for ever
             self.unsent += self._in_flight  # none if `close` has given up, and counted it
             self._in_flight = 0
-        return (), self._presence.refused(error)
+        self._tried_alone = False
+        return (), self._presence.refused(error, stuck=stuck)
 
     def _next(self) -> list[bytes]:
         """The lines that are to be sent next; none = the end, and nothing is left."""

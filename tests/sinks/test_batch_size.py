@@ -115,6 +115,38 @@ def test_lines_that_are_refused_do_not_cost_their_neighbours(caplog: pytest.LogC
     assert len(said(caplog)) == 1, "it is told once"
 
 
+@pytest.mark.parametrize("errors", [[SinkAway("hung up"), SinkRefused("hangs up")], [SinkAway("it had ended")]])
+def test_a_line_that_fails_alone_is_tried_once_more_before_the_server_is_away(
+    errors: list[Exception], caplog: pytest.LogCaptureFixture
+):
+    carrier = Limited(64, SinkAway)
+    carrier.script = [None, *errors]
+    sink = SendSink(carrier, depth=20, backoff=Backoff(first_s=1000, cap_s=1000))
+    sink.open("s", INFO)
+    carrier.all_wait.set()
+    for i in range(3):
+        sink.write(result(i))
+        until(lambda: len(carrier.brought) + sink.unsent == i + 1)  # noqa: B023
+    write(sink, range(3, 100))
+    sink.close()
+    lost = len(errors) - 1
+    assert len(carrier.brought) == 100 - lost
+    assert sink.unsent == lost
+    assert not any("trying again" in line for line in said(caplog)), "it never was away"
+
+
+def test_lines_that_are_refused_in_a_row_do_not_cost_those_after_them(caplog: pytest.LogCaptureFixture):
+    carrier = Limited(64, SinkRefused, poison=range(50, 55))
+    sink = SendSink(carrier, depth=20, backoff=Backoff(first_s=0.02, cap_s=0.02))
+    sink.open("s", INFO)
+    carrier.all_wait.set()
+    write(sink, range(300))
+    sink.close()
+    assert carrier.brought == [*range(50), *range(55, 300)]
+    assert sink.unsent == 5
+    assert said(caplog) == ["s: output to scripted://: a line is dropped: too much"]
+
+
 def test_what_was_away_soon_takes_as_much_as_before():
     size = BatchSize(64)
     size.went()

@@ -247,7 +247,7 @@ async def test_a_silent_server_does_not_stall_its_stream(far: Far):
 
 
 def test_a_paused_server_goes_on(far: Far, caplog: pytest.LogCaptureFixture):
-    sink = far.sink(timeout_s=2.0, depth=5000)
+    sink = far.sink(timeout_s=1.0, depth=5000)
     sink.open("s", INFO)
     writing = Writing(sink)
     writing.write(10)

@@ -93,8 +93,9 @@ def _look(client: httpx.Client, url: str) -> View:
             f"nothing answers at {shown} ({redact(str(error)) or type(error).__name__}): is a `run` or `serve` "
             "with --metrics there, and at that port?"
         ) from error
-    except httpx.InvalidURL as error:
-        raise ConfigError(f"{shown} is not a URL: {error}") from error
+    except httpx.InvalidURL:
+        # Not chained: what it says may be a piece of a password that was not escaped.
+        raise ConfigError(f"{shown} is not a URL") from None
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         raise SourceUnauthorized(f"{shown} wants a token: --token env:NAME or file:PATH")
     if not answer.is_success:

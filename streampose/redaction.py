@@ -16,7 +16,8 @@ __all__ = ["redact", "server_of", "spaced", "unspaced"]
 # ending.
 _USERINFO = re.compile(
     r"(?P<scheme>(?P<whole>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)"
-    r"|(?i:rtsp|rtmp|http|srt|mqtt|redis)s?[:;][/\\]*+|(?<![\w/\\.])(?i:rtsp|rtmp|http|srt)s?[/\\]++)"
+    r"|(?i:rtsp|rtmp|http|srt|mqtt|redis)s?[:;][/\\]*+|(?<![\w/\\.])[a-zA-Z][a-zA-Z0-9+.-]{1,30}:[/\\](?![/\\])"
+    r"|(?<![\w/\\.])(?i:rtsp|rtmp|http|srt)s?[/\\]++)"
     r"(?:(?(whole)[^/\s:]*|[^/\s:]{0,255}):\S*@|(?(whole)[^/\s]*@|(?!))"
     r"|(?P<none>(?(whole)[^/\s:]*|[^/\s:]{0,255}):\S*))"
 )

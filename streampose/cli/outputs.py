@@ -107,6 +107,10 @@ class Outputs:
         # A shell's variable that is not set; as a path it would be the current folder.
         if empty := [option for option, text in self._files.items() if not text]:
             raise ConfigError(f"{empty[0]} names nothing: write a file, or a folder (./ for this one)")
+        for option, text in self._files.items():
+            if "://" in text:
+                also = "video goes to rtsp:// and rtmp://" if option == "--out" else "lines go to servers by --send"
+                raise ConfigError(f"{option} {redact(text)} is a URL, and not one for it: name a file ({also})")
         if self.rotation is not None and "--json" not in self._files:
             raise ConfigError("--json-rotate is for files: name one, or a folder, by --json")
         if self._pushed and streams > 1 and "{name}" not in str(self.out):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import takewhile
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import streampose
 from streampose.cli.say import fail, speak
@@ -45,6 +47,9 @@ _COMMANDS = {
 # What may stand before a command without being a misspelt one, or a wish for help.
 _BEFORE = re.compile("--debug|--log-(format|level)(=.*)?|text|json|debug|info|warning|error")
 
+# The base of it, which typer does not export.
+_USAGE_ERRORS: tuple[Any, ...] = typer.BadParameter.__bases__
+
 # What `Path.exists` and its like raise of a path that somebody has typed.
 _UNSEEN = {errno.EACCES, errno.ENAMETOOLONG}
 
@@ -69,6 +74,27 @@ def _globals(
     speak(log_format)
 
 
+@contextlib.contextmanager
+def _redacted() -> Iterator[None]:
+    try:
+        yield
+    except _USAGE_ERRORS as error:
+        error.message = redact(error.message)
+        raise
+
+
+class _Commands(TyperGroup):
+    """Usage errors show what was typed, but no secrets."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _redacted():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _redacted():
+            return super().invoke(ctx)
+
+
 def _app(words: Sequence[str]) -> typer.Typer:
     """With the command that is asked for; with all where that is not clear, or there is a file for several of them.
 
@@ -76,6 +102,7 @@ def _app(words: Sequence[str]) -> typer.Typer:
     """
     app = typer.Typer(
         name="streampose",
+        cls=_Commands,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

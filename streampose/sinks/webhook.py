@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import httpx
 
 from streampose.errors import ConfigError, SinkAway, SinkLater, SinkRefused
-from streampose.redaction import server_of
+from streampose.redaction import redact, server_of
 from streampose.sinks.presence import find
 
 __all__ = ["WebhookCarrier"]
@@ -40,7 +40,7 @@ class WebhookCarrier:
         timeout_s: for connecting, for sending, and for the answer, together.
 
     Raises:
-        ConfigError: it is no URL, or its token is none.
+        ConfigError: it is no URL, its token is none, or the environment names a proxy that cannot be used.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
@@ -57,6 +57,11 @@ class WebhookCarrier:
         if not parts.host:
             raise ConfigError("results are sent to http(s)://host/path: this URL names no host")
         key, _, token = parts.fragment.partition("=")
+        if key == "token" and not parts.userinfo and not _TOKEN.fullmatch(token):
+            raise ConfigError(
+                "the #token=… of a URL to send to is empty, or has signs that a header cannot have (a space, a letter "
+                "with an accent)"
+            )
         # What a header cannot have would be told by the client with all the rest of the token.
         if "#" in url and (key != "token" or not _TOKEN.fullmatch(token) or parts.userinfo):
             raise ConfigError(
@@ -69,6 +74,14 @@ class WebhookCarrier:
         self._address = parts.host, parts.port or _PORTS[parts.scheme]
         # The system's certificates, or those of SSL_CERT_FILE, as for all servers of ours. They take 20 ms to read.
         self._verify = ssl.create_default_context() if parts.scheme == "https" else False
+        try:
+            httpx.AsyncClient(timeout=None, verify=False)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            # What the latter says may be a piece of a password.
+            words = "it is not a URL" if isinstance(error, httpx.InvalidURL) else redact(str(error))
+            raise ConfigError(
+                f"the proxy that this environment names cannot be used: {words}; unset it, or set NO_PROXY={parts.host}"
+            ) from None
 
     def connect(self, stream: str) -> None:
         """See that there is such a host; each request connects if it must.
@@ -78,8 +91,8 @@ class WebhookCarrier:
         """
         if not urllib.request.getproxies():  # one of them may know what we do not
             find(*self._address, within_s=self._timeout_s)
-        self._loop = asyncio.new_event_loop()
         self._client = httpx.AsyncClient(timeout=None, verify=self._verify)
+        self._loop = asyncio.new_event_loop()
 
     def send(self, lines: Sequence[bytes]) -> None:
         """One request.

@@ -711,7 +711,16 @@ def test_what_was_not_acknowledged_is_sent_again_in_order():
     assert carrier.brought == list(range(200))
 
 
-_NO_TOKENS = ("h/x#", "h/x#sec", "h/x#token=", "h/x#token=sec%0Aret", "h/x#token=sec%C3%A9", "me:p@h/x#token=sec")
+@pytest.mark.parametrize("proxy", ["foo://me:secret@127.0.0.1:9", "http://127.0.0.1:port"])
+def test_a_proxy_that_cannot_be_used_is_told_at_the_start(proxy: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(ConfigError, match=r"proxy .* cannot be used: .* NO_PROXY=host$") as caught:
+        send_to("http://host/x")
+    assert "secret" not in str(caught.value)
+
+
+_NO_TOKENS = ("h/x#", "h/x#sec", "me:p@h/x#token=sec")
+_BAD_TOKENS = ("h/x#token=", "h/x#token=sec%0Aret", "h/x#token=sec%C3%A9", "h/x#token=sec%20ret")
 
 
 @pytest.mark.parametrize(
@@ -733,6 +742,7 @@ _NO_TOKENS = ("h/x#", "h/x#sec", "h/x#token=", "h/x#token=sec%0Aret", "h/x#token
         ("http://", "names no host"),
         ("http:///x", "names no host"),
         *((f"http://{rest}", "has #token=… after its path") for rest in _NO_TOKENS),
+        *((f"http://{rest}", "signs that a header cannot have") for rest in _BAD_TOKENS),
         ("mqtt://host/a%23", "without"),
         ("mqtt://host/a%2B", "without"),
         ("mqtt://host/a%00b", "without"),

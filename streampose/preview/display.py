@@ -45,9 +45,9 @@ def _why_no_desktop() -> str | None:
     if not display and not wayland:
         return "DISPLAY is not set"
     wanted = os.environ.get("QT_QPA_PLATFORM") or "xcb"
-    named = {each.partition(":")[0] for each in wanted.split(";")}
+    named = {each.partition(":")[0].lower() for each in wanted.split(";")}
     plugins = _plugins()
-    if plugins and not any(plugin.startswith(name) for plugin in plugins for name in named if name):
+    if plugins and not any(f"{plugin}-".startswith(f"{name}-") for plugin in plugins for name in named):
         return f"QT_QPA_PLATFORM={wanted}, and this OpenCV has only {', '.join(plugins)}: unset it"
     if "xcb" not in named or (wayland and (not plugins or any("wayland" in plugin for plugin in plugins))):
         return None

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from streampose.errors import StreamposeError
+from streampose.worker import begin
+
 __all__ = ["Background"]
 
 T = TypeVar("T")
@@ -26,7 +29,11 @@ class Background(Generic[T]):
         self._error: BaseException | None = None
         self.done = False
         self._thread = threading.Thread(target=self._main, name="streampose-loop", daemon=True)
-        self._thread.start()
+        try:
+            begin(self._thread)
+        except StreamposeError:
+            work.close()
+            raise
         self._started.wait()
 
     def cancel(self, after_s: float = 0.0) -> None:

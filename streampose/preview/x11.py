@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+
+from streampose.worker import begin
 
 __all__ = ["before_qt_exits", "let_qt_have_its_events", "reaches_server"]
 
@@ -18,7 +21,7 @@ def reaches_server() -> bool:
     """Whether DISPLAY leads to an X server that lets us in and answers in time, or nobody can tell."""
     reaches: Future[bool] = Future()
     # A daemon: Xlib waits for ever for a server that is silent.
-    threading.Thread(target=lambda: reaches.set_result(_opens()), name="streampose-x11", daemon=True).start()
+    begin(threading.Thread(target=lambda: reaches.set_result(_opens()), name="streampose-x11", daemon=True))
     try:
         return reaches.result(_ANSWERS_S)
     except TimeoutError:
@@ -51,6 +54,13 @@ def let_qt_have_its_events() -> None:
             ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    """Looked up once: each look makes a class, of which only the collector of cycles is rid."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "gnu_get_libc_version") else None
+
+
 @contextlib.contextmanager
 def before_qt_exits(call: Callable[[], None]) -> Iterator[None]:
     """Call this before the process ends because the X server has: Qt then calls exit(), in a function of OpenCV's.
@@ -58,8 +68,8 @@ def before_qt_exits(call: Callable[[], None]) -> Iterator[None]:
     Only C's exit handlers run then. One that is in Python must not stay until after the interpreter; glibc's can be
     taken back.
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if libc is None or not hasattr(libc, "gnu_get_libc_version"):
+    libc = _glibc()
+    if libc is None:
         yield
         return
     inside = True

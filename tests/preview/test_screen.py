@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,9 +23,10 @@ import pytest
 from dots import build
 from servers.screen import PROGRAMS, XServer
 
-from streampose.errors import SinkUnavailable
+from streampose.errors import SinkUnavailable, StreamposeError
 from streampose.frame import Image
 from streampose.preview import Screen, WindowSink, run_with_windows, why_no_screen
+from streampose.preview.background import Background
 from streampose.preview.x11 import reaches_server
 from streampose.render import Style
 
@@ -76,6 +78,9 @@ def test_no_screen_is_said(monkeypatch: pytest.MonkeyPatch, display: str | None,
         ("wayland-egl;offscreen:size=1x1", "xcb", "has only xcb"),
         ("wayland;xcb:nativepainting", "xcb", "DISPLAY=:7 cannot be reached"),
         ("", "xcb", "DISPLAY=:7 cannot be reached"),
+        ("XCB", "xcb", "DISPLAY=:7 cannot be reached"),  # Qt takes it
+        ("xc", "xcb", "QT_QPA_PLATFORM=xc, and this OpenCV has only xcb"),
+        ("wayland", "wayland-egl", None),
         ("offscreen", "offscreen", None),
         ("offscreen", None, None),  # of a distribution, which has its plugins elsewhere
     ],
@@ -100,6 +105,17 @@ def test_a_platform_of_qt_that_is_not_there_is_said(
     monkeypatch.setenv("QT_QPA_PLATFORM", platform)
     why = why_no_screen()
     assert why is None if words is None else why is not None and words in why
+
+
+def test_a_process_without_room_for_threads_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+    with pytest.raises(StreamposeError, match=r"streampose-x11 got no thread .* run fewer streams"):
+        reaches_server()
+    with pytest.raises(StreamposeError, match=r"streampose-loop got no thread .* run fewer streams"):
+        Background(_nothing(), lambda: None)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says beforehand that there is no screen")

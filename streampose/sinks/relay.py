@@ -8,11 +8,12 @@ import sys
 import threading
 from pathlib import Path
 
-from streampose.errors import SinkAway
+from streampose.errors import SinkAway, StreamposeError
 from streampose.redaction import spaced
 from streampose.sinks import relay_process
 from streampose.sinks.film import Film
 from streampose.sinks.relay_process import HEADER
+from streampose.worker import begin
 
 __all__ = ["FORMATS", "Relay"]
 
@@ -68,7 +69,12 @@ class Relay:
         except OSError as error:
             raise SinkAway(f"no process can be started: {error.strerror}") from error
         self._reader = threading.Thread(target=self._read, name="streampose-relay", daemon=True)
-        self._reader.start()
+        try:
+            begin(self._reader)
+        except StreamposeError:
+            self._process.kill()
+            self._process.communicate()
+            raise
         self._head = json.dumps(asked).encode() + b"\n"
 
     @property

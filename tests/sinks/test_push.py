@@ -27,7 +27,7 @@ from servers.rtsp import MediaServer, has_gstreamer, recorded
 from test_sinks import INFO, conforms, result
 
 from streampose.backoff import Backoff
-from streampose.errors import ConfigError, SinkUnavailable
+from streampose.errors import ConfigError, SinkUnavailable, StreamposeError
 from streampose.metrics import Cause, Place
 from streampose.pipeline import Pipeline
 from streampose.sinks import PushSink
@@ -66,6 +66,19 @@ def pushed(sink: PushSink, until: Callable[[int], bool], *, first: int = 0, with
         i += 1
         time.sleep(max(0.0, begun + (i - first) * 0.04 - time.monotonic()))
     return i
+
+
+def test_a_push_without_room_for_a_thread_leaves_no_process(monkeypatch: pytest.MonkeyPatch):
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sink = PushSink(f"rtsp://127.0.0.1:{free_port()}/x", encoder="libx264")
+    sink.open("s", INFO)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        with pytest.raises(StreamposeError, match="streampose-relay got no thread"):
+            sink.write(result(0, size=SIZE))
+    sink.close()
 
 
 def played(file: Path) -> list[tuple[Fraction, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ __all__ = ["top"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _HISTORY = 30
+_PIPE_WIDTH = 200
 _STYLES = {"running": "green", "opening": "yellow", "lost": "yellow", "failed": "red", "cancelled": "red"}
 
 
@@ -46,7 +48,8 @@ def top(
     """
     every_s, secret = parse_seconds(interval), parse_secret(token)
     headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
-    console = Console(highlight=False)
+    # A pipe has no width, and whoever reads it wants all.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() or not once else _PIPE_WIDTH)
     # The newest is at the right end, where a narrow terminal would cut.
     board = _Board(history=max(2, min(_HISTORY, console.width - 78)))
     with httpx.Client(headers=headers, timeout=5.0) as client:
@@ -118,8 +121,10 @@ class _Board:
         before = self._before
         table = Table(box=None, pad_edge=False, header_style="dim")
         for title in ("stream", "state", "in", "out", "age", "p50", "p95", "p99", "drops", "back"):
-            table.add_column(title, justify="left" if title in {"stream", "state"} else "right", no_wrap=True)
-        table.add_column("history")  # of what comes out; the only column that gives way in a narrow terminal
+            # Words are cut in a narrow terminal (`_row`), but no figures: half of one is another one.
+            words = title in {"stream", "state"}
+            table.add_column(title, justify="left" if words else "right", no_wrap=not words)
+        table.add_column("history")  # of what comes out
         for name, stream in view.streams.items():
             self._history[name].append(stream.fps_out or 0.0)
             past = None if before is None else before.streams.get(name)
@@ -133,8 +138,8 @@ def _row(name: str, stream: StreamView, past: StreamView | None, history: str) -
     state = stream.state if stream.fault is None else f"{stream.state}: {stream.fault}"
     drops = f"{stream.dropped}+{stream.late_sinks}" if stream.late_sinks else str(stream.dropped)
     return [
-        Text(name),
-        Text(state, _STYLES.get(stream.state, "")),
+        Text(name, no_wrap=True, overflow="ellipsis"),
+        Text(state, _STYLES.get(stream.state, ""), no_wrap=True, overflow="ellipsis"),
         Text(_number(stream.fps_in)),
         Text(_number(stream.fps_out)),
         Text(_time(stream.age_s)),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import math
 from bisect import bisect_left
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from streampose.cli.top import _Board
 from streampose.metrics import BOUNDS_S, Histogram
-from streampose.observe.scrape import quantile, read_view, since
+from streampose.observe.scrape import EngineView, StreamView, View, quantile, read_view, since
 
 DURATIONS = st.lists(st.floats(1e-4, 30) | st.sampled_from(BOUNDS_S), min_size=1, max_size=100)
 
@@ -53,3 +56,24 @@ def test_nothing_has_no_quantile():
 def test_other_peoples_pages_are_no_metrics(text: str):
     with pytest.raises(ValueError):  # noqa: PT011 - the parser's own, or ours
         read_view(text)
+
+
+def test_a_narrow_terminal_cuts_no_figures():
+    latency = {0.25: 50.0, 1.0: 100.0, float("inf"): 100.0}
+    stream = StreamView(
+        state="reconnecting", fault="no answer from the camera within 5 s", fps_in=123.4, fps_out=118.7, age_s=0.123,
+        latency=latency, dropped=123456, late_sinks=789, reconnects=42,
+    )  # fmt: skip
+    engine = EngineView(engines=1, batches=1, frames=1, busy_s=1.0, seconds=latency, queued=0)
+    view = View(version="1", uptime_s=1.0, memory_bytes=None, engine=engine, streams={"a-camera-at-the-gate": stream})
+    pictures = []
+    for width in (80, 200):
+        console = Console(file=(page := io.StringIO()), width=width)
+        console.print(_Board().draw(view))
+        pictures.append(page.getvalue().splitlines()[-1])
+    narrow, wide = pictures
+    assert "camera within 5 s" in wide, wide
+    assert "…" in narrow
+    figures = [word for word in wide.split() if word[0].isdigit()][1:]  # without the 5 of the fault
+    assert len(figures) >= 8
+    assert [word for word in narrow.split() if word[0].isdigit()] == figures

@@ -126,6 +126,40 @@ async def test_what_the_camera_says_stays_when_the_server_goes_and_comes_back(br
         assert "No camera" in await page.inner_text("#notice")
 
 
+async def test_the_page_comes_back_from_connections_that_nothing_comes_of(browser: Any):
+    """As of a router that has forgotten them: nothing is answered, or an answer has no end."""
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        await reader.read()  # until the page has had enough of it
+        writer.close()
+
+    quick = "const timeout = AbortSignal.timeout; AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 20);"
+    quick += "const later = setTimeout; "
+    quick += "setTimeout = (work, ms, ...given) => later(work, ms < 9999 ? ms / 20 : ms, ...given);"
+    async with await asyncio.start_server(endless, "127.0.0.1", 0) as hole, serving() as served:
+        await camera(served)
+        page = await open_page(browser, f"{served.url}/", quick)
+        await page.wait_for_selector("#tiles button")
+        elsewhere = f"http://127.0.0.1:{hole.sockets[0].getsockname()[1]}/"
+        asked: list[str] = []
+
+        async def swallow(route: Any) -> None:
+            asked.append(route.request.url.rpartition("/")[2])
+            if asked.count(asked[-1]) > 1:
+                await route.continue_(url=elsewhere)
+
+        for path in ("api/config", "whip", "api/streams"):
+            await page.route(f"**/{path}", swallow, times=2)
+        await page.click("#start")
+        await until(page, "document.getElementById('notice').textContent.includes('does not answer. Trying again')")
+        await until(page, "document.getElementById('status').dataset.state === 'live'")
+        await page.wait_for_selector("#tiles button")
+        assert sorted(asked) == ["config", "config", "streams", "streams", "whip", "whip"]
+        assert page.faults == []
+
+
 async def test_how_long_the_page_waits_is_as_it_is_asked_to(browser: Any):
     """A proxy may say until when, and has errors of its own; what makes no sense is no wait for ever."""
     soon = "new Date(Date.now() + 5500).toUTCString()"

@@ -2,6 +2,10 @@
 
 import { httpTrouble, noServer } from "./words.js";
 
+// A network that has forgotten a connection swallows what is sent on it, and nobody is told.
+const ANSWER_MS = 5000;
+const OFFER_MS = 15000; // the server may take ten seconds for its answer
+
 let token = null;
 const given = new EventTarget();
 
@@ -31,13 +35,15 @@ export function tokenGiven() {
   return new Promise((resolve) => given.addEventListener("token", resolve, { once: true }));
 }
 
+/** Resolves to the answer, which is as late as its body is: that is read through `whole`. */
 export async function request(path, options = {}) {
+  const signal = AbortSignal.timeout(options.method === "POST" ? OFFER_MS : ANSWER_MS);
   const headers = { ...options.headers };
   const sent = token;
   if (token !== null) headers.Authorization = `Bearer ${bytesOf(token)}`;
   let response;
   try {
-    response = await fetch(path, { ...options, headers });
+    response = await fetch(path, { ...options, headers, signal });
   } catch {
     throw noServer();
   }
@@ -52,6 +58,15 @@ function bytesOf(text) {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
+/** What is read of an answer. A connection may break in the midst of it, or nothing more come. */
+export async function whole(reading) {
+  try {
+    return await reading;
+  } catch {
+    throw noServer();
+  }
+}
+
 export async function json(path) {
-  return (await request(path)).json();
+  return whole((await request(path)).json());
 }

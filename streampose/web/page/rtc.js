@@ -1,6 +1,6 @@
 // Offer and answer over HTTP (WHIP and WHEP), and the end of a session.
 
-import { request } from "./api.js";
+import { request, whole } from "./api.js";
 
 // Relays have to be asked for an address, which may take some round trips.
 const GATHERING_MS = 1000;
@@ -24,7 +24,7 @@ export async function negotiate(pc, path, signal) {
   if (signal.aborted) end();
   signal.throwIfAborted();
   signal.addEventListener("abort", end);
-  await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
+  await pc.setRemoteDescription({ type: "answer", sdp: await whole(response.text()) });
 }
 
 function gathered(pc) {

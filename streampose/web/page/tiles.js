@@ -1,6 +1,6 @@
 // The server's own cameras: a small picture of each now and then, and the drawn video of one where it is asked for.
 
-import { json, request, tokenGiven } from "./api.js";
+import { json, request, tokenGiven, whole } from "./api.js";
 import { negotiate } from "./rtc.js";
 import { lost } from "./words.js";
 
@@ -75,7 +75,7 @@ export class Tiles {
       let waitMs = PICTURE_MS;
       if (document.visibilityState === "visible" && !this.dialog.open && !tile.over) {
         try {
-          const blob = await (await request(`/api/streams/${id}/picture.jpg`)).blob();
+          const blob = await whole((await request(`/api/streams/${id}/picture.jpg`)).blob());
           URL.revokeObjectURL(tile.image.src);
           tile.image.src = URL.createObjectURL(blob);
         } catch (trouble) {

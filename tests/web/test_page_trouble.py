@@ -160,6 +160,26 @@ async def test_the_page_comes_back_from_connections_that_nothing_comes_of(browse
         assert page.faults == []
 
 
+async def test_what_is_set_while_it_connects_is_what_the_server_has(browser: Any):
+    async with serving() as served:
+        page, go_on = await open_page(browser, f"{served.url}/"), asyncio.Event()
+
+        async def slow(route: Any) -> None:
+            await go_on.wait()
+            await route.continue_()
+
+        await page.route("**/whip", slow, times=1)
+        async with page.expect_request("**/whip"):
+            await page.click("#start")
+        await page.check("input[value=rendered]", force=True)
+        await page.uncheck("#mirror")
+        go_on.set()
+        await until(page, "document.getElementById('rendered').videoWidth > 0")
+        (entry,) = served.server.catalogue._entries.values()
+        assert (entry.settings.mode, entry.settings.mirror) == ("rendered", False)
+        assert page.faults == []
+
+
 async def test_how_long_the_page_waits_is_as_it_is_asked_to(browser: Any):
     """A proxy may say until when, and has errors of its own; what makes no sense is no wait for ever."""
     soon = "new Date(Date.now() + 5500).toUTCString()"

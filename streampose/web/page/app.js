@@ -161,7 +161,7 @@ function mode() {
 }
 
 async function once(camera, signal) {
-  const session = (state.session = new Session(camera));
+  const session = (state.session = new Session(camera, wishes));
   state.clock = new FrameClock();
   state.drawn = new DrawnClock();
   state.lastAt = 0;
@@ -173,7 +173,7 @@ async function once(camera, signal) {
     rendered.srcObject = detail;
     rendered.play().catch(() => undefined);
   });
-  await session.connect(wishes());
+  await session.connect();
   signal.throwIfAborted();
   say("Live", "live");
   complain(null);
@@ -260,7 +260,7 @@ function changed() {
   $("budget-out").textContent = now.budget_ms === null ? "the server’s" : `${now.budget_ms} ms`;
   $("confidence-out").textContent = now.confidence.toFixed(2);
   mode();
-  state.session?.say({ type: "set", ...now });
+  state.session?.wish();
 }
 
 $("start").onclick = () => (run !== null ? stop() : start());

@@ -9,9 +9,10 @@ const CONNECT_MS = 12000;
 const SILENT_MS = 3000;
 
 export class Session extends EventTarget {
-  constructor(camera) {
+  /** `wishes` gives the settings as they are now. */
+  constructor(camera, wishes) {
     super();
-    this.camera = camera;
+    Object.assign(this, { camera, wishes });
     this.rttMs = null;
     this.stopping = new AbortController();
     /** Resolves to the trouble that ended it; to null where it was closed here. */
@@ -19,7 +20,7 @@ export class Session extends EventTarget {
   }
 
   /** Resolves when figures come. Throws what there is to be said where they do not. */
-  async connect(wishes) {
+  async connect() {
     const { signal } = this.stopping;
     const { ice_servers: iceServers } = await json("/api/config");
     signal.throwIfAborted();
@@ -35,7 +36,7 @@ export class Session extends EventTarget {
     const said = new Promise((resolve) => (this.first = resolve));
     control.onmessage = ({ data }) => this.heard(JSON.parse(data));
     control.onopen = () => {
-      this.say({ type: "set", ...wishes });
+      this.wish();
       this.say({ type: "ping", t: performance.now() });
     };
     control.onclose = () => this.over(lost(this.reason));
@@ -63,6 +64,11 @@ export class Session extends EventTarget {
   look() {
     if (performance.now() - this.heardAt > SILENT_MS) this.over(lost("the server is silent"));
     this.say({ type: "ping", t: performance.now() });
+  }
+
+  /** Tells the wishes. */
+  wish() {
+    this.say({ type: "set", ...this.wishes() });
   }
 
   say(message) {

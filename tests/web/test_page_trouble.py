@@ -160,7 +160,7 @@ async def test_the_page_comes_back_from_connections_that_nothing_comes_of(browse
         assert page.faults == []
 
 
-async def test_what_is_set_while_it_connects_is_what_the_server_has(browser: Any):
+async def test_what_is_set_while_it_connects_or_very_often_is_what_the_server_has(browser: Any):
     async with serving() as served:
         page, go_on = await open_page(browser, f"{served.url}/"), asyncio.Event()
 
@@ -177,6 +177,19 @@ async def test_what_is_set_while_it_connects_is_what_the_server_has(browser: Any
         await until(page, "document.getElementById('rendered').videoWidth > 0")
         (entry,) = served.server.catalogue._entries.values()
         assert (entry.settings.mode, entry.settings.mirror) == ("rendered", False)
+        # As many as an arrow key that is held gives in some seconds.
+        await page.evaluate(
+            """() => { for (let i = 0; i < 100; i++) {
+              document.getElementById("confidence").value = i / 100;
+              document.getElementById("confidence").dispatchEvent(new Event("change"));
+            } }"""
+        )
+        async with asyncio.timeout(5):
+            while entry.settings.confidence != 0.95:
+                await asyncio.sleep(0.01)
+        await page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
+        assert served.server.sessions == 1
+        assert await page.is_hidden("#notice")
         assert page.faults == []
 
 

@@ -7,6 +7,8 @@ import { iceFailed, lost } from "./words.js";
 const CONNECT_MS = 12000;
 // The server says its figures twice a second: silent for so long, it is gone.
 const SILENT_MS = 3000;
+// A key that is held changes a setting 30 times a second, more often than the server takes messages.
+const WISH_MS = 100;
 
 export class Session extends EventTarget {
   /** `wishes` gives the settings as they are now. */
@@ -14,6 +16,7 @@ export class Session extends EventTarget {
     super();
     Object.assign(this, { camera, wishes });
     this.rttMs = null;
+    this.wishedAt = 0;
     this.stopping = new AbortController();
     /** Resolves to the trouble that ended it; to null where it was closed here. */
     this.ended = new Promise((resolve) => (this.end = resolve));
@@ -66,9 +69,13 @@ export class Session extends EventTarget {
     this.say({ type: "ping", t: performance.now() });
   }
 
-  /** Tells the wishes. */
+  /** Tells the wishes; where that was only just done, the newest ones a moment later. */
   wish() {
-    this.say({ type: "set", ...this.wishes() });
+    this.wishing ??= setTimeout(() => {
+      this.wishing = null;
+      this.wishedAt = performance.now();
+      this.say({ type: "set", ...this.wishes() });
+    }, this.wishedAt + WISH_MS - performance.now());
   }
 
   say(message) {

@@ -178,9 +178,11 @@ async def test_another_model_stop_and_start(browser: Any, serve: Serve):
         await live(page, poses=5)
     await page.click("#start")
     assert "off" in await page.inner_text("#status")
+    assert await page.is_disabled("#model")  # nobody is there to choose it
     await asyncio.sleep(0.3)
     await page.click("#start")
     await live(page, poses=5)
+    await until(page, "!document.getElementById('model').disabled")
     assert page.faults == []
 
 

@@ -154,6 +154,12 @@ function models({ names, current, loading, error }) {
   $("model-hint").textContent = loading !== null ? `${loading} is being loaded …` : (error ?? "of all visitors");
 }
 
+/** What only a session can show or do. */
+function parted() {
+  panel.clear();
+  $("model").disabled = true;
+}
+
 function mode() {
   const drawn = wishes().mode === "rendered";
   rendered.hidden = !drawn;
@@ -213,7 +219,7 @@ async function start() {
         if (!(trouble instanceof Trouble) || !trouble.retry) throw trouble;
         complain(trouble);
         say("Not connected", "bad");
-        panel.clear();
+        parted();
         if (performance.now() - began > 10000) tries = 0;
         // Full jitter: pages of many visitors do not come back at the same moment.
         const waitMs = Math.max(trouble.waitMs, Math.random() * Math.min(8000, 500 * 2 ** tries));
@@ -239,7 +245,7 @@ function stop(trouble = null) {
   state.session?.close();
   state.session = null;
   frames.stop();
-  panel.clear();
+  parted();
   $("start").textContent = "Start";
   say(trouble === null ? "Stopped. The camera is off." : "Stopped", trouble === null ? "idle" : "bad");
   complain(trouble);

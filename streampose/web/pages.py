@@ -28,32 +28,31 @@ class Pages:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Set up the routes."""
         router.add_get("/", self._index)
+        router.add_get("/page/skeletons.js", self._skeletons)
         router.add_get("/page/{name}", self._file)
 
     async def _index(self, request: web.Request) -> web.Response:
-        return self._answer(request, "index.html")
+        return _answer(request, *self._files["index.html"])
+
+    async def _skeletons(self, request: web.Request) -> web.Response:
+        """All that there are now: a model may bring one of its own."""
+        known = [
+            (name, {"points": list(s.points), "edges": [list(edge) for edge in s.edges]})
+            for name, s in tuple(SKELETONS.items())
+        ]
+        return _answer(request, f"export const SKELETONS = new Map({json.dumps(known)});\n".encode(), _KINDS[".js"])
 
     async def _file(self, request: web.Request) -> web.Response:
-        return self._answer(request, request.match_info["name"])
-
-    def _answer(self, request: web.Request, name: str) -> web.Response:
-        if name == "skeletons.js":
-            data, kind = _skeletons(), _KINDS[".js"]
-        elif name in self._files:
-            data, kind = self._files[name]
-        else:
-            raise web.HTTPNotFound(text="there is no such page")
-        # Asked for again each time: after an update of the server nobody has half of the old page.
-        tag = hashlib.sha256(data).hexdigest()[:32]
-        headers = {"Cache-Control": "no-cache", "ETag": f'"{tag}"'}
-        if any(etag.value == tag for etag in request.if_none_match or ()):
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=data, content_type=kind, charset="utf-8", headers=headers)
+        try:
+            return _answer(request, *self._files[request.match_info["name"]])
+        except KeyError:
+            raise web.HTTPNotFound(text="there is no such page") from None
 
 
-def _skeletons() -> bytes:
-    """As they are now: models bring their own."""
-    known = {
-        name: {"points": list(s.points), "edges": [list(e) for e in s.edges]} for name, s in list(SKELETONS.items())
-    }
-    return f"export const SKELETONS = {json.dumps(known)};\n".encode()
+def _answer(request: web.Request, data: bytes, kind: str) -> web.Response:
+    # Asked for again each time: after an update of the server nobody has half of the old page.
+    tag = hashlib.sha256(data).hexdigest()[:32]
+    headers = {"Cache-Control": "no-cache", "ETag": f'"{tag}"'}
+    if any(etag.value == tag for etag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=data, content_type=kind, charset="utf-8", headers=headers)

@@ -15,6 +15,8 @@ from servers.browser import CHROMIUM, chromium
 from servers.page import until
 from servers.serving import Served, serving
 
+from streampose.pose import Skeleton
+from streampose.skeletons import SKELETONS
 from streampose.sources import SyntheticSource
 
 pytestmark = [
@@ -190,6 +192,26 @@ async def test_what_is_set_while_it_connects_or_very_often_is_what_the_server_ha
         await page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
         assert served.server.sessions == 1
         assert await page.is_hidden("#notice")
+        assert page.faults == []
+
+
+async def test_people_are_drawn_with_a_model_s_own_skeleton_and_without_one(browser: Any, monkeypatch: Any):
+    """Lines and points of the one that was there when the page came, points of one that came later."""
+    draw = """async (skeleton) => {
+      const { drawFrame } = await import("/page/draw.js");
+      const [canvas, image] = [document.createElement("canvas"), document.createElement("canvas")];
+      image.width = image.height = 100;
+      const person = { id: 1, box: [0, 0, 99, 99], points: [[10, 50, 1], [90, 50, 1]] };
+      const record = { size_px: [100, 100], skeleton, people: [person] };
+      drawFrame(canvas, image, record, { mirror: false, ids: false, confidence: 0.3 });
+      return [10, 50].map((x) => canvas.getContext("2d").getImageData(x, 50, 1, 1).data[3] > 0);
+    }"""
+    leg = Skeleton(name="leg", points=("hip", "ankle"), edges=((0, 1),), sigmas=(0.1, 0.1))
+    async with serving() as served:  # a model is chosen after the server has begun
+        monkeypatch.setitem(SKELETONS, "leg", leg)
+        page = await open_page(browser, f"{served.url}/")
+        assert await page.evaluate(draw, "leg") == [True, True]
+        assert await page.evaluate(draw, "constructor") == [True, False]
         assert page.faults == []
 
 

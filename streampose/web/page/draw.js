@@ -4,7 +4,10 @@ import { SKELETONS } from "./skeletons.js";
 
 const COLOURS = { left: "rgb(255 146 56)", right: "rgb(64 190 255)", middle: "rgb(236 240 240)" };
 
-const side = (name) => (name.startsWith("left") ? "left" : name.startsWith("right") ? "right" : "middle");
+// Of a model that came after the page, with a skeleton of its own: points are all that is known.
+const UNKNOWN = { points: [], edges: [] };
+
+const side = (name = "") => (name.startsWith("left") ? "left" : name.startsWith("right") ? "right" : "middle");
 
 /** Draw a frame and the people of a record (docs/formats.md) onto a canvas. */
 export function drawFrame(canvas, image, record, { mirror, ids, confidence }) {
@@ -18,7 +21,7 @@ export function drawFrame(canvas, image, record, { mirror, ids, confidence }) {
   if (record === null) return;
   const [width, height] = record.size_px;
   const scale = [canvas.width / width, canvas.height / height];
-  for (const person of record.people) drawPerson(pen, person, SKELETONS[record.skeleton], scale, confidence);
+  for (const person of record.people) drawPerson(pen, person, SKELETONS.get(record.skeleton) ?? UNKNOWN, scale, confidence);
   if (ids) for (const person of record.people) drawNumber(pen, canvas, person, scale, mirror);
 }
 

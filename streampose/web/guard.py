@@ -35,8 +35,7 @@ _HEADERS = {
     "Server": "streampose",
 }
 _PICTURES = ("/picture.jpg", "/video.mjpeg")
-_OPEN = ("/", "/page/")
-"""What is for everybody: the page itself, which knows nothing."""
+_OTHERS = "requests of other sites' pages are refused"
 
 
 class Guard:
@@ -88,13 +87,16 @@ class Guard:
         host = request.headers.get("Host", "")
         if not self._address.is_called(host):
             raise web.HTTPMisdirectedRequest(text=f"this server is not {redact(host)[:80]!r}")
+        # The page itself is for everybody, and knows nothing. Browsers send an Origin with its scripts, too: where a proxy
+        # changes the Host, they have to come to say so.
+        of_page = request.path.startswith("/page/")
         origin = request.headers.get("Origin")
-        if origin is not None and _netloc(origin) != host:
-            raise web.HTTPForbidden(text="requests of other sites' pages are refused")
-        if origin is None and request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path != "/":
-            raise web.HTTPForbidden(text="requests of other sites' pages are refused")
-        open_to_all = request.path in _OPEN or request.path.startswith("/page/") or request.method == "OPTIONS"
-        if not open_to_all and not self.knows(request):
+        if origin is not None and _netloc(origin) != host and not of_page:
+            raise web.HTTPForbidden(text=f"{_OTHERS} (or a proxy changes the Host header)")
+        cross = origin is None and request.headers.get("Sec-Fetch-Site") == "cross-site"
+        if cross and request.path != "/" and not of_page:
+            raise web.HTTPForbidden(text=_OTHERS)
+        if not (request.path == "/" or of_page or request.method == "OPTIONS") and not self.knows(request):
             # Of pictures an address bar and a plain `<img>` can ask for the token themselves, as a password; a page
             # that sends one, if a wrong one, asks by itself.
             bears = request.headers.get("Authorization", "").lower().startswith("bearer")

@@ -60,6 +60,17 @@ async def test_an_origin_is_compared_as_a_browser_writes_it(served: Served, http
         assert answer.status == 200
 
 
+async def test_behind_a_proxy_that_changes_the_host_the_page_comes_and_is_told(
+    served: Served, http: aiohttp.ClientSession
+):
+    headers = {"Origin": "http://poses.example", "Sec-Fetch-Site": "same-origin"}
+    async with http.get(f"{served.url}/page/app.js", headers=headers) as answer:
+        assert answer.status == 200
+    async with http.post(f"{served.url}/whip", headers=headers) as answer:
+        assert answer.status == 403
+        assert "a proxy changes the Host header" in await answer.text()
+
+
 async def test_who_names_no_host_is_not_answered(served: Served):
     reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
     writer.write(b"GET /api/streams HTTP/1.0\r\n\r\n")

@@ -164,7 +164,19 @@ async def test_the_page_comes_back_from_connections_that_nothing_comes_of(browse
 
 async def test_what_is_set_while_it_connects_or_very_often_is_what_the_server_has(browser: Any):
     async with serving() as served:
-        page, go_on = await open_page(browser, f"{served.url}/"), asyncio.Event()
+        page, go_on = await browser.new_page(), asyncio.Event()
+        page.faults = []
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+
+        async def proxied(route: Any) -> None:
+            await route.fallback(url=route.request.url.replace("/below/a/path/", "/"))
+
+        await page.route("**/page/app.js", lambda route: route.abort(), times=1)
+        await page.route("**/below/a/path/**", proxied)
+        await page.goto(f"{served.url}/below/a/path/")
+        assert "Loading" in await page.inner_text("#status")
+        await page.reload()
+        await until(page, "document.getElementById('status').textContent.startsWith('Ready')")
 
         async def slow(route: Any) -> None:
             await go_on.wait()
@@ -192,6 +204,10 @@ async def test_what_is_set_while_it_connects_or_very_often_is_what_the_server_ha
         await page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
         assert served.server.sessions == 1
         assert await page.is_hidden("#notice")
+        await page.click("#start")
+        async with asyncio.timeout(3):
+            while served.server.sessions:
+                await asyncio.sleep(0.01)
         assert page.faults == []
 
 

@@ -296,6 +296,7 @@ onToken(() => {
 addEventListener("hashchange", takeToken);
 addEventListener("pagehide", () => state.session?.close());
 takeToken();
+say("Ready. Your camera stays off until you press Start.");
 mode();
 watchRendered();
 new Tiles($("cameras"), $("tiles"), $("watch"), listed);

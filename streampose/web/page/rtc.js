@@ -19,7 +19,8 @@ export async function negotiate(pc, path, signal) {
     headers: { "Content-Type": "application/sdp" },
     body: pc.localDescription.sdp,
   });
-  const place = response.headers.get("Location");
+  // Where a proxy has the server below a path, the server does not know of that.
+  const [place] = /session\/.*$/.exec(response.headers.get("Location"));
   const end = () => void request(place, { method: "DELETE", keepalive: true }).catch(() => undefined);
   if (signal.aborted) end();
   signal.throwIfAborted();

@@ -25,7 +25,7 @@ export class Session extends EventTarget {
   /** Resolves when figures come. Throws what there is to be said where they do not. */
   async connect() {
     const { signal } = this.stopping;
-    const { ice_servers: iceServers } = await json("/api/config");
+    const { ice_servers: iceServers } = await json("api/config");
     signal.throwIfAborted();
     const pc = (this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" }));
     pc.addTransceiver(this.camera.getVideoTracks()[0], { direction: "sendrecv" });
@@ -44,7 +44,7 @@ export class Session extends EventTarget {
     };
     control.onclose = () => this.over(lost(this.reason));
     try {
-      await negotiate(pc, "/whip", signal);
+      await negotiate(pc, "whip", signal);
       const late = new Promise((_, reject) => setTimeout(() => reject(iceFailed()), CONNECT_MS));
       const gone = this.ended.then((trouble) => Promise.reject(trouble ?? lost()));
       await Promise.race([said, late, gone]);

@@ -20,7 +20,7 @@ export class Tiles {
     let waitMs = LIST_MS;
     if (document.visibilityState === "visible") {
       try {
-        this.show((await json("/api/streams")).streams.filter(({ origin }) => origin !== "peer"));
+        this.show((await json("api/streams")).streams.filter(({ origin }) => origin !== "peer"));
         this.onTrouble(null);
       } catch (trouble) {
         this.show([]);
@@ -75,7 +75,7 @@ export class Tiles {
       let waitMs = PICTURE_MS;
       if (document.visibilityState === "visible" && !this.dialog.open && !tile.over) {
         try {
-          const blob = await whole((await request(`/api/streams/${id}/picture.jpg`)).blob());
+          const blob = await whole((await request(`api/streams/${id}/picture.jpg`)).blob());
           URL.revokeObjectURL(tile.image.src);
           tile.image.src = URL.createObjectURL(blob);
         } catch (trouble) {
@@ -93,7 +93,7 @@ export class Tiles {
     status.textContent = "Connecting …";
     const closed = new Promise((resolve) => this.dialog.addEventListener("close", () => resolve(null), { once: true }));
     this.dialog.showModal();
-    const config = await Promise.race([closed, json("/api/config").catch(() => ({ ice_servers: [] }))]);
+    const config = await Promise.race([closed, json("api/config").catch(() => ({ ice_servers: [] }))]);
     if (config === null) return;
     let trouble;
     while ((trouble = await Promise.race([closed, play(id, config.ice_servers, video, status, closed)]))) {
@@ -125,7 +125,7 @@ async function play(id, iceServers, video, status, unwanted) {
     };
   });
   const refused = new Promise((resolve) => {
-    negotiate(pc, `/whep/${id}`, ending.signal).catch(resolve);
+    negotiate(pc, `whep/${id}`, ending.signal).catch(resolve);
   });
   const trouble = await Promise.race([unwanted, broken, refused]);
   ending.abort();

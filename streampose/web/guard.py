@@ -87,8 +87,8 @@ class Guard:
         host = request.headers.get("Host", "")
         if not self._address.is_called(host):
             raise web.HTTPMisdirectedRequest(text=f"this server is not {redact(host)[:80]!r}")
-        # The page itself is for everybody, and knows nothing. Browsers send an Origin with its scripts, too: where a proxy
-        # changes the Host, they have to come to say so.
+        # The page itself is for everybody, and knows nothing. Browsers send an Origin with its scripts, too: where a
+        # proxy changes the Host, they have to come to say so.
         of_page = request.path.startswith("/page/")
         origin = request.headers.get("Origin")
         if origin is not None and _netloc(origin) != host and not of_page:

@@ -215,7 +215,7 @@ class Publisher(Peer):
         idle_s = self._around.limits.idle_s
         if self._studio.catalogue.is_over(self._entry):
             return "its stream ended"
-        return None if now - self._heard_at < idle_s else f"no picture for {idle_s:g} s"
+        return None if now - self._heard_at < idle_s else f"no picture came from the camera for {idle_s:g} s"
 
     async def _let_go(self) -> None:
         self._say("bye", reason=self.reason)

@@ -204,6 +204,11 @@ async def test_what_is_set_while_it_connects_or_very_often_is_what_the_server_ha
         await page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
         assert served.server.sessions == 1
         assert await page.is_hidden("#notice")
+        (peer,) = served.server._sessions
+        await peer.ended("no picture came from the camera for 6 s")
+        await until(
+            page, "document.getElementById('notice').textContent.includes('ended: no picture came from the camera')"
+        )
         await page.click("#start")
         async with asyncio.timeout(3):
             while served.server.sessions:
@@ -228,6 +233,18 @@ async def test_people_are_drawn_with_a_model_s_own_skeleton_and_without_one(brow
         page = await open_page(browser, f"{served.url}/")
         assert await page.evaluate(draw, "leg") == [True, True]
         assert await page.evaluate(draw, "constructor") == [True, False]
+        assert page.faults == []
+
+
+async def test_a_camera_that_gives_no_picture_is_not_waited_for_for_ever(browser: Any):
+    dark = """navigator.mediaDevices.getUserMedia = async () => new MediaStream([new MediaStreamTrackGenerator("video")]);
+      const later = setTimeout;
+      setTimeout = (work, ms, ...given) => later(work, ms === 8000 ? 100 : ms, ...given);"""
+    async with serving() as served:
+        page = await open_page(browser, f"{served.url}/", dark)
+        await page.click("#start")
+        await until(page, "document.getElementById('notice').textContent.includes('gives no picture')")
+        assert await page.inner_text("#start") == "Start"
         assert page.faults == []
 
 

@@ -1,7 +1,7 @@
 // The page: what is pressed, and what is shown.
 
 import { onToken, setToken, takeToken } from "./api.js";
-import { listCameras, openCamera } from "./camera.js";
+import { listCameras, openCamera, showCamera } from "./camera.js";
 import { drawFrame } from "./draw.js";
 import { DrawnClock } from "./drawnclock.js";
 import { FrameClock } from "./frameclock.js";
@@ -204,10 +204,8 @@ async function start() {
     camera = await openCamera($("camera").value);
     signal.throwIfAborted();
     $("camera-choice").hidden = (await unlessStopped(listCameras($("camera"), camera))) < 2;
-    const track = camera.getVideoTracks()[0];
-    track.onended = () => run === mine && stop(new Trouble("The camera was unplugged or taken away. Press Start to try again."));
-    source.srcObject = camera;
-    await unlessStopped(source.play());
+    camera.getVideoTracks()[0].onended = () => run === mine && stop(new Trouble("The camera was unplugged or taken away. Press Start to try again."));
+    await unlessStopped(showCamera(source, camera));
     frames.start();
     for (let tries = 0; ; tries++) {
       say(tries === 0 ? "Connecting …" : `Connecting again (${tries}) …`);

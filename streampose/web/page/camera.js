@@ -1,6 +1,8 @@
 // The local camera.
 
-import { cameraTrouble, notSecure } from "./words.js";
+import { cameraTrouble, noPicture, notSecure } from "./words.js";
+
+const PICTURE_MS = 8000;
 
 /** `chosen`: the id of one; without, the one that faces the visitor. */
 export async function openCamera(chosen) {
@@ -14,6 +16,13 @@ export async function openCamera(chosen) {
   } catch (error) {
     throw cameraTrouble(error);
   }
+}
+
+/** Shows a camera in a video. Resolves when there is a picture. */
+export async function showCamera(video, camera) {
+  video.srcObject = camera;
+  const late = new Promise((_, reject) => setTimeout(() => reject(noPicture()), PICTURE_MS));
+  await Promise.race([video.play(), late]);
 }
 
 /** Lists the cameras in a select, the open one chosen: browsers name them when one has been allowed. Resolves to how many. */

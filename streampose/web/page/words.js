@@ -19,6 +19,11 @@ export function cameraTrouble(error) {
   return new Trouble(words[error.name] ?? `The camera cannot be opened (${error.name}).`);
 }
 
+export const noPicture = () =>
+  new Trouble(
+    "The camera is there but gives no picture: another program may be using it, or it is covered or switched off. Press Start to try again."
+  );
+
 export function notSecure() {
   return new Trouble(
     "Browsers give a camera to secure pages only: open this page with https://, or on the server's own machine with http://localhost."
@@ -63,4 +68,4 @@ export const iceFailed = () =>
   );
 
 export const lost = (why) =>
-  new Trouble(why ? `The connection was lost: ${why}. Trying again.` : "The connection was lost. Trying again.", { retry: true });
+  new Trouble(why ? `The session was ended: ${why}. Trying again.` : "The connection was lost. Trying again.", { retry: true });

@@ -16,6 +16,7 @@ from servers.browser import CHROMIUM, Serve, chromium, free_port, make_clip
 from servers.page import distance_px, last_shown, live, until
 from servers.serving import serving
 
+from streampose.formats.jsonl import read_jsonl
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator
 
@@ -110,8 +111,9 @@ async def test_poses_over_the_right_body_in_both_ways(browser: Any, serve: Serve
 
     async with page.expect_download() as waiting:
         await page.click("#save")
-    saved = json.loads(Path(await (await waiting.value).path()).read_text())
-    assert len(saved) > 20
+    file = Path(await (await waiting.value).path())
+    saved = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(list(read_jsonl(file))) == len(saved) > 20
     assert saved[-1]["skeleton"] == "coco-17"
     assert page.faults == []
 

@@ -382,7 +382,7 @@ async def test_one_of_several_cameras_can_be_chosen(browser: Any):
         await until(page, f"shown.at(-1)?.record.stream === '{name}'")
         async with page.expect_download() as waiting:
             await page.click("#save")
-        saved = json.loads(Path(await (await waiting.value).path()).read_text())
+        saved = [json.loads(line) for line in Path(await (await waiting.value).path()).read_text().splitlines()]
         assert {record["stream"] for record in saved} == {name}
         # What is refused, as another model while one is loaded, is said and goes away by itself: after the last time.
         for times in (1, 2):

@@ -253,8 +253,8 @@ function stop(trouble = null) {
 
 function save() {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([JSON.stringify(state.records, null, 1)], { type: "application/json" }));
-  link.download = "poses.json";
+  link.href = URL.createObjectURL(new Blob(state.records.map((record) => `${JSON.stringify(record)}\n`)));
+  link.download = "poses.jsonl";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

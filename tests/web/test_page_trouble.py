@@ -237,7 +237,8 @@ async def test_people_are_drawn_with_a_model_s_own_skeleton_and_without_one(brow
 
 
 async def test_a_camera_that_gives_no_picture_is_not_waited_for_for_ever(browser: Any):
-    dark = """navigator.mediaDevices.getUserMedia = async () => new MediaStream([new MediaStreamTrackGenerator("video")]);
+    dark = """const nothing = () => new MediaStream([new MediaStreamTrackGenerator("video")]);
+      navigator.mediaDevices.getUserMedia = async () => nothing();
       const later = setTimeout;
       setTimeout = (work, ms, ...given) => later(work, ms === 8000 ? 100 : ms, ...given);"""
     async with serving() as served:

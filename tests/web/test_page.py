@@ -276,6 +276,10 @@ async def test_nobody_is_left_out(browser: Any, serve: Serve):
             assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             await snapshot(page, f"{scheme}-{width}")
         assert page.faults == []
+    # Where the system has its own few colours, which way is chosen is still seen.
+    await page.emulate_media(forced_colors="active")
+    looks = await page.evaluate("[...document.querySelectorAll('.modes span')].map((s) => getComputedStyle(s).backgroundColor)")
+    assert looks[0] != looks[1]
 
 
 @pytest.mark.parametrize(

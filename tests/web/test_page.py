@@ -278,7 +278,9 @@ async def test_nobody_is_left_out(browser: Any, serve: Serve):
         assert page.faults == []
     # Where the system has its own few colours, which way is chosen is still seen.
     await page.emulate_media(forced_colors="active")
-    looks = await page.evaluate("[...document.querySelectorAll('.modes span')].map((s) => getComputedStyle(s).backgroundColor)")
+    looks = await page.evaluate(
+        "[...document.querySelectorAll('.modes span')].map((s) => getComputedStyle(s).backgroundColor)"
+    )
     assert looks[0] != looks[1]
 
 

@@ -342,6 +342,11 @@ async def test_what_has_ended_and_what_is_closed_too_soon_is_not_played(browser:
         await page.goto(f"{served.url}/own")
         drawn = "pen.getImageData(0, 0, view.width, view.height).data.some((value) => value > 0)"
         await until(page, f"view.width === 320 && {drawn}")
+        # It goes on when the stream begins again.
+        await served.server.catalogue.release(served.server.catalogue["door"])
+        await page.evaluate("view.width = 1")
+        await camera(served)
+        await until(page, f"view.width === 320 && {drawn}")
         assert page.faults == []
 
 

@@ -191,6 +191,10 @@ async def test_what_is_set_while_it_connects_or_very_often_is_what_the_server_ha
         await until(page, "document.getElementById('rendered').videoWidth > 0")
         (entry,) = served.server.catalogue._entries.values()
         assert (entry.settings.mode, entry.settings.mirror) == ("rendered", False)
+        # What is published under a name is for all, what a page sends is not.
+        served.server.catalogue.reserve("studio")
+        await page.wait_for_selector("#tiles button")
+        assert (await page.locator("#tiles").inner_text()).strip() == "studio: opening"
         # As many as an arrow key that is held gives in some seconds.
         await page.evaluate(
             """() => { for (let i = 0; i < 100; i++) {

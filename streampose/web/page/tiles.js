@@ -1,4 +1,4 @@
-// The server's own cameras: a small picture of each now and then, and the drawn video of one where it is asked for.
+// The server's cameras, and what is published under a name: a small picture of each now and then, and the drawn video of one where it is asked for.
 
 import { json, request, tokenGiven, whole } from "./api.js";
 import { negotiate } from "./rtc.js";
@@ -20,7 +20,7 @@ export class Tiles {
     let waitMs = LIST_MS;
     if (document.visibilityState === "visible") {
       try {
-        this.show((await json("api/streams")).streams.filter(({ origin }) => origin !== "peer"));
+        this.show((await json("api/streams")).streams);
         this.onTrouble(null);
       } catch (trouble) {
         this.show([]);

@@ -212,6 +212,8 @@ class _Desk:
 
 # Beside what the models have.
 _FOR_VISITORS_MB = 4096
+# Signs of a token that nobody guesses, whatever it is made of.
+_LONG = 16
 
 
 async def _serve(
@@ -279,5 +281,9 @@ async def _either(stop: asyncio.Event, running: asyncio.Task[Any]) -> None:
 def _welcome(options: WebOptions, urls: list[str]) -> None:
     behind, whose = ("", "") if options.address.token is None else ("#token=…", " with the token")
     say("open " + " or ".join(url + behind for url in urls) + whose)
-    if options.tls is None and not is_loopback(options.address.host):
+    if is_loopback(options.address.host):
+        return
+    if len(options.address.token or "") < _LONG:
+        say(f"the token has fewer than {_LONG} signs: others can guess it (openssl rand -hex 16 makes one)")
+    if options.tls is None:
         say("without TLS (--tls-cert, --tls-key) browsers of other machines give no camera, and the token can be read")

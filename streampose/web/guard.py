@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -35,6 +36,8 @@ _HEADERS = {
     "Server": "streampose",
 }
 _PICTURES = ("/picture.jpg", "/video.mjpeg")
+# Of wrong tokens: at most so many addresses are told in so many seconds, each once.
+_TOLD, _TOLD_S = 32, 60.0
 _OTHERS = "requests of other sites' pages are refused"
 
 
@@ -47,6 +50,8 @@ class Guard:
 
     def __init__(self, address: Address) -> None:
         self._address = address
+        self._told_at: dict[str, float] = {}
+        """When it was last said that an address sent a wrong token."""
 
     def middleware(self) -> Middleware:
         """For `aiohttp.web.Application`."""
@@ -99,10 +104,21 @@ class Guard:
         if not (request.path == "/" or of_page or request.method == "OPTIONS") and not self.knows(request):
             # Of pictures an address bar and a plain `<img>` can ask for the token themselves, as a password; a page
             # that sends one, if a wrong one, asks by itself.
-            bears = request.headers.get("Authorization", "").lower().startswith("bearer")
+            sent = request.headers.get("Authorization", "")
+            if sent:
+                self._tell(request.remote or "somebody")
+            bears = sent.lower().startswith("bearer")
             scheme = "Basic" if request.path.endswith(_PICTURES) and not bears else "Bearer"
             headers = {"WWW-Authenticate": f'{scheme} realm="streampose"'}
             raise web.HTTPUnauthorized(headers=headers, text="a token is needed")
+
+    def _tell(self, guesser: str) -> None:
+        """Let whoever runs the server see that tokens are guessed, without the log being filled with it."""
+        now = time.monotonic()
+        self._told_at = {address: at for address, at in self._told_at.items() if now - at < _TOLD_S}
+        if guesser not in self._told_at and len(self._told_at) < _TOLD:
+            self._told_at[guesser] = now
+            log.warning("%s sent a wrong token (said once a minute)", guesser)
 
 
 def _problem(status: int, text: str, headers: object = None) -> web.Response:

@@ -12,6 +12,7 @@ from servers.serving import Served, serving
 
 from streampose.errors import ConfigError
 from streampose.observe.access import Address, is_loopback
+from streampose.web.guard import Guard
 
 TOKEN = "correct-horse"
 
@@ -39,6 +40,23 @@ async def test_without_the_token_nothing_but_the_page_is_answered(http: aiohttp.
             within = path.replace("/page", "/page%2F")
             async with http.request(method, served.url + within, data=b"", allow_redirects=False) as answer:
                 assert answer.status in {401, 404, 405}, (method, within)
+
+
+async def test_who_guesses_the_token_is_told_once(http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture):
+    async with serving(token=TOKEN) as served:
+        for header in ({}, *[{"Authorization": f"Bearer guess-{i}"} for i in range(5)]):
+            async with http.get(f"{served.url}/api/streams", headers=header) as answer:
+                assert answer.status == 401
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and r.name == "streampose"] == [
+        "127.0.0.1 sent a wrong token (said once a minute)"
+    ]
+
+
+async def test_of_many_addresses_that_guess_some_are_told(caplog: pytest.LogCaptureFixture):
+    guard = Guard(Address(port=1, token=TOKEN))
+    for i in range(1000):
+        guard._tell(f"2001:db8::{i:x}")
+    assert len(guard._told_at) == len(caplog.records) == 32
 
 
 async def test_a_link_of_elsewhere_leads_to_the_page(served: Served, http: aiohttp.ClientSession):

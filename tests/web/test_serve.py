@@ -104,6 +104,7 @@ async def test_a_server_for_others(tmp_path: Path):
         assert manager.recv(4096) == b"STOPPING=1"
         assert "open https://" in said.read_text()
         assert said.read_text().count("pass phrase") == 1
+        assert "fewer than 16 signs: others can guess it" in said.read_text()
         assert not re.search(r"sesame|hush", said.read_text())
 
 

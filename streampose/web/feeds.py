@@ -120,7 +120,7 @@ class Feeds:
                 self._drawings[entry.hub] = result, entry.settings, drawing
             # Others may wait for it, too: it goes on when one of them leaves.
             data = await asyncio.shield(drawing)
-        response = web.Response(body=data, content_type="image/jpeg")
+        response = web.Response(body=data, content_type="image/jpeg", headers=_about(result))
         response.last_modified = int(time.time() - (time.monotonic() - result.timing.captured_at))
         return response
 
@@ -145,7 +145,9 @@ class Feeds:
                 if ahead:
                     data = item.jpeg + b"\r\n" + _PART + b"\r\n"
                 else:
-                    data = _PART + b"Content-Length: %d\r\n\r\n%b\r\n" % (len(item.jpeg), item.jpeg)
+                    about = {"Content-Length": len(item.jpeg)} | _about(item.result)
+                    head = "".join(f"{key}: {value}\r\n" for key, value in about.items()).encode()
+                    data = _PART + head + b"\r\n" + item.jpeg + b"\r\n"
                 if not await self._write(request, response, data):
                     return response
 
@@ -210,6 +212,11 @@ def _cut(request: web.Request) -> None:
     """End a connection now: closed, it would stay until what was written to it is read."""
     if request.transport is not None:
         request.transport.abort()
+
+
+def _about(result: Result) -> dict[str, str]:
+    """Which frame it is, as its record of poses says it."""
+    return {"X-Frame": str(result.frame.index), "X-Time": f"{result.moment.time_s:.6f}"}
 
 
 def _drawn(result: Result, settings: Settings) -> bytes:

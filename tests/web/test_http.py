@@ -16,6 +16,8 @@ import time
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import cv2
@@ -54,6 +56,9 @@ TOKEN = "correct-horse"
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+STILL: Any = SimpleNamespace(frame=SimpleNamespace(index=3), moment=SimpleNamespace(time_s=0.1))
 
 
 async def playing(served: Served, name: str = "cam") -> None:
@@ -378,6 +383,7 @@ async def test_pictures(served: Served, http: aiohttp.ClientSession):
         for _ in range(2):
             part = await reader.next()
             assert part is not None
+            assert float(part.headers["X-Time"]) == pytest.approx(int(part.headers["X-Frame"]) / 30, abs=1e-5)
             data = await part.read()
             assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (240, 320, 3)
 
@@ -394,10 +400,10 @@ async def test_each_picture_comes_whole_at_once_to_browsers_and_to_programs(
     for accept, whole in (
         ("image/avif,image/webp,*/*;q=0.8", ahead),
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", ahead),  # Firefox's address bar
-        ("*/*", head + b"Content-Length: %d\r\n\r\n%b\r\n" % (len(picture), picture)),
+        ("*/*", head + b"Content-Length: %d\r\nX-Frame: 3\r\nX-Time: 0.100000\r\n\r\n%b\r\n" % (len(picture), picture)),
     ):
         async with http.get(url, headers={"Accept": accept}) as answer, asyncio.timeout(5):
-            hub._publish(Item(result=None, line="", jpeg=picture))
+            hub._publish(Item(result=STILL, line="", jpeg=picture))
             assert await answer.content.readexactly(len(whole)) == whole
     hub._end()
     async with asyncio.timeout(5):
@@ -476,7 +482,7 @@ async def test_the_connection_of_who_does_not_read_is_ended(kind: str):
     more = upgrade + base64.b64encode(bytes(16)).decode() + "\r\n" if kind == "WebSocket" else ""
     async with serving(limits=Limits(write_s=0.3)) as served:
         port, hub = int(served.url.rpartition(":")[2]), served.server.catalogue.reserve("much").hub
-        much = Item(result=None, line="x" * 2_000_000, jpeg=b"x" * 2_000_000)
+        much = Item(result=STILL, line="x" * 2_000_000, jpeg=b"x" * 2_000_000)
         with socket.create_connection(("127.0.0.1", port)) as unread:
             path = f"/api/streams/much/{kind.replace('WebSocket', 'poses')}"
             unread.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n{more}\r\n".encode())

@@ -20,7 +20,7 @@ export async function negotiate(pc, path, signal) {
     body: pc.localDescription.sdp,
   });
   // Where a proxy has the server below a path, the server does not know of that.
-  const [place] = /session\/.*$/.exec(response.headers.get("Location"));
+  const place = /session\/.*$/.exec(response.headers.get("Location"))?.[0] ?? "";
   const end = () => void request(place, { method: "DELETE", keepalive: true }).catch(() => undefined);
   if (signal.aborted) end();
   signal.throwIfAborted();

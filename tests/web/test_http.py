@@ -91,7 +91,7 @@ async def test_the_page_knows_a_skeleton_that_came_with_a_model_later(served: Se
     SKELETONS["leg"] = Skeleton(name="leg", points=("hip", "knee", "ankle"), edges=((0, 1), (1, 2)))
     async with http.get(f"{served.url}/page/skeletons.js") as answer:
         script = await answer.text()
-    known = json.loads(script.removeprefix("export const SKELETONS = ").removesuffix(";\n"))
+    known = dict(json.loads(script.removeprefix("export const SKELETONS = new Map(").removesuffix(");\n")))
     assert known["leg"] == {"points": ["hip", "knee", "ankle"], "edges": [[0, 1], [1, 2]]}
     assert len(known["coco-17"]["points"]) == 17
 

@@ -307,7 +307,7 @@ def test_a_policy_that_is_not_quite_one_is_said_before_anything_runs():
         (unlike(expected_s=lambda _: "long"), "expects a batch to take 'long' s"),
         (unlike(expected_s=lambda _: math.nan), "expects a batch to take nan s"),
     ],
-    ids=str,
+    ids=["nan", "a text", "nothing", "expects a text", "expects nan"],
 )
 async def test_what_a_policy_says_that_makes_no_sense_ends_the_run(policy: FixedBatch, words: str):
     stream = Stream(name="s", source=ScriptedSource(range(5)))

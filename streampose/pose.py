@@ -54,6 +54,7 @@ class Skeleton:
             for e in self.edges
         ):
             raise ConfigError(f"edges join points by their numbers, 0 to {count - 1}; {self.name!r} has {self.edges}")
+        object.__setattr__(self, "edges", tuple((int(a), int(b)) for a, b in self.edges))
         if self.sigmas is not None and len(self.sigmas) != count:
             raise ConfigError(f"a skeleton has a sigma for each point; {self.name!r} has {len(self.sigmas)} of {count}")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from streampose.errors import ConfigError
 from streampose.pose import Poses, Skeleton
 from streampose.redaction import redact, spaced, unspaced
-from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25, SKELETONS
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25, SKELETONS, said_of
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
@@ -105,6 +106,13 @@ def test_ids_of_nobody_may_be_what_numpy_makes_of_an_empty_list():
 
 def test_a_point_without_a_mirror_image_is_its_own():
     assert Skeleton(name="q", points=("left_a", "nose"), edges=()).flip == (0, 1)
+
+
+def test_edges_are_kept_as_json_has_numbers():
+    for edges in ([[0, 1]], ((np.int64(0), np.int64(1)),)):
+        skeleton = Skeleton(name="q", points=("a", "b"), edges=edges)  # type: ignore[arg-type]
+        assert skeleton.edges == ((0, 1),)
+        assert json.loads(json.dumps(said_of(skeleton)))["edges"] == [[0, 1]]
 
 
 def test_shapes_that_disagree_are_refused():

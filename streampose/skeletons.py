@@ -153,7 +153,7 @@ ANIMATION_20 = Skeleton(
 """OpenPose's 18 with a toe for each foot, as ViTPose-driven animation models (Wan-Animate) are shown bodies."""
 
 SKELETONS = {s.name: s for s in (COCO_17, HALPE_26, COCO_WHOLEBODY_133, OPENPOSE_18, OPENPOSE_25, ANIMATION_20)}
-"""Every skeleton by name: these, and those that came with a model."""
+"""By name: these, and those that you put here."""
 
 _OURS = frozenset(SKELETONS.values())
 

@@ -79,7 +79,7 @@ def logging_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def skeletons_as_they_were() -> Iterator[None]:
-    """Models bring their own, and others are of the same name."""
+    """Tests put their own there."""
     before = dict(SKELETONS)
     yield
     SKELETONS.clear()

@@ -193,15 +193,12 @@ def read_card(
         )
     if skeleton is not None and card.points not in {None, len(skeleton)}:
         raise ConfigError(f"{name} has {card.points} key points, and the skeleton {skeleton.name} {len(skeleton)}")
-    card = replace(
+    return replace(
         card,
         size_px=_size(signature, card, name, size_px),
         skeleton=skeleton,
         channels_last=card.channels_last or signature.channels_last,
     )
-    if skeleton is not None:
-        SKELETONS.setdefault(skeleton.name, skeleton)  # who is shown its poses asks for it by its name
-    return card
 
 
 def _size(signature: Signature, card: Card, name: str, asked: tuple[int, int] | None) -> tuple[int, int]:

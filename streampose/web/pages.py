@@ -35,7 +35,7 @@ class Pages:
         return _answer(request, *self._files["index.html"])
 
     async def _skeletons(self, request: web.Request) -> web.Response:
-        """All that there are now: a model may bring one of its own."""
+        """All that there are now: who runs the server may add to them."""
         known = [
             (name, {"points": list(s.points), "edges": [list(edge) for edge in s.edges]})
             for name, s in tuple(SKELETONS.items())

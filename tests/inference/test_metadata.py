@@ -13,7 +13,7 @@ from streampose.inference.boxes import DECODERS, Limits
 from streampose.inference.card import Card
 from streampose.inference.family import FAMILIES, read_card
 from streampose.inference.signature import METADATA_KEY, Signature, Tensor
-from streampose.skeletons import COCO_17, HALPE_26, SKELETONS
+from streampose.skeletons import COCO_17, HALPE_26, SKELETONS, said_of
 
 
 def signature(
@@ -270,11 +270,13 @@ def test_a_skeleton_of_its_own_is_under_its_metadata():
     read = card(signature((1, 3, 96, 72), size=(384, 288), **{METADATA_KEY: json.dumps({"skeleton": said})})).skeleton
     assert read is not None
     assert (read.name, read.points, read.edges) == ("leg", ("hip", "knee", "ankle"), ((0, 1), (1, 2)))
-    assert SKELETONS["leg"] is read  # where files and the page look for it
-    again = card(signature((1, 3, 96, 72), size=(384, 288), **{METADATA_KEY: json.dumps({"skeleton": said})}))
-    assert again.skeleton is read
-    for key, other in (("name", "coco-17"), ("points", ["hip", "knee", "toe"]), ("edges", [[0, 1]])):
-        another = {METADATA_KEY: json.dumps({"skeleton": said | {key: other}})}
+    others = [said | {key: other} for key, other in (("points", ["hip", "knee", "toe"]), ("edges", [[0, 1]]))]
+    for other in others:  # of another model, or of the same one that was mended
+        again = card(signature((1, 3, 96, 72), size=(384, 288), **{METADATA_KEY: json.dumps({"skeleton": other})}))
+        assert said_of(again.skeleton) == {"skeleton": "leg", "names": other["points"], "edges": other["edges"]}
+    SKELETONS["leg"] = read  # one's own
+    for nonsense in (*others, said | {"name": "coco-17"}):
+        another = {METADATA_KEY: json.dumps({"skeleton": nonsense})}
         with pytest.raises(ModelUnknown, match=r"skeleton: a name that no other skeleton has, not '(leg|coco-17)'"):
             card(signature((1, 3, 96, 72), size=(384, 288), **another))
     with pytest.raises(ModelUnknown, match=r"points that no default skeleton has: .*under its metadata"):

@@ -31,7 +31,6 @@ from streampose.inference.loading import ModelChoice
 from streampose.offline.inputs import find_inputs
 from streampose.offline.plan import Plan
 from streampose.offline.process import Progress, Stage, process
-from streampose.skeletons import SKELETONS
 from streampose.sources import Cut, Excerpt, FileSource, ImagesSource
 
 Command = Callable[..., tuple[int, str]]
@@ -163,7 +162,6 @@ def test_a_model_s_own_skeleton_is_that_of_all_that_is_made_of_it(command: Comma
         assert [(m.poses.skeleton.points, m.poses.skeleton.edges, len(m.poses)) for m in made] == [
             (("hip", "knee", "ankle"), ((0, 1), (1, 2)), 1)
         ] * 3
-        SKELETONS.pop("leg", None)  # as in another process
     assert command("convert", out / "a.jsonl", tmp_path / "a.npz")[0] == 0
     assert load(tmp_path / "a.npz")[0].poses.skeleton.edges == ((0, 1), (1, 2))
     assert command("render", out / "a.jsonl", film, "-o", tmp_path / "drawn.mp4", "--draw", "streampose")[0] == 0

@@ -87,7 +87,7 @@ async def test_the_page_and_its_files(served: Served, http: aiohttp.ClientSessio
             assert answer.status == 200, name
 
 
-async def test_the_page_knows_a_skeleton_that_came_with_a_model_later(served: Served, http: aiohttp.ClientSession):
+async def test_the_page_knows_a_skeleton_that_was_added_later(served: Served, http: aiohttp.ClientSession):
     SKELETONS["leg"] = Skeleton(name="leg", points=("hip", "knee", "ankle"), edges=((0, 1), (1, 2)))
     async with http.get(f"{served.url}/page/skeletons.js") as answer:
         script = await answer.text()

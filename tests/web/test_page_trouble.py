@@ -89,6 +89,26 @@ async def test_who_has_no_camera_is_asked_for_the_token_and_sees_those_of_the_se
         assert page.faults == []
 
 
+async def test_people_are_drawn_by_the_skeleton_that_comes_with_them(browser: Any):
+    """Of a model's own: the page may be older than the server, and others may have its name."""
+    people = [{"id": None, "score": 1, "box": [0, 0, 64, 48], "points": [[8, 24, 1], [32, 24, 0], [56, 24, 1]]}]
+    said = {"size_px": [64, 48], "people": people, "names": ["hip", "knee", "toe"], "edges": [[0, 2]]}
+    async with serving() as served:
+        page = await open_page(browser, f"{served.url}/", NO_CAMERA)
+        for name in ("leg", "coco-17"):
+            middle = await page.evaluate(
+                """async (record) => {
+                  const { drawFrame } = await import('/page/draw.js');
+                  const [canvas, image] = [document.createElement('canvas'), new OffscreenCanvas(64, 48)];
+                  image.getContext('2d');
+                  drawFrame(canvas, image, record, { mirror: false, ids: false, confidence: 0.5 });
+                  return [...canvas.getContext('2d').getImageData(32, 24, 1, 1).data];
+                }""",
+                said | {"skeleton": name},
+            )
+            assert min(middle) > 200, "its line goes there"
+
+
 async def test_a_token_that_is_given_while_the_list_is_on_its_way_is_not_called_wrong(browser: Any):
     async with serving(token=TOKEN) as served:
         await camera(served)
@@ -224,8 +244,8 @@ async def test_what_is_set_while_it_connects_or_very_often_is_what_the_server_ha
         assert page.faults == []
 
 
-async def test_people_are_drawn_with_a_model_s_own_skeleton_and_without_one(browser: Any, monkeypatch: Any):
-    """Lines and points of the one that was there when the page came, points of one that came later."""
+async def test_people_are_drawn_with_a_skeleton_that_was_added_and_without_one(browser: Any, monkeypatch: Any):
+    """Lines and points of the one that was there when the page came, points of one that nobody knows."""
     draw = """async (skeleton) => {
       const { drawFrame } = await import("/page/draw.js");
       const [canvas, image] = [document.createElement("canvas"), document.createElement("canvas")];
@@ -236,7 +256,7 @@ async def test_people_are_drawn_with_a_model_s_own_skeleton_and_without_one(brow
       return [10, 50].map((x) => canvas.getContext("2d").getImageData(x, 50, 1, 1).data[3] > 0);
     }"""
     leg = Skeleton(name="leg", points=("hip", "ankle"), edges=((0, 1),), sigmas=(0.1, 0.1))
-    async with serving() as served:  # a model is chosen after the server has begun
+    async with serving() as served:
         monkeypatch.setitem(SKELETONS, "leg", leg)
         page = await open_page(browser, f"{served.url}/")
         assert await page.evaluate(draw, "leg") == [True, True]

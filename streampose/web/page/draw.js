@@ -4,7 +4,7 @@ import { SKELETONS } from "./skeletons.js";
 
 const COLOURS = { left: "rgb(255 146 56)", right: "rgb(64 190 255)", middle: "rgb(236 240 240)" };
 
-// Of a model that came after the page, with a skeleton of its own: points are all that is known.
+// Of a server that is newer than the page: points are all that is known.
 const UNKNOWN = { points: [], edges: [] };
 
 const side = (name = "") => (name.startsWith("left") ? "left" : name.startsWith("right") ? "right" : "middle");
@@ -21,7 +21,10 @@ export function drawFrame(canvas, image, record, { mirror, ids, confidence }) {
   if (record === null) return;
   const [width, height] = record.size_px;
   const scale = [canvas.width / width, canvas.height / height];
-  for (const person of record.people) drawPerson(pen, person, SKELETONS.get(record.skeleton) ?? UNKNOWN, scale, confidence);
+  // One that is none of the server's comes with each record.
+  const own = record.names && { points: record.names, edges: record.edges };
+  const skeleton = own ?? SKELETONS.get(record.skeleton) ?? UNKNOWN;
+  for (const person of record.people) drawPerson(pen, person, skeleton, scale, confidence);
   if (ids) for (const person of record.people) drawNumber(pen, canvas, person, scale, mirror);
 }
 

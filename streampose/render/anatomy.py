@@ -40,20 +40,24 @@ class Anatomy:
     """… and hands."""
 
 
-@lru_cache(maxsize=32)
 def anatomy(skeleton: Skeleton) -> Anatomy:
     """Read the side and the fineness of everything from the points' names."""
-    sides = [_side(name) for name in skeleton.points]
-    starts, ends = np.array(skeleton.edges, np.intp).reshape(-1, 2).T
+    return _anatomy(skeleton.points, skeleton.edges)
+
+
+@lru_cache(maxsize=32)
+def _anatomy(points: tuple[str, ...], edges: tuple[tuple[int, int], ...]) -> Anatomy:
+    sides = [_side(name) for name in points]
+    starts, ends = np.array(edges, np.intp).reshape(-1, 2).T
     return Anatomy(
         starts=starts,
         ends=ends,
-        edge_sides=tuple(_joined(sides[i], sides[j]) for i, j in skeleton.edges),
+        edge_sides=tuple(_joined(sides[i], sides[j]) for i, j in edges),
         point_sides=tuple(sides),
-        widths=np.array([_width(name) for name in skeleton.points], np.float32),
-        head=np.array([name in _HEAD for name in skeleton.points]),
-        face=np.array(["face_" in name for name in skeleton.points]),
-        hands=np.array(["hand_" in name for name in skeleton.points]),
+        widths=np.array([_width(name) for name in points], np.float32),
+        head=np.array([name in _HEAD for name in points]),
+        face=np.array(["face_" in name for name in points]),
+        hands=np.array(["hand_" in name for name in points]),
     )
 
 

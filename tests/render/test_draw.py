@@ -166,6 +166,12 @@ def test_what_joins_left_and_right_is_of_neither_side():
         assert sides.get((left, right), sides.get((right, left))) == "middle"
 
 
+def test_the_same_points_may_be_joined_in_another_way():
+    for edges in (((0, 1),), ((1, 2), (0, 2)), ()):
+        of = anatomy(Skeleton(name="leg", points=("hip", "knee", "ankle"), edges=edges))
+        assert tuple(zip(of.starts, of.ends, strict=True)) == edges
+
+
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 400), (3840, 2160)])
 def test_any_size_of_picture(size):
     picture = canvas(*size)

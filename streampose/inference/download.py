@@ -218,9 +218,13 @@ def extract_onnx(archive: Path, target: Path) -> None:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip archive, and does not begin as a model does: self-extracting ones begin as programs."""
+    """Whether a file begins as zip archives do, or is one, and does not begin as a model does.
+
+    One that was cut short begins so alone; self-extracting ones begin as programs.
+    """
     with path.open("rb") as file:
-        return file.read(1) != b"\x08" and zipfile.is_zipfile(file)
+        head = file.read(4)
+        return head == b"PK\x03\x04" or (head[:1] != b"\x08" and zipfile.is_zipfile(file))
 
 
 def _one_model(opened: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:

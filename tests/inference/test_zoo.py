@@ -89,6 +89,12 @@ def test_an_archive_is_unpacked(server: Server, tmp_path: Path, address: str, be
     assert not list((tmp_path / "cache").glob("*.zip*"))
 
 
+def test_an_archive_that_was_cut_short_is_no_web_page(server: Server, tmp_path: Path):  # noqa: F811
+    server.body = archive(tmp_path / "a.zip", {"end2end.onnx": BODY}).read_bytes()[:-20]
+    with pytest.raises(DownloadError, match="is not a zip archive that can be read"):
+        zoo.pull("rtmpose-t", tmp_path / "cache", url=server.url)
+
+
 def test_a_folder_that_nobody_may_look_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """As one of mode 0 of another user, which root can look into."""
 

@@ -45,15 +45,17 @@ class Skeleton:
     def __post_init__(self) -> None:
         points, count = self.points, len(self.points)
         if not isinstance(points, tuple | list) or not count or not all(isinstance(p, str) for p in points):
-            raise ConfigError(f"a skeleton has points with names; {self.name!r} has {points}")
+            raise ConfigError(f"a skeleton has points with names; {self.name!r:.80} has {points!s:.200}")
         object.__setattr__(self, "points", tuple(points))
         if len(set(points)) < count:
-            raise ConfigError(f"a skeleton has points of different names; {self.name!r} has {points}")
+            raise ConfigError(f"a skeleton has points of different names; {self.name!r:.80} has {points!s:.200}")
         if not all(
             isinstance(e, Sequence) and len(e) == 2 and all(is_whole(i) and 0 <= i < count for i in e)
             for e in self.edges
         ):
-            raise ConfigError(f"edges join points by their numbers, 0 to {count - 1}; {self.name!r} has {self.edges}")
+            raise ConfigError(
+                f"edges join points by their numbers, 0 to {count - 1}; {self.name!r:.80} has {self.edges!s:.200}"
+            )
         object.__setattr__(self, "edges", tuple((int(a), int(b)) for a, b in self.edges))
         if self.sigmas is not None and len(self.sigmas) != count:
             raise ConfigError(f"a skeleton has a sigma for each point; {self.name!r} has {len(self.sigmas)} of {count}")

@@ -169,7 +169,8 @@ def _has_thumbnail(path: Path) -> bool:
         _, pages = cv2.imreadmulti(str(path), 0, 2)
     except cv2.error:  # reading it says why
         return True
-    return len(pages) < 2 or all(2 * b <= a for a, b in zip(pages[0].shape[:2], pages[1].shape[:2], strict=True))
+    # Half of what is odd is rounded up by some, as GDAL.
+    return len(pages) < 2 or all(2 * b <= a + 1 for a, b in zip(pages[0].shape[:2], pages[1].shape[:2], strict=True))
 
 
 def _is_animated_png(file: BinaryIO) -> bool:

@@ -697,11 +697,14 @@ def test_a_tiff_of_pages_is_told_and_one_of_one_is_read(tmp_path: Path):
     assert ImagesSource(tmp_path / "page.tiff").open("s").frames == 1
 
 
-def test_a_tiff_with_a_thumbnail_behind_its_picture_is_that_picture(tmp_path: Path):
-    shot = np.full((48, 64, 3), 80, np.uint8)
-    assert cv2.imwritemulti(str(tmp_path / "shot.tif"), [shot, shot[::4, ::4]])
+@pytest.mark.parametrize(("size_px", "step"), [((64, 48), 4), ((65, 49), 2)])  # a half that is rounded up, too
+def test_a_tiff_with_a_thumbnail_behind_its_picture_is_that_picture(
+    tmp_path: Path, size_px: tuple[int, int], step: int
+):
+    shot = np.full((*size_px[::-1], 3), 80, np.uint8)
+    assert cv2.imwritemulti(str(tmp_path / "shot.tif"), [shot, shot[::step, ::step]])
     info, frames = read_all(ImagesSource(tmp_path / "shot.tif"))
-    assert (info.width_px, info.height_px) == (64, 48)
+    assert (info.width_px, info.height_px) == size_px
     assert np.array_equal(frames[0].image, shot)
 
 

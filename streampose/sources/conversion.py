@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 from av.error import FFmpegError
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from streampose.errors import SourceUnsupported
@@ -99,6 +99,10 @@ class Conversion:
             log.warning(text, self.name, _HDR[picture.color_trc], extra={"event": "hdr"})
         return image
 
+    def forget(self) -> None:
+        """What comes next begins anew: how pictures were turned before says nothing of it."""
+        self._orientation, self._plain_key = Orientation(), False
+
     def passed(self, picture: VideoFrame) -> None:
         """This one is not converted; how it is turned may hold for those behind it."""
         self._turned(picture)
@@ -139,13 +143,14 @@ class Conversion:
     def _turned(self, picture: VideoFrame) -> Orientation:
         """As its matrix says. A container's is with each picture.
 
-        An encoder's own (H.264's SEI) is with a key frame or, as FFmpeg has it, with the picture behind one, and holds
-        up to the next key frame.
+        An encoder's own (H.264's SEI) is with a key frame or, as FFmpeg's `h264_metadata` has it, with what is sent
+        behind one, which B-frames are shown before; and it holds up to the next key frame.
         """
         said = orientation_of(picture)
-        if said is not None or self._plain_key:
+        waits = self._plain_key and picture.pict_type == PictureType.B
+        if said is not None or (self._plain_key and not waits):
             self._orientation = said or Orientation()
-        self._plain_key = said is None and picture.key_frame
+        self._plain_key = said is None and (waits or picture.key_frame)
         return self._orientation
 
     def _stretched(self, width: int) -> int:

@@ -105,6 +105,7 @@ class MediaSource:
     def _open_on(self, device: str | None, stream: str, passed_over: list[str]) -> StreamInfo:
         if not self.live:
             self.skipped_packets = self.damaged_pictures = 0
+            self._convert.forget()
         try:
             self._decodes_on = device
             self._container = container = self._connect()

@@ -198,9 +198,11 @@ def test_rotation_is_applied(tmp_path: Path, rotation: int, red: str):
     assert image[y, x, 2] > 200
 
 
-@pytest.mark.parametrize("first", [0, 3])
-def test_what_an_encoder_says_of_rotation_at_key_frames_holds_for_those_behind_them(tmp_path: Path, first: int):
-    plain = video(tmp_path / "v.h264", pts=[40 * i for i in range(12)], g="6", bf="0")
+@pytest.mark.parametrize(("first", "between"), [(0, 0), (3, 0), (0, 2)])
+def test_what_an_encoder_says_of_rotation_at_key_frames_holds_for_those_behind_them(
+    tmp_path: Path, first: int, between: int
+):
+    plain = video(tmp_path / "v.h264", pts=[40 * i for i in range(12)], g="6", bf=str(between), b_strategy="0")
     with av.open(str(plain)) as container, (tmp_path / "turned.h264").open("wb") as file:
         stream = container.streams.video[0]
         turn = av.BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=90", stream)
@@ -211,12 +213,28 @@ def test_what_an_encoder_says_of_rotation_at_key_frames_holds_for_those_behind_t
     with av.open(str(tmp_path / "turned.h264")) as container:  # as FFmpeg tells it
         assert {bool(one.rotation) for one in container.decode(video=0)} == {True, False}
     with (tmp_path / "turned.h264").open("ab") as file:
-        file.write(plain_again)  # a key frame that says nothing, nor does the next picture
+        file.write(plain_again)  # a key frame that says nothing, nor does what is sent behind it
     source = FileSource(tmp_path / "turned.h264")
     source.wanted = lambda index, _: index >= first
     _, frames = read_all(source)
     source.close()
-    assert [frame.size_px for frame in frames] == [(HEIGHT, WIDTH)] * (13 - first) + [(WIDTH, HEIGHT)] * 11
+    turned = 13 - first + between
+    assert [frame.size_px for frame in frames] == [(HEIGHT, WIDTH)] * turned + [(WIDTH, HEIGHT)] * (24 - first - turned)
+
+
+def test_how_a_recording_ends_turned_says_nothing_of_its_beginning(tmp_path: Path):
+    plain = video(tmp_path / "plain.h264", pts=[0, 40])
+    with av.open(str(plain)) as container, (tmp_path / "v.h264").open("wb") as file:
+        file.write(plain.read_bytes())
+        stream = container.streams.video[0]
+        turn = av.BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=90", stream)
+        for packet in container.demux(stream):
+            file.writelines(bytes(made) for made in turn.filter(packet))
+    source = FileSource(tmp_path / "v.h264")
+    for _ in range(2):
+        _, frames = read_all(source)
+        source.close()
+        assert [frame.size_px for frame in frames] == [(WIDTH, HEIGHT)] * 2 + [(HEIGHT, WIDTH)] * 2
 
 
 @pytest.mark.parametrize("later", [False, True])

@@ -80,7 +80,7 @@ class WebhookCarrier:
             # What the latter says may be a piece of a password.
             words = "it is not a URL" if isinstance(error, httpx.InvalidURL) else redact(str(error))
             raise ConfigError(
-                f"the proxy that this environment names cannot be used: {words}; unset it, or set NO_PROXY={parts.host}"
+                f"the proxy that this environment names cannot be used: {words}; unset it, or set NO_PROXY=*"
             ) from None
 
     def connect(self, stream: str) -> None:

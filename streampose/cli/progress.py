@@ -105,6 +105,8 @@ def summary(snapshot: Snapshot, reports: Mapping[str, StreamReport], *, live: bo
         ended = outcome.value if outcome else "not run"
         fps = figures.delivered / snapshot.elapsed_s if snapshot.elapsed_s > 0 else 0.0
         drops = f", {figures.dropped_total} dropped" if figures.dropped_total else ""
+        if missed := figures.dropped.get((Place.SINK, Cause.OVERFLOW), 0):
+            drops += f", {missed} not taken in time by outputs"
         if unsent := figures.dropped.get((Place.SINK, Cause.UNSENT), 0):
             drops += f", {unsent} not sent"
         decode = f", decode: {info.decoder}" if info and (info.hwaccel or info.hwaccel_note) else ""

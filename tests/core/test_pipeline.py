@@ -396,9 +396,11 @@ async def test_a_slow_viewer_of_one_stream_does_not_touch_another():
         await pipeline.run()
     figures = pipeline.snapshot().streams
     assert len(fast.results) > 70
-    assert figures["slow"].dropped[Place.SINK, Cause.OVERFLOW] > 40
+    assert (missed := figures["slow"].dropped[Place.SINK, Cause.OVERFLOW]) > 40
     assert figures["slow"].delivered > 70
     assert adds_up(pipeline)
+    told = summary(pipeline.snapshot(), pipeline.reports, live=True).plain.splitlines()[0]
+    assert f", {missed} not taken in time by outputs, " in told, told
 
 
 async def test_credits_bound_what_is_in_flight():

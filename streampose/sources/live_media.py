@@ -86,6 +86,8 @@ class LiveMedia(MediaSource):
         self._timeline, self._wall = Timeline(), WallClock()
         # When the packet came that the decoder had last.
         self._decoded_at: float | None = None
+        # The same of the last one before others were given up.
+        self._gap_at = 0.0
         self._told_delay = False
         self._interrupted = threading.Event()
         self._waiting_since = self._last_given_at = 0.0
@@ -109,7 +111,7 @@ class LiveMedia(MediaSource):
         self._stream = stream
         self._timeline, self._wall = Timeline(), WallClock()
         self._last_given_at = self._waiting_since = time.monotonic()
-        self._dropped, self._decoded_at = 0, None
+        self._dropped, self._decoded_at, self._gap_at = 0, None, 0.0
         self._played_s, self._first_place = 0.0, None
         info = super().open(stream)
         return info if self._tells_time else replace(info, rate=None)
@@ -200,8 +202,9 @@ class LiveMedia(MediaSource):
                 if feed.packets <= packets + 1:
                     raise SourceTimeout(f"{self._name} went silent for {self._stall_s:g} s")
                 raise SourceStalled(f"{self._name} sends, but no picture could be made of it for {self._stall_s:g} s")
-            self._index += feed.dropped_packets - self._dropped
-            self._dropped = feed.dropped_packets
+            if (dropped := feed.dropped_packets) != self._dropped:
+                self._index += dropped - self._dropped
+                self._dropped, self._gap_at = dropped, self._decoded_at or 0.0
             assert isinstance(packet.opaque, Arrival)
             self._decoded_at = packet.opaque.at
             yield packet
@@ -218,8 +221,8 @@ class LiveMedia(MediaSource):
         if not isinstance(own, Arrival):
             return now, None
         # Where pictures are sent out of order, the decoder keeps each until those shown before it have come: nobody can
-        # have it sooner, so it is not late.
-        return now, self._wall.believed(own.wall_time_s, own.at)
+        # have it sooner, so it is not late. But what it still held when packets were given up would have come by those.
+        return self._gap_at if own.at <= self._gap_at else now, self._wall.believed(own.wall_time_s, own.at)
 
     def _is_stale(self, captured_at: float) -> bool:
         now = time.monotonic()

@@ -20,6 +20,7 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
+from av.packet import Packet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers.rtsp import RtspServer, has_gstreamer
@@ -487,31 +488,43 @@ def test_a_picture_is_there_before_the_next_one_begins(coded: list[bytes]):
     assert frames[2].image.mean() == pytest.approx(40, abs=3)
 
 
-def test_pictures_that_wait_for_others_in_the_decoder_are_not_late(caplog: pytest.LogCaptureFixture):
-    """B-frames at 4 fps: a picture's own packet comes up to 0.75 s before the decoder may give it out."""
+def with_b_frames(count: int, *, rate: int, group: int = 250) -> list[Packet]:
     encoder = av.CodecContext.create("libx264", "w")
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "yuv420p", Fraction(1, 4)
-    encoder.max_b_frames, encoder.options = 3, {"preset": "ultrafast", "x264-params": "b-adapt=0"}
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "yuv420p", Fraction(1, rate)
+    encoder.max_b_frames, encoder.gop_size = 3, group
+    encoder.options = {"preset": "ultrafast", "x264-params": "b-adapt=0:scenecut=0"}
     made = []
-    for i in range(10):
-        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * i, np.uint8), format="bgr24")
+    for i in range(count):
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 240 * i // count, np.uint8), format="bgr24")
         frame.pts = i
         made += encoder.encode(frame.reformat(format="yuv420p"))
     made += encoder.encode(None)
     assert [packet.pts for packet in made] != sorted(packet.pts for packet in made)
+    return made
+
+
+def sends(made: list[Packet], *, rate: int, sent_at: dict[int, float] | None = None) -> Talk:
+    """In their own time; notes when each picture went."""
 
     def talk(connection: socket.socket) -> None:
         begin(connection)
         began, sequence = time.monotonic(), 0
-        for i, coded_ in enumerate(made):
-            time.sleep(max(0.0, began + i / 4 - time.monotonic()))
-            units = units_of(bytes(coded_))
+        for i, packet in enumerate(made):
+            time.sleep(max(0.0, began + i / rate - time.monotonic()))
+            if sent_at is not None:
+                sent_at[packet.pts] = time.monotonic()
+            units = units_of(bytes(packet))
             for j, unit in enumerate(units):
-                sent = rtp(unit, sequence=sequence, time=22_500 * coded_.pts, marker=j == len(units) - 1)
-                connection.sendall(b"$\x02" + struct.pack("!H", len(sent)) + sent)
+                one = rtp(unit, sequence=sequence, time=90_000 // rate * packet.pts, marker=j == len(units) - 1)
+                connection.sendall(b"$\x02" + struct.pack("!H", len(one)) + one)
                 sequence += 1
 
-    with serving(talk) as url:
+    return talk
+
+
+def test_pictures_that_wait_for_others_in_the_decoder_are_not_late(caplog: pytest.LogCaptureFixture):
+    """B-frames at 4 fps: a picture's own packet comes up to 0.75 s before the decoder may give it out."""
+    with serving(sends(with_b_frames(10, rate=4), rate=4)) as url:
         source, frames, ages_s = camera(url), [], []
         source.open("cam")
         while len(frames) < 8:
@@ -523,6 +536,24 @@ def test_pictures_that_wait_for_others_in_the_decoder_are_not_late(caplog: pytes
     assert all(a.captured_at <= b.captured_at for a, b in pairwise(frames))
     assert sorted(ages_s)[4] < 0.1
     assert [record.event for record in caplog.records] == ["b-frames"]
+
+
+def test_what_the_decoder_held_when_it_was_held_up_is_as_old_as_it_is():
+    """Packets behind it are given up then, and the key frame that it comes out with has come much later."""
+    sent_at: dict[int, float] = {}
+    with serving(sends(with_b_frames(60, rate=20, group=6), rate=20, sent_at=sent_at)) as url:
+        source, frames = camera(url), []
+        source.open("cam")
+        while len(frames) < 12:
+            if len(frames) == 4:
+                time.sleep(1.0)
+            frames.append(source.read())
+        source.close()
+    assert all(a.captured_at <= b.captured_at for a, b in pairwise(frames))
+    pictures = [round((frame.time_s - frames[0].time_s) * 20) for frame in frames]
+    assert pictures[:4] == [0, 1, 2, 3]
+    assert pictures[-1] > 20, "packets were given up"
+    assert max(frame.captured_at - sent_at[i] for frame, i in zip(frames, pictures, strict=True)) < 0.6
 
 
 def test_requests_of_the_server_and_answers_come_between_packets(coded: list[bytes]):

@@ -108,7 +108,7 @@ class Outputs:
         if empty := [option for option, text in self._files.items() if not text]:
             raise ConfigError(f"{empty[0]} names nothing: write a file, or a folder (./ for this one)")
         for option, text in self._files.items():
-            if "://" in text:
+            if "://" in text[2:]:  # C:// is a drive of Windows
                 also = "video goes to rtsp:// and rtmp://" if option == "--out" else "lines go to servers by --send"
                 raise ConfigError(f"{option} {redact(text)} is a URL, and not one for it: name a file ({also})")
         if self.rotation is not None and "--json" not in self._files:

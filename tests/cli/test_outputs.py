@@ -125,6 +125,14 @@ def test_one_place_for_several_streams_is_told():
     Outputs(out="rtsp://h/{name}").check({"a": "0", "b": "1"})
 
 
+def test_two_slashes_behind_a_drive_are_no_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("C:").mkdir(exist_ok=True)  # of Windows; elsewhere a folder
+    Outputs(json="C://poses.jsonl").check({"a": "0"})
+    with pytest.raises(ConfigError, match="is a URL, and not one for it"):
+        Outputs(json="s3://bucket/poses.jsonl").check({"a": "0"})
+
+
 def test_a_stream_that_is_called_like_another_s_old_file_is_told(tmp_path: Path):
     sources = {"door": "0", "door.000001": "1"}
     with pytest.raises(ConfigError, match=r"door\.000001\.jsonl is what an old file of --json-rotate is called"):

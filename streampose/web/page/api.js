@@ -4,7 +4,6 @@ import { httpTrouble, noServer } from "./words.js";
 
 // A network that has forgotten a connection swallows what is sent on it, and nobody is told.
 const ANSWER_MS = 5000;
-const OFFER_MS = 15000; // the server may take ten seconds for its answer
 
 let token = null;
 const given = new EventTarget();
@@ -36,20 +35,21 @@ export function tokenGiven() {
 }
 
 /** Resolves to the answer, which is as late as its body is: that is read through `whole`. */
-export async function request(path, options = {}) {
-  const signal = AbortSignal.timeout(options.method === "POST" ? OFFER_MS : ANSWER_MS);
+export async function request(path, options = {}, withinMs = ANSWER_MS) {
+  const late = new AbortController(); // AbortSignal.timeout needs newer browsers than the rest does
+  setTimeout(() => late.abort(), withinMs);
   const headers = { ...options.headers };
   const sent = token;
   if (token !== null) headers.Authorization = `Bearer ${bytesOf(token)}`;
   let response;
   try {
-    response = await fetch(path, { ...options, headers, signal });
+    response = await fetch(path, { ...options, headers, signal: late.signal });
   } catch {
     throw noServer();
   }
   if (response.ok) return response;
   const trouble = await httpTrouble(response, sent !== null);
-  if (trouble.needsToken && sent !== token) return request(path, options); // one was given meanwhile
+  if (trouble.needsToken && sent !== token) return request(path, options, withinMs); // one was given meanwhile
   throw trouble;
 }
 

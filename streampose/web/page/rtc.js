@@ -5,6 +5,8 @@ import { request, whole } from "./api.js";
 // Relays have to be asked for an address, which may take some round trips.
 const GATHERING_MS = 1000;
 const RELAY_MS = 5000;
+// The server may take twelve seconds for its answer.
+const ANSWER_MS = 15000;
 
 /**
  * Resolves when the answer is there. `signal` is the session's end, of which the server is told; also where it comes
@@ -14,11 +16,8 @@ export async function negotiate(pc, path, signal) {
   await pc.setLocalDescription();
   await gathered(pc);
   signal.throwIfAborted();
-  const response = await request(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/sdp" },
-    body: pc.localDescription.sdp,
-  });
+  const offer = { method: "POST", headers: { "Content-Type": "application/sdp" }, body: pc.localDescription.sdp };
+  const response = await request(path, offer, ANSWER_MS);
   // Where a proxy has the server below a path, the server does not know of that.
   const place = /session\/.*$/.exec(response.headers.get("Location"))?.[0] ?? "";
   const end = () => void request(place, { method: "DELETE", keepalive: true }).catch(() => undefined);

@@ -1,4 +1,5 @@
-// The server's cameras, and what is published under a name: a small picture of each now and then, and the drawn video of one where it is asked for.
+// The server's cameras, and what is published under a name: a small picture of each now and then, and the drawn video
+// of one where it is asked for.
 
 import { json, request, tokenGiven, whole } from "./api.js";
 import { negotiate } from "./rtc.js";
@@ -6,6 +7,8 @@ import { lost } from "./words.js";
 
 const LIST_MS = 3000;
 const PICTURE_MS = 500;
+// Large pictures of several cameras, over a slow line.
+const PICTURE_WITHIN_MS = 30000;
 const AGAIN_MS = 1000;
 const OVER = ["ended", "stopped", "failed", "cancelled"];
 
@@ -75,7 +78,7 @@ export class Tiles {
       let waitMs = PICTURE_MS;
       if (document.visibilityState === "visible" && !this.dialog.open && !tile.over) {
         try {
-          const blob = await whole((await request(`api/streams/${id}/picture.jpg`)).blob());
+          const blob = await whole((await request(`api/streams/${id}/picture.jpg`, {}, PICTURE_WITHIN_MS)).blob());
           URL.revokeObjectURL(tile.image.src);
           tile.image.src = URL.createObjectURL(blob);
         } catch (trouble) {

@@ -193,23 +193,28 @@ async def test_the_page_comes_back_from_connections_that_nothing_comes_of(browse
 
 async def test_what_is_set_while_it_connects_or_very_often_is_what_the_server_has(browser: Any):
     async with serving() as served:
+        served.server.catalogue.reserve("studio")
         page, go_on = await browser.new_page(), asyncio.Event()
         page.faults = []
         page.on("pageerror", lambda error: page.faults.append(str(error)))
 
         async def proxied(route: Any) -> None:
-            await route.fallback(url=route.request.url.replace("/below/a/path/", "/"))
+            await route.fallback(url=route.request.url.replace("/my-session/", "/"))
 
         await page.route("**/page/app.js", lambda route: route.abort(), times=1)
-        await page.route("**/below/a/path/**", proxied)
-        await page.goto(f"{served.url}/below/a/path/")
+        await page.route("**/my-session/**", proxied)
+        await page.goto(f"{served.url}/my-session/")
         assert "Loading" in await page.inner_text("#status")
         await page.reload()
         await until(page, "document.getElementById('status').textContent.startsWith('Ready')")
+        deleted: list[str] = []
+        page.on("request", lambda request: request.method == "DELETE" and deleted.append(request.url))
 
         async def slow(route: Any) -> None:
             await go_on.wait()
-            await route.continue_()
+            answer = await route.fetch(url=f"{served.url}/whip")
+            place = "/my-session" + answer.headers["location"]  # as some proxies tell it
+            await route.fulfill(response=answer, headers=answer.headers | {"location": place})
 
         await page.route("**/whip", slow, times=1)
         async with page.expect_request("**/whip"):
@@ -218,10 +223,9 @@ async def test_what_is_set_while_it_connects_or_very_often_is_what_the_server_ha
         await page.uncheck("#mirror")
         go_on.set()
         await until(page, "document.getElementById('rendered').videoWidth > 0")
-        (entry,) = served.server.catalogue._entries.values()
+        _, entry = served.server.catalogue._entries.values()
         assert (entry.settings.mode, entry.settings.mirror) == ("rendered", False)
         # What is published under a name is for all, what a page sends is not.
-        served.server.catalogue.reserve("studio")
         await page.wait_for_selector("#tiles button")
         assert (await page.locator("#tiles").inner_text()).strip() == "studio: opening"
         # As many as an arrow key that is held gives in some seconds.
@@ -242,6 +246,7 @@ async def test_what_is_set_while_it_connects_or_very_often_is_what_the_server_ha
         await until(
             page, "document.getElementById('notice').textContent.includes('ended: no picture came from the camera')"
         )
+        assert deleted == [f"{served.url}/my-session/session/{peer.id}"]
         await page.click("#start")
         async with asyncio.timeout(3):
             while served.server.sessions:

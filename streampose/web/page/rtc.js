@@ -19,8 +19,8 @@ export async function negotiate(pc, path, signal) {
   const offer = { method: "POST", headers: { "Content-Type": "application/sdp" }, body: pc.localDescription.sdp };
   const response = await request(path, offer, ANSWER_MS);
   // Where a proxy has the server below a path, the server does not know of that.
-  const place = /session\/.*$/.exec(response.headers.get("Location"))?.[0] ?? "";
-  const end = () => void request(place, { method: "DELETE", keepalive: true }).catch(() => undefined);
+  const [place] = /session\/[^/]*$/.exec(response.headers.get("Location")) ?? [];
+  const end = () => place && void request(place, { method: "DELETE", keepalive: true }).catch(() => undefined);
   if (signal.aborted) end();
   signal.throwIfAborted();
   signal.addEventListener("abort", end);

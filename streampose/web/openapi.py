@@ -171,7 +171,7 @@ def document(version: str) -> dict[str, Any]:
         "/api/streams/{id}/picture.jpg": {
             "parameters": [_ID],
             "get": {
-                "summary": "Its newest picture, drawn",
+                "summary": "Its newest picture, drawn; X-Frame and X-Time say of which frame",
                 "responses": _answers(404, 410, 503, ok200=_says("it", binary, "image/jpeg")),
             },
         },

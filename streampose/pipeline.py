@@ -67,9 +67,8 @@ class Pipeline:
         self._engines = listed(estimators)
         live = keep_running or any(stream.source.live for stream in streams)
         self._policy = check_policy(policy or (LatencyBatch() if live else FixedBatch()))
-        self._clock = clock or SystemClock()
-        self._cores, self._close_estimators = available_cores(), close_estimators
-        self._engine_name, self._trace = engine_name, trace
+        self._clock, self._cores = clock or SystemClock(), available_cores()
+        self._close_estimators, self._engine_name, self._trace = close_estimators, engine_name, trace
         self._engine_metrics, self._removed = EngineMetrics(), StreamMetrics()
         self._started_at = self._clock.now()
         self._flows = {stream.name: self._flow(stream, streams) for stream in streams}
@@ -91,16 +90,12 @@ class Pipeline:
             trace=self._trace,
             latent=lambda: lane.live and self._cores_have_engines(),
             stop_all=self.stop,
-            alone=self._alone,
+            alone=lambda: not self._keep_running and not self._running(),
         )
 
     def _cores_have_engines(self) -> bool:
         """Whether each core has an engine, so that no other could convert pictures while one computes."""
         return len(self._engines) >= self._cores and all(getattr(e, "single_threaded", False) for e in self._engines)
-
-    def _alone(self) -> bool:
-        """Whether `run` comes to its end: no stream is running any more."""
-        return not self._keep_running and all(flow.report.outcome is not None for flow in self._flows.values())
 
     async def __aenter__(self) -> Self:
         # Recordings are decoded ahead as fast as they can be: they do as well, or better, where everything may move.
@@ -121,6 +116,8 @@ class Pipeline:
                 await self._end(self._runner, at_once=kind is not None)
         finally:
             self._over = True
+            for flow in self._flows.values():
+                self._stack.push_async_callback(self._let_go, flow)
             await self._stack.aclose()
 
     async def _end(self, runner: asyncio.Task[Any], *, at_once: bool) -> None:
@@ -134,6 +131,12 @@ class Pipeline:
             runner.cancel()
             await self._ended.wait()
             raise
+
+    async def _let_go(self, flow: Flow) -> None:
+        """Of one that never ran close the source: who pushes into it learns that nobody takes it."""
+        if flow.report.outcome is None and flow not in self._tasks and self._batcher is not None:
+            flow.stop()
+            await flow.run(self._batcher)
 
     @property
     def reports(self) -> Mapping[str, StreamReport]:
@@ -215,6 +218,7 @@ class Pipeline:
             if late:
                 task.cancel()
                 await asyncio.wait([task])
+        await self._let_go(flow)
         if self._flows.get(name) is flow:  # nobody else has removed it meanwhile
             del self._flows[name]
             self._removed.merge(flow.lane.metrics)
@@ -256,12 +260,8 @@ class Pipeline:
     def _start(self, flow: Flow, group: asyncio.TaskGroup) -> None:
         assert self._batcher is not None
         task = self._tasks[flow] = group.create_task(flow.run(self._batcher), name=flow.stream.name)
-
-        def ended(_: object) -> None:
-            del self._tasks[flow]
-            self._changed.set()
-
-        task.add_done_callback(ended)
+        task.add_done_callback(lambda _: self._tasks.pop(flow))
+        task.add_done_callback(lambda _: self._changed.set())
 
     async def run(self) -> Mapping[str, StreamReport]:
         """Run until every stream has ended; a stream that fails ends alone (see its report).

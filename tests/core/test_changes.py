@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import FakeEstimator, MemorySink, ScriptedSource
+from fakes import FakeEstimator, MemorySink, ScriptedSource, picture
 
 from streampose.batching import Batcher, Lane, LatencyBatch
 from streampose.batching.policy import Decision, Waiting
@@ -171,7 +171,7 @@ async def test_an_end_can_be_waited_for_before_there_is_a_run():
     async with asyncio.timeout(10), Pipeline([one], FakeEstimator()) as never:
         waiting = asyncio.create_task(never.ended("one"))
         await asyncio.sleep(0)
-    assert (await waiting).outcome is None
+    assert (await waiting).outcome is Outcome.STOPPED
 
 
 async def test_a_camera_that_never_opens_can_be_removed():
@@ -314,6 +314,11 @@ async def test_leaving_the_context_by_an_error_cuts_the_run_off(how: type[BaseEx
     assert (pipeline.reports["a"].outcome, sink.closed) == (Outcome.CANCELLED, 1)
 
 
+async def pipeline_has(pipeline: Pipeline, frames: int) -> None:
+    while pipeline.snapshot().streams["a"].captured <= frames:
+        await asyncio.sleep(0.005)
+
+
 async def test_who_is_cancelled_while_the_context_ends_waits_no_longer_for_the_run():
     over = threading.Event()
 
@@ -327,10 +332,6 @@ async def test_who_is_cancelled_while_the_context_ends_waits_no_longer_for_the_r
             runs.append(asyncio.create_task(pipeline.run()))
             await pipeline_has(pipeline, 1)
 
-    async def pipeline_has(pipeline: Pipeline, frames: int) -> None:
-        while pipeline.snapshot().streams["a"].captured <= frames:
-            await asyncio.sleep(0.005)
-
     runs: list[asyncio.Task[object]] = []
     leaving = asyncio.create_task(lasting())
     assert not (await asyncio.wait([leaving], timeout=0.2))[0]  # it is leaving, and waits for what is on its way
@@ -340,3 +341,18 @@ async def test_who_is_cancelled_while_the_context_ends_waits_no_longer_for_the_r
     assert runs[0].cancelled()
     with pytest.raises(asyncio.CancelledError):
         await leaving
+
+
+async def test_what_never_runs_is_closed_so_who_pushes_learns_that():
+    gone, left, late = (PushSource(live=False) for _ in range(3))
+    async with Pipeline([Stream(name="gone", source=gone), Stream(name="left", source=left)], FakeEstimator()) as early:
+        assert (await early.remove("gone")).outcome is Outcome.STOPPED
+        assert not gone.push(picture(1))
+    assert not left.push(picture(1))
+    async with Pipeline([live("a", MemorySink())], FakeEstimator(), keep_running=True) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        await pipeline_has(pipeline, 1)
+        await pipeline.add(Stream(name="late", source=late))
+        running.cancel()  # before the new one's first step
+        await asyncio.wait([running])
+    assert not late.push(picture(1))

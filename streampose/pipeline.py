@@ -249,7 +249,7 @@ class Pipeline:
 
     @contextmanager
     def held_open(self) -> Iterator[None]:
-        """While it lasts `run` goes on, also without any stream: others will come."""
+        """While it lasts `run` goes on until `stop`, also without any stream: others will come."""
         self._holds += 1
         try:
             yield
@@ -278,7 +278,7 @@ class Pipeline:
         if self._batcher is None:
             raise RuntimeError("use the pipeline as a context: async with Pipeline(…) as pipeline")
         if self._over or self._group is not None:
-            raise RuntimeError("a pipeline runs once: make another one")
+            raise RuntimeError("a pipeline runs once, and within its context: make another one")
         self._started_at, self._runner = self._clock.now(), asyncio.current_task()
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -286,7 +286,7 @@ class Pipeline:
                 for flow in self._flows.values():
                     self._start(flow, self._group)
                 self._begun.set()
-                while self._tasks or self._holds or (self._keep_running and not self._stopping):
+                while self._tasks or ((self._keep_running or self._holds) and not self._stopping):
                     self._changed.clear()
                     await self._changed.wait()
                 self._over = True

@@ -356,3 +356,31 @@ async def test_what_never_runs_is_closed_so_who_pushes_learns_that():
         running.cancel()  # before the new one's first step
         await asyncio.wait([running])
     assert not late.push(picture(1))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_stop_ends_a_run_that_is_held_open(fails: bool):
+    """By `stop`, by leaving the context, or because no model is left."""
+    never = asyncio.Event()
+
+    async def holds(pipeline: Pipeline) -> None:
+        with pipeline.held_open():
+            await never.wait()
+
+    estimator = FakeEstimator(fail_at=2 if fails else None)
+    one = Stream(name="a", source=ScriptedSource(range(5)))
+    async with asyncio.timeout(10), Pipeline([one], estimator) as pipeline:
+        holding = asyncio.create_task(holds(pipeline))
+        running = asyncio.create_task(pipeline.run())
+        await pipeline.ended("a")
+        assert fails or not running.done()
+    never.set()
+    await holding
+    assert isinstance(running.exception(), ModelOutputError if fails else type(None))
+
+
+async def test_a_run_that_begins_after_its_context_is_refused():
+    async with Pipeline([live("a", MemorySink())], FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+    with pytest.raises(RuntimeError, match="within its context"):
+        await running

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Self
 
@@ -51,7 +51,7 @@ class Pipeline:
 
     def __init__(
         self,
-        streams: Sequence[Stream],
+        streams: Collection[Stream],
         estimators: Estimator | Sequence[Estimator],
         *,
         close_estimators: bool = True,
@@ -80,7 +80,7 @@ class Pipeline:
         self._batcher: Batcher | None = None
         self._stack, self._stopping, self._over = AsyncExitStack(), False, False
 
-    def _flow(self, stream: Stream, among: Sequence[Stream]) -> Flow:
+    def _flow(self, stream: Stream, among: Collection[Stream]) -> Flow:
         lane = lane_of(stream, among, self._policy, len(self._engines))
         return Flow(
             stream,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from streampose.batching import BatchPolicy, Lane, depth
 from streampose.streams import Stream
@@ -11,7 +11,7 @@ from streampose.streams import Stream
 __all__ = ["lane_of"]
 
 
-def lane_of(stream: Stream, among: Sequence[Stream], policy: BatchPolicy, engines: int) -> Lane:
+def lane_of(stream: Stream, among: Collection[Stream], policy: BatchPolicy, engines: int) -> Lane:
     """Its way through the batcher, with its share of it.
 
     Args:

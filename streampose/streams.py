@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 from streampose.errors import ConfigError
-from streampose.frame import Frame, Image, StreamInfo
+from streampose.frame import Frame, Image, StreamInfo, is_picture
 from streampose.number import is_positive, is_whole, within
 from streampose.pose import Poses
 from streampose.render import Hud
@@ -97,26 +97,30 @@ def _has(name: str, what: str, thing: object, members: tuple[str, ...]) -> None:
     if isinstance(thing, type):
         raise ConfigError(f"stream {name!r} has a {what} that is none, but a class: {thing.__name__}(…) makes one")
     if lacking := [member for member in members if not hasattr(thing, member)]:
-        hint = ": open_source(…) makes one of a text" if what == "source" and isinstance(thing, str) else ""
+        hint = ""
+        if what == "source" and isinstance(thing, str):
+            hint = ": open_source(…) makes one of a text"
+        elif what == "source" and is_picture(thing):
+            hint = ": load_estimator()([picture]) finds its people, and a PushSource takes many"
         raise ConfigError(
             f"stream {name!r} has a {what} that is none, {type(thing).__name__} without {', '.join(lacking)}{hint}"
         )
 
 
-def check_all(streams: Sequence[Stream]) -> None:
-    """See that each makes sense, and all together.
+def check_all(streams: Collection[Stream]) -> None:
+    """See that each makes sense, and all together; whoever has them in a dictionary may give its values.
 
     Raises:
         ConfigError: they do not.
     """
-    if not isinstance(streams, Sequence) or not all(isinstance(stream, Stream) for stream in streams):
+    if not isinstance(streams, Collection) or not all(isinstance(stream, Stream) for stream in streams):
         raise ConfigError(f"streams are a list of Stream(…), not {streams!r:.80}")
     for stream in streams:
         check(stream)
     check_apart(streams)
 
 
-def check_apart(streams: Sequence[Stream]) -> None:
+def check_apart(streams: Collection[Stream]) -> None:
     """See that what belongs to one stream is in no other.
 
     Raises:

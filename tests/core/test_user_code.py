@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEstimator, MemorySink, ScriptedSource, frame, poses_of
+from fakes import FakeEstimator, MemorySink, ScriptedSource, frame, picture, poses_of
 
 import streampose
 from streampose.batching import AimdBatch, FixedBatch, LatencyBatch, TimeoutBatch, Wait
@@ -485,6 +485,7 @@ def test_what_makes_no_sense_is_refused():
         ({"sinks": [print]}, "a sink that is none, builtin_function_or_method without"),
         ({"sinks": "poses.jsonl"}, "a sink that is none, str without"),
         ({"source": "clip.mp4"}, r"a source that is none, str .* open_source"),
+        ({"source": picture()}, r"a source that is none, ndarray .*: load_estimator.* PushSource takes many"),
         ({"tracker": True}, "a tracker that is none, bool without update, reset"),
         ({"tracker": Tracker(), "smoother": 1}, "a smoother that is none"),
         ({"tracker": Tracker}, r"a tracker that is none, but a class: Tracker\(…\)"),
@@ -503,6 +504,7 @@ async def test_parts_that_are_none_are_said_before_anything_runs(part: dict[str,
 
 def test_streams_that_are_no_list_and_estimators_that_are_none_are_said():
     one = Stream(name="s", source=ScriptedSource([0]))
+    assert set(Pipeline({"s": one}.values(), FakeEstimator()).reports) == {"s"}
     for streams in (one, iter([one]), {"s": one}, ["clip.mp4"]):
         with pytest.raises(ConfigError, match="streams are a list of Stream"):
             Pipeline(streams, FakeEstimator())  # type: ignore[arg-type]

@@ -16,16 +16,14 @@ from typing import Any, ParamSpec, TypeAlias, cast
 
 from streampose.batching import FixedBatch, LatencyBatch
 from streampose.engine_thread import give_up, is_lent, listed
-from streampose.errors import ChannelClosed, ConfigError, StreamposeError
-from streampose.frame import StreamInfo
-from streampose.handover import Handover
+from streampose.errors import ConfigError, StreamposeError
+from streampose.handover import Giver, Handover
 from streampose.inference.engine import EngineOptions
 from streampose.inference.estimator import Estimator
 from streampose.inference.loading import ModelChoice, load_estimators, usual_batch
 from streampose.pipeline import Pipeline
 from streampose.render import Renderer
 from streampose.result import Result
-from streampose.sinks.sink import StopRequested
 from streampose.sources import Source, open_source
 from streampose.streams import Stream, check, check_apart
 from streampose.tracking import OneEuro, Tracker
@@ -105,8 +103,7 @@ async def stream(
     async with contextlib.AsyncExitStack() as stack:
         with contextlib.ExitStack() as unopened:  # who pushes pictures learns that nobody takes them
             for each in several.values():
-                if callable(close := getattr(each, "close", None)) and not isinstance(each, type):
-                    unopened.callback(Typed(StreamposeError)(close))
+                unopened.push(functools.partial(_close_unopened, each))
             for name, one in several.items():
                 with _of(name if len(several) > 1 else None):
                     opened = open_source(one, live=live) if isinstance(one, str | Path | int) else one
@@ -115,7 +112,7 @@ async def stream(
                         name=name,
                         source=opened,
                         budget_s=budget_s,
-                        sinks=[_Giver(handover, live=getattr(opened, "live", False), wants_picture=pictures)],
+                        sinks=[Giver(handover, live=getattr(opened, "live", False), wants_picture=pictures)],
                         tracker=Tracker() if track or smooth else None,
                         smoother=OneEuro() if smooth else None,
                         renderer=Renderer(hud=False) if pictures else None,
@@ -151,6 +148,15 @@ async def stream(
             for name, error in errors.items():
                 first.add_note(f"stream {name!r} failed: {error}")
         raise first
+
+
+def _close_unopened(source: object, _: object, error: BaseException | None, __: object) -> None:
+    """For an error before it is opened. That one is told; one of `close`, which may not expect this, beside it."""
+    if error is not None and callable(close := getattr(source, "close", None)) and not isinstance(source, type):
+        try:
+            Typed(StreamposeError, "closing: ")(close)()
+        except StreamposeError as unclosed:
+            error.add_note(str(unclosed))
 
 
 async def _come_to_end(running: asyncio.Task[Any], estimators: Sequence[Estimator]) -> None:
@@ -277,24 +283,3 @@ def results(coming: _Results) -> _Ordinary:
             if threading.current_thread() is not thread:  # Python may collect the iterator there
                 ending.result()
                 thread.join()
-
-
-class _Giver:
-    """A sink that hands results over, on the event loop that made it."""
-
-    def __init__(self, handover: Handover, *, live: bool, wants_picture: bool) -> None:
-        self._handover, self._live, self.wants_picture = handover, live, wants_picture
-        self._loop = asyncio.get_running_loop()
-
-    def open(self, stream: str, info: StreamInfo) -> None:
-        """Nothing to open."""
-
-    def write(self, result: Result) -> None:
-        """Wait until there is room for it, if it is a recording's."""
-        try:
-            asyncio.run_coroutine_threadsafe(self._handover.put(result, live=self._live), self._loop).result()
-        except ChannelClosed:
-            raise StopRequested from None
-
-    def close(self) -> None:
-        """Nothing to close."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import FakeEstimator, MemorySink, picture
+from fakes import FakeEstimator, MemorySink, ScriptedSource, picture
 
 from streampose import Outcome, Pipeline, PushSource, Stream, results
 from streampose.errors import ConfigError, Disconnected, SourceError, SourceTimeout
@@ -143,6 +143,18 @@ def test_what_is_never_opened_is_taken_by_nobody(live: bool, wrong: dict[str, An
     with pytest.raises((FileNotFoundError, ConfigError)):
         next(results({**several, "a": source}, **options))
     assert not source.push(picture(1))
+
+
+def test_a_close_that_expects_an_open_hides_nothing():
+    class Camera(ScriptedSource):
+        def close(self) -> None:
+            raise AttributeError("'NoneType' object has no attribute 'release'")
+
+    pushed = PushSource()
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.onnx") as caught:
+        next(results({"a": pushed, "b": Camera([])}, model="nowhere.onnx"))
+    assert caught.value.__notes__ == ["closing: AttributeError: 'NoneType' object has no attribute 'release'"]
+    assert not pushed.push(picture(1))
 
 
 async def test_a_stream_that_is_stopped_before_it_opens_takes_nothing():

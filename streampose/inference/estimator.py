@@ -32,7 +32,7 @@ class Estimator(Protocol):
 
         Raises:
             ConfigError: a picture is none.
-            ModelOutputError: the model returned NaN or infinities.
+            ModelOutputError: the model returned NaN or infinities. A pipeline raises it for one that gives them, too.
             EngineFailed: the runtime failed.
         """
 

@@ -19,7 +19,15 @@ from fakes import FakeEstimator, MemorySink, ScriptedSource, frame, picture, pos
 import streampose
 from streampose.batching import AimdBatch, FixedBatch, LatencyBatch, TimeoutBatch, Wait
 from streampose.engine_thread import is_lent
-from streampose.errors import ConfigError, EngineFailed, PolicyError, SinkFailed, SourceError, StreamposeError
+from streampose.errors import (
+    ConfigError,
+    EngineFailed,
+    ModelOutputError,
+    PolicyError,
+    SinkFailed,
+    SourceError,
+    StreamposeError,
+)
 from streampose.frame import Frame, Image
 from streampose.pipeline import Pipeline
 from streampose.pose import Poses
@@ -256,6 +264,21 @@ async def test_a_model_that_gives_no_poses_is_told_as_such():
 
     async with asyncio.timeout(10), Pipeline([Stream(name="s", source=ScriptedSource(range(5)))], Careless()) as pipe:
         with pytest.raises(EngineFailed, match="something else than Poses"):
+            await pipe.run()
+
+
+@pytest.mark.parametrize("what", ["points", "scores", "boxes", "box_scores"])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+async def test_a_model_that_gives_no_numbers_is_blamed_for_it_itself(what: str, number: float):
+    class Divided(FakeEstimator):
+        def __call__(self, images: Sequence[Image]) -> list[Poses]:
+            every = super().__call__(images)
+            getattr(every[-1], what).flat[-1] = number
+            return every
+
+    stream = Stream(name="s", source=ScriptedSource(range(5)), tracker=Tracker())
+    async with asyncio.timeout(10), Pipeline([stream], Divided()) as pipe:
+        with pytest.raises(ModelOutputError, match="NaN or infinite"):
             await pipe.run()
 
 

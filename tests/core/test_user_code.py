@@ -443,15 +443,16 @@ async def test_who_cuts_off_does_not_wait_for_a_stuck_sink():
     gate = threading.Event()
 
     def stuck(_: Result) -> None:
+        taken.set()
         gate.wait()
 
-    sink = MemorySink()
+    sink, taken = MemorySink(), threading.Event()
     sink.write = stuck  # type: ignore[method-assign]
     stream = Stream(name="s", source=ScriptedSource(range(5)), sinks=[sink])
     try:
         async with Pipeline([stream], FakeEstimator(), keep_running=True) as pipeline:
             running = asyncio.create_task(pipeline.run())
-            await asyncio.sleep(0.1)
+            assert await asyncio.to_thread(taken.wait, 10)
             began = time.monotonic()
             report = await pipeline.remove("s", drain_s=0.1)
             took_s = time.monotonic() - began

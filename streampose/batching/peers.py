@@ -33,7 +33,7 @@ class TimeoutBatch:
         timeout_s: the longest wait for company.
 
     Raises:
-        ValueError: a size or a time that is not positive.
+        ConfigError: a size or a time that is not positive.
     """
 
     def __init__(self, size: int = 8, timeout_s: float = 0.01) -> None:
@@ -66,7 +66,7 @@ class AimdBatch:
         max_frames: no batch holds more.
 
     Raises:
-        ValueError: a size or a time that is not positive.
+        ConfigError: a size or a time that is not positive.
     """
 
     def __init__(self, budget_s: float = 0.1, *, max_frames: int = 16) -> None:
@@ -101,7 +101,7 @@ class DeferredBatch:
         cost: the cost model; a fresh one by default.
 
     Raises:
-        ValueError: a size or a time that is not positive.
+        ConfigError: a size or a time that is not positive.
     """
 
     depth = IN_TIME
@@ -161,7 +161,7 @@ class WindowBatch:
         max_frames: no batch holds more.
 
     Raises:
-        ValueError: a size that is not positive.
+        ConfigError: a size that is not positive.
     """
 
     SHORTEST_S, LONGEST_S = 0.002, 0.1

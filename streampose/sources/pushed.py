@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
 from fractions import Fraction
-from numbers import Real
-from typing import Any
 
 from streampose.errors import ConfigError, Disconnected, SourceError, SourceTimeout
 from streampose.frame import Frame, Image, StreamInfo, is_picture
+from streampose.number import within
 
 __all__ = ["PushSource"]
 
@@ -37,9 +35,9 @@ class PushSource:
 
     def __init__(self, *, live: bool = True, rate: Fraction | float = 30, wait_s: float | None = None) -> None:
         # Slower or faster, times would have no place in their unit.
-        if not _is_number(rate, _TIME_BASE, 1 / _TIME_BASE):
+        if not within(rate, 1e-6, 1e6):
             raise ConfigError(f"a rate is pictures a second, as 30, not {rate!r}")
-        if wait_s is not None and not (_is_number(wait_s, 0, threading.TIMEOUT_MAX) and wait_s > 0):
+        if wait_s is not None and not (within(wait_s, 0, threading.TIMEOUT_MAX) and wait_s > 0):
             raise ConfigError(f"wait_s is seconds above 0, or None for ever, not {wait_s!r}")
         self.live = live
         self._rate = rate
@@ -74,7 +72,7 @@ class PushSource:
         if not is_picture(picture):
             raise SourceError("a picture that is pushed is an array, height × width × 3 uint8, BGR")
         for told in (captured_at, time_s):
-            if told is not None and not _is_number(told, -_LONGEST_S, _LONGEST_S):
+            if told is not None and not within(told, -_LONGEST_S, _LONGEST_S):
                 raise SourceError(f"a picture that is pushed has times in seconds, not {told!s:.80}")
         with self._changed:
             self._changed.wait_for(lambda: self.live or len(self._waiting) < self._room or self._over)
@@ -155,8 +153,3 @@ class PushSource:
             captured_at=captured_at,
             image=picture,
         )
-
-
-def _is_number(value: Any, low: float | Fraction, high: float | Fraction) -> bool:
-    number: Any = value if isinstance(value, Real) else math.nan
-    return bool(low <= number <= high)

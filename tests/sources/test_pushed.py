@@ -100,6 +100,7 @@ def test_silence_has_its_limit():
         (picture(), {"time_s": 10**400}),
         (picture(), {"time_s": 1.76e15}),  # Unix time in microseconds
         (picture(), {"time_s": "1.5"}),
+        (picture(), {"time_s": True}),
         (picture(), {"captured_at": math.inf}),
         (picture(), {"captured_at": "x"}),
     ],
@@ -111,13 +112,13 @@ def test_what_is_no_picture_is_said_to_who_pushes(given: object, times: dict[str
     assert source.push(picture())
 
 
-@pytest.mark.parametrize("rate", [0, -30, math.nan, math.inf, 10**99, Fraction(1, 10**99), "30", None])
+@pytest.mark.parametrize("rate", [0, -30, math.nan, math.inf, 10**99, Fraction(1, 10**99), "30", None, True])
 def test_a_rate_is_pictures_a_second(rate: Any):
     with pytest.raises(ConfigError, match="a rate is pictures a second, as 30, not "):
         PushSource(live=False, rate=rate)
 
 
-@pytest.mark.parametrize("wait_s", [0, -1, math.nan, math.inf, "1"])
+@pytest.mark.parametrize("wait_s", [0, -1, math.nan, math.inf, "1", True])
 def test_silence_lasts_seconds(wait_s: Any):
     with pytest.raises(ConfigError, match="wait_s is seconds above 0, or None"):
         PushSource(wait_s=wait_s)

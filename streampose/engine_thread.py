@@ -31,6 +31,7 @@ _TAKEN = (
     "an estimator runs in another pipeline: give each its own, or one pipeline all streams, or close the other first "
     "(a loop that was left, over `results` or `stream`, by `close` or `aclose`)"
 )
+_LEFT = "an estimator still computes a batch that hung as its loop was left, and was left behind: load another one"
 
 
 class _Lent:
@@ -38,8 +39,12 @@ class _Lent:
 
     def __init__(self, estimator: Estimator, *, closes: bool) -> None:
         self._estimator, self._closes, self.given_up = estimator, closes, False
-        if _lent.setdefault(id(estimator), self) is not self:
-            raise ConfigError(_TAKEN)
+        if (other := _lent.setdefault(id(estimator), self)) is not self:
+            raise other.refusal()
+
+    def refusal(self) -> ConfigError:
+        """Nobody else may have it now."""
+        return ConfigError(_LEFT if self.given_up else _TAKEN)
 
     def close(self) -> None:
         """Give it back, and close it if it is this one's to close."""
@@ -85,8 +90,9 @@ def free(estimators: Sequence[Estimator]) -> Sequence[Estimator]:
     Raises:
         ConfigError: one runs in a pipeline.
     """
-    if any(map(is_lent, estimators)):
-        raise ConfigError(_TAKEN)
+    for estimator in estimators:
+        if (lent := _lent.get(id(estimator))) is not None:
+            raise lent.refusal()
     return estimators
 
 

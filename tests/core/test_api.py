@@ -65,6 +65,8 @@ async def test_who_leaves_the_loop_waits_for_no_model_that_hangs(
         await results.aclose()
         assert source.closed
         assert "streampose-engine-0 is stuck in a call; left it behind" in caplog.text
+        with pytest.raises(ConfigError, match=r"still computes a batch that hung .*: load another one"):
+            await anext(streampose.stream(ScriptedSource([0]), estimators=estimator))
         goes_on.set()
         while is_lent(estimator):
             await asyncio.sleep(0.01)

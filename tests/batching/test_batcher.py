@@ -693,7 +693,7 @@ async def test_frames_of_a_moment_that_is_still_to_come_are_just_here():
     """Their times are a camera's, whose clock is a little ahead: a negative age ran away, and each was given up."""
     one = lane("a")
     for i in range(200):
-        one.came(frame(i, captured_at=i / 15 + 0.05), now=i / 15)
+        one.came(frame(i, stream="a", captured_at=i / 15 + 0.05), now=i / 15)
     assert one.lag_s == 0
-    one.came(frame(200, captured_at=20.0), now=20.005)
+    one.came(frame(200, stream="a", captured_at=20.0), now=20.005)
     assert 0 < one.lag_s < 0.001

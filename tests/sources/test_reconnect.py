@@ -388,7 +388,7 @@ async def test_stopping_a_pipeline_does_not_wait_for_a_camera_that_is_away():
     away = Reconnecting(Script(*[SourceRefused("x")] * 9), backoff=Backoff(first_s=1e9, cap_s=1e9))
     lost = Reconnecting(Script([0, *[Disconnected("x")] * 9]), backoff=Backoff(first_s=1e9, cap_s=1e9))
     async with Pipeline(
-        [Stream(name="away", source=away), Stream(name="lost", source=lost)], FakeEstimator()
+        [Stream(name="away", source=away), Stream(name="cam", source=lost)], FakeEstimator()
     ) as pipeline:
         running = asyncio.create_task(pipeline.run())
         links = {}
@@ -397,7 +397,7 @@ async def test_stopping_a_pipeline_does_not_wait_for_a_camera_that_is_away():
                 await asyncio.sleep(0.02)
                 links = {name: report.link for name, report in pipeline.reports.items()}
         assert (links["away"].state, links["away"].cause) == (LinkState.CONNECTING, "refused")
-        assert (links["lost"].state, links["lost"].cause) == (LinkState.LOST, "lost")
+        assert (links["cam"].state, links["cam"].cause) == (LinkState.LOST, "lost")
         began = time.monotonic()
         pipeline.stop()
         reports = await running

@@ -44,54 +44,50 @@ async def test_leaving_the_loop_early_ends_everything(model: Path):
     assert source.closed == 1
 
 
+class Hanging(FakeEstimator):
+    """From its second batch on, until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs, self.goes_on = threading.Event(), threading.Event()
+
+    def __call__(self, images: Sequence[streampose.Image]) -> list[streampose.Poses]:
+        if self.batches:
+            self.hangs.set()
+            self.goes_on.wait(30)
+        return super().__call__(images)
+
+
 async def test_who_leaves_the_loop_waits_for_no_model_that_hangs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(streampose.api, "_LEAVING_S", 0.1)
-    hangs, goes_on = threading.Event(), threading.Event()
-
-    class Hanging(FakeEstimator):
-        def __call__(self, images: Sequence[streampose.Image]) -> list[streampose.Poses]:
-            if self.batches:
-                hangs.set()
-                goes_on.wait(30)
-            return super().__call__(images)
-
     source, estimator = ScriptedSource(range(10_000), live=True, period_s=0.005), Hanging()
     results = streampose.stream(source, estimators=estimator)
     await anext(results)
-    assert await asyncio.to_thread(hangs.wait, 10)
+    assert await asyncio.to_thread(estimator.hangs.wait, 10)
     async with asyncio.timeout(5):
         await results.aclose()
         assert source.closed
         assert "streampose-engine-0 is stuck in a call; left it behind" in caplog.text
         with pytest.raises(ConfigError, match=r"still computes a batch that hung .*: load another one"):
             await anext(streampose.stream(ScriptedSource([0]), estimators=estimator))
-        goes_on.set()
+        estimator.goes_on.set()
         while is_lent(estimator):
             await asyncio.sleep(0.01)
     assert not estimator.closed
 
 
 async def test_who_is_in_a_hurry_to_leave_is_not_held_up_by_a_model_that_hangs(caplog: pytest.LogCaptureFixture):
-    hangs, goes_on = threading.Event(), threading.Event()
-
-    class Hanging(FakeEstimator):
-        def __call__(self, images: Sequence[streampose.Image]) -> list[streampose.Poses]:
-            if self.batches:
-                hangs.set()
-                goes_on.wait(30)
-            return super().__call__(images)
-
     estimator = Hanging()
     results = streampose.stream(ScriptedSource(range(10_000), live=True, period_s=0.005), estimators=estimator)
     await anext(results)
-    assert await asyncio.to_thread(hangs.wait, 10)
+    assert await asyncio.to_thread(estimator.hangs.wait, 10)
     async with asyncio.timeout(5):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(results.aclose(), 0.1)
         assert "left it behind" in caplog.text
-        goes_on.set()
+        estimator.goes_on.set()
         while is_lent(estimator):
             await asyncio.sleep(0.01)
 

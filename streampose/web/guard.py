@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from aiohttp.typedefs import Middleware
 
 from streampose.errors import ConfigError, StreamposeError
 from streampose.observe.access import Address
+from streampose.observe.guesses import Guesses
 from streampose.redaction import redact
 from streampose.typed import Typed
 from streampose.web.limits import Full, Limits
@@ -36,8 +36,6 @@ _HEADERS = {
     "Server": "streampose",
 }
 _PICTURES = ("/picture.jpg", "/video.mjpeg")
-# Of wrong tokens: at most so many addresses are told in so many seconds, each once.
-_TOLD, _TOLD_S = 32, 60.0
 _OTHERS = "requests of other sites' pages are refused"
 
 
@@ -50,8 +48,7 @@ class Guard:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._told_at: dict[str, float] = {}
-        """When it was last said that an address sent a wrong token."""
+        self._guesses = Guesses()
 
     def middleware(self) -> Middleware:
         """For `aiohttp.web.Application`."""
@@ -60,7 +57,7 @@ class Guard:
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             try:
                 with Typed(_Unforeseen, passing=(web.HTTPException, ConnectionError)):
-                    self._check(request)
+                    await self._check(request)
                     response = await handler(request)
             except web.HTTPException as error:
                 response = _problem(error.status, error.text or error.reason, error.headers)
@@ -81,14 +78,14 @@ class Guard:
 
     def knows(self, request: web.Request) -> bool:
         """Whether it comes with the token, if one is needed."""
-        return self._address.knows(request.headers.get("Authorization", ""))
+        return self._address.token is None or self._guesses.trusts(request)
 
     def dress(self, request: web.Request, response: web.StreamResponse) -> None:
         """Set the headers that every answer has."""
         response.headers.update(_HEADERS)
         response.headers.setdefault("Cache-Control", "no-store")
 
-    def _check(self, request: web.Request) -> None:
+    async def _check(self, request: web.Request) -> None:
         host = request.headers.get("Host", "")
         if not self._address.is_called(host):
             raise web.HTTPMisdirectedRequest(text=f"this server is not {redact(host)[:80]!r}")
@@ -101,24 +98,17 @@ class Guard:
         cross = origin is None and request.headers.get("Sec-Fetch-Site") == "cross-site"
         if cross and request.path != "/" and not of_page:
             raise web.HTTPForbidden(text=_OTHERS)
-        if not (request.path == "/" or of_page or request.method == "OPTIONS") and not self.knows(request):
+        if request.path == "/" or of_page:
+            return
+        known = await self._guesses.knows(request, self._address)
+        if request.method != "OPTIONS" and not known:
             # Of pictures an address bar and a plain `<img>` can ask for the token themselves, as a password; a page
             # that sends one, if a wrong one, asks by itself.
             sent = request.headers.get("Authorization", "")
-            if sent:
-                self._tell(request.remote or "somebody")
             bears = sent.lower().startswith("bearer")
             scheme = "Basic" if request.path.endswith(_PICTURES) and not bears else "Bearer"
             headers = {"WWW-Authenticate": f'{scheme} realm="streampose"'}
             raise web.HTTPUnauthorized(headers=headers, text="a token is needed")
-
-    def _tell(self, guesser: str) -> None:
-        """Let whoever runs the server see that tokens are guessed, without the log being filled with it."""
-        now = time.monotonic()
-        self._told_at = {address: at for address, at in self._told_at.items() if now - at < _TOLD_S}
-        if guesser not in self._told_at and len(self._told_at) < _TOLD:
-            self._told_at[guesser] = now
-            log.warning("%s sent a wrong token (said once a minute)", guesser)
 
 
 def _problem(status: int, text: str, headers: object = None) -> web.Response:

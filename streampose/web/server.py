@@ -120,8 +120,9 @@ class WebServer:
         studio = Studio(self.catalogue, models.about, models.choose)
         guard = Guard(options.address)
         self._feeds = Feeds(self.catalogue, limits, guard)
+        # Who waits until his token is compared asks for nothing yet.
         app = web.Application(
-            middlewares=[self._connections.middleware(), guard.middleware()], client_max_size=limits.body_bytes
+            middlewares=[guard.middleware(), self._connections.middleware()], client_max_size=limits.body_bytes
         )
         for part in (
             Pages(),

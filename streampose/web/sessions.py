@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import time
 from collections import Counter
@@ -11,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 from streampose.errors import ConfigError
+from streampose.observe.guesses import party
 from streampose.web.limits import Full, Limits, check_memory
 from streampose.web.peer import Peer
 
@@ -65,7 +65,7 @@ class Sessions:
         if self._stopping:
             raise Full("the server is stopping")
         check_memory(self._limits)
-        origin = _network(address)
+        origin = party(address)
         async with self._turn(origin):
             while len(self._peers) >= self._limits.peers:
                 # As in a SYN queue, the oldest of those that never finish goes first; those that work never do.
@@ -137,12 +137,3 @@ class Sessions:
 
     def _forget(self, peer: Peer) -> None:
         self._peers.pop(peer.id, None)
-
-
-def _network(address: str) -> str:
-    """What one party has: an IPv4 address, or the /64 of an IPv6 one."""
-    try:
-        known = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((known, 64), strict=False)) if known.version == 6 else address

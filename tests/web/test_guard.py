@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -11,8 +12,10 @@ import pytest
 from servers.serving import Served, serving
 
 from streampose.errors import ConfigError
+from streampose.observe import guesses
 from streampose.observe.access import Address, is_loopback
-from streampose.web.guard import Guard
+from streampose.observe.guesses import Guesses
+from streampose.web.limits import Limits
 
 TOKEN = "correct-horse"
 
@@ -52,11 +55,76 @@ async def test_who_guesses_the_token_is_told_once(http: aiohttp.ClientSession, c
     ]
 
 
-async def test_of_many_addresses_that_guess_some_are_told(caplog: pytest.LogCaptureFixture):
-    guard = Guard(Address(port=1, token=TOKEN))
-    for i in range(1000):
-        guard._tell(f"2001:db8::{i:x}")
-    assert len(guard._told_at) == len(caplog.records) == 32
+async def test_of_many_addresses_that_guess_some_are_told_and_counted(caplog: pytest.LogCaptureFixture):
+    now = [0.0]
+    counted = Guesses(lambda: now[0])
+    for _ in range(10):
+        for i in range(1100):
+            counted.add(f"2001:db8:{i:x}::{i:x}")
+    assert len(counted._told_at) == len(caplog.records) == 32
+    assert len(counted._wrong) == 1025
+    # What was not counted by itself is as one; an address is what one party has of IPv6.
+    assert counted.guessing("2001:db8:ffff::1")
+    assert counted.guessing("2001:db8:1::abcd")
+    now[0] = 61.0
+    assert not counted.guessing("2001:db8:1::abcd")
+    counted.add("10.0.0.1")
+    assert len(counted._wrong) == 1
+
+
+async def asked(http: aiohttp.ClientSession, url: str, token: str, method: str = "GET") -> tuple[int, float]:
+    """The status, and how many seconds it took."""
+    began = time.monotonic()
+    async with http.request(method, url, headers={"Authorization": f"Bearer {token}"}) as answer:
+        return answer.status, time.monotonic() - began
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/api/streams"), ("OPTIONS", "/whip")])
+async def test_who_guesses_the_token_is_slowed_down_and_keeps_nobody_out(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+):
+    """A right token that were compared sooner than a wrong one would tell who guesses as much."""
+    monkeypatch.setattr(guesses, "_LATER_S", 0.4)
+    fresh = {"connector": aiohttp.TCPConnector(force_close=True)}
+    other = {"connector": aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))}
+    async with (
+        serving(token=TOKEN) as served,
+        aiohttp.ClientSession(**fresh) as newcomer,
+        aiohttp.ClientSession(**other) as neighbour,
+    ):
+        assert (await asked(http, f"{served.url}/api/streams", TOKEN))[0] == 200
+        url = served.url + path
+        many = await asyncio.gather(*(asked(newcomer, url, f"guess-{i}", method) for i in range(10)))
+        assert max(took for _, took in many) < 0.4
+        _, wrong_s = await asked(newcomer, url, "guess", method)
+        status, right_s = await asked(newcomer, url, TOKEN, method)
+        assert status in {200, 204}
+        assert min(wrong_s, right_s) >= 0.4
+        # Who has shown the token on this connection, is at another address, or wants the page, does not wait.
+        assert (await asked(http, url, TOKEN, method))[1] < 0.4
+        assert (await asked(neighbour, url, TOKEN, method))[1] < 0.4
+        assert (await asked(newcomer, f"{served.url}/", "guess"))[1] < 0.4
+        # A connection may be a proxy's, and of many people.
+        assert (await asked(http, url, "guess", method))[1] < 0.4
+        assert (await asked(http, url, TOKEN, method))[1] >= 0.4
+
+
+async def test_guesses_that_wait_take_nobody_s_connection(http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(guesses, "_LATER_S", 60.0)
+    other = {"connector": aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))}
+    async with serving(token=TOKEN, limits=Limits(connections=20)) as served:
+        port = int(served.url.rpartition(":")[2])
+        for _ in range(10):
+            assert (await asked(http, f"{served.url}/api/streams", "guess"))[0] == 401
+        guess = f"GET /api/streams HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: Bearer guess\r\n\r\n"
+        many = [await asyncio.open_connection("127.0.0.1", port) for _ in range(40)]
+        for _, writer in many:
+            writer.write(guess.encode())
+        await asyncio.sleep(0.1)
+        async with aiohttp.ClientSession(**other) as neighbour:
+            assert (await asked(neighbour, f"{served.url}/api/streams", TOKEN))[0] == 200
+        for _, writer in many:
+            writer.transport.abort()
 
 
 async def test_a_link_of_elsewhere_leads_to_the_page(served: Served, http: aiohttp.ClientSession):

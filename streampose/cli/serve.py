@@ -33,6 +33,7 @@ from streampose.sources import Source, open_source
 from streampose.web.catalogue import check_name
 from streampose.web.ice import Offered, parse_ice_server
 from streampose.web.limits import Limits
+from streampose.web.origins import Origins
 from streampose.web.server import ModelDesk, WebOptions, WebServer, read_tls
 
 __all__ = ["serve"]
@@ -64,6 +65,14 @@ def serve(
         typer.Option(help="Certificate (PEM): browsers give cameras to https:// only.", rich_help_panel=_WEB),
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).", rich_help_panel=_WEB)] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="Let pages of https://HOST[:PORT] ask, too (CORS); '*' = all pages that have the token.",
+            rich_help_panel=_WEB,
+        ),
+    ] = None,
     ice_address: Annotated[
         list[str] | None,
         typer.Option(
@@ -128,12 +137,14 @@ def serve(
 
       streampose serve door=rtsp://10.0.0.5/a --host 0.0.0.0 --token file:token --tls-cert cert.pem --tls-key key.pem
     """
+    address = Address(host=host, port=port, token=parse_secret(token), option="--token")
     options = WebOptions(
-        address=Address(host=host, port=port, token=parse_secret(token), option="--token"),
+        address=address,
         tls=read_tls(tls_cert, tls_key),
         ice_addresses=[Offered(public=address) for address in ice_address or ()],
         ice_servers=[parse_ice_server(resolve(text)) for text in ice_server or ()],
         limits=Limits(peers=max_peers),
+        origins=Origins(allow_origin or (), token=address.token is not None),
     )
     few_arenas()
     choice = engine.choice(

@@ -16,6 +16,7 @@ from streampose.observe.guesses import Guesses
 from streampose.redaction import redact
 from streampose.typed import Typed
 from streampose.web.limits import Full, Limits
+from streampose.web.origins import Origins
 
 __all__ = ["Guard", "body_of"]
 
@@ -44,10 +45,11 @@ class Guard:
 
     Args:
         address: where the server listens, and its token.
+        origins: of the pages that may ask beside its own.
     """
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, address: Address, origins: Origins) -> None:
+        self._address, self._origins = address, origins
         self._guesses = Guesses()
 
     def middleware(self) -> Middleware:
@@ -58,7 +60,8 @@ class Guard:
             try:
                 with Typed(_Unforeseen, passing=(web.HTTPException, ConnectionError)):
                     await self._check(request)
-                    response = await handler(request)
+                    preflight = self._origins.preflight(request)
+                    response = await handler(request) if preflight is None else preflight
             except web.HTTPException as error:
                 response = _problem(error.status, error.text or error.reason, error.headers)
             except Full as error:
@@ -84,6 +87,7 @@ class Guard:
         """Set the headers that every answer has."""
         response.headers.update(_HEADERS)
         response.headers.setdefault("Cache-Control", "no-store")
+        self._origins.dress(request, response)
 
     async def _check(self, request: web.Request) -> None:
         host = request.headers.get("Host", "")
@@ -93,22 +97,28 @@ class Guard:
         # proxy changes the Host, they have to come to say so.
         of_page = request.path.startswith("/page/")
         origin = request.headers.get("Origin")
-        if origin is not None and _netloc(origin) != host and not of_page:
-            raise web.HTTPForbidden(text=f"{_OTHERS} (or a proxy changes the Host header)")
+        foreign = origin is not None and _netloc(origin) != host
+        if foreign and not of_page and not self._origins.allow(request):
+            raise web.HTTPForbidden(text=f"{_OTHERS} (see --allow-origin), or a proxy changes the Host header")
         cross = origin is None and request.headers.get("Sec-Fetch-Site") == "cross-site"
         if cross and request.path != "/" and not of_page:
             raise web.HTTPForbidden(text=_OTHERS)
         if request.path == "/" or of_page:
             return
+        sent = request.headers.get("Authorization", "")
+        if foreign and self._address.token is not None and sent.lower().startswith("basic"):
+            raise web.HTTPUnauthorized(headers=_challenge("Bearer"), text="pages of other origins send a Bearer token")
         known = await self._guesses.knows(request, self._address)
         if request.method != "OPTIONS" and not known:
             # Of pictures an address bar and a plain `<img>` can ask for the token themselves, as a password; a page
             # that sends one, if a wrong one, asks by itself.
-            sent = request.headers.get("Authorization", "")
-            bears = sent.lower().startswith("bearer")
-            scheme = "Basic" if request.path.endswith(_PICTURES) and not bears else "Bearer"
-            headers = {"WWW-Authenticate": f'{scheme} realm="streampose"'}
-            raise web.HTTPUnauthorized(headers=headers, text="a token is needed")
+            by_page = foreign or sent.lower().startswith("bearer")
+            scheme = "Basic" if request.path.endswith(_PICTURES) and not by_page else "Bearer"
+            raise web.HTTPUnauthorized(headers=_challenge(scheme), text="a token is needed")
+
+
+def _challenge(scheme: str) -> dict[str, str]:
+    return {"WWW-Authenticate": f'{scheme} realm="streampose"'}
 
 
 def _problem(status: int, text: str, headers: object = None) -> web.Response:

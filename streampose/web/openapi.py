@@ -10,6 +10,11 @@ _JSON, _SDP = "application/json", "application/sdp"
 _NAME = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
 _NUMBER_OR_NONE = {"type": ["number", "null"]}
 
+_ORIGINS = (
+    "Pages of other origins are refused, but of those that --allow-origin names: they are answered with CORS headers, "
+    "their preflights (OPTIONS with Access-Control-Request-Method) by 204 at any path. They send the token as Bearer."
+)
+
 _SETTINGS: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -81,7 +86,7 @@ def _says(text: str, schema: dict[str, Any] | None = None, kind: str = _JSON) ->
 def _answers(*errors: int, **good: dict[str, Any]) -> dict[str, Any]:
     words = {
         400: "not understood",
-        403: "asked by another site's page",
+        403: "asked by another site's page that --allow-origin does not name",
         404: "no such stream or session",
         405: "not with this method",
         408: "the body took too long",
@@ -215,7 +220,7 @@ def document(version: str) -> dict[str, Any]:
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "streampose", "version": version},
+        "info": {"title": "streampose", "version": version, "description": _ORIGINS},
         "paths": paths,
         "components": {
             "schemas": {"Stream": _STREAM, "Settings": _SETTINGS, "Models": _MODELS, "Error": _ERROR},

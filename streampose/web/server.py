@@ -25,6 +25,7 @@ from streampose.web.feeds import Feeds
 from streampose.web.guard import Guard
 from streampose.web.ice import IceServer, Offered
 from streampose.web.limits import Limits
+from streampose.web.origins import Origins
 from streampose.web.pages import Pages
 from streampose.web.peer import Surroundings
 from streampose.web.publisher import Studio
@@ -68,6 +69,8 @@ class WebOptions:
     ice_servers: Sequence[IceServer] = ()
     """STUN and TURN; by default none, so that nobody else hears of a session."""
     limits: Limits = field(default_factory=Limits)
+    origins: Origins = field(default_factory=Origins)
+    """Of the pages that may ask, beside the server's own."""
 
     async def check(self) -> None:
         """See whether a server can be there, before there is anything to serve.
@@ -118,7 +121,7 @@ class WebServer:
             closing=self._closing,
         )
         studio = Studio(self.catalogue, models.about, models.choose)
-        guard = Guard(options.address)
+        guard = Guard(options.address, options.origins)
         self._feeds = Feeds(self.catalogue, limits, guard)
         # Who waits until his token is compared asks for nothing yet.
         app = web.Application(

@@ -58,9 +58,8 @@ async def test_who_guesses_the_token_is_told_once(http: aiohttp.ClientSession, c
 async def test_of_many_addresses_that_guess_some_are_told_and_counted(caplog: pytest.LogCaptureFixture):
     now = [0.0]
     counted = Guesses(lambda: now[0])
-    for _ in range(10):
-        for i in range(1100):
-            counted.add(f"2001:db8:{i:x}::{i:x}")
+    for i in [*range(1100), *([1] * 9)]:
+        counted.add(f"2001:db8:{i:x}::{i:x}")
     assert len(counted._told_at) == len(caplog.records) == 32
     assert len(counted._wrong) == 1025
     # What was not counted by itself is as one; an address is what one party has of IPv6.

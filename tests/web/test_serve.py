@@ -140,6 +140,7 @@ async def test_addresses_places_and_memory_as_asked():
         (["--ice-server", "stun.example.org"], "stun:"),
         (["--tls-cert", "cert.pem"], "both"),
         (["--memory-mb", "0"], "memory-mb"),
+        (["--allow-origin", "*"], "give a --token"),
         # Said before the models, which are not there, are loaded.
         (["Tänzerin=synthetic:", "--model", "none.onnx"], "'Tänzerin' is no name here"),
         (["--host", "nosuch.invalid", "--token", "env:HOME", "--model", "none.onnx"], "listen on nosuch.invalid:"),

@@ -1,0 +1,210 @@
+"""Pages of other origins: those that were named may ask, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from servers.browser import CHROMIUM, chromium
+from servers.page import until
+from servers.serving import Served, serving
+
+from streampose.errors import ConfigError
+from streampose.sources import SyntheticSource
+from streampose.web.origins import Origins
+
+TOKEN, FRIEND = "correct-horse", "https://poses.example"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+PASSWORD = {"Authorization": "Basic " + base64.b64encode(f"me:{TOKEN}".encode()).decode()}
+PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def playing(served: Served) -> None:
+    await served.server.show("cam", SyntheticSource(width_px=320, height_px=240))
+    async with asyncio.timeout(10):
+        while served.server.catalogue["cam"].hub.latest is None:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "told"),
+    [
+        ([FRIEND], FRIEND, FRIEND),
+        (["http://a.example", FRIEND], FRIEND, FRIEND),
+        (["*"], "https://anyone.example", "*"),
+        (["*"], "null", "*"),
+        ([FRIEND], "https://poses.example:444", None),
+        ([FRIEND], "http://poses.example", None),
+        ([FRIEND], "https://poses.example.evil.example", None),
+        ([FRIEND], "null", None),
+        ([], FRIEND, None),
+    ],
+)
+async def test_who_may_ask(http: aiohttp.ClientSession, allowed: list[str], origin: str, told: str | None):
+    async with serving(token=TOKEN, origins=Origins(allowed, token=True)) as served:
+        streams, page = f"{served.url}/api/streams", {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
+        asked = [
+            http.options(f"{served.url}/whip/me", headers=page | PREFLIGHT),
+            http.options(f"{streams}/any", headers=page | PREFLIGHT),
+            http.get(streams, headers=page | BEARER),
+            http.get(streams, headers=page),  # a page has to be able to read why not
+            http.get(f"{streams}/none", headers=page | BEARER),
+        ]
+        for request, status in zip(asked, (204, 204, 200, 401, 404), strict=True):
+            async with request as answer:
+                assert answer.status == (403 if told is None else status)
+                assert answer.headers.get("Access-Control-Allow-Origin") == told
+                assert "Access-Control-Allow-Credentials" not in answer.headers
+                assert answer.headers.get("Vary") == ("Origin" if allowed else None)
+                assert ("Access-Control-Allow-Methods" in answer.headers) == (told is not None and status == 204)
+                assert ("Location" in answer.headers.get("Access-Control-Expose-Headers", "")) == (told is not None)
+
+
+async def test_what_a_browser_remembers_is_no_token_of_another_page(http: aiohttp.ClientSession):
+    """A password is sent with WebSockets and pictures by the browser itself, whosever page it is."""
+    async with serving(token=TOKEN, origins=Origins(["*"], token=True)) as served:
+        url, page = f"{served.url}/api/streams", {"Origin": FRIEND}
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+            await http.ws_connect(f"{url}/cam/poses", headers=page | PASSWORD)
+        async with http.get(f"{url}/cam/picture.jpg", headers=page | PASSWORD) as answer:
+            assert (answer.status, answer.headers["WWW-Authenticate"].split()[0]) == (401, "Bearer")
+        async with http.get(f"{url}/cam/picture.jpg", headers={"Sec-Fetch-Site": "cross-site"} | PASSWORD) as answer:
+            assert answer.status == 403
+        async with http.get(url, headers=PASSWORD) as answer:
+            assert answer.status == 200
+
+
+async def test_a_websocket_of_a_page_that_was_named(http: aiohttp.ClientSession):
+    async with serving(origins=Origins([FRIEND])) as served:
+        await served.server.show("cam", SyntheticSource())
+        url = f"{served.url}/api/streams/cam/poses"
+        async with http.ws_connect(url, headers={"Origin": FRIEND}) as socket:
+            assert (await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+            await http.ws_connect(url, headers={"Origin": "https://evil.example"})
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        ("*", "give a --token"),
+        ("poses.example", "scheme://host"),
+        ("null", "scheme://host"),
+        ("", "scheme://host"),
+        ("https://poses.example:x", "scheme://host"),
+        ("https://poses.example/", "would write https://poses.example$"),
+        ("HTTPS://Poses.example", "would write https://poses.example$"),
+        ("https://poses.example:443", "would write https://poses.example$"),
+        ("http://[::1]:80", r"would write http://\[::1\]$"),
+        ("https://tänzerin.example", "would write https://xn--tnzerin-5wa.example$"),
+        ("https://me:geheim@poses.example", r"//\*\*\*@poses.example: a browser would write https://poses.example$"),
+    ],
+)
+def test_what_is_no_origin_is_said_in_a_line(origin: str, words: str):
+    with pytest.raises(ConfigError, match=words):
+        Origins([origin])
+
+
+PAGE = """<!doctype html><title>a page of one's own</title><script>
+const [server, token] = location.hash.slice(1).split(",");
+const ask = (path, more = {}) =>
+  fetch(server + path, { ...more, headers: { Authorization: `Bearer ${token}`, ...more.headers } });
+async function first(path) {
+  const answer = await ask(path);
+  let text = "";
+  for await (const part of answer.body.pipeThrough(new TextDecoderStream())) {
+    const events = (text + part).split("\\n\\n");
+    text = events.pop();
+    for (const event of events) if (event.startsWith("data: ")) return JSON.parse(event.slice(6)).stream;
+  }
+}
+async function withToken() {
+  const { streams } = await (await ask("/api/streams")).json();
+  const followed = await first("/api/streams/cam/poses");
+  const pc = new RTCPeerConnection();
+  const canvas = document.createElement("canvas");
+  const pen = canvas.getContext("2d");
+  setInterval(() => { pen.fillStyle = `hsl(${Math.random() * 360} 50% 50%)`; pen.fillRect(0, 0, 300, 150); }, 50);
+  pc.addTransceiver(canvas.captureStream(20).getVideoTracks()[0], { direction: "sendonly" });
+  const poses = pc.createDataChannel("poses");
+  const posed = new Promise((resolve) => (poses.onmessage = ({ data }) => resolve(JSON.parse(data))));
+  await pc.setLocalDescription();
+  while (pc.iceGatheringState !== "complete") await new Promise((resolve) => setTimeout(resolve, 20));
+  const offer = { method: "POST", body: pc.localDescription.sdp, headers: { "Content-Type": "application/sdp" } };
+  const answer = await ask("/whip/mine", offer);
+  await pc.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+  const { stream } = await posed;
+  const end = await fetch(new URL(answer.headers.get("Location"), answer.url), {
+    method: "DELETE", headers: { Authorization: `Bearer ${token}` },
+  });
+  return [...streams.map(({ id }) => id), followed, stream, end.status];
+}
+async function without() {
+  const cam = server + "/api/streams/cam/";
+  const tried = (make) => new Promise((resolve) => make(resolve));
+  const image = (kind) => tried((done) =>
+    document.body.append(Object.assign(new Image(), {
+      crossOrigin: "anonymous", src: cam + kind, onload: () => done("shown"), onerror: () => done("no"),
+    })));
+  const [events, socket] = [new EventSource(cam + "poses"), new WebSocket(cam.replace("http", "ws") + "poses")];
+  return Promise.all([events, socket].map((one) => tried((done) => {
+    one.onmessage = () => done("followed");
+    one.onerror = () => done("no");
+  })).concat(image("picture.jpg"), image("video.mjpeg")));
+}
+onload = () => (token ? withToken() : without()).then((t) => (window.told = t), (e) => (window.told = String(e)));
+</script>"""
+
+
+@asynccontextmanager
+async def page_elsewhere() -> AsyncIterator[int]:
+    """The port of a server that has nothing but that page."""
+    app = web.Application()
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text=PAGE, content_type="text/html")
+
+    app.router.add_get("/", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.skipif(CHROMIUM is None or find_spec("playwright") is None, reason="Chromium or Playwright is absent")
+async def test_a_page_of_another_port_asks_follows_and_publishes_if_it_was_named():
+    async with page_elsewhere() as port, chromium() as browser:
+        friend, stranger = (f"http://{host}:{port}" for host in ("127.0.0.1", "localhost"))
+
+        async def told(origin: str, server: str, token: str = "") -> Any:
+            page = await browser.new_page()
+            await page.goto(f"{origin}/#{server},{token}")
+            await until(page, "window.told !== undefined")
+            found = await page.evaluate("told")
+            await page.close()
+            return found
+
+        async with serving(token=TOKEN, origins=Origins([friend], token=True)) as served:
+            await playing(served)
+            assert await told(friend, served.url, TOKEN) == ["cam", "cam", "mine", 200]
+            assert await told(stranger, served.url, TOKEN) == "TypeError: Failed to fetch"
+        async with serving(origins=Origins([friend])) as served:
+            await playing(served)
+            assert await told(friend, served.url) == ["followed", "followed", "shown", "shown"]
+            assert await told(stranger, served.url) == ["no", "no", "no", "no"]

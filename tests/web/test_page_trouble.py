@@ -334,7 +334,10 @@ async def test_a_camera_that_is_not_there_for_a_moment_is_played_when_it_is(brow
         absent = {"status": 404, "json": {"error": "there is no such stream"}}
         await page.route("**/whep/**", lambda route: route.fulfill(**absent), times=1)
         await page.route("**/whep/**", lambda route: route.fulfill(**full), times=1)
+        # Without its list of ICE servers it would try in vain.
+        await page.route("**/api/config", lambda route: route.abort(), times=1)
         await page.click("#tiles button")
+        await until(page, f"{status}.includes('The server does not answer. Trying again')")
         await until(page, f"{status}.includes('it is full. Trying again')")
         assert 13_000 in await page.evaluate("waits")
         await until(page, f"{status}.includes('no such stream. Trying again')")

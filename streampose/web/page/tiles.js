@@ -3,7 +3,7 @@
 
 import { json, request, tokenGiven, whole } from "./api.js";
 import { negotiate } from "./rtc.js";
-import { lost } from "./words.js";
+import { lost, Trouble } from "./words.js";
 
 const LIST_MS = 3000;
 const PICTURE_MS = 500;
@@ -96,10 +96,8 @@ export class Tiles {
     status.textContent = "Connecting …";
     const closed = new Promise((resolve) => this.dialog.addEventListener("close", () => resolve(null), { once: true }));
     this.dialog.showModal();
-    const config = await Promise.race([closed, json("api/config").catch(() => ({ ice_servers: [] }))]);
-    if (config === null) return;
     let trouble;
-    while ((trouble = await Promise.race([closed, play(id, config.ice_servers, video, status, closed)]))) {
+    while ((trouble = await Promise.race([closed, play(id, video, status, closed)]))) {
       status.textContent = trouble.message;
       if (!trouble.retry) break;
       // As one's own camera does, it comes back by itself.
@@ -114,8 +112,10 @@ export class Tiles {
 const againMs = (usualMs, trouble) => Math.max(usualMs, trouble.waitMs ?? 0);
 
 /** Plays a camera until it is not wanted any more, or there is trouble: resolves with it. */
-async function play(id, iceServers, video, status, unwanted) {
-  const [pc, ending] = [new RTCPeerConnection({ iceServers }), new AbortController()];
+async function play(id, video, status, unwanted) {
+  const config = await Promise.race([unwanted, json("api/config").catch((trouble) => trouble)]);
+  if (config === null || config instanceof Trouble) return config;
+  const [pc, ending] = [new RTCPeerConnection({ iceServers: config.ice_servers }), new AbortController()];
   pc.addTransceiver("video", { direction: "recvonly" });
   pc.ontrack = ({ track }) => {
     video.srcObject = new MediaStream([track]);

@@ -346,6 +346,24 @@ async def test_a_camera_that_is_not_there_for_a_moment_is_played_when_it_is(brow
         assert page.faults == []
 
 
+async def test_addresses_that_are_found_after_the_offer_are_told(browser: Any):
+    """As of a relay that takes long. Here the page thinks that all are there at once."""
+    hasty = "Object.defineProperty(RTCPeerConnection.prototype, 'iceGatheringState', { get: () => 'complete' });"
+    async with serving() as served:
+        await camera(served)
+        page = await open_page(browser, f"{served.url}/", hasty)
+        offers: list[str] = []
+        page.on("request", lambda request: "/whep/" in request.url and offers.append(request.post_data))
+        async with page.expect_response(lambda answer: answer.request.method == "PATCH") as told:
+            await page.click("#tiles button")
+        answer = await told.value
+        assert answer.status == 204
+        assert "a=candidate:" in answer.request.post_data
+        assert "a=candidate:" not in offers[0]
+        await until(page, "document.getElementById('watch-video').videoWidth === 320")
+        assert page.faults == []
+
+
 async def test_what_has_ended_and_what_is_closed_too_soon_is_not_played(browser: Any):
     status = "document.getElementById('watch-status').textContent"
     async with serving() as served:

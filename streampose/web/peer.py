@@ -68,9 +68,9 @@ class Peer(ABC):
         self.etag = f'"{secrets.token_urlsafe(8)}"'
         self.created_at = time.monotonic()
         self.answered_at: float | None = None
+        """Since when it is the peer's turn."""
         self.origin = ""
         """Whose it is: an address, or what one party has of them."""
-        """Since when it is the peer's turn."""
         self.connected = False
         self.reason: str | None = None
         """Why it ended."""

@@ -120,8 +120,9 @@ def test_what_is_no_origin_is_said_in_a_line(origin: str, words: str):
 
 PAGE = """<!doctype html><title>a page of one's own</title><script>
 const [server, token] = location.hash.slice(1).split(",");
+const usual = { Authorization: `Bearer ${token}`, "X-Requested-With": "a library" };
 const ask = (path, more = {}) =>
-  fetch(server + path, { ...more, headers: { Authorization: `Bearer ${token}`, ...more.headers } });
+  fetch(server + path, { ...more, headers: { ...usual, ...more.headers } });
 async function first(path) {
   const answer = await ask(path);
   let text = "";
@@ -147,9 +148,7 @@ async function withToken() {
   const answer = await ask("/whip/mine", offer);
   await pc.setRemoteDescription({ type: "answer", sdp: await answer.text() });
   const { stream } = await posed;
-  const end = await fetch(new URL(answer.headers.get("Location"), answer.url), {
-    method: "DELETE", headers: { Authorization: `Bearer ${token}` },
-  });
+  const end = await fetch(new URL(answer.headers.get("Location"), answer.url), { method: "DELETE", headers: usual });
   return [...streams.map(({ id }) => id), followed, stream, end.status];
 }
 async function without() {

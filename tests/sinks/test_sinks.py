@@ -27,6 +27,7 @@ from streampose.pose import Poses
 from streampose.result import Result, Timing
 from streampose.sinks import CallSink, CocoSink, JsonlSink, Rotation, Sink, SnapshotSink, VideoSink
 from streampose.sinks.alpha import AlphaVideoSink
+from streampose.sinks.colours import Colours
 from streampose.skeletons import COCO_17, HALPE_26
 from streampose.sources import open_source
 
@@ -396,6 +397,17 @@ def test_colours_are_those_that_the_video_says_and_players_expect(tmp_path: Path
             for colours in (None, PLAYERS[size]):
                 shown = frame.to_ndarray(format="bgr24", src_colorspace=colours)[height // 2, width // 2]
                 assert np.abs(shown.astype(int) - RED).max() <= 5, (shown, colours)
+
+
+@pytest.mark.parametrize("size", PLAYERS)
+def test_colours_are_rounded_to_the_nearest(size: tuple[int, int]):
+    shades = np.arange(256, dtype=np.uint8)
+    picture = np.ascontiguousarray(np.broadcast_to(shades.repeat(4)[:, None, None], (1024, 64, 3)))
+    made = Colours(*size).convert(av.VideoFrame.from_ndarray(picture, format="bgr24"), "yuv420p")
+    luma = np.frombuffer(made.planes[0], np.uint8).reshape(1024, -1)[2::4, 0]
+    errors = luma - (16 + shades * (219 / 255))
+    assert abs(errors.mean()) < 0.2
+    assert np.abs(errors).max() < 1
 
 
 def test_an_hd_video_has_the_colours_of_its_source(tmp_path: Path):

@@ -18,6 +18,7 @@ from streampose.frame import Frame, Image, Latent
 from streampose.sources.hwaccel import words
 from streampose.sources.orientation import Orientation, orientation_of
 from streampose.sources.source import shareable
+from streampose.sources.tonemap import TRANSFERS, tone_mapped
 
 __all__ = ["Conversion", "pixel_aspect", "read_latent"]
 
@@ -25,8 +26,6 @@ log = logging.getLogger("streampose")
 
 # Of the thread that reads: sources are wrapped in others that need not know of it.
 _later: ContextVar[bool] = ContextVar("later", default=False)
-# Transfer characteristics of ITU-T H.273.
-_HDR = {16: "PQ", 18: "HLG"}
 # Matrix, range, primaries and transfer of a video that says nothing of them.
 _UNSAID = (2, 0, 2, 2)
 # Matrices that there are, and FFmpeg cannot convert: YCgCo, YDzDx, ICtCp, IPT-C2, YCgCo-Re and -Ro. Others that it
@@ -93,10 +92,10 @@ class Conversion:
             return Latent(partial(_bgr, picture, orientation, size), (width, height))
         image = _bgr(picture, orientation, size)
         self._kind, self._colours = kind, colours
-        if picture.color_trc in _HDR and not self._is_hdr:
+        if picture.color_trc in TRANSFERS and not self._is_hdr:
             self._is_hdr = True  # told once, however often it is opened
-            text = "%s is HDR (%s), and read as if it were SDR: if its flat pictures hide people, tone-map it first"
-            log.warning(text, self.name, _HDR[picture.color_trc], extra={"event": "hdr"})
+            text = "%s is HDR (%s): its pictures are tone-mapped to SDR"
+            log.info(text, self.name, TRANSFERS[picture.color_trc], extra={"event": "hdr"})
         return image
 
     def forget(self) -> None:
@@ -159,8 +158,13 @@ class Conversion:
 
 
 def _bgr(picture: VideoFrame, orientation: Orientation, size: tuple[int, int]) -> Image:
+    is_hdr = picture.color_trc in TRANSFERS
     # More threads would be started and ended for each picture: of 1080p 1.3 ms instead of 1.0, by hand.
-    image = picture.to_ndarray(format="bgr24", width=size[0], height=size[1], threads=1).astype(np.uint8, copy=False)
+    pixels = picture.to_ndarray(format="bgr48le" if is_hdr else "bgr24", width=size[0], height=size[1], threads=1)
+    if is_hdr:
+        image = tone_mapped(pixels.astype(np.uint16, copy=False), picture.color_trc, picture.color_primaries)
+    else:
+        image = pixels.astype(np.uint8, copy=False)
     image = np.ascontiguousarray(orientation(image))
     image.setflags(write=False)
     return image

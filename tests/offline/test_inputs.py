@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -133,16 +134,19 @@ def test_frames_and_times_are_kept(command, tmp_path: Path, kind: str):  # noqa:
 
 
 @pytest.mark.parametrize(("transfer", "words"), [("smpte2084", "PQ"), ("arib-std-b67", "HLG"), ("bt709", None)])
-def test_hdr_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, transfer: str, words: str | None):
+def test_hdr_is_tone_mapped_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, transfer: str, words: str | None
+):
     path = video(tmp_path / "a.mkv", count=3, options={"x264-params": f"transfer={transfer}"})
     source = FileSource(path)
+    caplog.set_level(logging.INFO)
     for _ in range(2):  # as one that is opened anew
         source.open("s")
         assert len(list(iter(source.read, None))) == 3
         source.close()
     told = [record.getMessage() for record in caplog.records if getattr(record, "event", None) == "hdr"]
     assert len(told) == (words is not None)
-    assert all(line.startswith(f"{path} is HDR ({words}), and read as if it were SDR") for line in told)
+    assert all(line.startswith(f"{path} is HDR ({words}): its pictures are tone-mapped") for line in told)
 
 
 @pytest.mark.parametrize("images", [False, True])

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.codec.context import Flags
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
@@ -16,7 +17,7 @@ from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.result import Result
 from streampose.sinks.colours import Colours
-from streampose.sinks.film import finish
+from streampose.sinks.film import finish, lasting
 
 __all__ = ["PNG_NAMES", "AlphaVideoSink", "PngSink"]
 
@@ -39,6 +40,7 @@ class AlphaVideoSink:
         self._time_base = Fraction(1, 90_000)
         self._rate = Fraction(30)
         self._colours = Colours(0, 0)
+        self._last_pts: int | None = None
 
     def open(self, stream: str, info: StreamInfo) -> None:
         """Create the file.
@@ -49,6 +51,7 @@ class AlphaVideoSink:
         if self._path.suffix.lower() != ".mov":
             raise SinkUnavailable(f"{self._path}: video with opacity is written as .mov (ProRes 4444)")
         self._time_base, self._rate, self._stream = info.time_base, info.rate or Fraction(30), None
+        self._last_pts = None
         options = {"movie_timescale": str(info.time_base.denominator)}
         try:
             # "file:", since before a colon in a relative path FFmpeg sees a protocol.
@@ -73,10 +76,13 @@ class AlphaVideoSink:
                 self._colours = Colours(self._stream.width, self._stream.height)
                 self._colours.tell(self._stream.codec_context)
                 self._stream.time_base = self._stream.codec_context.time_base = self._time_base
+                self._stream.codec_context.flags |= Flags.frame_duration
             rgba = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGBA)
             frame = av.VideoFrame.from_ndarray(np.asarray(rgba, np.uint8), format="rgba")
             frame = self._colours.convert(frame, "yuva444p10le")
             frame.pts, frame.time_base = result.frame.pts, self._time_base
+            frame.duration = lasting(frame.pts, self._last_pts, self._rate, self._time_base)
+            self._last_pts = frame.pts
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
         except (av.error.FFmpegError, OSError, ValueError) as error:

@@ -15,7 +15,7 @@ from streampose.errors import SinkFailed
 from streampose.frame import Frame, Image, StreamInfo
 from streampose.sinks.colours import Colours
 
-__all__ = ["Film", "finish"]
+__all__ = ["Film", "finish", "lasting"]
 
 # MP4 counts time in whole units of one nth of a second, and a gap between frames in 31 bits: nanoseconds would overflow
 # after two seconds, microseconds do after half an hour. What is finer than a microsecond is rounded to one.
@@ -37,7 +37,8 @@ class Film:
     def __init__(self, info: StreamInfo, *, key_s: float) -> None:
         self.time_base = Fraction(1, min(info.time_base.denominator, _FINEST))
         self.rate = info.rate or Fraction(30)
-        """Only a hint for an encoder's rate control: the times of the frames are what counts."""
+        """A hint for an encoder's rate control, and for how long the last picture is shown: the times of the frames are
+        what counts."""
         self.size_px: tuple[int, int] | None = None
         """Width and height, once there was a picture."""
         self.colours = Colours(0, 0)
@@ -64,7 +65,9 @@ class Film:
         """The next picture, (H, W, 3) BGR, at its frame's time and as encoders take it."""
         fitted = np.ascontiguousarray(_fitted(picture, *self.begin(picture)))
         made = self.colours.convert(av.VideoFrame.from_numpy_buffer(fitted, format="bgr24"), "yuv420p")
+        before = self._last_pts
         made.pts, made.time_base = self._place(frame), self.time_base
+        made.duration = lasting(made.pts, before, self.rate, self.time_base)
         if self._key_at is None or made.pts - self._key_at >= self._key_every:
             made.pict_type, self._key_at = av.video.frame.PictureType.I, made.pts
         return made
@@ -79,6 +82,22 @@ class Film:
             pts = max(pts + self._shift, self._last_pts + 1)
         self._epoch, self._last_pts = frame.epoch, pts
         return pts
+
+
+def lasting(pts: int, before: int | None, rate: Fraction, time_base: Fraction) -> int:
+    """How long a picture is shown if it is the last: as the one before it was, or what the rate says if that is less.
+
+    A rate is an average: with one pause of ten minutes, the last of 20 pictures would be shown for 30 s. Encoders ask
+    for it if they have the flag `frame_duration`.
+
+    Args:
+        pts: of the picture, in `time_base`.
+        before: of the one before it.
+        rate: pictures a second.
+        time_base: of all of these.
+    """
+    usual = max(1, round(1 / rate / time_base))
+    return usual if before is None else min(usual, pts - before)
 
 
 def _fitted(picture: Image, width: int, height: int) -> Image:

@@ -6,6 +6,7 @@ from io import FileIO
 from pathlib import Path
 
 import av
+from av.codec.context import Flags
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
@@ -127,6 +128,7 @@ class VideoSink:
         film.colours.tell(stream.codec_context)
         stream.time_base = stream.codec_context.time_base = film.time_base
         stream.codec_context.thread_count = self._threads
+        stream.codec_context.flags |= Flags.frame_duration
         # B-frames would hold back the pictures that a fragment ends with, and shift the first time off 0.
         stream.codec_context.max_b_frames = 0
         stream.codec_context.gop_size = 10_000  # key frames come by time, see `Film`

@@ -25,7 +25,7 @@ from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.pose import Poses
 from streampose.result import Result, Timing
-from streampose.sinks import CallSink, CocoSink, JsonlSink, Rotation, Sink, SnapshotSink, VideoSink
+from streampose.sinks import CallSink, CocoSink, JsonlSink, Rotation, Sink, SnapshotSink, VideoSink, join_videos
 from streampose.sinks.alpha import AlphaVideoSink
 from streampose.sinks.colours import Colours
 from streampose.skeletons import COCO_17, HALPE_26
@@ -408,6 +408,20 @@ def test_colours_are_rounded_to_the_nearest(size: tuple[int, int]):
     errors = luma - (16 + shades * (219 / 255))
     assert abs(errors.mean()) < 0.2
     assert np.abs(errors).max() < 1
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "alpha.mov"])
+def test_a_pause_does_not_make_the_last_picture_last(tmp_path: Path, name: str):
+    path, joined = tmp_path / name, tmp_path / f"joined.{name}"
+    sink = AlphaVideoSink(path) if name == "alpha.mov" else VideoSink(path)
+    sink.open("s", replace(INFO, rate=Fraction(10, 600)))  # as an average over the pause
+    for i in range(10):
+        sink.write(result(i, pts=40 * i + (600_000 if i > 4 else 0)))
+    sink.close()
+    join_videos([path], joined, path.suffix)
+    for video in (path, joined):
+        with av.open(str(video)) as container:
+            assert container.duration == pytest.approx(600_400_000, abs=1000)
 
 
 def test_an_hd_video_has_the_colours_of_its_source(tmp_path: Path):

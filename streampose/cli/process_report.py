@@ -115,7 +115,10 @@ def summary(recordings: Sequence[Recording], seconds: float, folder: Path) -> Te
     """Of all of them together."""
     fresh = sum(max(0, _found(r) - r.reused) for r in recordings if r.stage in {Stage.DONE, Stage.STOPPED})
     rate = f", {fresh / seconds:.1f} frames a second" if fresh and seconds > 0 else ""
-    words = dim(f"{_ended(recordings)} of {len(recordings)} in {redact(str(folder))}, {seconds:.1f} s{rate}")
+    done = sum(r.stage in {Stage.DONE, Stage.SKIPPED} for r in recordings)
+    failed = sum(r.stage is Stage.FAILED for r in recordings)
+    lost = f", {failed} failed" if failed else ""
+    words = dim(f"{done} of {len(recordings)} in {redact(str(folder))}{lost}, {seconds:.1f} s{rate}")
     if any(r.stage is Stage.STOPPED for r in recordings):
         words = Text("\n").join([words, Text("the same command goes on from here")])
     return words

@@ -142,10 +142,7 @@ def draw(
                         tick(done := done + 1)
                 except (SinkFailed, SinkUnavailable) as error:
                     _remove(part)  # a full disk needs the room
-                    if not isinstance(error.__cause__, OSError):
-                        raise
-                    why = error.__cause__.strerror or error.__cause__
-                    raise SinkFailed(f"{out} broke off: {why}; the same command goes on") from error
+                    raise _told(error, out) from error
                 appear(part, work / name)
                 pieces.append(work / name)
         if not pieces:
@@ -170,6 +167,13 @@ def _done(work: Path, drawing: Drawing) -> list[Path]:
     if pieces:
         _remove(pieces.pop())
     return pieces
+
+
+def _told(error: SinkFailed | SinkUnavailable, out: Path) -> SinkFailed | SinkUnavailable:
+    """As who asked for the video is told it: of its name and not of a piece's, if it is the system's fault."""
+    if not isinstance(error.__cause__, OSError):
+        return error
+    return SinkFailed(f"{out} broke off: {error.__cause__.strerror or error.__cause__}; the same command goes on")
 
 
 def _remove(piece: Path) -> None:
@@ -237,6 +241,8 @@ def _assemble(pieces: Sequence[Path], drawing: Drawing, out: Path, work: Path, f
         try:
             join_videos(pieces, part, drawing.container)
             appear(part, out)
+        except SinkFailed as error:
+            raise _told(error, out) from error
         finally:
             part.unlink(missing_ok=True)
         return

@@ -98,7 +98,7 @@ async def test_what_was_done_and_what_not_is_said(capsys: pytest.CaptureFixture[
     assert second == "skipped: there already"
     assert third == "stopped: stopped, 10 frames"
     last, end = summary(recordings, 2.0, Path("out")).plain.splitlines()
-    assert last == "3 of 4 in out, 2.0 s, 35.0 frames a second"
+    assert last == "2 of 4 in out, 1 failed, 2.0 s, 35.0 frames a second"
     assert end == "the same command goes on from here"
     assert await said([one(Stage.DONE, 1)], capsys) == ["done: done, 1 frame"]
 

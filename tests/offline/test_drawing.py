@@ -145,13 +145,16 @@ class Noise(Black):
         return np.random.default_rng(moment.index).integers(0, 256, (96, 96, 3), np.uint8)
 
 
-def test_a_disk_that_gets_full_while_a_piece_is_written_is_told_as_that(tmp_path: Path):
+@pytest.mark.parametrize(("room", "whole"), [("80k", False), ("140k", True)])
+def test_a_disk_that_gets_full_is_told_as_that(tmp_path: Path, room: str, whole: bool):
+    """While a piece is written, or while all of them, which are whole, are joined."""
     drawing = Drawing(suffix=".mkv", painter=Noise())
-    with disk(tmp_path / "disk", "size=80k") as there:
+    with disk(tmp_path / "disk", f"size={room}") as there:
         words = r"disk/o\.mkv broke off: No space left on device; the same command goes on$"
         with pytest.raises(SinkFailed, match=words):
             draw(drawing, again, lambda _: None, there / "o.mkv", there / "w", rate=None)
         left = [path.name for path in (there / "w").iterdir()]
+        assert (len(left) == 5) == whole  # pieces
         assert left
         assert not [name for name in left if name.startswith("part-")]  # there is room for what else is written
 

@@ -12,7 +12,7 @@ from streampose.render import PALETTES, Background, CloseUp, FigurePainter, Part
 
 __all__ = ["DRAWN", "STYLES", "face_video", "figure_video"]
 
-DRAWN = 2
+DRAWN = 3
 """Goes up when videos of the same poses come out in another way; what was drawn before is drawn anew."""
 STYLES = ("streampose", *PALETTES)
 """What a video of figures can look like: our own, and what models are trained on."""

@@ -10,9 +10,10 @@ import av
 from streampose.frame import StreamInfo
 from streampose.sources.conversion import pixel_aspect
 from streampose.sources.orientation import Orientation, orientation_of
+from streampose.sources.tonemap import TRANSFERS
 from streampose.sources.track import main_video
 
-__all__ = ["has_square_pixels", "is_mirrored", "probe"]
+__all__ = ["has_square_pixels", "is_hdr", "is_mirrored", "probe"]
 
 
 def probe(path: Path) -> StreamInfo | None:
@@ -45,6 +46,17 @@ def has_square_pixels(path: Path) -> bool:
             return video is None or pixel_aspect(video) == 1
     except (av.error.FFmpegError, OSError, ValueError):
         return True
+
+
+def is_hdr(path: Path) -> bool:
+    """Whether a video's pictures are tone-mapped, as far as its header says."""
+    try:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            video = main_video(container.streams.video)
+            context = getattr(video, "codec_context", None)  # what nothing here decodes has none
+            return context is not None and context.color_trc in TRANSFERS
+    except (av.error.FFmpegError, OSError, ValueError):
+        return False
 
 
 def is_mirrored(path: Path) -> bool:

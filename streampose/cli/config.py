@@ -66,14 +66,11 @@ def use_config(context: typer.Context, file: Path | None) -> Path | None:
                 meant = str(not value).lower() if isinstance(value, bool) else "true or false"
                 raise ConfigError(f"{where}: {key} is no key: write {name} = {meant}")
             raise ConfigError(f"{where}: no option of a file is called {key!r}; `streampose run --help` lists them")
-        if isinstance(value, dict):
-            raise ConfigError(f"{where}: {key} is an option, not a table: {key} = …, above the first [streams.NAME]")
-        if isinstance(value, bool) and not getattr(option, "is_flag", False):
-            raise ConfigError(f"{where}: {key} takes a value, and {str(value).lower()} is none")
-        given = [value] if isinstance(value, str) and getattr(option, "multiple", False) else value
+        several = value if isinstance(value, list) and option.multiple else [value]
+        typed = [_typed(option, one, where, key) for one in several]
+        given = typed if option.multiple else typed[0]
         try:
-            # As it would be typed: 4.5 is no whole number.
-            option.process_value(context, str(given) if isinstance(given, float) else given)
+            option.process_value(context, given)
         except typer.BadParameter as error:
             raise ConfigError(f"{where}: {key}: {error.message}") from None
         defaults[option.name] = given
@@ -81,6 +78,25 @@ def use_config(context: typer.Context, file: Path | None) -> Path | None:
         defaults["sources"] = [f"{name}={entry.source}" for name, entry in config.streams.items()]
     context.default_map = {**(context.default_map or {}), **defaults}
     return file
+
+
+def _typed(option: Any, value: Any, where: str, key: str) -> Any:
+    """As it would be typed: 4.5 is no whole number.
+
+    Raises:
+        ConfigError: no option takes such a thing, or it is several where there is one.
+    """
+    if isinstance(value, dict):
+        raise ConfigError(f"{where}: {key} is an option, not a table: {key} = …, above the first [streams.NAME]")
+    if isinstance(value, list):
+        raise ConfigError(f"{where}: {key} takes one value, not a list: leave its [ ] out")
+    if getattr(option, "is_flag", False):
+        return value
+    if isinstance(value, bool):
+        raise ConfigError(f"{where}: {key} takes a value, and {str(value).lower()} is none")
+    if not isinstance(value, str | int | float):
+        raise ConfigError(f"{where}: {key} takes a text in quotes, or a number")
+    return str(value)
 
 
 def _known(context: typer.Context) -> list[Any]:

@@ -15,7 +15,7 @@ __all__ = ["redact", "server_of", "spaced", "unspaced"]
 # takes a name of no more than 255 signs and a password to be one, and a scheme that is no folder's name or a file's
 # ending.
 _USERINFO = re.compile(
-    r"(?P<scheme>(?P<whole>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)"
+    r"(?P<scheme>(?P<whole>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://|(?<![a-zA-Z])(?i:turn|stun)s?:(?!/))"
     r"|(?i:rtsp|rtmp|http|srt|mqtt|redis)s?[:;][/\\]*+|(?<![\w/\\.])[a-zA-Z][a-zA-Z0-9+.-]{1,30}:[/\\](?![/\\])"
     r"|(?<![\w/\\.])(?i:rtsp|rtmp|http|srt)s?[/\\]++)"
     r"(?:(?(whole)[^/\s:]*|[^/\s:]{0,255}):\S*@|(?(whole)[^/\s]*@|(?!))"
@@ -23,17 +23,25 @@ _USERINFO = re.compile(
 )
 # An address where a scheme was forgotten: 10.0.0.5/a, [::1]:8554/a, camera:8554/a.
 _ADDRESS = r"(?=(?:\d{1,3}(?:\.\d{1,3}){3}|\[[\da-fA-F:.]+\]|[\w.-]{1,253}:\d{2,5})(?!\w|\.\w))"
-_NO_SCHEME = re.compile(rf"(?<!\S)[^\s/\\:@]+:(?![/\\]|\*\*\*@)\S*@{_ADDRESS}")
+# Of what is shown any host will do that is no file (12:30@cam.mp4); box:… is an option's.
+_FILE = r"[\w.-]{0,253}\.(?:mp4|m4v|mov|mkv|avi|webm|ts|gif|png|jpe?g|jsonl?|csv|npz|parquet|txt|toml|onnx)(?!\w)"
+_NO_SCHEME = re.compile(
+    rf"(?<!\S)(?!box:)[^\s/\\:@]+:(?![/\\]|\*\*\*@)\S*@(?:{_ADDRESS}|(?=\w)(?!{_FILE}))", re.IGNORECASE
+)
 # Keys that have one of these in them (X-Amz-Security-Token, wmsAuthSign), or have it as a word of theirs (auth_key,
-# but not compass or author), or end in "key" (streamkey, but not monkey). The looking ahead is done once for a key, and
-# a key ends where the next may begin, which in a server's JSON may be escaped.
+# but not compass or author), or end in "key" (streamkey, but not monkey), or are short ones that are in use. The
+# looking ahead is done once for a key, and a key ends where the next may begin, in a server's JSON by an escape.
+# Of "#token=" all is secret up to the end, as a webhook takes it; else also what follows a secret and has no "=".
 _SECRET_QUERY = re.compile(
-    r"""(?P<key>(?:[?&;#]|\\u0026)(?=[^\s?&;=#\\]*?(?:
+    r"""(?P<key>(?:[?&;]|(?P<end>\#(?=token=))|\#|\\u0026)(?=(?:[pku]|st|md5|sid|tkn?)=|[^\s?&;=#\\]*?(?:
         passw|passphrase|passcode|pwd|psw|token|secret|signature|jwt|auth(?!or(?!i[sz]))|credential|session|sessid
         |api[-_]?key|access[-_]?key|(?:user|usr|login)pass?(?![a-z])|loginuse=|hdn(?:ea|tl|ts)=
-        |(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:pass|pw|pin|key|sign?|user(?:name)?|usr)(?:(?![a-z])|(?-i:(?=[A-Z])))
+        |hmac|bearer|cookie
+        |(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))
+            (?:pass|pw|pin|key|sign?|user(?:name)?|usr|code|hash|otp|ticket|login|nonce|digest|policy|account)
+            (?:(?![a-z])|(?-i:(?=[A-Z])))
         |(?<!mon|tur|don|hoc|joc|lac)key(?![a-z])
-    ))[^\s?&;=#\\]*=)[^&\s#]*""",
+    ))[^\s?&;=#\\]*=)(?(end)\S*|[^&\s]*(?:&[^\s&;=\#]*(?=[\s&]|$))*)""",
     re.IGNORECASE | re.VERBOSE,
 )
 # XMEye's cameras have both in the path: rtsp://host/user=NAME_password=SECRET_channel=1_stream=0.sdp, or with "&".
@@ -51,13 +59,19 @@ _HEADER = re.compile(
     ))(?(list).+|(?(any)(?:[\w-]{1,40}[^\S\n]+)?)\S+)""",
     re.IGNORECASE | re.VERBOSE,
 )
+# Other headers of which a value is secret: one with its name, or a list up to the end of the line.
+_OTHER_HEADER = re.compile(
+    r"""(?P<key>(?<![\w-])(?:(?P<list>(?:set-)?cookie)|x-[\w-]{0,40}(?:key|token|secret|auth)|api-key)
+        [^\w\s:]{0,8}:[^\w\n*]{0,12}+)(?(list).+|[^\s*]\S*)""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 # As FFmpeg's errors have one: as a whole, with whatever spaces.
 _QUOTED = re.compile(r"""(['"])([a-zA-Z][a-zA-Z0-9+.-]{1,30}://(?:(?!\1).)*)\1""")
 
 
 def redact(text: str) -> str:
-    """Take user names, passwords and tokens out of every URL, and every ``Authorization`` header, in a text.
+    """Take user names, passwords and tokens out of every URL, and all headers that hold one, in a text.
 
     Args:
         text: a URL, or any text with such in it.
@@ -69,7 +83,9 @@ def redact(text: str) -> str:
     text = _USERINFO.sub(partial(_unless_none, r"\g<scheme>***@"), text)
     text = _NO_SCHEME.sub("***@", text)
     text = _IN_PATH.sub(partial(_unless_none, r"\g<user>***\g<password>***"), text)
-    return _HEADER.sub(r"\g<key>***", _SECRET_QUERY.sub(r"\g<key>***", text))
+    for pattern in (_SECRET_QUERY, _HEADER, _OTHER_HEADER):
+        text = pattern.sub(r"\g<key>***", text)
+    return text
 
 
 # A URL, or one that has a name, or whose scheme is not whole. C:// is a disk.

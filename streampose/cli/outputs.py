@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from streampose.cli.references import resolve
+from streampose.cli.values import check_path
 from streampose.errors import ConfigError, SinkUnavailable
 from streampose.redaction import redact
 from streampose.sinks import CocoSink, JsonlSink, PushSink, Rotation, Sink, SnapshotSink, VideoSink, is_push, send_to
@@ -111,6 +112,7 @@ class Outputs:
             if "://" in text[2:]:  # C:// is a drive of Windows
                 also = "video goes to rtsp:// and rtmp://" if option == "--out" else "lines go to servers by --send"
                 raise ConfigError(f"{option} {redact(text)} is a URL, and not one for it: name a file ({also})")
+            check_path(option, text)
         if self.rotation is not None and "--json" not in self._files:
             raise ConfigError("--json-rotate is for files: name one, or a folder, by --json")
         if self._pushed and streams > 1 and "{name}" not in str(self.out):

@@ -17,7 +17,7 @@ from streampose.cli.presets import Preset
 from streampose.cli.process_report import show, summary
 from streampose.cli.say import dim, fail, once, say
 from streampose.cli.session import interrupts
-from streampose.cli.values import parse_rate, parse_seconds, parse_time
+from streampose.cli.values import check_path, parse_rate, parse_seconds, parse_time
 from streampose.cores import share_cores
 from streampose.errors import ConfigError
 from streampose.inference.loading import PoseEstimator, describe_all, load_estimators
@@ -176,6 +176,7 @@ def process_command(
         raise ConfigError("-o is empty: name a folder")
     if re.match(r"[\w+.-]{2,}://", out):  # C:// is a disk
         raise ConfigError(f"-o {redact(out)} is a URL, and what comes out are files: name a folder")
+    check_path("-o", out)
     times = {
         name: None if text is None else parse_seconds(text, zero=True)
         for name, text in (("link", link), ("fill", fill), ("calm", calm))

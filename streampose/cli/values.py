@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 import typer
 
 from streampose.errors import ConfigError
+from streampose.redaction import redact
 from streampose.sinks import Rotation
 
 __all__ = [
     "at_least",
+    "check_path",
     "named_sources",
     "parse_budget",
     "parse_rate",
@@ -87,6 +89,18 @@ def _ascii(name: str) -> str:
     """Without accents; what cannot be written without is left out."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "", unicodedata.normalize("NFKD", name))
     return plain.strip("_.-")[:56] or "stream"
+
+
+def check_path(option: str, text: str) -> None:
+    """See that what is to be written has no name with a password in it: that of a URL without its scheme.
+
+    Raises:
+        ConfigError: it has.
+    """
+    if (shown := redact(text)) != text:
+        raise ConfigError(
+            f"{option} {shown} is an address, and what comes out are files: if it is a path, begin with ./"
+        )
 
 
 def parse_seconds(text: str, *, zero: bool = False) -> float:

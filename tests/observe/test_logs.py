@@ -79,6 +79,7 @@ TOKENS = """
     streamkey camkey licenseKey
     jwt auth_token X-Amz-Signature X-Amz-Security-Token SessionToken wmsAuthSign authToken access-token accesskey pin
     AWSAccessKeyId client_secret passcode userpwd sessionid authbasic userPass stream_key hdnts Authorization
+    p u k code authCode sig hash md5 st sid otp tk tkn ticket bearer hmac cookie nonce policy login account
 """
 
 
@@ -87,6 +88,12 @@ def test_a_token_in_a_query_is_cut_and_the_rest_is_not(key: str):
     for begin in ("?", "?n=1&", "?n=1;", r"?n=1\u0026", "#"):
         url = f"rtsp://h/mystream{begin}{key}={{}}&profile=2"
         assert redact(url.format("geheim/x==")) == url.format("***")
+
+
+@pytest.mark.parametrize("begin", ["?n=1&token=geheim", "#token=geheim", "?sig=geheim#geheim"])
+def test_what_follows_a_token_and_is_no_parameter_is_of_it(begin: str):
+    assert redact(f"http://h/x{begin}&geheim&geheim (tried)").endswith("=*** (tried)")
+    assert ("geheim" in redact(f"http://h/x{begin}&n=geheim")) == ("#token" not in begin)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +108,9 @@ def test_a_token_in_a_query_is_cut_and_the_rest_is_not(key: str):
         "rtsp;//",
         "rtsp:\\\\",
         "srt:",
+        "turn:",
+        "turns:",
+        "stun:",
         "\\nrtsp:/",
         "%20rtsp:/",
     ],
@@ -109,7 +119,9 @@ def test_a_password_is_cut_where_a_sign_of_the_scheme_is_missing_or_another_one(
     assert redact(f"no file at {scheme}admin:gehe/im@h/live; did") == f"no file at {scheme}***@h/live; did"
 
 
-@pytest.mark.parametrize("address", ["10.0.0.5", "10.0.0.5/live", "camera:8554/live", "[::1]/live"])
+@pytest.mark.parametrize(
+    "address", ["10.0.0.5", "10.0.0.5/live", "camera:8554/live", "[::1]/live", "camera", "cam.example.org/x", "cam.lan"]
+)
 def test_a_password_is_cut_where_there_is_no_scheme(address: str):
     assert redact(f"no file at admin:gehe/im@{address}. Did") == f"no file at ***@{address}. Did"
 
@@ -131,11 +143,14 @@ def test_a_url_in_quotes_may_have_spaces():
         "/data/http/me@home.mp4 or http//h:80/x",
         "https://h/maps?compass=1&bypass=2&passes=3&monkey=4&users=5&author=6&design=7&keyframe=8&passenger=9&spin=0",
         "http://h/farm?turkey=1&donkey=2&keyboard=3",
+        "http://h/x?page=1&codec=h264&postcode=2&t=3&rehash=4&start=5&assign=6&blogin=7&group=8",
+        "box:1,2,3,4@5 or my/return:1@2",
+        "a cookie is one; x-ray: two; monkey-api-key: three",
         "authorization failed because of the time",
         "rtsp://h/user=guest/stream=0.sdp",
         "Authorization: Digest is not understood",
         "a token is needed: Authorization: Bearer",
-        "cam: 12:30@cam.mp4 and me@10.0.0.5:80",
+        "cam: 12:30@cam.mp4 and me@10.0.0.5:80 and 12:30@my.cam.MP4, turn: 5@6",
     ],
 )
 def test_what_is_no_secret_stays(text: str):
@@ -151,7 +166,8 @@ def test_what_is_no_secret_stays(text: str):
      "a://", "a://:", "a://:@", "/user=", "_password=", "/user=&password=", "?key=", " ", "a=",
      "?key", "key", "http/", "http/:", "http\\", "http:", "http;", "#", "#a", r"\u0026", r"\u0026key=",
      "authorization: a\n", "authorization: a ", "authorization:",
-     "authorization", "authorization: ", "Authorization: Basic ", "Authorization: Digest a="],
+     "authorization", "authorization: ", "Authorization: Basic ", "Authorization: Digest a=",
+     "turn:", "a:@a.", "x-key: a ", "?token=&"],
 )  # fmt: skip
 def test_a_long_text_takes_no_long_time(begin: str, part: str):
     began = time.monotonic()
@@ -161,12 +177,13 @@ def test_a_long_text_takes_no_long_time(begin: str, part: str):
 
 # What is meant, whatever it costs.
 PLAIN = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)(?:[^/\s]*:\S*@|[^/\s]*@)")
+NO_SCHEME = re.compile(r"(?<!\S)[^/\s:@]+:(?!/)\S*@(?=a)")
 
 
 @given(st.lists(st.sampled_from(["a", "+", "://", ":", "/", "@", " ", "?"]), max_size=16).map("".join))
 @example("a://b:c@d a://:e a://f@g:h@i")
 def test_of_any_text_all_up_to_the_last_at_sign_of_a_url_is_cut(text: str):
-    assert redact(text) == PLAIN.sub(r"\g<scheme>***@", text)
+    assert redact(text) == NO_SCHEME.sub("***@", PLAIN.sub(r"\g<scheme>***@", text))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +213,26 @@ def test_a_header_s_token_is_cut(header: str):
         assert text.startswith("Invalid header value: ")
         assert text.endswith(" is none") != ("=" in header)  # a list goes up to the end of the line
         assert "=" in header or redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X-Api-Key: {}",
+        "x-auth-token: {}",
+        "api-key:{}",
+        "{{'X-Amz-Security-Token': '{}'}}",
+        r"{{\"X-Api-Key\": \"{}\"}}",
+        "Cookie: a={}; b={}",
+        "b'set-cookie: a={}; Path=/'",
+    ],
+)
+def test_other_headers_secrets_are_cut(header: str):
+    text = redact(f"Invalid header value: {header.format('geheim', 'geheim')}\nthe next line")
+    assert "geheim" not in text
+    assert text.startswith("Invalid header value: ")
+    assert text.endswith("***\nthe next line")
+    assert redact(text) == text
 
 
 @pytest.fixture

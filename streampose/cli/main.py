@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 import streampose
-from streampose.cli.say import fail, speak
+from streampose.cli.say import fail, speak, speaks_json
 from streampose.cli.standard import all_there, standard_error, standard_output
 from streampose.errors import StreamposeError
 from streampose.interrupt import cut_off_at_once
@@ -80,11 +80,16 @@ def _redacted() -> Iterator[None]:
         yield
     except _USAGE_ERRORS as error:
         error.message = redact(error.message)
-        raise
+        # Help is asked for by a command alone, and is for people in any form.
+        if not speaks_json() or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        where = "streampose" if error.ctx is None else error.ctx.command_path
+        fail(f"{error.format_message()} ({where} --help)")
+        raise typer.Exit(error.exit_code) from None
 
 
 class _Commands(TyperGroup):
-    """Usage errors show what was typed, but no secrets."""
+    """Usage errors show what was typed, but no secrets; where a machine reads they are log records, too."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         with _redacted():

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from streampose.observe.logs import LogFormat, in_one_line, in_sight
 
-__all__ = ["console", "dim", "fail", "has_watcher", "once", "say", "speak"]
+__all__ = ["console", "dim", "fail", "has_watcher", "once", "say", "speak", "speaks_json"]
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 log = logging.getLogger("streampose")
@@ -23,6 +23,11 @@ def speak(form: LogFormat) -> None:
     """From now on say everything like this: where a machine reads, words become log records."""
     global _form  # noqa: PLW0603 - there is one standard error
     _form = form
+
+
+def speaks_json() -> bool:
+    """Whether a machine reads."""
+    return _form is LogFormat.JSON
 
 
 def has_watcher() -> bool:

@@ -33,7 +33,7 @@ _STYLES = {"running": "green", "opening": "yellow", "lost": "yellow", "failed": 
 
 def top(
     url: Annotated[
-        str, typer.Argument(help="Where a `run` or `serve` with --metrics answers.")
+        str, typer.Argument(help="Where a `run` or `serve` with --metrics answers: a URL, HOST:PORT, or a PORT here.")
     ] = "http://127.0.0.1:9464",
     token: Annotated[
         str | None, typer.Option(metavar="env:NAME|file:PATH", help="Where the token is, if it asks for one.")
@@ -87,7 +87,10 @@ def _look(client: httpx.Client, url: str) -> View:
         SourceUnauthorized: it wants a token, or another one.
         ConfigError: this is no URL.
     """
-    where = unspaced(url if "://" in url else f"http://{url}").rstrip("/")
+    if not url.strip():
+        raise ConfigError("the address is empty: write a URL, HOST:PORT, or a PORT of this machine")
+    at = f"127.0.0.1:{url}" if url.isdecimal() else url
+    where = unspaced(at if "://" in at else f"http://{at}").rstrip("/")
     shown = redact(where)
     try:
         answer = client.get(where if where.endswith("/metrics") else f"{where}/metrics")

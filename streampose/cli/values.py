@@ -28,8 +28,8 @@ __all__ = [
     "parse_time",
 ]
 
-_NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
-_MISNAMED = re.compile(r"(?P<name>[^=/:?*]+)=\w[\w+]+:.*", re.DOTALL)
+_NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.*)", re.DOTALL)
+_MISNAMED = re.compile(r"(?P<name>[^=/:?*]+)=(?P<source>(?P<sure>\w[\w+]+:.*|\d{1,2}|/.*)|.+)", re.DOTALL)
 _PLACE = re.compile(r"((?P<hours>\d+):(?=\d+:))?((?P<minutes>\d+):)?(?P<seconds>\d+(\.\d+)?)")
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?")
 _DURATION = re.compile(rf"(?P<number>{_NUMBER.pattern})\s*(?P<unit>ms|s|m|h|d)?")
@@ -60,7 +60,11 @@ def named_sources(texts: list[str], *, for_urls: bool = False) -> dict[str, str]
             name, source = match["name"], match["source"]
             if name in named:
                 raise ConfigError(f"two streams are named {name!r}: give each its own name")
-        elif not is_file and (misnamed := _MISNAMED.fullmatch(text)) is not None:
+        elif (
+            not is_file
+            and (misnamed := _MISNAMED.fullmatch(text)) is not None
+            and (misnamed["sure"] or Path(misnamed["source"]).exists())
+        ):
             raise ConfigError(f"a stream's name has letters, digits, . _ and - only: {misnamed['name']!r} has others")
         else:
             source, wanted = text, _ascii(_name(text)) if for_urls else _name(text)

@@ -16,10 +16,12 @@ import typer
 from test_download import BODY, Server, server  # noqa: F401 - the fixture
 
 import streampose
+from streampose.cli import say
 from streampose.cli.main import main
 from streampose.cli.standard import standard_error, standard_output
 from streampose.cli.values import at_least, named_sources
 from streampose.inference import zoo
+from streampose.observe.logs import LogFormat
 
 
 @pytest.fixture
@@ -87,9 +89,46 @@ def test_a_name_that_no_stream_may_have_is_told(command, tmp_path: Path):
     assert (code, err) == (
         1, "error: a stream's name has letters, digits, . _ and - only: 'Küche 1' has others\n",
     )  # fmt: skip
+    (tmp_path / "c.mp4").touch()
+    for source in ("0", "/dev/video0", "c.mp4"):
+        assert "'my cam' has others" in command("run", f"my cam={source}", "--quiet")[2]
+    assert "no file at my cam=d.mp4" in command("run", "my cam=d.mp4", "--quiet")[2]
     (there := tmp_path / "a b=c.mp4").touch()
     glob, query = str(tmp_path / "a ?=*.mp4"), "rtsp://h/a?b=http://c"
     assert list(named_sources([str(there), glob, query, "Küche-1=0"]).values()) == [str(there), glob, query, "0"]
+
+
+def test_a_name_without_a_source_is_told(command):
+    """As of a shell's variable that is not set; a file of the name was looked for."""
+    code, _, err = command("run", "door=", "--quiet")
+    assert (code, err.startswith("error: the source is empty: ")) == (1, True), err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "--nope"), "No such option: --nope"),
+        (("run", "synthetic:", "--seconds", "rtsp://me:sec-ret@h/x"), "Invalid value for '--seconds'"),
+        (("models", "show"), "Missing argument 'name'"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_what_is_not_understood_is_a_record_where_a_machine_reads(
+    command, words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(say, "_form", LogFormat.TEXT)  # restored at the end
+    code, out, err = command("--log-format", "json", *words)
+    (record,) = caplog.records
+    assert (code, out, err, record.levelname) == (2, "", "", "ERROR")
+    assert message in record.message
+    assert record.message.endswith(" --help)")
+    assert "ret" not in record.message
+
+
+@pytest.mark.parametrize(("typed", "shown"), [("1", "http://127.0.0.1:1 "), (" ", "the address is empty")])
+def test_top_takes_a_port_alone(command, typed: str, shown: str):
+    code, _, err = command("top", "--once", typed)
+    assert (code, shown in err) == (1, True), err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")

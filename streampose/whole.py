@@ -24,6 +24,7 @@ __all__ = [
     "part_of",
     "remove_folder",
     "replaceable",
+    "standard",
     "writing",
 ]
 
@@ -101,7 +102,7 @@ def name_it(part: Path, path: Path) -> None:
     """
     if part == path:
         return
-    if (number := _standard(path)) is None:
+    if (number := standard(path)) is None:
         part.replace(_beside(part, path))
         return
     # Opened by its name it would be emptied.
@@ -110,7 +111,7 @@ def name_it(part: Path, path: Path) -> None:
     part.unlink()
 
 
-def _standard(path: Path) -> int | None:
+def standard(path: Path) -> int | None:
     """Which of standard output and error goes into this file: others may write into it, too, before and after us."""
     for number in (1, 2):
         with suppress(OSError):

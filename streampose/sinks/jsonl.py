@@ -16,7 +16,7 @@ from streampose.formats.jsonl import SCHEMA_VERSION, dump, record_of
 from streampose.frame import StreamInfo
 from streampose.result import Result
 from streampose.sinks.rotation import Rotation, create, rotate
-from streampose.whole import followed
+from streampose.whole import followed, standard
 
 __all__ = ["SCHEMA_VERSION", "JsonlSink", "to_line", "to_record"]
 
@@ -45,6 +45,7 @@ class JsonlSink:
         self.rotates = rotation is not None
         """Whether files beside `path`, with numbers, are its own, too."""
         self._file: int | None = None
+        self._shared = False
         self._begun_at = 0.0
 
     def open(self, stream: str, info: StreamInfo) -> None:
@@ -56,7 +57,11 @@ class JsonlSink:
         if self._path == "-":
             if sys.stdout is None:  # so it is where the shell said >&-
                 raise SinkUnavailable("standard output is closed: name a file instead of -")
-            self._file = os.dup(sys.stdout.fileno())
+            self._file, self._shared = os.dup(sys.stdout.fileno()), True
+            return
+        if self._rotation is None and (number := standard(self._written)) is not None:
+            # Opened by its name (/dev/stdout) it would be emptied of what others have put there (>> file).
+            self._file, self._shared = os.dup(number), True
             return
         try:
             if self._rotation is not None:
@@ -85,7 +90,7 @@ class JsonlSink:
                     size_bytes = 0
                 if not size_bytes:
                     self._begun_at = time.monotonic()
-            with _STDOUT if self._path == "-" else contextlib.nullcontext():
+            with _STDOUT if self._shared else contextlib.nullcontext():
                 while written < len(line):
                     written += os.write(self._file, line[written:])
         except OSError as error:
@@ -105,7 +110,7 @@ class JsonlSink:
         self._file = create(self._written)
 
     def _take_back(self, written: int) -> None:
-        if written and self._file is not None and self._path != "-" and stat.S_ISREG(os.fstat(self._file).st_mode):
+        if written and self._file is not None and not self._shared and stat.S_ISREG(os.fstat(self._file).st_mode):
             os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_CUR) - written)
 
 

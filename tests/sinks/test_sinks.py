@@ -28,6 +28,7 @@ from streampose.result import Result, Timing
 from streampose.sinks import CallSink, CocoSink, JsonlSink, Rotation, Sink, SnapshotSink, VideoSink, join_videos
 from streampose.sinks.alpha import AlphaVideoSink
 from streampose.sinks.colours import Colours
+from streampose.sinks.jsonl import to_line
 from streampose.skeletons import COCO_17, HALPE_26
 from streampose.sources import open_source
 
@@ -270,6 +271,26 @@ def test_a_fifo_gets_the_coco_entries_and_a_snapshot_says_no(tmp_path: Path):
         SnapshotSink(tmp_path / "o.jpg").open("s", INFO)
     assert all((tmp_path / name).is_fifo() for name in ("o.json", "o.jpg"))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no /dev/stdout")
+def test_what_is_in_the_file_that_standard_output_goes_into_stays(tmp_path: Path):
+    """It was emptied by `--json /dev/stdout >> all.jsonl`."""
+    before = os.dup(1)
+    with (tmp_path / "all.jsonl").open("ab") as shared:
+        shared.write(b"old\n")
+        shared.flush()
+        os.dup2(shared.fileno(), 1)
+        try:
+            sink = JsonlSink("/dev/stdout")
+            sink.open("s", INFO)
+            sink.write(result(0))
+            sink.close()
+            os.write(1, b"new\n")
+        finally:
+            os.dup2(before, 1)
+            os.close(before)
+    assert (tmp_path / "all.jsonl").read_bytes() == b"old\n" + to_line(result(0)) + b"new\n"
 
 
 def test_lines_for_a_standard_output_that_is_closed(monkeypatch):

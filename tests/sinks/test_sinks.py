@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 import threading
@@ -496,7 +497,9 @@ def test_a_reader_of_a_fifo_that_leaves_within_a_line_is_told(tmp_path: Path):
     sink = JsonlSink(fifo)
     sink.open("s", INFO)
     long = result(0, poses=poses_of(0, people=1000))  # longer than a pipe holds
-    leaving = threading.Timer(0.1, lambda: (os.read(reader, 10), os.close(reader)))
+    leaving = threading.Thread(
+        target=lambda: (select.select([reader], [], [], 10), os.read(reader, 10), os.close(reader))
+    )
     leaving.start()
     with pytest.raises(SinkFailed, match="Broken pipe"):
         sink.write(long)

@@ -108,6 +108,8 @@ class Outputs:
         # A shell's variable that is not set; as a path it would be the current folder.
         if empty := [option for option, text in self._files.items() if not text]:
             raise ConfigError(f"{empty[0]} names nothing: write a file, or a folder (./ for this one)")
+        if "" in self.send:
+            raise ConfigError("--send names nothing: write a URL")
         for option, text in self._files.items():
             if "://" in text[2:]:  # C:// is a drive of Windows
                 also = "video goes to rtsp:// and rtmp://" if option == "--out" else "lines go to servers by --send"

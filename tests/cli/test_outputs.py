@@ -105,6 +105,7 @@ def test_encoders_can_count_any_rate():
         (["--out", "rtsp://me:secret@h/x"], "add --live"),
         (["--snapshot", "{tmp}/none/o.jpg"], "create it first"),
         (["--json", ""], "--json names nothing: write a file, or a folder"),
+        (["--send", ""], "--send names nothing: write a URL"),
         (["--out", "{tmp}/o.mp4", "--snapshot", ""], "--snapshot names nothing"),
         (["--snapshot", "{tmp}/o.jpg", "--snapshot-every", "often"], "'often' is not a time"),
     ],

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import takewhile
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import streampose
 from streampose.cli.say import fail, speak, speaks_json
@@ -100,6 +101,22 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
 
 
+def _kinds(hint: object) -> tuple[object, ...]:
+    return (hint, *get_args(hint))
+
+
+class _Command(TyperCommand):
+    """A path that is empty is a shell's variable that is not set; it would be the current folder."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "" in args and not ctx.resilient_parsing:
+            typed, _, _ = self.make_parser(ctx).parse_args(args=[*args])
+            hints = get_type_hints(self.callback)
+            if empty := [key for key, value in typed.items() if value == "" and Path in _kinds(hints.get(key))]:
+                raise typer.BadParameter(f"{empty[0]} is empty: name a file or a folder", ctx=ctx)
+        return super().parse_args(ctx, args)
+
+
 def _app(words: Sequence[str]) -> typer.Typer:
     """With the command that is asked for; with all where that is not clear, or there is a file for several of them.
 
@@ -124,7 +141,7 @@ def _app(words: Sequence[str]) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, cls=_Command)(command)
     return app
 
 

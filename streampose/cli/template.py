@@ -34,6 +34,8 @@ def config(
     if out == "-":
         typer.echo(text, nl=False)
         return
+    if not out:
+        raise ConfigError("the file's name is empty: name one, or - for standard output")
     path = Path(out)
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already: --force overwrites it")

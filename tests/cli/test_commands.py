@@ -125,6 +125,18 @@ def test_what_is_not_understood_is_a_record_where_a_machine_reads(
     assert "ret" not in record.message
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("convert", "", "o.csv"), ("render", "p.jsonl", "-o", ""), ("run", "--config", "")],
+    ids=" ".join,
+)
+def test_an_empty_path_is_told_and_is_not_the_current_folder(command, words: tuple[str, ...], tmp_path: Path):
+    assert "the file's name is empty" in command("config", "")[2]
+    code, _, err = command(*words)
+    assert (code, " is empty: name a file or a folder" in err) == (2, True), err
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize(("typed", "shown"), [("1", "http://127.0.0.1:1 "), (" ", "the address is empty")])
 def test_top_takes_a_port_alone(command, typed: str, shown: str):
     code, _, err = command("top", "--once", typed)

@@ -107,11 +107,12 @@ class Reconnecting:
         """
         self._stream = stream
         self._begin()
+        away: list[SourceError] = []
         try:
             return self._up()
         except SourceError as error:
-            away = error
-        info = self._again(away)
+            away.append(error)
+        info = self._again(away.pop())
         if info is None:
             raise Disconnected("closed before it was there")
         return info
@@ -122,18 +123,20 @@ class Reconnecting:
         Raises:
             SourceError: of a kind that no waiting helps against.
         """
+        lost: list[SourceError] = []
         while not self._stop.is_set():
-            frame, lost = None, None
+            frame = None
             try:
                 frame = self.source.read()
             except SourceError as error:
                 # Not opened again in here: this error would be the context of the next one, and so on without end.
-                lost = error
+                lost.append(error)
             self._count()
-            if lost is None:
+            if not lost:
                 self._settle()
                 return None if frame is None else self._placed(frame)
-            if self._stop.is_set() or self._again(lost) is None:
+            # Not kept here, either: by its traceback it holds all that was open, for as long as the camera is away.
+            if self._stop.is_set() or self._again(lost.pop()) is None:
                 return None
         return None
 

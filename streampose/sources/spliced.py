@@ -81,13 +81,14 @@ def followed(pictures: Iterable[VideoFrame], *, live: bool) -> Iterator[tuple[Vi
     Raises:
         SourceError: as they do, when the picture before has been given out.
     """
+    if live:
+        for picture in pictures:
+            yield picture, None
+        return
     last: VideoFrame | None = None
     failure: SourceError | None = None
     try:
         for picture in pictures:
-            if live:
-                yield picture, None
-                continue
             if last is not None:
                 yield last, picture.pts
             last = picture
@@ -95,5 +96,8 @@ def followed(pictures: Iterable[VideoFrame], *, live: bool) -> Iterator[tuple[Vi
         failure = error
     if last is not None:
         yield last, None
-    if failure is not None:
-        raise failure
+    try:
+        if failure is not None:
+            raise failure
+    finally:
+        failure = None  # its traceback holds this frame, and with it decoder and pictures until the next collection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.container import InputContainer
 from fakes import FakeEstimator, frame, picture
 from hypothesis import given
 from hypothesis import strategies as st
@@ -270,6 +272,39 @@ def test_damaged_packets_are_counted_over_all_connections(tmp_path: Path):
         assert source.read() is not None
         assert source.link.skipped_packets >= source.link.reconnects
     source.close()
+
+
+def test_what_a_lost_connection_held_is_let_go_of_before_it_is_waited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Without a garbage collection, which may be long in coming: a camera that comes and goes would fill the memory."""
+
+    class Camera(MediaSource):
+        live = True
+
+        def _connect(self) -> InputContainer:
+            if len(held) == 3:
+                raise SourceRefused("x")
+            return super()._connect()
+
+    def wait_s(*_: object) -> float:
+        held.append(sum(type(thing) is InputContainer for thing in gc.get_objects()))
+        if len(held) == 5:
+            source.interrupt()
+        return 0.0
+
+    held: list[int] = []
+    with av.open(str(tmp_path / "v.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10, width=64, height=48, pix_fmt="yuvj420p")
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(0, 48, 64), format="bgr24")))
+    monkeypatch.setattr(Backoff, "wait_s", wait_s)
+    source = Reconnecting(Camera(str(tmp_path / "v.avi")))
+    gc.collect()
+    gc.disable()
+    try:
+        there = sum(type(thing) is InputContainer for thing in gc.get_objects())
+        read_all(source)
+    finally:
+        gc.enable()
+    assert [count - there for count in held] == [0] * 5
 
 
 @pytest.mark.parametrize("error", [HostNotFound("x"), SourceNotFound("x"), SourceUnsupported("x"), SourceCorrupt("x")])

@@ -172,11 +172,13 @@ def _links(rows: Sequence[_Row]) -> Iterator[Metric]:
         "reconnects": ("reconnects", "How often a live source came back."),
         "connection_attempts_failed": ("tries", "How often a live source was tried in vain."),
         "packets_skipped": ("skipped_packets", "Damaged packets that were left out."),
+        "packets_lost": ("lost_packets", "RTP packets that never came, of streams whose client tells."),
         "pictures_damaged": ("damaged_pictures", "Pictures that the decoder knows to be damaged, and gives out."),
         "frames_stale": ("stale_frames", "Pictures decoded too late to be shown; they never count as captured."),
     }
     for name, (attribute, words) in what.items():
-        yield _counter(linked, name, words, lambda row, attribute=attribute: getattr(row[2].link, attribute))  # type: ignore[misc]
+        told = [row for row in linked if getattr(row[2].link, attribute) is not None]
+        yield _counter(told, name, words, lambda row, attribute=attribute: getattr(row[2].link, attribute))  # type: ignore[misc]
 
 
 def _engine(engine: EngineSnapshot) -> Iterator[Metric]:

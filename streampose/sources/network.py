@@ -8,14 +8,13 @@ import socket
 import time
 from dataclasses import replace
 from typing import cast
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
 import av
 from av.container import InputContainer
 
 from streampose.errors import (
-    ConfigError,
     Disconnected,
     HostNotFound,
     SourceCorrupt,
@@ -29,8 +28,9 @@ from streampose.errors import (
     SourceUnsupported,
 )
 from streampose.frame import StreamInfo
-from streampose.redaction import redact, unspaced
+from streampose.redaction import unspaced
 from streampose.resolver import look_up
+from streampose.sources.address import parts_of
 from streampose.sources.hwaccel import SOFTWARE, accelerator, words
 from streampose.sources.live_media import LiveMedia
 from streampose.sources.rtsp import NoPicture, NotSpoken, RtspContainer
@@ -59,7 +59,6 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rt
 # connection and closes it.
 _ANSWERS_UNREAD = {"rtsp", "rtsps", "tcp"}
 _NO_RTSP = "does not speak RTSP: check port and path"
-_WRITE = "a port is a number up to 65535; in a password, write / as %2F, @ as %40, # as %23, ? as %3F"
 # Silent openings after which FFmpeg's client has the next one.
 _SILENT = 2
 # Openings in a row that had the video alone, after which no more is asked for: once may be a server's restart, and
@@ -108,7 +107,7 @@ class NetworkSource(LiveMedia):
             options["protocol_whitelist"] = _OF_THE_WEB
         if self._scheme in {"rtsp", "rtsps"}:
             options |= over
-        parts = urlsplit("") if self._scheme == "file" else _parts(url)
+        parts = urlsplit("") if self._scheme == "file" else parts_of(url)
         self._host, self._port = parts.hostname, parts.port
         if not self._host and self._port and self._scheme in {"udp", "rtp"}:
             self._host = "0.0.0.0"  # whatever comes to this machine
@@ -119,6 +118,7 @@ class NetworkSource(LiveMedia):
         # Our own client of RTSP, until it turns out that a server is not for it.
         self._own_client = transport == "auto" and self._scheme in {"rtsp", "rtsps"}
         self._silences = self._had_alone = 0
+        self._lost_before: int | None = None
 
     def open(self, stream: str) -> StreamInfo:
         """Connect, and wait for the first picture.
@@ -157,6 +157,17 @@ class NetworkSource(LiveMedia):
             return info
         self._silences = 0
         return replace(info, rate=self._ours.rate)
+
+    @property
+    def lost_packets(self) -> int | None:
+        """RTP packets that never came, over all connections; `None` = FFmpeg reads, which keeps that to itself."""
+        ours = self._ours
+        return self._lost_before if ours is None else (self._lost_before or 0) + ours.lost_packets
+
+    def close(self) -> None:
+        """Let go of it, without waiting for the network."""
+        self._lost_before = self.lost_packets
+        super().close()
 
     @property
     def _ours(self) -> RtspContainer | None:
@@ -269,21 +280,3 @@ class NetworkSource(LiveMedia):
         if isinstance(error, av.error.InvalidDataError):
             return SourceGarbled(f"{self._name} sends what cannot be read: {words(error)}")
         return Disconnected(f"{self._name} was lost: {words(error)}")
-
-
-def _parts(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.hostname, parts.port
-        # Of a user and a password with such a sign only the beginning is left, which may look like host and port.
-        slip = ":" in parts.netloc and (
-            "@" in parts.fragment or ("@" in parts.query and not parts.path and "@" not in parts.netloc)
-        )
-    except ValueError:
-        slip = True
-    if slip:
-        # Not chained: what it says may be a piece of a password that was not escaped.
-        raise ConfigError(f"{redact(url)} has no host or port that can be one: {_WRITE}")
-    if not unquote(parts.netloc).isprintable():  # with a line end in it, a user would be a request of his own
-        raise ConfigError(f"{redact(url)}: a user and a password have only printable characters, written with % or not")
-    return parts

@@ -65,6 +65,8 @@ class Link:
     """Damaged packets that were left out."""
     damaged_pictures: int = 0
     """Pictures that the decoder knows to be damaged, and gives out."""
+    lost_packets: int | None = None
+    """RTP packets that never came; `None` = the client that reads does not tell."""
     stale_frames: int = 0
     """Pictures that were decoded too late to be shown."""
 
@@ -149,6 +151,7 @@ class Reconnecting:
     def close(self) -> None:
         """Close the source."""
         self.source.close()
+        self._count()
         self.link.state = LinkState.CLOSED
         self._stop.clear()
 
@@ -265,4 +268,5 @@ class Reconnecting:
         # Ours count them, over all connections; sources of others need not.
         self.link.skipped_packets = getattr(self.source, "skipped_packets", 0)
         self.link.damaged_pictures = getattr(self.source, "damaged_pictures", 0)
+        self.link.lost_packets = getattr(self.source, "lost_packets", None)
         self.link.stale_frames = getattr(self.source, "stale_frames", 0)

@@ -183,6 +183,17 @@ async def test_a_loss_is_counted_from_none_on_whatever_its_cause():
         assert lost() == dict.fromkeys(causes, 0) | {"lost": 2, "unauthorized": 1}
 
 
+async def test_lost_packets_are_told_where_they_are_known():
+    source = Reconnecting(ScriptedSource(range(5), live=True))
+    async with Pipeline([Stream(name="door", source=source)], FakeEstimator()) as pipeline:
+        registry = CollectorRegistry()
+        registry.register(PipelineCollector(pipeline, "1.0"))
+        await pipeline.run()
+        for known in (None, 0, 3):
+            source.link.lost_packets = known
+            assert registry.get_sample_value("streampose_packets_lost_total", {"stream": "door"}) == known
+
+
 async def test_names_and_units_follow_the_conventions():
     class Broken(MemorySink):
         def write(self, result) -> None:

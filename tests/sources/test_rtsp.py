@@ -32,11 +32,12 @@ from streampose.errors import (
     SourceTimeout,
     SourceUnauthorized,
 )
-from streampose.sources import NetworkSource
+from streampose.sources import Backoff, NetworkSource, Reconnecting
 from streampose.sources.rtsp import RtspContainer
 from streampose.sources.rtsp.connection import Answer, Connection
 from streampose.sources.rtsp.credentials import Credentials
 from streampose.sources.rtsp.description import first_video
+from streampose.sources.rtsp.gaps import Gaps
 from streampose.sources.rtsp.reports import SenderClock
 from streampose.sources.rtsp.units import AccessUnit, AccessUnits
 
@@ -355,7 +356,7 @@ def test_the_camera_s_clock_by_its_reports():
     assert not clock.said_bye
     assert not clock.push(struct.pack("!BBHI", 0x81, 203, 1, 7))
     assert clock.said_bye
-    answer = clock.answer(1, 7, 99)
+    answer = clock.answer(1, 7, Gaps().report())
     kinds, at = [], 0
     while at < len(answer):  # whole packets one after the other
         kinds.append(answer[at + 1])
@@ -910,6 +911,27 @@ def test_a_session_ends_at_once_when_it_is_closed(coded: list[bytes]):
             time.sleep(0.01)
     assert ended == ["TEARDOWN"]
     assert not threads()
+
+
+def test_packets_that_a_server_leaves_out_are_counted_over_all_connections(coded: list[bytes]):
+    connections = itertools.count()
+
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        for i, number in enumerate([*range(65_530, 65_536), *range(2, 6)]):
+            packet = rtp(together(units_of(coded[i])), sequence=number, time=3000 * i, marker=True)
+            connection.sendall(b"$\x02" + struct.pack("!H", len(packet)) + packet)
+        if next(connections) == 2:
+            until_closed(connection)
+
+    with serving(talk) as url:
+        source = Reconnecting(camera(url), backoff=Backoff(first_s=0.001, cap_s=0.001))
+        source.open("cam")
+        assert source.link.lost_packets is None
+        while source.link.reconnects < 2:
+            assert source.read() is not None
+        source.close()
+    assert source.link.lost_packets == 2 + 2
 
 
 @pytest.mark.parametrize("between", [b"\r\n", b"the rest of one"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import secrets
@@ -22,6 +23,7 @@ from av.video.stream import VideoStream
 from streampose.errors import SourceTimeout
 from streampose.redaction import redact
 from streampose.sources.rtsp.description import Track
+from streampose.sources.rtsp.gaps import Gaps
 from streampose.sources.rtsp.reports import SenderClock
 from streampose.sources.rtsp.session import RtspSession
 from streampose.sources.rtsp.units import AccessUnit, AccessUnits
@@ -54,7 +56,7 @@ class RtspContainer:
 
     def __init__(self, session: RtspSession, track: Track, stall_s: float) -> None:
         self._session, self._track, self._stall_s = session, track, stall_s
-        self._clock = SenderClock(track.clock_hz)
+        self._clock, self._gaps = SenderClock(track.clock_hz), Gaps()
         self._heard_at = time.monotonic()
         self._first: deque[tuple[AccessUnit, float | None]] = deque(maxlen=1)
         self._units = self._received()
@@ -104,6 +106,11 @@ class RtspContainer:
     def rate(self) -> Fraction | None:
         """Frames a second, where the camera says."""
         return self._track.rate or self._decoded.streams.video[0].codec_context.framerate or None
+
+    @property
+    def lost_packets(self) -> int:
+        """RTP packets of the video that never came: a server leaves some out where the network is too slow."""
+        return self._gaps.lost
 
     def demux(self, video: VideoStream) -> Iterator[Packet[VideoStream]]:
         """Packets of one picture each, as soon as they are whole, then an empty one.
@@ -170,15 +177,17 @@ class RtspContainer:
     def _received(self) -> Iterator[tuple[AccessUnit, float | None]]:
         me = secrets.randbits(32)
         units = AccessUnits(self._track.codec, self._track.payload_type)
-        for is_report, packet in self._session.packets():
-            if is_report:
-                if self._clock.push(packet):
-                    self._session.report(self._clock.answer(me, units.sender, units.highest_sequence))
-                if self._clock.said_bye:
-                    return
-                continue
-            self._heard_at = time.monotonic()
-            for unit in units.push(packet):
-                yield unit, self._clock.wall_time_s(unit.rtp_time)
-                if self._bare is not None:  # of the pictures that are looked at, all have one time
-                    self._session.wait(self._stall_s)
+        with contextlib.closing(self._gaps):
+            for is_report, packet in self._session.packets():
+                if is_report:
+                    if self._clock.push(packet):
+                        self._session.report(self._clock.answer(me, self._gaps.sender, self._gaps.report()))
+                    if self._clock.said_bye:
+                        return
+                    continue
+                self._heard_at = time.monotonic()
+                self._gaps.push(packet)
+                for unit in units.push(packet):
+                    yield unit, self._clock.wall_time_s(unit.rtp_time)
+                    if self._bare is not None:  # of the pictures that are looked at, all have one time
+                        self._session.wait(self._stall_s)

@@ -43,9 +43,15 @@ class SenderClock:
         passed = (rtp_time - self._rtp_time) & 0xFFFFFFFF
         return self._unix_s + (passed - ((passed & 0x80000000) << 1)) / self._clock_hz
 
-    def answer(self, me: int, sender: int, highest_sequence: int) -> bytes:
-        """A receiver report: over TCP nothing is lost, but some cameras end a session in which they get none."""
-        block = struct.pack("!IIIIII", sender, 0, highest_sequence, 0, self._middle, 0)
+    def answer(self, me: int, sender: int, gaps: bytes) -> bytes:
+        """A receiver report, without which some cameras end a session.
+
+        Args:
+            me: our SSRC.
+            sender: theirs.
+            gaps: `Gaps.report`.
+        """
+        block = struct.pack("!I8sIII", sender, gaps, 0, self._middle, 0)
         name = b"\x01\x0astreampose\x00\x00\x00\x00"
         return (
             struct.pack("!BBHI", 0x81, _RECEIVER_REPORT, 7, me)

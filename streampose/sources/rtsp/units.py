@@ -54,10 +54,7 @@ class AccessUnits:
         self._pictured = self._begun = self._key = self._open = False
         self._markers, self._last_marked = 0, False
         self._believes = self._lied = self._given = False
-        self.highest_sequence = 0
-        """Of the last packet: 16 bits."""
-        self.sender = 0
-        """The SSRC of the last packet."""
+        self._sender = 0
 
     def push(self, packet: bytes) -> Iterator[AccessUnit]:
         """One RTP packet.
@@ -75,7 +72,7 @@ class AccessUnits:
             begin += 4 + 4 * _LENGTH.unpack_from(packet, begin + 2)[0]
         if bits & 0x20:
             end -= packet[-1]
-        anew = self._sequence is None or sender != self.sender
+        anew = self._sequence is None or sender != self._sender
         if anew or rtp_time != self._rtp_time:
             yield from self._next_picture()
             passed = (rtp_time - self._rtp_time) & 0xFFFFFFFF
@@ -84,8 +81,7 @@ class AccessUnits:
         if not anew and sequence != (self._sequence or 0) + 1 & 0xFFFF:
             # A part of a fragmented unit is missing: the rest of it is worth nothing. And who lies is not seen by it.
             self._open = self._given = False
-        self._sequence, self.sender = sequence, sender
-        self.highest_sequence = sequence
+        self._sequence, self._sender = sequence, sender
         if begin < end:
             self._payload(packet, begin, end)
         self._last_marked = bool(kind & 0x80)

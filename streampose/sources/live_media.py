@@ -88,7 +88,7 @@ class LiveMedia(MediaSource):
         self._decoded_at: float | None = None
         # The same of the last one before others were given up.
         self._gap_at = 0.0
-        self._told_delay = False
+        self._told_delay = self._keyed = False
         self._interrupted = threading.Event()
         self._waiting_since = self._last_given_at = 0.0
         self._dropped = 0
@@ -111,7 +111,7 @@ class LiveMedia(MediaSource):
         self._stream = stream
         self._timeline, self._wall = Timeline(), WallClock()
         self._last_given_at = self._waiting_since = time.monotonic()
-        self._dropped, self._decoded_at, self._gap_at = 0, None, 0.0
+        self._dropped, self._decoded_at, self._gap_at, self._keyed = 0, None, 0.0, False
         self._played_s, self._first_place = 0.0, None
         info = super().open(stream)
         return info if self._tells_time else replace(info, rate=None)
@@ -201,12 +201,15 @@ class LiveMedia(MediaSource):
                 # One alone is what FFmpeg's parser held back, until its own timeout.
                 if feed.packets <= packets + 1:
                     raise SourceTimeout(f"{self._name} went silent for {self._stall_s:g} s")
-                raise SourceStalled(f"{self._name} sends, but no picture could be made of it for {self._stall_s:g} s")
+                what, hint = "picture could be made of it", ""
+                if not self._keyed:
+                    what, hint = "key frame came", ", and pictures begin with one: have the camera send it more often"
+                raise SourceStalled(f"{self._name} sends, but no {what} for {self._stall_s:g} s{hint}")
             if (dropped := feed.dropped_packets) != self._dropped:
                 self._index += dropped - self._dropped
                 self._dropped, self._gap_at = dropped, self._decoded_at or 0.0
             assert isinstance(packet.opaque, Arrival)
-            self._decoded_at = packet.opaque.at
+            self._decoded_at, self._keyed = packet.opaque.at, self._keyed or packet.is_keyframe
             yield packet
             # Some encoders only show it by what they send. HLS is seconds late anyway.
             if not self._told_delay and video.codec_context.has_b_frames and not paced:

@@ -144,7 +144,7 @@ class NetworkSource(LiveMedia):
             no_picture = SourceStalled | SourceGarbled | SourceCorrupt | SourceUnsupported
             if instead:  # nor did it come to FFmpeg's
                 self._silences, self._own_client = 0, True
-            elif isinstance(error, NoPicture) and error.silent:  # some servers are at times, and cameras that boot
+            elif self._lies_with_camera(error):  # some servers are silent at times, and cameras that boot
                 self._silences += 1
                 self._own_client = self._silences < _SILENT
             elif isinstance(error, NoPicture) or (self._ours is not None and isinstance(error, no_picture)):
@@ -157,6 +157,12 @@ class NetworkSource(LiveMedia):
             return info
         self._silences = 0
         return replace(info, rate=self._ours.rate)
+
+    def _lies_with_camera(self, error: SourceError) -> bool:
+        """Whether another client would have no picture, either, as things are."""
+        if isinstance(error, NoPicture):
+            return error.camera
+        return self._ours is not None and isinstance(error, SourceStalled) and not self._keyed
 
     @property
     def lost_packets(self) -> int | None:

@@ -29,6 +29,7 @@ from streampose.errors import (
     Disconnected,
     SourceEnded,
     SourceError,
+    SourceStalled,
     SourceTimeout,
     SourceUnauthorized,
 )
@@ -442,14 +443,14 @@ def answer(connection: socket.socket, number: str, *lines: str, body: str = "", 
     connection.sendall(("\r\n".join(head) + "\r\n\r\n" + body).encode())
 
 
-def begin(connection: socket.socket) -> None:
+def begin(connection: socket.socket, body: str | None = None) -> None:
     """Everything up to PLAY, as a camera says it."""
     for _ in range(4):
         method, number = request(connection)
         if method == "OPTIONS":
             answer(connection, number, "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER")
         elif method == "DESCRIBE":
-            answer(connection, number, body=sdp())
+            answer(connection, number, body=body or sdp())
         else:
             answer(connection, number, "Session: 12;timeout=60", "Transport: RTP/AVP/TCP;interleaved=2-3")
 
@@ -759,6 +760,66 @@ def test_a_server_that_our_client_gets_no_picture_of_is_ffmpeg_s_from_then_on(
                 source.open("cam")
             source.close()
     assert len(opened) == (2 if sends == "nothing" else 1)
+
+
+@pytest.mark.parametrize(("sets", "error"), [("", SourceTimeout), ("of a key frame", SourceStalled)])
+def test_a_camera_that_sends_no_key_frame_is_told_in_time_and_stays_ours(
+    coded: list[bytes], sets: str, error: type[SourceError]
+):
+    if sets:
+        parameters = (unit for unit in units_of(coded[0]) if unit[0] & 31 in {SPS, PPS})
+        sets = ",".join(base64.b64encode(unit).decode() for unit in parameters)
+
+    def talk(connection: socket.socket) -> None:
+        begin(connection, sdp(sets=sets))
+        for i in itertools.count():
+            send(connection, coded[1 + i % 9], i)
+            time.sleep(0.02)
+
+    with serving(talk) as url:
+        source, began = camera(url, stall_s=0.3), time.monotonic()
+        with pytest.raises(error, match=r"no key frame .*: have the camera send"):
+            source.open("cam")
+        assert time.monotonic() - began < 3
+        source.close()
+    assert source._own_client
+
+
+@pytest.mark.parametrize("together_", [False, True])
+@pytest.mark.parametrize("announced", ["H264", "H265"])
+def test_a_codec_that_is_not_the_announced_one_is_read_all_the_same(
+    coded: list[bytes], announced: str, together_: bool, caplog: pytest.LogCaptureFixture
+):
+    hevc = announced == "H264"
+    pictures = [units_of(picture) for picture in (coded_hevc(4) if hevc else coded)]
+
+    def talk(connection: socket.socket) -> None:
+        begin(connection, sdp(announced, sets=""))
+        for i, units in enumerate(pictures):
+            for j, payload in enumerate([together(units, hevc=hevc)] if together_ else units):
+                packet = rtp(payload, sequence=10 * i + j, time=3000 * i, marker=together_ or j == len(units) - 1)
+                connection.sendall(b"$\x02" + struct.pack("!H", len(packet)) + packet)
+        until_closed(connection)
+
+    with serving(talk) as url:
+        source = camera(url)
+        info = source.open("cam")
+        sizes = [source.read().size_px for _ in range(3)]
+        source.close()
+    assert (info.codec, sizes) == ("hevc" if hevc else "h264", [(64, 48)] * 3)
+    says, sends = ("H.264", "H.265") if hevc else ("H.265", "H.264")
+    assert f"announces {says}, but sends {sends}, and is read as that" in caplog.text
+
+
+def coded_hevc(count: int) -> list[bytes]:
+    encoder = av.CodecContext.create("libx265", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "yuv420p", Fraction(1, 30)
+    encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none:pools=none"}
+    frames = [av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * i, np.uint8), format="bgr24") for i in range(count)]
+    for i, frame in enumerate(frames):
+        frame.pts = i
+    packets = [packet for frame in [*frames, None] for packet in encoder.encode(frame)]
+    return [bytes(packet) for packet in packets]
 
 
 def test_a_server_that_hangs_at_times_stays_ours(coded: list[bytes], monkeypatch: pytest.MonkeyPatch):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import logging
 import secrets
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Self, cast
 
@@ -30,18 +32,23 @@ from streampose.sources.rtsp.units import AccessUnit, AccessUnits
 
 __all__ = ["NoPicture", "RtspContainer"]
 
+log = logging.getLogger("streampose")
+
+_WORDS = {"h264": "H.264", "hevc": "H.265"}
+
 
 class NoPicture(SourceTimeout):
     """The server was understood, and yet no picture came.
 
     Args:
         message: in words.
-        silent: it has ceased to send anything.
+        camera: it is the camera's doing, and others would have none, either: it has ceased to send anything, or sent
+            no key frame.
     """
 
-    def __init__(self, message: str, *, silent: bool = False) -> None:
+    def __init__(self, message: str, *, camera: bool = False) -> None:
         super().__init__(message)
-        self.silent = silent
+        self.camera = camera
 
 
 class RtspContainer:
@@ -149,25 +156,33 @@ class RtspContainer:
 
     def _look(self, hwaccel: HWAccel | None, name: str) -> None:
         """Open what decodes, by the first picture that shows how."""
+        announced, units, keyed = self._track.codec, 0, False
         while True:
             try:
                 received = next(self._units, None)
             except TimeoutError as error:
                 silent = time.monotonic() - self._heard_at > self._stall_s / 2
-                what = "it sends no video" if silent else "no picture that shows its size came"
+                what = "it sends no video" if silent else "no key frame with its parameters (SPS, PPS) came"
+                hint = "" if silent else ": have the camera send them more often"
                 raise NoPicture(
-                    f"{name} is connected, but {what} (within {self._stall_s:g} s)", silent=silent
+                    f"{name} is connected, but {what} (within {self._stall_s:g} s){hint}",
+                    camera=silent or (units > 0 and not keyed),
                 ) from error
             if received is None:
                 raise ConnectionResetError(errno.ECONNRESET, "the server closed it before the first picture")
             self._first.append(received)
+            units, keyed = units + 1, keyed or received[0].is_keyframe
             try:
-                self._bare = self._opened(received[0], hwaccel)
+                bare = self._opened(received[0], hwaccel)
             except av.error.InvalidDataError:
                 continue
-            if self._bare.streams.video and self._bare.streams.video[0].width:
-                return
-            self._bare.close()
+            if bare.streams.video and bare.streams.video[0].width:
+                break
+            bare.close()
+        self._bare = bare
+        if self._track.codec != announced:
+            text = "%s announces %s, but sends %s, and is read as that: set its codec anew, or restart it"
+            log.warning(text, name, _WORDS[announced], _WORDS[self._track.codec], extra={"event": "codec"})
 
     def _opened(self, unit: AccessUnit, hwaccel: HWAccel | None) -> InputContainer:
         rate = {} if self._track.rate is None else {"framerate": str(self._track.rate)}
@@ -191,3 +206,7 @@ class RtspContainer:
                     yield unit, self._clock.wall_time_s(unit.rtp_time)
                     if self._bare is not None:  # of the pictures that are looked at, all have one time
                         self._session.wait(self._stall_s)
+                if self._bare is None and units.shown not in {None, self._track.codec}:
+                    self._track = replace(self._track, codec=units.shown, parameter_sets=b"")
+                    units = AccessUnits(units.shown, self._track.payload_type)
+                    yield from ((unit, None) for unit in units.push(packet))

@@ -16,6 +16,9 @@ _LENGTH = struct.Struct("!H")
 _MAX_BYTES = 32 << 20
 # What Python takes to keep a part.
 _PART_BYTES = 64
+# Headers of VPS and SPS of H.265, and the profiles that an SPS of H.264 names behind its own.
+_HEVC_SETS = {b"\x40\x01", b"\x42\x01"}
+_PROFILES = {44, 66, 77, 88, 100, 110, 118, 122, 128, 244}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,8 @@ class AccessUnits:
         self._markers, self._last_marked = 0, False
         self._believes = self._lied = self._given = False
         self._sender = 0
+        self.shown: str | None = None
+        """The codec whose parameters came last, whatever was announced."""
 
     def push(self, packet: bytes) -> Iterator[AccessUnit]:
         """One RTP packet.
@@ -113,6 +118,7 @@ class AccessUnits:
         header = 2 if self._hevc else 1
         if end - begin <= header:
             return
+        self.shown = _shown(packet[begin : begin + 6]) or self.shown
         kind = self._kind(packet[begin])
         if kind == (48 if self._hevc else 24):
             at = begin + header
@@ -169,3 +175,15 @@ class AccessUnits:
             self._clear()
             return
         self._parts.append(part)
+
+
+def _shown(begin: bytes) -> str | None:
+    """The codec whose parameters a payload begins with, alone or with others; `None` = it is something else.
+
+    No such header of one codec's is one of the other's: in H.264 they were of the types 0 and 2, which RTP does not
+    carry, and in H.265 of a layer above 31.
+    """
+    if begin[:2] == b"\x60\x01" or begin[:2] in _HEVC_SETS:  # several in one packet, or one
+        return "hevc" if begin[:2] in _HEVC_SETS or begin[4:6] in _HEVC_SETS else None
+    unit = begin[3:5] if begin[0] & 0x9F == 24 else begin[:2]
+    return "h264" if len(unit) == 2 and unit[0] & 0x9F == 7 and unit[1] in _PROFILES else None

@@ -71,7 +71,7 @@ class Conversion:
         self._kind: tuple[object, ...] | None = None
         self._colours: tuple[int, int, int, int] | None = None
         self._is_hdr = False
-        self._orientation, self._plain_key = Orientation(), False
+        self.forget()
         self.name = "video"
         """Of the source, for messages."""
         self.pixel_aspect = Fraction(1)
@@ -101,6 +101,8 @@ class Conversion:
     def forget(self) -> None:
         """What comes next begins anew: how pictures were turned before says nothing of it."""
         self._orientation, self._plain_key = Orientation(), False
+        # An encoder has said it; and another time with a key frame, for of the first one that says nothing.
+        self._told = self._told_with_key = False
 
     def passed(self, picture: VideoFrame) -> None:
         """This one is not converted; how it is turned may hold for those behind it."""
@@ -142,14 +144,18 @@ class Conversion:
     def _turned(self, picture: VideoFrame) -> Orientation:
         """As its matrix says. A container's is with each picture.
 
-        An encoder's own (H.264's SEI) is with a key frame or, as FFmpeg's `h264_metadata` has it, with what is sent
-        behind one, which B-frames are shown before; and it holds up to the next key frame.
+        An encoder's own (H.264's SEI) is with a key frame or, as FFmpeg's `h264_metadata` has it from the second on,
+        with what is sent behind one, which B-frames are shown before; and it holds up to the next key frame. Where it
+        comes with them, a key frame without it is as stored; elsewhere the next picture must show that.
         """
         said = orientation_of(picture)
+        if said is not None:
+            self._told, self._told_with_key = True, self._told and picture.key_frame
+        ends = said is None and picture.key_frame and self._told_with_key
         waits = self._plain_key and picture.pict_type == PictureType.B
-        if said is not None or (self._plain_key and not waits):
+        if said is not None or ends or (self._plain_key and not waits):
             self._orientation = said or Orientation()
-        self._plain_key = said is None and (waits or picture.key_frame)
+        self._plain_key = said is None and not ends and (waits or picture.key_frame)
         return self._orientation
 
     def _stretched(self, width: int) -> int:

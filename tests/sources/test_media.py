@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import itertools
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -220,6 +222,24 @@ def test_what_an_encoder_says_of_rotation_at_key_frames_holds_for_those_behind_t
     source.close()
     turned = 13 - first + between
     assert [frame.size_px for frame in frames] == [(HEIGHT, WIDTH)] * turned + [(WIDTH, HEIGHT)] * (24 - first - turned)
+
+
+@pytest.mark.parametrize("between", [0, 2])
+def test_where_key_frames_say_no_more_that_they_are_turned_the_first_of_them_is_as_stored(tmp_path: Path, between: int):
+    plain = video(tmp_path / "plain.h264", pts=[40 * i for i in range(24)], g="6", bf=str(between), b_strategy="0")
+    turned = b"\0\0\0\1\x06\x2f\x03\x08\x00\x09\x80"  # display orientation, 90°
+    keys = itertools.count()
+    with av.open(str(plain)) as container, (tmp_path / "v.h264").open("wb") as file:
+        for packet in container.demux(video=0):
+            data = bytes(packet)
+            if packet.is_keyframe and next(keys) < 2:
+                parts = re.split(b"(?=\0\0\0?\1\x65)", data, maxsplit=1)
+                data = turned.join(parts)
+            file.write(data)
+    source = FileSource(tmp_path / "v.h264")
+    _, frames = read_all(source)
+    source.close()
+    assert [frame.size_px for frame in frames] == [(HEIGHT, WIDTH)] * 12 + [(WIDTH, HEIGHT)] * 12
 
 
 def test_how_a_recording_ends_turned_says_nothing_of_its_beginning(tmp_path: Path):

@@ -120,11 +120,14 @@ class Conversion:
         except MemoryError:
             raise  # FFmpeg's is one of its errors, too, and says nothing of the picture
         except _UNCONVERTED as error:
-            failure = error
+            # Elsewhere: a frame of its traceback that kept it would keep the picture, until the next collection.
+            return self._in_other_colours(picture, error)
+
+    def _in_other_colours(self, picture: VideoFrame, failure: Exception) -> Image | Latent | None:
         first = self._kind is None
-        refusal = SourceUnsupported(f"{self.name} has pictures that cannot be converted: {words(failure)}")
+        refusal = f"{self.name} has pictures that cannot be converted: {words(failure)}"
         if first and picture.colorspace in _OTHER_MATRICES:
-            raise refusal from failure
+            raise SourceUnsupported(refusal) from failure
         # A damaged header may name colours that there are not, and names them for all that comes after it.
         colours = self._colours or _UNSAID
         picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = colours
@@ -134,7 +137,7 @@ class Conversion:
             raise
         except _UNCONVERTED:
             if first:
-                raise refusal from failure
+                raise SourceUnsupported(refusal) from failure
             return None
         if first:
             text = "%s names colours that are not known here: its own may be seen otherwise"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import re
 import struct
@@ -104,6 +105,20 @@ def test_only_the_first_picture_must_be_one_that_can_be_converted():
         convert.attempt(strange)
     assert convert.attempt(av.VideoFrame(64, 48, "bgr24")) is not None
     assert convert.attempt(strange) is None
+
+
+def test_a_picture_that_cannot_be_converted_is_let_go_of_at_once():
+    convert = Conversion()
+    convert.attempt(av.VideoFrame(64, 48, "bgr24"))
+    gc.collect()
+    gc.disable()
+    try:
+        strange = av.VideoFrame(64, 48, "rgb96le")
+        held = sys.getrefcount(strange)
+        assert convert.attempt(strange) is None
+        assert sys.getrefcount(strange) == held
+    finally:
+        gc.enable()
 
 
 def test_colours_that_there_are_and_cannot_be_converted_are_told(caplog: pytest.LogCaptureFixture):

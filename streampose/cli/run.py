@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from streampose.arenas import few_arenas
 from streampose.cli import engine, output
 from streampose.cli.config import Config, StreamEntry, load_config, use_config
 from streampose.cli.outputs import Outputs
@@ -217,6 +218,8 @@ def run(
             return [build(name, entries[name]) for name in names]
 
     streams = make(entries, list(entries))
+    if any(stream.source.live for stream in streams):  # each connection has threads of its own
+        few_arenas()
     if wish != CameraWish() and not any(is_camera(stream.source) for stream in streams):
         raise ConfigError(
             "--camera-size, --camera-fps and --camera-format are for cameras of this machine (0, /dev/video0)"

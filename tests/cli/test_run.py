@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -101,6 +102,16 @@ def test_live_keeps_the_clips_own_speed(command, models, clip: Path, tmp_path: P
     assert code == 0
     assert time.monotonic() - start > 29 / 30
     assert "latency" in err
+
+
+@pytest.mark.parametrize("options", [["--live"], []])
+def test_threads_of_live_streams_share_two_arenas(command, models, clip: Path, monkeypatch, options: list[str]):
+    done: list[bool] = []
+    module = importlib.import_module("streampose.cli.run")
+    monkeypatch.setattr(module, "few_arenas", lambda: done.append(True))
+    monkeypatch.setattr(module, "start_session", lambda _: 0)
+    assert command("run", clip, *models, *options)[0] == 0
+    assert done == [True] * len(options)
 
 
 def test_the_end_by_seconds_is_told_to_the_service_manager(

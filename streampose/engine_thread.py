@@ -6,9 +6,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +20,7 @@ from streampose.pose import Poses
 from streampose.typed import Typed
 from streampose.worker import Nothing, Worker
 
-__all__ = ["EngineThread", "free", "give_up", "is_lent", "listed"]
+__all__ = ["EngineThread", "close_all", "free", "give_up", "is_lent", "listed"]
 
 log = logging.getLogger("streampose")
 
@@ -198,14 +197,30 @@ class EngineThread:
             WorkerStuck: a call did not return in time, and nobody had given it up (`give_up`).
             Exception: whatever the estimator's `close` raised.
         """
+        limit_s = 0.5 if self._lent.given_up else self.closing_s
+        workers: list[Worker[Any]] = [self._runs] if self._sends is None else [self._runs, self._sends]
         try:
-            async with AsyncExitStack() as stack:
-                stack.enter_context(Typed(EngineFailed, "closing: "))
-                limit_s = 0.5 if self._lent.given_up else self.closing_s
-                stack.push_async_callback(self._runs.aclose, limit_s)
-                if self._sends is not None:
-                    stack.push_async_callback(self._sends.aclose, limit_s)
+            with Typed(EngineFailed, "closing: "):
+                await _side_by_side(worker.aclose(limit_s) for worker in workers)
         except WorkerStuck as error:
             if not self._lent.given_up:
                 raise
             log.warning("%s", error)
+
+
+async def close_all(engines: Iterable[EngineThread]) -> None:
+    """Close them side by side: of several that hang none is waited for after the others.
+
+    Raises:
+        Exception: what the first of them raised; what others did is logged.
+    """
+    await _side_by_side(engine.aclose() for engine in engines)
+
+
+async def _side_by_side(closings: Iterable[Awaitable[None]]) -> None:
+    ends = await asyncio.gather(*closings, return_exceptions=True)
+    first, *others = [error for error in ends if error is not None] or [None]
+    for error in others:
+        log.warning("%s", error)
+    if first is not None:
+        raise first

@@ -18,7 +18,7 @@ from typing import Any, Self
 from streampose.batching import Batcher, BatchPolicy, FixedBatch, LatencyBatch, check_policy
 from streampose.clock import Clock, SystemClock
 from streampose.cores import available_cores
-from streampose.engine_thread import EngineThread, free, listed
+from streampose.engine_thread import EngineThread, close_all, free, listed
 from streampose.errors import ConfigError, StreamposeError
 from streampose.flow import Flow
 from streampose.inference.estimator import Estimator
@@ -102,9 +102,9 @@ class Pipeline:
         stay = self._cores_have_engines() and (self._keep_running or any(f.lane.live for f in self._flows.values()))
         engines, metrics = list[EngineThread](), self._engine_metrics
         async with AsyncExitStack() as starting:  # there may be no room for another thread
+            starting.push_async_callback(close_all, engines)
             for i, one in enumerate(free(self._engines)):
                 engines.append(EngineThread(one, f"engine-{i}", i if stay else None, closes=self._close_estimators))
-                starting.push_async_callback(engines[-1].aclose)
             self._batcher = Batcher(engines, self._policy, self._clock, metrics=metrics, on_failure=self.stop)
             self._stack = starting.pop_all()
         return self

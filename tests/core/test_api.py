@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,8 @@ from dots import build
 from fakes import FakeEstimator, ScriptedSource
 
 import streampose
-from streampose.engine_thread import is_lent
-from streampose.errors import ConfigError, EngineFailed, ModelNotFound, SourceNotFound
+from streampose.engine_thread import EngineThread, is_lent
+from streampose.errors import ConfigError, EngineFailed, ModelNotFound, SourceNotFound, WorkerStuck
 from streampose.pipeline import Pipeline
 from streampose.streams import Stream
 
@@ -76,6 +78,27 @@ async def test_who_leaves_the_loop_waits_for_no_model_that_hangs(
         while is_lent(estimator):
             await asyncio.sleep(0.01)
     assert not estimator.closed
+
+
+async def test_of_several_models_that_hang_none_is_waited_for_after_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(EngineThread, "closing_s", 0.25)
+    models, endless = [Hanging() for _ in range(4)], ScriptedSource(range(10_000))
+    async with AsyncExitStack() as leaving:
+        pipeline = await leaving.enter_async_context(Pipeline([Stream(name="a", source=endless)], models))
+        running = asyncio.create_task(pipeline.run())
+        for model in models:
+            assert await asyncio.to_thread(model.hangs.wait, 10)
+        running.cancel()
+        await asyncio.wait([running])
+        began_at = time.monotonic()
+        with pytest.raises(WorkerStuck, match="streampose-engine-0 is stuck in a call"):
+            await leaving.aclose()
+    assert time.monotonic() - began_at < 0.7
+    assert [f"streampose-engine-{i} is stuck" in caplog.text for i in range(4)] == [False, True, True, True]
+    for model in models:
+        model.goes_on.set()
 
 
 async def test_who_is_in_a_hurry_to_leave_is_not_held_up_by_a_model_that_hangs(caplog: pytest.LogCaptureFixture):

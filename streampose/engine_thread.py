@@ -219,8 +219,8 @@ async def close_all(engines: Iterable[EngineThread]) -> None:
 
 async def _side_by_side(closings: Iterable[Awaitable[None]]) -> None:
     ends = await asyncio.gather(*closings, return_exceptions=True)
-    first, *others = [error for error in ends if error is not None] or [None]
-    for error in others:
+    errors = [error for error in ends if error is not None]
+    for error in errors[1:]:
         log.warning("%s", error)
-    if first is not None:
-        raise first
+    if errors:
+        raise errors[0]

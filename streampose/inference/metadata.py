@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from streampose.errors import ModelUnknown
 from streampose.inference.card import Fit, Refine
-from streampose.inference.signature import METADATA_KEY, Signature
+from streampose.inference.signature import METADATA_KEY, Signature, warn_once
 from streampose.number import is_positive, is_whole, within
 from streampose.pose import Skeleton
 from streampose.skeletons import SKELETONS
@@ -24,8 +23,6 @@ _LEAST_STD = 0.001
 _MOST_BLUR_PX = 101
 _MOST_POINTS = 1000
 
-log = logging.getLogger("streampose")
-
 T = TypeVar("T")
 
 
@@ -38,7 +35,7 @@ def said_by(signature: Signature) -> dict[str, Any]:
     name, said = signature.path.name, signature.own()
     if unknown := sorted(said.keys() - _READERS.keys()):
         keys = ", ".join(_READERS)
-        log.warning("%s: its metadata %r has %s, which says nothing here: %s", name, METADATA_KEY, unknown, keys)
+        warn_once(signature.path, f"its metadata {METADATA_KEY!r} has {unknown}, which says nothing here: {keys}")
     read = {}
     for key in said.keys() & _READERS.keys():
         try:

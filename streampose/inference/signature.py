@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from streampose.errors import ModelUnknown
 
-__all__ = ["METADATA_KEY", "TENSOR_TYPES", "Signature", "Tensor"]
+__all__ = ["METADATA_KEY", "TENSOR_TYPES", "Signature", "Tensor", "warn_once"]
 
 log = logging.getLogger("streampose")
 
@@ -141,11 +142,17 @@ class Signature:
         return mark in self.path.read_bytes()
 
 
+@lru_cache(64)
+def warn_once(model: Path, words: str) -> None:
+    """Say something of a model, however many sessions and estimators it is loaded into."""
+    log.warning("%s: %s", model.name, words)
+
+
 def _metadata(session: Any, path: Path) -> dict[str, str]:
     try:
         return dict(session.get_modelmeta().custom_metadata_map)
     except UnicodeDecodeError as error:
-        log.warning("%s: its metadata is no UTF-8, and passed over: %s", path.name, error)
+        warn_once(path, f"its metadata is no UTF-8, and passed over: {error}")
         return {}
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streampose.errors import ConfigError, ModelOutputError
+from streampose.errors import ConfigError
 from streampose.inference.card import Card
 from streampose.number import is_number, is_whole
 
@@ -105,16 +105,7 @@ def _have_area(boxes: Floats) -> NDArray[np.bool_]:
 
 
 def _triples(numbers: Floats) -> Floats:
-    """(n, 3·k) → (n, k, 3), also for n = 0.
-
-    Raises:
-        ModelOutputError: they are of no x, y, score: a graph that leaves their number open has other columns.
-    """
-    if numbers.shape[1] % 3:
-        raise ModelOutputError(
-            f"the model gives {numbers.shape[1]} numbers for the key points of a person, not x, y and score of each: "
-            "its metadata 'names' has another number of classes"
-        )
+    """(n, 3·k) → (n, k, 3), also for n = 0."""
     return numbers.reshape(len(numbers), numbers.shape[1] // 3, 3)
 
 

@@ -206,6 +206,11 @@ def classes(s: Signature, family: str) -> int | None:
     return None if length is None else length - others
 
 
+def columns_axis(family: str) -> int | None:
+    """The axis of the first output that has the numbers of one box, or its classes; `None` = its family says them."""
+    return {"yolo-pose": 1, "yolo-pose-end2end": 2}.get(family, _CLASSES.get(family, (None,))[0])
+
+
 def _fits(shape: _Shape, pattern: Sequence[str]) -> bool:
     return len(shape) == len(pattern) and all(map(_is_so_long, shape, pattern))
 

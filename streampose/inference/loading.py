@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from streampose.cores import available_cores
@@ -21,6 +22,7 @@ from streampose.inference.fitting import fitted
 from streampose.inference.frame_model import FrameModel, OneStage
 from streampose.inference.graphs import fuse_crops, fuse_pictures
 from streampose.inference.options import checked
+from streampose.inference.probe import seen
 from streampose.inference.providers import gpu_usable
 from streampose.inference.top_down import KeypointModel, TopDown, WholeFrame
 from streampose.inference.zoo import NANO, Found, default_folder, find
@@ -119,9 +121,10 @@ def _card(
     """What was said explicitly wins over the zoo, the zoo over the graph."""
     if skeleton is None and found.skeleton is not None:
         skeleton = SKELETONS[found.skeleton]
-    return read_card(
-        engine.signature, engine.path.name, family=family or found.family, skeleton=skeleton, size_px=size_px
-    )
+    read = partial(read_card, name=engine.path.name, family=family or found.family, skeleton=skeleton, size_px=size_px)
+    card = read(engine.signature)
+    known = seen(engine.path, engine.signature, card)
+    return card if known is engine.signature else read(known)
 
 
 def load_estimators(

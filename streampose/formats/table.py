@@ -68,7 +68,7 @@ def moments_of(rows: Iterable[Mapping[str, Any]], where: str) -> Iterator[Moment
 
 def _moment(group: list[Mapping[str, Any]]) -> Moment:
     first = group[0]
-    skeleton = skeleton_of(first["skeleton"], None if first["skeleton"] in SKELETONS else _points(first))
+    skeleton = _skeleton(first)
     people = [row for row in group if row["score"] not in {None, ""}]
     names = columns(skeleton)[len(_FRAME) + len(_PERSON) :]
     table = np.array([[float(row[name]) for name in names] for row in people], np.float32)
@@ -92,6 +92,15 @@ def _moment(group: list[Mapping[str, Any]]) -> Moment:
             ids=None if any(i in {None, ""} for i in ids) else np.array([int(i) for i in ids], np.int64),
         ),
     )
+
+
+def _skeleton(row: Mapping[str, Any]) -> Skeleton:
+    """The known one of its name, if its points are the columns', in whatever order; else one of its own."""
+    name, points = row["skeleton"], _points(row)
+    known = SKELETONS.get(name)
+    if points is None or (known is not None and set(known.points) == set(points)):
+        return skeleton_of(name)
+    return skeleton_of(name, points)
 
 
 def _points(row: Mapping[str, Any]) -> list[str] | None:

@@ -692,10 +692,21 @@ def test_skeletons_of_one_s_own_are_read_back_where_nobody_knows_them(name: str,
     assert load(tmp_path / name)[0].poses.skeleton is FOUR
 
 
-def test_a_file_of_another_skeleton_of_a_known_name_keeps_its_own(tmp_path: Path):
-    write(tmp_path / "a.jsonl", whole := moments([1], FOUR))
-    SKELETONS["four"] = Skeleton(name="four", points=("nose",), edges=())
-    assert same(load(tmp_path / "a.jsonl")[0], whole[0])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet", "a.npz"])
+@pytest.mark.parametrize("points", [("nose",), (*FOUR.points, "nose"), FOUR.points[:2]], ids=len)
+def test_a_file_of_another_skeleton_of_a_known_name_keeps_its_own(name: str, points: tuple[str, ...], tmp_path: Path):
+    write(tmp_path / name, whole := moments([1, 0, 2], FOUR))
+    SKELETONS["four"] = Skeleton(name="four", points=points, edges=())
+    assert all(map(same, load(tmp_path / name), whole))
+
+
+def test_a_table_whose_columns_were_put_in_another_order_has_the_skeleton_that_it_names(tmp_path: Path):
+    (before,) = whole = moments([2], COCO_17)
+    write(tmp_path / "a.csv", whole)
+    rows = [line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines()]
+    moved = [row[:15] + row[18:] + row[15:18] for row in rows]  # the nose comes last
+    (tmp_path / "a.csv").write_text("\n".join(map(",".join, moved)))
+    assert same(load(tmp_path / "a.csv")[0], before)
 
 
 def test_a_skeleton_without_its_points_is_refused_where_it_is_not_known(tmp_path: Path):

@@ -19,14 +19,17 @@ from streampose.cli.progress import show_progress, summary
 from streampose.cli.roster import Roster
 from streampose.cli.say import dim, fail, say
 from streampose.cores import share_cores
+from streampose.formats.coco import check_coco
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, PoseEstimator, describe_all, load_estimators, usual_batch
 from streampose.interrupt import let_hang_ups_come
 from streampose.loop import run_async
 from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
+from streampose.pose import Skeleton
 from streampose.preview import Models, Preview, Screen, choices_of
 from streampose.redaction import redact
+from streampose.sinks import CocoSink
 from streampose.streams import Outcome, Stream
 from streampose.worker import Nothing, Worker
 
@@ -59,6 +62,15 @@ class Session:
     def live(self) -> bool:
         """Whether any stream is."""
         return any(stream.source.live for stream in self.streams)
+
+    def check(self, skeleton: Skeleton) -> None:
+        """See before any work whether the outputs can hold what the models find.
+
+        Raises:
+            FormatUnreadable: one cannot.
+        """
+        if any(isinstance(sink, CocoSink) for stream in self.streams for sink in stream.sinks):
+            check_coco(skeleton)
 
     def policy(self, usual_batch: int) -> BatchPolicy:
         """The one for these streams."""
@@ -125,6 +137,7 @@ async def _run(session: Session, watch: Watch) -> int:
     async with Pipeline(
         session.streams, estimators, policy=policy, engine_name=engine_name, trace=watch.trace
     ) as pipeline:
+        session.check(estimators[0].skeleton)
         return await _to_its_end(session, watch, pipeline)
 
 
@@ -142,6 +155,7 @@ async def _run_with_windows(session: Session, watch: Watch, preview: Preview) ->
             policy = Gated(policy, lambda: models.ready)
         else:
             await beside(models.load)
+            session.check(models.engines[0].skeleton)
         async with Pipeline(session.streams, models.engines, policy=policy, trace=watch.trace) as pipeline:
             return await _to_its_end(session, watch, pipeline, models)
     finally:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError, FormatUnreadable
-from streampose.formats.coco import write_coco
+from streampose.formats.coco import check_coco, write_coco
 from streampose.formats.jsonl import moment_of, read_jsonl, record_of, write_jsonl
 from streampose.formats.mot import write_mot
 from streampose.formats.npz import read_npz, write_npz
-from streampose.formats.openpose import OPENPOSE_NAMES, read_openpose, write_openpose
+from streampose.formats.openpose import OPENPOSE_NAMES, check_openpose, read_openpose, write_openpose
 from streampose.formats.parquet import pyarrow_here, read_parquet, write_parquet
 from streampose.formats.table import read_csv, write_csv
 from streampose.formats.validity import holdable
+from streampose.pose import Skeleton
 from streampose.whole import appear, appear_folder, is_device, part_of, remove_folder, replaceable, writing
 
 __all__ = ["FORMATS", "Format", "format_for", "format_named", "load", "moment_of", "read", "record_of", "write"]
@@ -33,6 +34,8 @@ class Format:
     read: Callable[[Path], Iterator[Moment]] | None
     """`None` = it does not hold enough to be read back."""
     is_folder: bool = False
+    check: Callable[[Skeleton], None] = lambda skeleton: None
+    """Raises a `FormatUnreadable` of a skeleton whose people it cannot hold."""
     needs: Callable[[], object] = lambda: None
     """Raises a `ConfigError` where its library is not installed."""
 
@@ -41,8 +44,15 @@ FORMATS = {
     f.name: f
     for f in (
         Format(name="jsonl", suffix=".jsonl", write=write_jsonl, read=read_jsonl),
-        Format(name="openpose", suffix=".openpose", write=write_openpose, read=read_openpose, is_folder=True),
-        Format(name="coco", suffix=".coco.json", write=write_coco, read=None),
+        Format(
+            name="openpose",
+            suffix=".openpose",
+            write=write_openpose,
+            read=read_openpose,
+            is_folder=True,
+            check=check_openpose,
+        ),
+        Format(name="coco", suffix=".coco.json", write=write_coco, read=None, check=check_coco),
         Format(name="csv", suffix=".csv", write=write_csv, read=read_csv),
         Format(name="parquet", suffix=".parquet", write=write_parquet, read=read_parquet, needs=pyarrow_here),
         Format(name="npz", suffix=".npz", write=write_npz, read=read_npz),

@@ -10,14 +10,23 @@ from typing import Any
 import numpy as np
 
 from streampose.clip import Moment, of_one_stream
-from streampose.errors import FormatUnreadable
-from streampose.pose import Poses
+from streampose.formats.validity import shares_points
+from streampose.pose import Poses, Skeleton
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, FACE, FEET, LEFT_HAND, RIGHT_HAND
 
-__all__ = ["entries_of", "write_coco"]
+__all__ = ["check_coco", "entries_of", "write_coco"]
 
 # COCO-WholeBody's results: beside the body's 17, each part under a key of its own.
 _PARTS = {"foot_kpts": FEET, "face_kpts": FACE, "lefthand_kpts": LEFT_HAND, "righthand_kpts": RIGHT_HAND}
+
+
+def check_coco(skeleton: Skeleton) -> None:
+    """See whether people of a skeleton can be written.
+
+    Raises:
+        FormatUnreadable: it has none of COCO's points.
+    """
+    shares_points(skeleton, COCO_17, "COCO's")
 
 
 def entries_of(poses: Poses, image_id: int) -> list[dict[str, Any]]:
@@ -26,8 +35,7 @@ def entries_of(poses: Poses, image_id: int) -> list[dict[str, Any]]:
     Raises:
         FormatUnreadable: a skeleton has none of them.
     """
-    if len(poses) and not any(poses.skeleton.map_to(COCO_17)):
-        raise FormatUnreadable(f"{poses.skeleton.name} has none of COCO's 17 points: write another format")
+    check_coco(poses.skeleton)
     body = poses.to(COCO_17)
     bodies = _triples(body.points, body.scores)
     parts: dict[str, list[list[float]]] = {}

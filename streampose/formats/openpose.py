@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
-from streampose.formats.validity import points_and_scores
+from streampose.formats.validity import points_and_scores, shares_points
 from streampose.naming import safe
 from streampose.pose import Poses, Skeleton
 from streampose.skeletons import COCO_WHOLEBODY_133, FACE, LEFT_HAND, OPENPOSE_18, OPENPOSE_25, RIGHT_HAND
 
-__all__ = ["OPENPOSE_NAMES", "read_openpose", "write_openpose"]
+__all__ = ["OPENPOSE_NAMES", "check_openpose", "read_openpose", "write_openpose"]
 
 log = logging.getLogger("streampose")
 
@@ -36,14 +36,27 @@ _NO_SIZE = (0, 0)
 _DIGITS = 12
 
 
+def check_openpose(skeleton: Skeleton) -> None:
+    """See whether people of a skeleton can be written.
+
+    Raises:
+        FormatUnreadable: it has none of BODY_25's points.
+    """
+    shares_points(skeleton, OPENPOSE_25, "OpenPose's")
+
+
 def write_openpose(path: Path, moments: Iterable[Moment]) -> None:
     """A folder of ``STREAM_000000000012_keypoints.json``; ids are `person_id`, -1 without tracking.
 
     Coordinates are pixels, and a point that is not known is 0, 0, 0, as OpenPose writes it.
+
+    Raises:
+        FormatUnreadable: a skeleton has none of BODY_25's points.
     """
     path.mkdir(exist_ok=True)
     for moment in moments:
         poses = moment.poses
+        check_openpose(poses.skeleton)
         body = poses.to(OPENPOSE_25)
         whole = poses.skeleton == COCO_WHOLEBODY_133
         people = [

@@ -13,11 +13,22 @@ from numpy.typing import NDArray
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
 from streampose.number import is_number, is_whole
+from streampose.pose import Skeleton
 
-__all__ = ["checked", "holdable", "points_and_scores"]
+__all__ = ["checked", "holdable", "points_and_scores", "shares_points"]
 
 # Of 64 bits, as tables and archives have them.
 _MOST = 2**63 - 1
+
+
+def shares_points(skeleton: Skeleton, other: Skeleton, whose: str) -> None:
+    """See that a format which maps people to another skeleton has something of them to write.
+
+    Raises:
+        FormatUnreadable: it has none of the other one's points.
+    """
+    if not any(skeleton.map_to(other)):
+        raise FormatUnreadable(f"{skeleton.name} has none of {whose} {len(other)} points: write another format")
 
 
 def points_and_scores(table: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -15,6 +15,7 @@ from streampose.offline.drawing import Drawing
 from streampose.offline.job import Job, State, fingerprint_of
 from streampose.offline.refinement import REFINED, Refinement
 from streampose.offline.videos import DRAWN
+from streampose.pose import Skeleton
 from streampose.sources import Cut
 from streampose.sources.hwaccel import SOFTWARE, candidates
 
@@ -57,6 +58,15 @@ class Plan:
             raise ConfigError("nothing would be written: name a --format, a style to --draw, --face-video or --prompts")
         digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in model_files(self.choice)}
         object.__setattr__(self, "models", digests)
+
+    def check(self, skeleton: Skeleton) -> None:
+        """See before any work whether the formats can hold what the models find.
+
+        Raises:
+            FormatUnreadable: one cannot.
+        """
+        for name in self.formats:
+            FORMATS[name].check(skeleton)
 
     def found(self, job: Job) -> str:
         """The fingerprint of what the models find in a recording."""

@@ -104,6 +104,7 @@ async def process(
         ModelError: the models cannot be loaded or run.
         SinkUnavailable: the folder cannot be made, or is being written to by somebody else.
         ConfigError: something that would be written is one of the recordings.
+        FormatUnreadable: a format cannot hold people of the models' skeleton.
     """
     _spare(inputs, folder, plan)
     try:
@@ -158,6 +159,7 @@ class _Run:
                 policy = FixedBatch(self._plan.batch or usual_batch(estimators, live=False))
                 pipeline = Pipeline([], estimators, policy=policy, keep_running=True)
                 self._pipeline = await stack.enter_async_context(pipeline)
+                self._plan.check(estimators[0].skeleton)
             try:
                 await self._all(states)
             except* StreamposeError as failures:

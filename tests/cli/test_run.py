@@ -46,6 +46,14 @@ def models(tmp_path: Path) -> list[object]:
 
 
 @pytest.fixture
+def leg(tmp_path: Path) -> list[object]:
+    """A model of points that no other skeleton has."""
+    skeleton = {"name": "leg", "points": ["shin", "heel", "toe"]}
+    said = {"streampose.card": json.dumps({"skeleton": skeleton})}
+    return ["--model", build(tmp_path / "leg.onnx", "rtmo", k=3, size=(64, 64), metadata=said)]
+
+
+@pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """Thirty small frames of H.264."""
     path = tmp_path / "clip.mp4"
@@ -76,6 +84,13 @@ def test_a_file_gives_every_frame_at_its_time(command, models, clip: Path, tmp_p
     assert times(out) == times(clip)
     assert [Fraction(r["pts"] * r["time_base"][0], r["time_base"][1]) for r in lines(js)] == times(clip)
     assert json.loads(coco.read_text()) == []
+
+
+def test_a_model_without_a_point_of_coco_s_is_refused_before_any_output_is_begun(command, clip, leg, tmp_path: Path):
+    coco, js = tmp_path / "o.json", tmp_path / "o.jsonl"
+    code, _, err = command("run", clip, *leg, "--json", js, "--coco", coco, "--device", "cpu")
+    assert (code, "leg has none of COCO's 17 points: write another format" in err) == (1, True), err
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("o.")]
 
 
 def test_json_to_standard_output_is_nothing_but_json(command, models, clip: Path):

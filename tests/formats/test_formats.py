@@ -728,7 +728,9 @@ def test_a_skeleton_without_its_points_is_refused_where_it_is_not_known(tmp_path
 
 
 def test_people_without_one_of_coco_s_points_are_no_coco_results(tmp_path: Path):
-    four = Skeleton(name="four", points=("head", "tail", "left_paw", "right_paw"), edges=())
-    write(tmp_path / "nobody.coco.json", moments([0], four))
-    with pytest.raises(FormatUnreadable, match="four has none of COCO's 17 points"):
-        write(tmp_path / "a.coco.json", moments([1], four))
+    for people in (0, 1):  # with the first frame, whoever is in it
+        with pytest.raises(FormatUnreadable, match="four has none of COCO's 17 points"):
+            write(tmp_path / "a.coco.json", moments([people], FOUR))
+        with pytest.raises(FormatUnreadable, match="four has none of OpenPose's 25 points"):
+            write(tmp_path / "a.openpose", moments([people], FOUR))
+    assert not list(tmp_path.iterdir())

@@ -167,6 +167,10 @@ def test_a_model_s_own_skeleton_is_that_of_all_that_is_made_of_it(command: Comma
     assert command("render", out / "a.jsonl", film, "-o", tmp_path / "drawn.mp4", "--draw", "streampose")[0] == 0
     for drawn in (out / "a.streampose.mp4", tmp_path / "drawn.mp4"):
         assert pictures(drawn)[0].max() > 100  # over black
+    for kind, whose in (("coco", "COCO's 17"), ("openpose", "OpenPose's 25")):
+        code, err = command(*again, "--format", kind, "-o", tmp_path / kind)
+        assert (code, f"leg has none of {whose} points: write another format" in err) == (1, True), err
+        assert [path.name for path in (tmp_path / kind).iterdir()] == [".streampose"], "it is told before any work"
 
 
 def test_an_output_that_was_taken_away_is_made_again(command: Command, tmp_path: Path):

@@ -12,7 +12,7 @@ import numpy as np
 
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
-from streampose.formats.validity import checked, points_and_scores
+from streampose.formats.validity import checked, floats, points_and_scores
 from streampose.pose import Poses
 from streampose.result import Result
 from streampose.skeletons import said_of, skeleton_of
@@ -56,13 +56,14 @@ def dump(record: Mapping[str, Any]) -> bytes:
     return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def moment_of(line: Mapping[str, Any] | str | bytes) -> Moment:
+def moment_of(line: Mapping[str, Any] | str | bytes | bytearray | memoryview) -> Moment:
     """One frame's line, or its data, typed.
 
     Raises:
         FormatUnreadable: it is of another version, or not one of ours.
     """
     try:
+        line = bytes(line) if isinstance(line, bytearray | memoryview) else line
         record = json.loads(line) if isinstance(line, str | bytes) else line
     except (ValueError, RecursionError) as error:
         raise FormatUnreadable(f"it is not JSON: {error}") from error
@@ -76,14 +77,14 @@ def moment_of(line: Mapping[str, Any] | str | bytes) -> Moment:
         skeleton = skeleton_of(record["skeleton"], record.get("names"), record.get("edges"))
         people = record["people"]
         ids = [person["id"] for person in people]
-        table = np.array([person["points"] for person in people], np.float32).reshape(len(people), len(skeleton), 3)
+        table = floats([person["points"] for person in people]).reshape(len(people), len(skeleton), 3)
         points, scores = points_and_scores(table)
         poses = Poses(
             skeleton=skeleton,
             points=points,
             scores=scores,
-            boxes=np.array([person["box"] for person in people], np.float32).reshape(-1, 4),
-            box_scores=np.array([person["score"] for person in people], np.float32),
+            boxes=floats([person["box"] for person in people]).reshape(-1, 4),
+            box_scores=floats([person["score"] for person in people]),
             ids=None if None in ids else np.array(ids, np.int64),
         )
         moment = Moment(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
-from streampose.formats.validity import points_and_scores, shares_points
+from streampose.formats.validity import floats, points_and_scores, shares_points
 from streampose.naming import safe
 from streampose.pose import Poses, Skeleton
 from streampose.skeletons import COCO_WHOLEBODY_133, FACE, LEFT_HAND, OPENPOSE_18, OPENPOSE_25, RIGHT_HAND
@@ -145,7 +145,7 @@ def _poses(people: list[dict[str, Any]], nobodys: Skeleton) -> Poses:
     people = [person for person in people if person["pose_keypoints_2d"]]
     if not people:
         return Poses.empty(nobodys)
-    table = np.stack([np.array(person["pose_keypoints_2d"], np.float32).reshape(-1, 3) for person in people])
+    table = np.stack([floats(person["pose_keypoints_2d"]).reshape(-1, 3) for person in people])
     if (skeleton := _BY_SIZE.get(table.shape[1])) is None:
         raise FormatUnreadable(f"it has bodies of {table.shape[1]} points; read are {' and '.join(map(str, _BY_SIZE))}")
     points, scores = points_and_scores(table)

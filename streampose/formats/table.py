@@ -13,7 +13,7 @@ import numpy as np
 
 from streampose.clip import Moment, of_one_skeleton
 from streampose.errors import FormatUnreadable
-from streampose.formats.validity import checked, points_and_scores
+from streampose.formats.validity import checked, floats, points_and_scores
 from streampose.pose import Poses, Skeleton
 from streampose.skeletons import SKELETONS, skeleton_of
 
@@ -71,7 +71,7 @@ def _moment(group: list[Mapping[str, Any]]) -> Moment:
     skeleton = _skeleton(first)
     people = [row for row in group if row["score"] not in {None, ""}]
     names = columns(skeleton)[len(_FRAME) + len(_PERSON) :]
-    table = np.array([[float(row[name]) for name in names] for row in people], np.float32)
+    table = floats([[float(row[name]) for name in names] for row in people])
     points, scores = points_and_scores(table.reshape(len(people), len(skeleton), 3))
     ids = [row["id"] for row in people]
     return Moment(
@@ -85,10 +85,8 @@ def _moment(group: list[Mapping[str, Any]]) -> Moment:
             skeleton=skeleton,
             points=points,
             scores=scores,
-            boxes=np.array([[float(row[c]) for c in ("x1", "y1", "x2", "y2")] for row in people], np.float32).reshape(
-                -1, 4
-            ),
-            box_scores=np.array([float(row["score"]) for row in people], np.float32),
+            boxes=floats([[float(row[c]) for c in ("x1", "y1", "x2", "y2")] for row in people]).reshape(-1, 4),
+            box_scores=floats([float(row["score"]) for row in people]),
             ids=None if any(i in {None, ""} for i in ids) else np.array([int(i) for i in ids], np.int64),
         ),
     )

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from streampose.clip import Moment
 from streampose.errors import FormatUnreadable
 from streampose.number import is_number, is_whole
-from streampose.pose import Skeleton
+from streampose.pose import Poses, Skeleton
 
-__all__ = ["checked", "holdable", "points_and_scores", "shares_points"]
+__all__ = ["checked", "floats", "holdable", "points_and_scores", "shares_points"]
 
 # Of 64 bits, as tables and archives have them.
 _MOST = 2**63 - 1
@@ -29,6 +29,12 @@ def shares_points(skeleton: Skeleton, other: Skeleton, whose: str) -> None:
     """
     if not any(skeleton.map_to(other)):
         raise FormatUnreadable(f"{skeleton.name} has none of {whose} {len(other)} points: write another format")
+
+
+def floats(numbers: object) -> NDArray[np.float32]:
+    """As an array of 32 bits; what is too large for them is infinite there."""
+    with np.errstate(over="ignore"):
+        return np.asarray(numbers, np.float32)
 
 
 def points_and_scores(table: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -66,8 +72,11 @@ def checked(moment: Moment) -> Moment:
     wall_s = moment.wall_time_s
     if wall_s is not None and not (type(wall_s) in {int, float} and math.isfinite(wall_s)):
         raise ValueError(f"wall_time_s is a number, not {wall_s!r:.40}")
-    if not (np.isfinite(moment.poses.boxes).all() and np.isfinite(moment.poses.box_scores).all()):
+    poses = moment.poses
+    if not (np.isfinite(floats(poses.boxes)).all() and np.isfinite(floats(poses.box_scores)).all()):
         raise ValueError("a box, or its score, is no number")
+    if poses.ids is not None and len(poses) and (most := int(poses.ids.max())) > _MOST:
+        raise ValueError(f"an id is at most {_MOST}, not {most}")
     return moment
 
 
@@ -80,7 +89,11 @@ def holdable(moment: object) -> Moment:
     if not isinstance(moment, Moment):
         raise FormatUnreadable(f"what is written is a Moment (a result's is its `moment`), not {type(moment).__name__}")
     poses, wall_s = moment.poses, moment.wall_time_s
-    known = np.isfinite(poses.points).all(axis=2) & np.isfinite(poses.scores)
+    if not isinstance(poses, Poses):
+        raise FormatUnreadable(
+            f"frame {moment.index} has no Poses, but {poses!r:.40}: of nobody, Poses.empty(skeleton)"
+        )
+    known = np.isfinite(floats(poses.points)).all(axis=2) & np.isfinite(floats(poses.scores))
     if not known.all():
         points, scores = np.where(known[..., None], poses.points, 0), np.where(known, poses.scores, 0)
         poses = replace(poses, points=points, scores=scores)

@@ -138,7 +138,7 @@ def test_times_of_lines_are_seconds_to_the_microsecond_and_latencies_millisecond
 def test_a_line_of_a_server_is_the_moment_of_its_result():
     (one,) = moments([2])
     line = json.dumps(formats.record_of(one))
-    for said in (line, line.encode(), json.loads(line)):
+    for said in (line, line.encode(), bytearray(line, "ascii"), memoryview(line.encode()), json.loads(line)):
         assert same(formats.moment_of(said), one)
 
 
@@ -428,12 +428,16 @@ def test_no_other_format_believes_it_either(tmp_path: Path, suffix: str):
         ({"wall_time_s": float("nan")}, "wall_time_s is a number, not nan"),
         ({"stream": "\ud800"}, "frame 2 cannot be written"),
         ({"boxes": np.full((1, 4), np.nan, np.float32)}, "a box, or its score, is no number"),
+        ({"boxes": np.full((1, 4), 1e300)}, "a box, or its score, is no number"),
+        ({"ids": np.array([2**63], np.uint64)}, "an id is at most 9223372036854775807, not 9223372036854775808"),
+        ({"poses": None}, r"frame \d has no Poses, but None: of nobody, Poses\.empty"),
     ],
     ids=lambda value: None if isinstance(value, str) else next(iter(value)),
 )
 def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, kind: str, changed: dict, words: str):
     good, bad = moments([1, 1])
-    bad = bad.having(replace(bad.poses, **changed)) if "boxes" in changed else replace(bad, **changed)
+    of_people = changed.keys() & {"boxes", "ids"}
+    bad = bad.having(replace(bad.poses, **changed)) if of_people else replace(bad, **changed)
     with pytest.raises(FormatUnreadable, match=words):
         write(tmp_path / "a", [good, bad], kind)
     assert not list(tmp_path.iterdir())
@@ -453,6 +457,25 @@ def test_a_point_that_is_no_number_is_written_as_not_known(tmp_path: Path, kind:
         one.poses.scores[1, 3] = score
         write(tmp_path / name, [one], kind)
     assert written(tmp_path / "a") == written(tmp_path / "b")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_point_that_is_too_far_for_32_bits_is_written_as_not_known(tmp_path: Path, kind: str):
+    (one,) = moments([2])
+    for name, place, score in (("a", 0.0, 0.0), ("b", 1e300, 0.5)):
+        points, scores = one.poses.points.astype(float), one.poses.scores.copy()
+        points[1, 3], scores[1, 3] = place, score
+        write(tmp_path / name, [one.having(replace(one.poses, points=points, scores=scores))], kind)
+    assert written(tmp_path / "a") == written(tmp_path / "b")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_a_point_that_is_too_far_for_32_bits_is_read_as_not_known(tmp_path: Path, suffix: str):
+    (one,) = moments([1])
+    one.poses.points[0, 3] = 123456.0
+    write(path := tmp_path / f"a{suffix}", [one])
+    path.write_text(path.read_text().replace("123456.0", "1e300"))
+    assert load(path)[0].poses.scores[0, 3] == 0
 
 
 @pytest.mark.parametrize("kind", FORMATS)

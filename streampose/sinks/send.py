@@ -196,9 +196,11 @@ class SendSink:
                 self._drop_oldest()
                 self._changed.notify_all()
             if wait_s is not None and self._closing.wait(wait_s):
-                if (left_s := self._end_at - time.monotonic()) <= 0:
+                left_s = self._end_at - time.monotonic()
+                if again and left_s <= 0:
                     return
-                time.sleep(min(wait_s, left_s))
+                # One that refused a line is there: those behind it are tried, too, and share what time is left.
+                time.sleep(max(0.0, min(wait_s, left_s if again else left_s / (1 + len(self._waiting)))))
 
     def _try(self, batch: Sequence[bytes]) -> tuple[Sequence[bytes], float | None]:
         """Send these lines: which are to be sent again, and how many seconds to wait; `None` = go on."""

@@ -147,6 +147,18 @@ def test_lines_that_are_refused_in_a_row_do_not_cost_those_after_them(caplog: py
     assert said(caplog) == ["s: output to scripted://: a line is dropped: too much"]
 
 
+def test_at_an_end_lines_that_are_refused_in_a_row_do_not_cost_those_after_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(send, "_AWAY_S", 0.3)
+    carrier = Limited(64, SinkRefused, poison=range(10, 30))
+    sink = SendSink(carrier, backoff=Backoff(first_s=1000, cap_s=1000))
+    sink.open("s", INFO)
+    write(sink, range(60))
+    threading.Timer(0.05, carrier.all_wait.set).start()
+    close_soon(sink)
+    assert carrier.brought == [*range(10), *range(30, 60)]
+    assert sink.unsent == 20
+
+
 def test_what_was_away_soon_takes_as_much_as_before():
     size = BatchSize(64)
     size.went()

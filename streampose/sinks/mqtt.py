@@ -23,6 +23,8 @@ __all__ = ["MqttCarrier"]
 
 _NOT_IN_A_LEVEL = re.compile(r"[+#/\0]")
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
+# Brokers wait for half as long again.
+_SILENT_S = 60
 
 
 class MqttCarrier:
@@ -31,8 +33,9 @@ class MqttCarrier:
     paho's client is driven from here, without a thread of its own: that one would not end while a broker is silent.
 
     Args:
-        url: ``mqtt(s)://[user:password@]host[:port]/topic[?retain=1]``: the broker keeps the last line, for who
-            subscribes later.
+        url: ``mqtt(s)://[user:password@]host[:port]/topic[?retain=1][&status=1]``: with the one the broker keeps the
+            last line, for who subscribes later; with the other ``TOPIC/STREAM/status``, which is kept, is ``online``
+            while there is a connection, and by the broker's doing (a last will) ``offline`` after it.
         timeout_s: for connecting, and for the broker to acknowledge a batch.
 
     Raises:
@@ -49,11 +52,14 @@ class MqttCarrier:
         prefix = unquote(parts.path).strip("/")
         if not parts.hostname or not prefix or "#" in url or _NOT_IN_A_LEVEL.search(prefix.replace("/", "")):
             raise ConfigError("results are sent to mqtt://host/topic, a topic without +, # and %00")
-        if parts.query not in {"", "retain=1"}:
-            raise ConfigError("a URL of MQTT has only retain=1 after a ?; one in a password or a topic is written %3F")
+        asked = parts.query.split("&") if parts.query else []
+        if not set(asked) <= {"retain=1", "status=1"}:
+            raise ConfigError(
+                "a URL of MQTT has only retain=1 and status=1 after a ?; one in a password or a topic is written %3F"
+            )
         self.url, self._timeout_s = url, timeout_s
         self._parts, self._prefix, self._topic = parts, prefix, prefix
-        self._retain = bool(parts.query)
+        self._retain, self._status = "retain=1" in asked, "status=1" in asked
         self._address = (parts.hostname, port)
         self._client: mqtt.Client | None = None
         self._unacknowledged = 0
@@ -79,14 +85,21 @@ class MqttCarrier:
         self._answer, self._unacknowledged = None, 0
         client.on_connect = self._connected
         client.on_publish = self._published
+        status = f"{self._topic}/status"
+        if self._status:
+            client.will_set(status, b"offline", qos=1, retain=True)
         try:
-            # No keep-alive: there is a line for every frame, and a connection that died unseen is seen at the next one.
-            client.connect(*self._address, keepalive=0)
+            # There is a line for every frame, and a connection that died unseen is seen at the next one: by us. By the
+            # broker, who has to tell of it, only where it is told how long no line may come.
+            client.connect(*self._address, keepalive=_SILENT_S if self._status else 0)
         except OSError as error:
             raise SinkAway(f"no connection ({error.strerror or error})") from error
         self._until(lambda: self._answer is not None, "no answer")
         if self._answer.is_failure:
             raise SinkRefused(f"the broker refuses us: {self._answer}")
+        if self._status:
+            self._publish(status, [b"online"], retain=True)
+            self._until_acknowledged()
 
     def send(self, lines: Sequence[bytes]) -> None:
         """Publish, and wait until all is acknowledged.
@@ -97,14 +110,10 @@ class MqttCarrier:
                 long for them.
         """
         assert self._client is not None
-        self._unacknowledged = len(lines)
         again, self._hung_up_on = self._hung_up_on == lines, None
-        for line in lines:
-            sent = self._client.publish(self._topic, line, qos=1, retain=self._retain)
-            if sent.rc != mqtt.MQTT_ERR_SUCCESS:
-                raise SinkAway(mqtt.error_string(sent.rc).rstrip("."))
+        self._publish(self._topic, lines, retain=self._retain)
         try:
-            self._until(lambda: not self._unacknowledged, "not acknowledged")
+            self._until_acknowledged()
         except SinkAway as error:
             if len(lines) == 1 and not self._client.is_connected():
                 if again:
@@ -113,12 +122,24 @@ class MqttCarrier:
             raise
 
     def close(self) -> None:
-        """Say goodbye, if that takes no time, and close the connection."""
+        """Say goodbye, if that takes no time, and close the connection. Who said goodbye would have no last will."""
         client, self._client = self._client, None
         if client is not None:
-            client.disconnect()
+            if not self._status:
+                client.disconnect()
             if (connection := client.socket()) is not None:
                 connection.close()
+
+    def _publish(self, topic: str, messages: Sequence[bytes], *, retain: bool) -> None:
+        assert self._client is not None
+        self._unacknowledged = len(messages)
+        for message in messages:
+            sent = self._client.publish(topic, message, qos=1, retain=retain)
+            if sent.rc != mqtt.MQTT_ERR_SUCCESS:
+                raise SinkAway(mqtt.error_string(sent.rc).rstrip("."))
+
+    def _until_acknowledged(self) -> None:
+        self._until(lambda: not self._unacknowledged, "not acknowledged")
 
     def _until(self, done: Callable[[], bool], else_words: str) -> None:
         assert self._client is not None

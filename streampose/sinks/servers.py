@@ -13,7 +13,7 @@ def send_to(url: str) -> SendSink:
     """A sink that sends lines of JSON to this server.
 
     Args:
-        url: ``http(s)://…[#token=…]`` (a POST for each batch), ``mqtt(s)://host/topic[?retain=1]``,
+        url: ``http(s)://…[#token=…]`` (a POST for each batch), ``mqtt(s)://host/topic[?retain=1][&status=1]``,
             ``redis(s)://host/0?stream=key&maxlen=n``; docs/outputs.md. Scheme and host are all of it that a
             message shows.
 

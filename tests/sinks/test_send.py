@@ -340,6 +340,52 @@ def test_a_broker_keeps_the_last_line_where_it_is_asked_to(tmp_path: Path):
     assert [(m.topic, m.retain, json.loads(m.payload)["frame"]) for m in got] == [("kept/s", True, 1)]
 
 
+def kept(port: int) -> dict[str, bytes]:
+    """What a broker keeps, by topic."""
+    found: dict[str, bytes] = {}
+    subscribed = threading.Event()
+    late = mqtt.Client(CallbackAPIVersion.VERSION2)
+    late.on_connect = lambda *_: late.subscribe("#", qos=1)
+    late.on_subscribe = lambda *_: subscribed.set()
+    late.on_message = lambda _1, _2, message: found.update({message.topic: message.payload} if message.retain else {})
+    late.connect("127.0.0.1", port)
+    late.loop_start()
+    assert subscribed.wait(10)
+    time.sleep(0.1)
+    late.disconnect()
+    late.loop_stop()
+    return found
+
+
+def test_a_broker_is_told_whether_a_stream_is_there(tmp_path: Path):
+    server = mosquitto(tmp_path)
+    sink = send_to(f"mqtt://127.0.0.1:{server.port}/home?retain=1&status=1")
+    for i in (0, 1):
+        sink.open("s", INFO)
+        sink.write(result(i))
+        until(lambda: kept(server.port).get("home/s/status") == b"online")
+        sink.close()
+        until(lambda: kept(server.port)["home/s/status"] == b"offline")
+    assert json.loads(kept(server.port)["home/s"])["frame"] == 1
+    server.kill()
+
+
+@pytest.mark.parametrize(("asked", "flags", "silent_s"), [("", 0x02, 0), ("?status=1", 0x2E, 60)])
+def test_a_broker_that_shall_tell_of_a_machine_that_is_gone_knows_for_how_long_it_may_be_silent(
+    asked: str, flags: int, silent_s: int
+):
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        carrier = MqttCarrier(f"mqtt://127.0.0.1:{broker.getsockname()[1]}/home{asked}", timeout_s=0.05)
+        with pytest.raises(SinkAway, match="no answer"):
+            carrier.connect("s")
+        connection, _ = broker.accept()
+        with connection:
+            said = connection.recv(1000)
+        carrier.close()
+    assert said[2:9] == b"\0\4MQTT\4"
+    assert (said[9], int.from_bytes(said[10:12], "big")) == (flags, silent_s)  # of a last will: kept, and acknowledged
+
+
 @pytest.mark.parametrize("kind", ["mqtt", "redis"])
 def test_a_wrong_password_is_told_and_tried_again(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     if kind == "mqtt":
@@ -748,7 +794,8 @@ _BAD_TOKENS = ("h/x#token=", "h/x#token=sec%0Aret", "h/x#token=sec%C3%A9", "h/x#
         ("mqtt://host/a%23", "without"),
         ("mqtt://host/a%2B", "without"),
         ("mqtt://host/a%00b", "without"),
-        ("mqtts://host/a?qos=0", "only retain=1 after a [?]"),
+        ("mqtts://host/a?qos=0", "only retain=1 and status=1 after a [?]"),
+        ("mqtt://host/a?status=1&", "only retain=1 and status=1 after a [?]"),
         ("http://host:port/x", "no URL"),
         ("mqtt://host:port/x", "no URL"),
         ("redis://host:port/0", "no URL"),

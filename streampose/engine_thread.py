@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, ClassVar
 
-import numpy as np
-
 from streampose.cores import stay_on_core
 from streampose.errors import ConfigError, EngineFailed, ModelOutputError, StreamposeError, WorkerStuck
 from streampose.frame import Image
@@ -109,13 +107,11 @@ def _sound(poses: list[Poses]) -> list[Poses]:
         ModelOutputError: a number is none.
     """
     for found in poses:
-        if isinstance(found, Poses) and len(found):  # 5 us on the engine's thread
-            arrays = (found.points, found.scores, found.boxes, found.box_scores)
-            if not all(np.isfinite(array).all() for array in arrays):
-                raise ModelOutputError(
-                    "the model gave a point, box or score that is NaN or infinite: a point that is not known is 0, 0 "
-                    "with the score 0"
-                )
+        if isinstance(found, Poses) and len(found) and not found.is_finite():
+            raise ModelOutputError(
+                "the model gave a point, box or score that is NaN or infinite: a point that is not known is 0, 0 with "
+                "the score 0"
+            )
     return poses
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streampose.frame import Frame, Image, read_only
+import numpy as np
+
+from streampose.errors import StreamposeError
+from streampose.frame import Frame, Image, is_picture, read_only
 from streampose.pose import Poses
 from streampose.render import Hud, Renderer
 from streampose.streams import Draws, Stream
@@ -39,16 +42,37 @@ class Finisher:
                 self._tracker.reset()
                 if self._smoother is not None:
                     self._smoother.reset()
-            poses = self._tracker.update(poses, frame.time_s)
+            poses = self._sound(self._tracker.update(poses, frame.time_s), "tracker")
             if self._smoother is not None:
-                poses = self._smoother.update(poses, frame.time_s)
+                poses = self._sound(self._smoother.update(poses, frame.time_s), "smoother")
         poses = poses.fixed()
         if self._renderer is None:
             return poses, None
         if hud is not None:  # its other figures change a few times a second
             hud = replace(hud, people=len(poses))
         picture = self._renderer(frame.image, poses, hud)
+        if not is_picture(picture):
+            raise StreamposeError(
+                f"the renderer gave {_shape(picture)}, not a picture: an array (height, width, 3) of uint8, BGR"
+            )
         return poses, read_only(picture) if self._shared else picture
+
+    def _sound(self, poses: Poses, whose: str) -> Poses:
+        """The same: an output would else be blamed for it.
+
+        Raises:
+            StreamposeError: somebody's own part gave no people, or numbers that are none.
+        """
+        if not self._ours:
+            if not isinstance(poses, Poses):
+                raise StreamposeError(f"the {whose} gave {type(poses).__name__}, not Poses")
+            if not poses.is_finite():
+                raise StreamposeError(f"the {whose} gave a point, box or score that is NaN or infinite")
+        return poses
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _shape(given: object) -> str:
+    return f"{given.shape} of {given.dtype}" if isinstance(given, np.ndarray) else type(given).__name__

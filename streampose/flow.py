@@ -32,7 +32,7 @@ from streampose.result import Result, Timing
 from streampose.sinks.sink import Sink, StopRequested
 from streampose.sources.conversion import read_latent
 from streampose.sources.reconnect import Reconnecting
-from streampose.sources.source import Source
+from streampose.sources.source import Source, opened
 from streampose.streams import Outcome, Stream, StreamReport, Trace
 from streampose.typed import Typed
 from streampose.worker import Worker
@@ -124,7 +124,7 @@ class Flow:
         if isinstance(stream.source, Reconnecting):
             self.report.link = stream.source.link
         closing.push_async_callback(self._let_go, source)
-        opening = asyncio.create_task(source.call(Typed(SourceError)(stream.source.open), stream.name))
+        opening = asyncio.create_task(source.call(Typed(SourceError)(opened), stream.source, stream.name))
         self._ingest_task = opening
         if self._stopping:
             opening.cancel()  # it is closed without: who pushes learns that nobody takes it
@@ -135,11 +135,11 @@ class Flow:
             if self._stopping:
                 return None
             raise
-        opened: list[Worker[Sink]] = []
-        closing.push_async_callback(self._finish_all, opened)
+        sinks: list[Worker[Sink]] = []
+        closing.push_async_callback(self._finish_all, sinks)
         for i, sink in enumerate(stream.sinks):
             worker: Worker[Sink] = Worker(sink, f"sink-{stream.name}-{i}")
-            opened.append(worker)
+            sinks.append(worker)
             await self._patience.call(worker, Typed(SinkFailed)(sink.open), stream.name, info)
             self._sinks.append((worker, self._sink_channel()))
         return None if self._stopping else source

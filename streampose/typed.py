@@ -9,6 +9,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from streampose.errors import StreamposeError
+from streampose.redaction import redact
 
 __all__ = ["Typed"]
 
@@ -56,4 +57,6 @@ class Typed:
         return typed
 
     def _as_ours(self, error: BaseException) -> StreamposeError:
-        return self._kind(f"{self._what}{type(error).__name__}: {error}")
+        # Of others, who may say it in several lines, and with a password.
+        words = redact(" ".join(str(error).split()))
+        return self._kind(f"{self._what}{type(error).__name__}: {words}".removesuffix(": "))

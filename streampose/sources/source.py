@@ -12,7 +12,9 @@ import numpy as np
 from streampose.errors import SourceError
 from streampose.frame import Frame, Latent, StreamInfo, is_picture, read_only
 
-__all__ = ["Selecting", "Source", "shareable"]
+__all__ = ["Selecting", "Source", "opened", "shareable"]
+
+_MOST = 2**63 - 1
 
 
 class Source(Protocol):
@@ -52,6 +54,27 @@ class Selecting(Protocol):
     """Asked once for each frame, in order, with its number and media time in seconds; `None` = all are wanted."""
 
 
+def opened(source: Source, stream: str) -> StreamInfo:
+    """Open a source: what it says of itself, if outputs can work with that.
+
+    Raises:
+        SourceError: of the kind that fits; or what it says is no `StreamInfo`, or has nonsense in it.
+    """
+    info: object = source.open(stream)
+    if not isinstance(info, StreamInfo):
+        raise SourceError(f"the source's open gave {type(info).__name__}, not a StreamInfo")
+    if not _is_unit(info.time_base) or not (info.rate is None or _is_unit(info.rate)):
+        raise SourceError(
+            f"the source's open gave a time_base of {info.time_base!r} and a rate of {info.rate!r}: each is a Fraction "
+            "above 0, but a rate that is not known is None"
+        )
+    return info
+
+
+def _is_unit(given: object) -> bool:
+    return isinstance(given, Fraction) and given.numerator > 0
+
+
 def shareable(given: object) -> Frame:
     """What a source gave, if others can work on it; its picture can only be read from now on.
 
@@ -61,8 +84,11 @@ def shareable(given: object) -> Frame:
     if not isinstance(given, Frame):
         raise SourceError(f"the source gave {type(given).__name__}, not a Frame")
     numbers: tuple[object, ...] = (given.index, given.epoch, given.pts)
-    if not all(isinstance(number, int) for number in numbers) or not isinstance(given.time_base, Fraction):
-        raise SourceError("the source gave a frame whose index, epoch and pts are no int, or its time_base no Fraction")
+    if not all(isinstance(number, int) and abs(number) <= _MOST for number in numbers) or not _is_unit(given.time_base):
+        raise SourceError(
+            "the source gave a frame whose index, epoch and pts are no int (of 64 bits), or its time_base no Fraction "
+            "above 0"
+        )
     captured_at: object = given.captured_at
     if not isinstance(captured_at, int | float) or not math.isfinite(captured_at):
         raise SourceError(f"the source gave a frame captured at {captured_at!r}, not at seconds of time.monotonic()")

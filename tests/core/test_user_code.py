@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 import math
 import os
+import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEstimator, MemorySink, ScriptedSource, frame, picture, poses_of
+from fakes import TIME_BASE, FakeEstimator, MemorySink, ScriptedSource, frame, picture, poses_of
 
 import streampose
 from streampose.batching import AimdBatch, FixedBatch, LatencyBatch, TimeoutBatch, Wait
@@ -28,11 +31,11 @@ from streampose.errors import (
     SourceError,
     StreamposeError,
 )
-from streampose.frame import Frame, Image
+from streampose.frame import Frame, Image, StreamInfo
 from streampose.pipeline import Pipeline
 from streampose.pose import Poses
 from streampose.result import Result
-from streampose.sinks import CallSink, Sink, StopRequested
+from streampose.sinks import CallSink, JsonlSink, Sink, StopRequested, VideoSink
 from streampose.streams import Outcome, Stream, StreamReport
 from streampose.tracking import OneEuro, OneEuroOptions, Tracker, TrackerOptions
 
@@ -70,6 +73,8 @@ def having(image: object) -> Frame:
         (frame(2).but(captured_at=None), "captured at None"),
         (frame(2, captured_at=1.0).but(index=None), "index, epoch and pts"),
         (frame(2, captured_at=1.0).but(time_base=0.04), "no Fraction"),
+        (frame(2, captured_at=1.0).but(time_base=Fraction(0)), "no Fraction above 0"),
+        (frame(2, captured_at=1.0).but(pts=2**63), "no int (of 64 bits)"),
         (frame(2, captured_at=1.0).but(wall_time_s=math.nan), "wall_time_s is nan"),
         (frame(2, captured_at=1.0).but(wall_time_s=np.float32(1)), "wall_time_s is np.float32(1.0)"),
         (having(None), "whose picture is NoneType"),
@@ -173,15 +178,76 @@ async def test_a_live_frame_by_the_wall_clock_is_told():
     assert "time.monotonic()" in str(report.error)
 
 
-async def test_a_tracker_that_gives_nothing_ends_its_stream_alone():
-    class Forgetful(Tracker):
-        def update(self, poses: Poses, time_s: float) -> Poses:
-            return None  # type: ignore[return-value]
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (None, "gave NoneType, not a StreamInfo"),
+        (StreamInfo(width_px=64, height_px=48, time_base=0.04), "a time_base of 0.04 and a rate of None"),  # type: ignore[arg-type]
+        (StreamInfo(width_px=64, height_px=48, time_base=TIME_BASE, rate=25.0), "and a rate of 25.0: each is a Frac"),  # type: ignore[arg-type]
+    ],
+    ids=["nothing", "time base", "rate"],
+)
+async def test_a_source_that_says_nonsense_of_itself_is_blamed_for_it_itself(said: object, words: str, tmp_path: Path):
+    class Saying(ScriptedSource):
+        def open(self, stream: str) -> StreamInfo:
+            super().open(stream)
+            return said  # type: ignore[return-value]
 
-    bad = Stream(name="bad", source=ScriptedSource(range(5)), tracker=Forgetful())
+    film = VideoSink(tmp_path / "a.mp4")  # which works with it
+    report, others = await beside_a_good_one(Stream(name="bad", source=Saying(range(3)), sinks=[film]))
+    assert others == 20
+    assert isinstance(report.error, SourceError)
+    assert words in str(report.error)
+
+
+def nowhere(poses: Poses) -> Poses:
+    return replace(poses, points=poses.points * np.nan)
+
+
+@pytest.mark.parametrize("part", ["tracker", "smoother"])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [(lambda _: None, "gave NoneType, not Poses"), (nowhere, "gave a point, box or score that is NaN or infinite")],
+    ids=["nothing", "no numbers"],
+)
+async def test_a_tracker_or_smoother_that_gives_no_people_is_blamed_for_it_itself(
+    part: str, given: Callable[[Poses], Poses], words: str, tmp_path: Path
+):
+    class Own:
+        def update(self, poses: Poses, time_s: float) -> Poses:
+            return given(poses)
+
+        def reset(self) -> None:
+            pass
+
+    parts = {"tracker": Tracker(), part: Own()}
+    file = JsonlSink(tmp_path / "a.jsonl")
+    report, others = await beside_a_good_one(
+        Stream(name="bad", source=ScriptedSource(range(5)), sinks=[file], **parts)  # type: ignore[arg-type]
+    )
+    assert others == 20
+    assert re.match(f"the {part} {words}", str(report.error))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [(None, "NoneType"), (np.zeros((48, 64, 3)), r"\(48, 64, 3\) of float64")],
+    ids=["none", "floats"],
+)
+async def test_a_renderer_that_gives_no_picture_is_blamed_for_it_itself(given: object, words: str):
+    sink = MemorySink(wants_picture=True)
+    bad = Stream(name="bad", source=ScriptedSource(range(3)), sinks=[sink], renderer=lambda *_: given)  # type: ignore[arg-type, return-value]
     report, others = await beside_a_good_one(bad)
-    assert (report.outcome, others) == (Outcome.FAILED, 20)
-    assert isinstance(report.error, StreamposeError)
+    assert (others, sink.results) == (20, [])
+    assert re.match(f"the renderer gave {words}, not a picture", str(report.error))
+
+
+async def test_of_others_words_there_is_one_line_without_a_password():
+    def failing() -> None:
+        raise ValueError("no\n answer\nof rtsp://me:secret@host/a")
+
+    report, _ = await beside_a_good_one(Stream(name="bad", source=ScriptedSource([0, failing])))
+    assert str(report.error) == "ValueError: no answer of rtsp://***@host/a"
 
 
 @pytest.mark.parametrize("part", ["tracker", "smoother"])

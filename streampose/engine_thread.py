@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, ClassVar
 
+import numpy as np
+
 from streampose.cores import stay_on_core
 from streampose.errors import ConfigError, EngineFailed, ModelOutputError, StreamposeError, WorkerStuck
 from streampose.frame import Image
@@ -104,8 +106,11 @@ def _sound(poses: list[Poses]) -> list[Poses]:
     """The same: what has no numbers would else fail in a tracker or an output, which would be blamed for it.
 
     Raises:
+        EngineFailed: it is no list.
         ModelOutputError: a number is none.
     """
+    if not isinstance(poses, Sequence | np.ndarray):
+        raise EngineFailed(f"the model gave {type(poses).__name__}, not a list of Poses, one for each picture")
     for found in poses:
         if isinstance(found, Poses) and len(found) and not found.is_finite():
             raise ModelOutputError(

@@ -323,6 +323,20 @@ def test_who_leaves_the_program_in_a_model_ends_an_ordinary_loop_with_an_error()
         list(streampose.results(ScriptedSource(range(5)), estimators=Leaving()))
 
 
+@pytest.mark.parametrize(
+    ("given", "words"), [(lambda _: None, "NoneType"), (iter, "list_iterator")], ids=["nothing", "an iterator"]
+)
+async def test_a_model_that_gives_no_list_is_told_what_one_gives(
+    given: Callable[[list[Poses]], list[Poses]], words: str
+):
+    class Careless(FakeEstimator):
+        def __call__(self, images: Sequence[Image]) -> list[Poses]:
+            return given(super().__call__(images))
+
+    with pytest.raises(EngineFailed, match=f"the model gave {words}, not a list of Poses, one for each picture"):
+        await beside_a_good_one(Stream(name="bad", source=ScriptedSource([0])), Careless())
+
+
 async def test_a_model_that_gives_no_poses_is_told_as_such():
     class Careless(FakeEstimator):
         def __call__(self, images: Sequence[Image]) -> list[Poses]:

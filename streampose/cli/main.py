@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 import streampose
+from streampose.cli.help import Command, Group, unwrapped
 from streampose.cli.say import fail, speak, speaks_json
 from streampose.cli.standard import all_there, standard_error, standard_output
 from streampose.errors import StreamposeError
@@ -66,7 +66,9 @@ def _globals(
     log_format: Annotated[
         LogFormat, typer.Option(help="What is said on standard error: text, or one JSON object a line.")
     ] = LogFormat.TEXT,
-    log_level: Annotated[LogLevel, typer.Option(help="The least that is logged.")] = LogLevel.WARNING,
+    log_level: Annotated[
+        LogLevel, typer.Option(metavar="LEVEL", help="The least that is logged: debug, info, warning or error.")
+    ] = LogLevel.WARNING,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -89,7 +91,7 @@ def _redacted() -> Iterator[None]:
         raise typer.Exit(error.exit_code) from None
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """Usage errors show what was typed, but no secrets; where a machine reads they are log records, too."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
@@ -105,7 +107,7 @@ def _kinds(hint: object) -> tuple[object, ...]:
     return (hint, *get_args(hint))
 
 
-class _Command(TyperCommand):
+class _Command(Command):
     """A path that is empty is a shell's variable that is not set; it would be the current folder."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -141,7 +143,7 @@ def _app(words: Sequence[str]) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name, cls=_Command)(command)
+            app.command(name, cls=_Command, help=unwrapped(command))(command)
     return app
 
 

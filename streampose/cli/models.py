@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from streampose.cli.help import Command, Group
 from streampose.cli.say import console, dim, has_watcher, say
 from streampose.errors import ChecksumMismatch, DownloadError
 from streampose.inference import zoo
@@ -19,7 +20,7 @@ from streampose.redaction import redact
 
 __all__ = ["models"]
 
-models = typer.Typer(no_args_is_help=True, help="Models by name: list, show, pull, remove.")
+models = typer.Typer(cls=Group, no_args_is_help=True, help="Models by name: list, show, pull, remove.")
 
 _Folder = Annotated[
     Path | None, typer.Option("--cache-dir", help="Where models are kept; the user's cache folder by default.")
@@ -27,7 +28,7 @@ _Folder = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
-@models.command("list")
+@models.command("list", cls=Command)
 def list_models(cache_dir: _Folder = None, as_json: _Json = False) -> None:
     """List every model that has a name."""
     rows = list(zoo.entries().values())
@@ -50,7 +51,7 @@ def list_models(cache_dir: _Folder = None, as_json: _Json = False) -> None:
     )
 
 
-@models.command("show")
+@models.command("show", cls=Command)
 def show_model(name: str, cache_dir: _Folder = None, as_json: _Json = False) -> None:
     """Show one model: address, licence, checksum."""
     facts = _facts(zoo.entry(name), cache_dir)
@@ -62,7 +63,7 @@ def show_model(name: str, cache_dir: _Folder = None, as_json: _Json = False) -> 
             typer.echo(f"{key:>10}  {value}")
 
 
-@models.command("pull")
+@models.command("pull", cls=Command)
 def pull_models(
     names: Annotated[list[str], typer.Argument(help="Names from `streampose models list`.")],
     url: Annotated[str | None, typer.Option(help="Fetch it from this mirror instead (one name).")] = None,
@@ -100,7 +101,7 @@ def pull_models(
         typer.echo(path)
 
 
-@models.command("remove")
+@models.command("remove", cls=Command)
 def remove_models(
     names: list[str],
     cache_dir: _Folder = None,

@@ -33,7 +33,8 @@ def use_preset(context: typer.Context, name: str | None) -> str | None:
 Preset = Annotated[
     Name | None,
     typer.Option(
-        help="Several options at once (docs/performance.md); what else is said goes before it.",
+        metavar="NAME",
+        help=f"Several options at once: {', '.join(PRESETS)} (docs/performance.md); what else is said goes before it.",
         callback=use_preset,
         is_eager=True,
         rich_help_panel="Engine",

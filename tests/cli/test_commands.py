@@ -256,6 +256,20 @@ def test_help_names_every_command(command):
     assert sorted(named) == sorted(COMMANDS)
 
 
+@pytest.mark.parametrize("words", [("run",), ("top",), ("models", "list"), ()], ids=" ".join)
+def test_help_has_nothing_beside_a_flag_and_no_line_ends_but_its_own(
+    command, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "400")
+    code, out, _ = command(*words, "--help")
+    assert code == 0
+    assert "--help" in out
+    assert "<bool>" not in out
+    assert "<list" not in "".join(line for line in out.splitlines() if "--" in line)
+    if words == ("top",):  # where the source ends its line
+        assert "frames dropped (+ results" in out
+
+
 def test_a_misspelt_command_is_told_with_the_nearest(command):
     code, _, err = command("--log-level", "info", "serv", "demo")
     assert code == 2

@@ -119,7 +119,9 @@ def download(
                 failures = 0 if part.size(url) > before else failures + 1
                 if failures >= _ATTEMPTS:
                     why = redact(str(error)) or type(error).__name__
-                    raise DownloadError(f"{redact(url)} cannot be fetched: {why}") from error
+                    raise DownloadError(
+                        f"{redact(url)} cannot be fetched: {why}; is there a network here? --url takes a mirror's address"
+                    ) from error
                 time.sleep(pause_s * 2 ** max(0, failures - 1))
             except DownloadError:
                 raise

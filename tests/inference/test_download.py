@@ -244,7 +244,7 @@ def test_a_silent_server_is_given_up(server: Server, tmp_path: Path):
 
     server.RequestHandlerClass = Silent
     try:
-        with pytest.raises(DownloadError, match=r"cannot be fetched: .*[Tt]ime"):
+        with pytest.raises(DownloadError, match=r"cannot be fetched: .*[Tt]ime.*; .*--url"):
             download(server.url, tmp_path / "m.onnx", timeout_s=0.05, pause_s=0.001)
     finally:
         done.set()

@@ -14,6 +14,7 @@ class Command(TyperCommand):
     """A command whose help can be read."""
 
     def get_params(self, ctx: Any) -> list[Any]:
+        """Those of the function, and `--help`."""
         return _readable(super().get_params(ctx))
 
 
@@ -21,6 +22,7 @@ class Group(TyperGroup):
     """Commands below a name, likewise."""
 
     def get_params(self, ctx: Any) -> list[Any]:
+        """Those of the function, and `--help`."""
         return _readable(super().get_params(ctx))
 
 

@@ -120,7 +120,7 @@ def download(
                 if failures >= _ATTEMPTS:
                     why = redact(str(error)) or type(error).__name__
                     raise DownloadError(
-                        f"{redact(url)} cannot be fetched: {why}; is there a network here? --url takes a mirror's address"
+                        f"{redact(url)} cannot be fetched: {why}; is there a network here? --url names a mirror"
                     ) from error
                 time.sleep(pause_s * 2 ** max(0, failures - 1))
             except DownloadError:

@@ -33,7 +33,7 @@ class Headcount:
 async def change(pipeline: sp.Pipeline, name: str, source: str) -> None:
     if not source:
         report = await pipeline.remove(name)
-        print(f"{name} has left: {report.outcome.value}", flush=True)
+        print(f"{name} has left: {report.outcome}", flush=True)
         return
     stream = sp.Stream(name=name, source=sp.open_source(source), sinks=[Headcount()], tracker=sp.Tracker())
     if name in pipeline.reports:

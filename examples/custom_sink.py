@@ -23,6 +23,7 @@ class RaisedHands:
 
     def write(self, result: sp.Result) -> None:
         people = result.poses.to(sp.COCO_17)
+        assert people.ids is not None  # its stream has a tracker
         raised = (people.points[:, WRIST, 1] < people.points[:, SHOULDER, 1]) & (people.scores[:, WRIST] > 0.3)
         now = set(people.ids[raised].tolist())
         for person in sorted(now - self.up):

@@ -26,7 +26,7 @@ async def main(*urls: str) -> bool:
             await pipeline.run()
         finally:  # at Ctrl-C, too
             for name, report in pipeline.reports.items():
-                print(name, report.outcome.value, report.error or "")
+                print(name, report.outcome, report.error or "")
     return any(report.error for report in pipeline.reports.values())
 
 

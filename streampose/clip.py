@@ -84,6 +84,12 @@ class Clip(Sequence[Moment]):
     def __iter__(self) -> Iterator[Moment]:
         return iter(self.moments)
 
+    def __repr__(self) -> str:
+        if not self.moments:
+            return "<clip of no moments>"
+        first, last = self.moments[0], self.moments[-1]
+        return f"<clip of {first.stream!r}: {len(self)} moments, {first.time_s:.3f} to {last.time_s:.3f} s>"
+
 
 def of_one_skeleton(moments: Iterable[Moment]) -> Iterator[Moment]:
     """The same moments, for files that hold one skeleton.

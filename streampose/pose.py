@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import index as whole
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,11 @@ class Person:
             raise KeyError(f"{self.skeleton.name} has no {name!r}; it has {', '.join(self.skeleton.points)}") from None
         return float(self.points[i, 0]), float(self.points[i, 1]), float(self.scores[i])
 
+    def __repr__(self) -> str:
+        who = "a person" if self.id is None else f"person {self.id}"
+        box = " ".join(f"{side:.0f}" for side in self.box)
+        return f"<{who} of {self.score:.0%}, box {box}, {self.skeleton.name}>"
+
 
 def _numbers(array: object, kinds: str) -> bool:
     # Of nobody's, NumPy makes floats whatever they would be.
@@ -119,7 +125,8 @@ def _numbers(array: object, kinds: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Poses:
-    """The n people of one picture, as a structure of arrays; going through it gives each `Person`. n may be 0.
+    """The n people of one picture, as a structure of arrays; going through it gives each `Person`, as does its row,
+    ``poses[0]``. n may be 0.
 
     Equal to itself only.
 
@@ -166,16 +173,23 @@ class Poses:
     def __len__(self) -> int:
         return len(self.points)
 
+    def __getitem__(self, row: int) -> Person:
+        i = whole(row)  # several are `take`'s
+        return Person(
+            skeleton=self.skeleton,
+            id=None if self.ids is None else int(self.ids[i]),
+            score=float(self.box_scores[i]),
+            box=self.boxes[i],
+            points=self.points[i],
+            scores=self.scores[i],
+        )
+
     def __iter__(self) -> Iterator[Person]:
-        for i in range(len(self)):
-            yield Person(
-                skeleton=self.skeleton,
-                id=None if self.ids is None else int(self.ids[i]),
-                score=float(self.box_scores[i]),
-                box=self.boxes[i],
-                points=self.points[i],
-                scores=self.scores[i],
-            )
+        return map(self.__getitem__, range(len(self)))
+
+    def __repr__(self) -> str:
+        ids = "" if self.ids is None else f", ids {self.ids.tolist()}"
+        return f"<poses of {len(self)} people, {self.skeleton.name}{ids}>"
 
     def is_finite(self) -> bool:
         """Whether no number is NaN or infinite. 5 µs."""

@@ -45,6 +45,10 @@ class Result:
     Read-only where several sinks want it: a copy can be drawn on.
     """
 
+    def __repr__(self) -> str:
+        drawn = "" if self.picture is None else ", with its picture"
+        return f"<result of {self.frame!r}: {self.poses!r}, {self.timing.latency_s * 1000:.0f} ms{drawn}>"
+
     @property
     def moment(self) -> Moment:
         """What it says without its picture."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -166,7 +166,7 @@ def _file(sink: Sink) -> str | None:
         return None
 
 
-class Outcome(Enum):
+class Outcome(StrEnum):
     """How a stream ended."""
 
     ENDED = "ended"

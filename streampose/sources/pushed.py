@@ -6,6 +6,9 @@ import threading
 import time
 from collections import deque
 from fractions import Fraction
+from typing import Any
+
+from numpy.typing import NDArray
 
 from streampose.errors import ConfigError, Disconnected, SourceError, SourceTimeout
 from streampose.frame import Frame, Image, StreamInfo, is_picture
@@ -53,11 +56,12 @@ class PushSource:
         self.dropped = 0
         """Pictures for which a fresher one came before they were taken."""
 
-    def push(self, picture: Image, *, time_s: float | None = None, captured_at: float | None = None) -> bool:
+    def push(self, picture: NDArray[Any], *, time_s: float | None = None, captured_at: float | None = None) -> bool:
         """Give a picture; from any thread, and from the event loop if it is live.
 
         Args:
-            picture: (H, W, 3) uint8 BGR. It is not copied: do not write to it any more.
+            picture: (H, W, 3) uint8 BGR, as OpenCV reads it, whose types say less. It is not copied: do not write
+                to it any more.
             time_s: media time in seconds, increasing; `None` = as it passes since the first picture; not live: by the
                 rate.
             captured_at: monotonic seconds when it was taken, from which a live one's budget counts; `None` = now.

@@ -46,6 +46,7 @@ async def test_every_frame_of_a_file_comes_out_in_order_and_once():
     async with Pipeline([stream("a", range(100), *sinks)], estimators, policy=FixedBatch(4)) as pipeline:
         reports = await pipeline.run()
     assert reports["a"].outcome is Outcome.ENDED
+    assert f"{reports['a'].outcome}" == "ended"  # as examples print it
     for sink in sinks:
         assert sink.indices == list(range(100))
         assert (sink.opened, sink.closed) == (1, 1)

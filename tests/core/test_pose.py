@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import poses_of
+from fakes import frame, poses_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streampose.clip import Clip
 from streampose.errors import ConfigError
 from streampose.pose import Poses, Skeleton
 from streampose.redaction import redact, spaced, unspaced
+from streampose.result import Result, Timing
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, OPENPOSE_18, OPENPOSE_25, SKELETONS, said_of
 
 
@@ -211,3 +213,24 @@ def test_people_one_by_one():
         first["tail"]
     assert next(iter(replace(poses, ids=None))).id is None
     assert list(Poses.empty(COCO_17)) == []
+
+
+def test_people_by_their_row():
+    poses = replace(poses_of(3, people=2), ids=np.array([7, 9]))
+    assert (poses[0].id, poses[-1].id) == (7, 9)
+    with pytest.raises(IndexError):
+        poses[2]
+    with pytest.raises(TypeError):
+        poses[np.array([True, False])]
+
+
+def test_what_is_printed_is_one_line():
+    poses = replace(poses_of(3, people=2), ids=np.array([7, 9]))
+    assert repr(poses) == "<poses of 2 people, coco-17, ids [7, 9]>"
+    assert repr(poses[1]).startswith("<person 9 of ")
+    timing = Timing(captured_at=1.0, taken_at=1.1, inferred_at=1.2, delivered_at=1.25, batch_size=1)
+    result = Result(frame=frame(4), poses=poses, timing=timing, picture=frame(4).image)
+    assert repr(result) == f"<result of {frame(4)!r}: {poses!r}, 250 ms, with its picture>"
+    clip = Clip((result.moment,) * 2)
+    assert repr(clip) == "<clip of 's': 2 moments, 0.160 to 0.160 s>"
+    assert repr(Clip(())) == "<clip of no moments>"

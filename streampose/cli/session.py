@@ -37,6 +37,9 @@ __all__ = ["Session", "before_anything", "beside", "interrupts", "run_session", 
 
 T = TypeVar("T")
 
+# `timeout` asks the process and then its group, within microseconds: that is one wish.
+_SAME_WISH_S = 0.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
@@ -229,10 +232,14 @@ def interrupts(
     """
     loop = asyncio.get_running_loop()
     terminals = [number for number in (1, 2) if os.isatty(number)]
-    count = 0
+    count, asked_at = 0, float("-inf")
 
-    def interrupted() -> None:
-        nonlocal count
+    def interrupted(number: int = signal.SIGINT) -> None:
+        nonlocal count, asked_at
+        if number == signal.SIGTERM:
+            before, asked_at = asked_at, loop.time()
+            if asked_at - before < _SAME_WISH_S:
+                return
         count += 1
         # Before any word: where nobody can be told, it is obeyed all the same.
         if count == 1:
@@ -265,7 +272,7 @@ def interrupts(
         signal.signal(signal.SIGHUP, hang_up)
     for number in signals:
         try:
-            loop.add_signal_handler(number, interrupted)
+            loop.add_signal_handler(number, interrupted, number)
         except NotImplementedError:  # Windows' event loop has none
             previous[number] = signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupted))
     try:

@@ -129,7 +129,7 @@ class _Board:
             table.add_column(title, justify="left" if words else "right", no_wrap=not words)
         table.add_column("history")  # of what comes out
         for name, stream in view.streams.items():
-            self._history[name].append(stream.fps_out or 0.0)
+            self._history[name].append((stream.fps_out if _flows(stream) else None) or 0.0)
             past = None if before is None else before.streams.get(name)
             table.add_row(*_row(name, stream, past, _sparkline(self._history[name])))
         self._before = view
@@ -143,14 +143,18 @@ def _row(name: str, stream: StreamView, past: StreamView | None, history: str) -
     return [
         Text(name, no_wrap=True, overflow="ellipsis"),
         Text(state, _STYLES.get(stream.state, ""), no_wrap=True, overflow="ellipsis"),
-        Text(_number(stream.fps_in)),
-        Text(_number(stream.fps_out)),
+        *(Text(_number(fps if _flows(stream) else None)) for fps in (stream.fps_in, stream.fps_out)),
         Text(_time(stream.age_s)),
         *(Text(_time(quantile(latency, q))) for q in (0.5, 0.95, 0.99)),
         Text(drops),
         Text(str(stream.reconnects)),
         Text(history, "cyan", no_wrap=True, overflow="crop"),
     ]
+
+
+def _flows(stream: StreamView) -> bool:
+    """Whether its rates are those of now: they are measured over the last frames, and outlive a camera for a while."""
+    return stream.state in {"running", ""}
 
 
 def _headline(view: View) -> Text:

@@ -61,7 +61,7 @@ def test_other_peoples_pages_are_no_metrics(text: str):
 def test_a_narrow_terminal_cuts_no_figures():
     latency = {0.25: 50.0, 1.0: 100.0, float("inf"): 100.0}
     stream = StreamView(
-        state="reconnecting", fault="no answer from the camera within 5 s", fps_in=123.4, fps_out=118.7, age_s=0.123,
+        state="running", fault="no answer from the camera within 5 s", fps_in=123.4, fps_out=118.7, age_s=0.123,
         latency=latency, dropped=123456, late_sinks=789, reconnects=42,
     )  # fmt: skip
     engine = EngineView(engines=1, batches=1, frames=1, busy_s=1.0, seconds=latency, queued=0)
@@ -77,3 +77,18 @@ def test_a_narrow_terminal_cuts_no_figures():
     figures = [word for word in wide.split() if word[0].isdigit()][1:]  # without the 5 of the fault
     assert len(figures) >= 8
     assert [word for word in narrow.split() if word[0].isdigit()] == figures
+
+
+def test_a_camera_that_is_away_has_no_rates():
+    def row(state: str) -> list[str]:
+        stream = StreamView(
+            state=state, fault=None, fps_in=9.9, fps_out=8.8, age_s=7.0,
+            latency={}, dropped=3, late_sinks=0, reconnects=2,
+        )  # fmt: skip
+        engine = EngineView(engines=1, batches=0, frames=0, busy_s=0.0, seconds={}, queued=0)
+        view = View(version="1", uptime_s=1.0, memory_bytes=None, engine=engine, streams={"door": stream})
+        Console(file=(page := io.StringIO()), width=200).print(_Board().draw(view))
+        return page.getvalue().splitlines()[-1].split()[1:5]
+
+    assert row("running") == ["running", "9.9", "8.8", "7.0"]
+    assert row("lost") == ["lost", "-", "-", "7.0"]

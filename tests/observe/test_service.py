@@ -28,6 +28,7 @@ from servers.rtsp import RtspServer, has_gstreamer
 
 from streampose.cli.main import main
 from streampose.cli.service import parse_secret
+from streampose.cli.session import interrupts
 from streampose.observe.notify import ServiceManager
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -263,6 +264,19 @@ asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, b"stop cancel\n")
+
+
+async def test_a_sigterm_to_the_process_and_to_its_group_is_one(monkeypatch: pytest.MonkeyPatch):
+    calls: list[str] = []
+    with interrupts(lambda: calls.append("stop"), lambda: calls.append("cancel")):
+        for _ in range(2):  # as `timeout` does
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.01)
+        assert calls == ["stop"]
+        monkeypatch.setattr("streampose.cli.session._SAME_WISH_S", 0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.01)
+    assert calls == ["stop", "cancel"]
 
 
 def test_a_second_ctrl_c_does_not_turn_into_the_end_that_the_first_avoids():

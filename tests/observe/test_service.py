@@ -473,10 +473,12 @@ def test_the_container_is_not_root_and_its_options_are_there(command):
     assert all((EXAMPLES.parent / path).exists() for path in copied)
 
 
-def test_every_metric_of_the_dashboard_is_there():
+def test_every_metric_of_the_dashboard_and_the_alerts_is_there():
     board = json.loads((EXAMPLES / "grafana-dashboard.json").read_text())
     expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     expressions += [v["query"]["query"] for v in board["templating"]["list"] if isinstance(v["query"], dict)]
+    expressions += re.findall(r"expr:(.*?)\n +(?:for|annotations):", (EXAMPLES / "alerts.yml").read_text(), re.DOTALL)
+    assert "streampose_engine_held_up_seconds" in expressions[-1]
     wanted = {name for text in expressions for name in re.findall(r"\b(?:streampose|process)_[a-z_]+", text)}
     port = free_port()
     source = ["run", "http://127.0.0.1:9/away", "--quiet", "--metrics", str(port)]
@@ -505,6 +507,7 @@ def test_prometheus_scrapes_where_top_looks():
     text = (EXAMPLES / "prometheus.yml").read_text()
     assert '- targets: ["127.0.0.1:9464"]' in text
     assert "job_name: streampose" in text
+    assert (EXAMPLES / re.findall(r"rule_files:\n  - (\S+)", text)[0]).exists()
     if shutil.which("promtool"):
         subprocess.run(["promtool", "check", "config", EXAMPLES / "prometheus.yml"], check=True)
 

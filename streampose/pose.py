@@ -189,7 +189,8 @@ class Poses:
 
     def __repr__(self) -> str:
         ids = "" if self.ids is None else f", ids {self.ids.tolist()}"
-        return f"<poses of {len(self)} people, {self.skeleton.name}{ids}>"
+        people = "1 person" if len(self) == 1 else f"{len(self)} people"
+        return f"<poses of {people}, {self.skeleton.name}{ids}>"
 
     def is_finite(self) -> bool:
         """Whether no number is NaN or infinite. 5 µs."""

@@ -227,6 +227,7 @@ def test_people_by_their_row():
 def test_what_is_printed_is_one_line():
     poses = replace(poses_of(3, people=2), ids=np.array([7, 9]))
     assert repr(poses) == "<poses of 2 people, coco-17, ids [7, 9]>"
+    assert repr(poses_of(3)) == "<poses of 1 person, coco-17>"
     assert repr(poses[1]).startswith("<person 9 of ")
     timing = Timing(captured_at=1.0, taken_at=1.1, inferred_at=1.2, delivered_at=1.25, batch_size=1)
     result = Result(frame=frame(4), poses=poses, timing=timing, picture=frame(4).image)

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeAlias, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Frame", "Image", "Images", "Latent", "StreamInfo", "is_picture", "read_only"]
+__all__ = ["Frame", "Image", "Images", "Latent", "StreamInfo", "is_picture", "no_picture", "read_only"]
 
 A = TypeVar("A", bound=NDArray[Any])
 
@@ -28,6 +28,12 @@ def is_picture(given: object) -> bool:
         and given.shape[2] == 3
         and given.size > 0
     )
+
+
+def no_picture(given: object) -> str:
+    """The words for what `is_picture` refuses."""
+    shape, dtype = getattr(given, "shape", ()), getattr(given, "dtype", type(given).__name__)
+    return f"a picture is an array (height, width, 3) of uint8, BGR, not {shape} of {dtype}"
 
 
 def read_only(array: A) -> A:

@@ -240,7 +240,12 @@ class Poses:
 
         A derived point (neck, middle of the hips) is the mean of its parts and scores as its weakest part; a
         point that cannot be known is (0, 0) with score 0.
+
+        Raises:
+            ConfigError: it is no skeleton.
         """
+        if not isinstance(skeleton, Skeleton):
+            raise ConfigError(f"poses are put into the points of a Skeleton, as OPENPOSE_18, not {skeleton!r:.40}")
         if skeleton == self.skeleton:
             return self
         points = np.zeros((len(self), len(skeleton), 2), np.float32)

@@ -97,14 +97,23 @@ def _has(name: str, what: str, thing: object, members: tuple[str, ...]) -> None:
     if isinstance(thing, type):
         raise ConfigError(f"stream {name!r} has a {what} that is none, but a class: {thing.__name__}(…) makes one")
     if lacking := [member for member in members if not hasattr(thing, member)]:
-        hint = ""
-        if what == "source" and isinstance(thing, str):
-            hint = ": open_source(…) makes one of a text"
-        elif what == "source" and is_picture(thing):
-            hint = ": load_estimator()([picture]) finds its people, and a PushSource takes many"
         raise ConfigError(
-            f"stream {name!r} has a {what} that is none, {type(thing).__name__} without {', '.join(lacking)}{hint}"
+            f"stream {name!r} has a {what} that is none, {type(thing).__name__} without {', '.join(lacking)}"
+            f"{_hint(what, thing)}"
         )
+
+
+def _hint(what: str, thing: object) -> str:
+    """What was meant, perhaps."""
+    if what == "source" and isinstance(thing, str | Path):
+        return ": open_source(…) makes one of a text"
+    if what == "source" and is_picture(thing):
+        return ": load_estimator()([picture]) finds its people, and a PushSource takes many"
+    if what == "sink" and isinstance(thing, str | Path):
+        return ": JsonlSink(…) and VideoSink(…) write files"
+    if what == "sink" and callable(thing):
+        return ": CallSink(…) makes one of a function"
+    return ""
 
 
 def check_all(streams: Collection[Stream]) -> None:

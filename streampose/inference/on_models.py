@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 from streampose.errors import ConfigError, ModelOutputError
-from streampose.frame import Image, is_picture
+from streampose.frame import Image, is_picture, no_picture
 from streampose.inference.card import Card
 from streampose.inference.engine import Engine
 from streampose.inference.pixels import Pixels, Staging
@@ -31,8 +31,7 @@ def _check_pictures(images: Sequence[Image]) -> None:
         raise ConfigError("an estimator takes a list of pictures, and this is one picture: give it as [picture]")
     for image in images:
         if not is_picture(image):
-            shape, dtype = getattr(image, "shape", ()), getattr(image, "dtype", type(image).__name__)
-            raise ConfigError(f"a picture is an array (height, width, 3) of uint8, BGR, not {shape} of {dtype}")
+            raise ConfigError(no_picture(image))
 
 
 def check_points(count: int, skeleton: Skeleton, model: str) -> None:

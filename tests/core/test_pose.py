@@ -235,3 +235,8 @@ def test_what_is_printed_is_one_line():
     clip = Clip((result.moment,) * 2)
     assert repr(clip) == "<clip of 's': 2 moments, 0.160 to 0.160 s>"
     assert repr(Clip(())) == "<clip of no moments>"
+
+
+def test_a_skeleton_s_name_is_no_skeleton():
+    with pytest.raises(ConfigError, match="as OPENPOSE_18, not 'openpose-18'"):
+        poses_of(3).to("openpose-18")

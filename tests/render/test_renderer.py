@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from streampose.errors import ConfigError
 from streampose.pose import Poses
 from streampose.render import Hud, Renderer, Style
 from streampose.render.hud import _AMBER, _GREY, _OPACITY, _PANEL, _WHITE
@@ -34,6 +35,18 @@ def noise(width: int, height: int) -> np.ndarray:
 def rectangle(changed: np.ndarray) -> tuple[int, int, int, int]:
     ys, xs = np.nonzero(changed.any(axis=2))
     return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
+
+
+@pytest.mark.parametrize("picture", [None, np.zeros((9, 9), np.uint8), "a.png"], ids=["none", "grey", "text"])
+def test_what_is_no_picture_is_told(picture: object):
+    """OpenCV reads None of a file that is not there."""
+    with pytest.raises(ConfigError, match=r"a picture is an array \(height, width, 3\) of uint8, BGR, not "):
+        Renderer()(picture, NOBODY)
+
+
+def test_what_is_no_style_is_told():
+    with pytest.raises(ConfigError, match=r"a Style\(…\), not 'coco'"):
+        Renderer("coco")
 
 
 def test_gives_a_new_picture_and_leaves_the_frame_alone():

@@ -95,7 +95,8 @@ class JsonlSink:
                     written += os.write(self._file, line[written:])
         except OSError as error:
             self._take_back(written)
-            raise SinkFailed(f"{self._path} broke off: {error.strerror}; the lines before are whole") from error
+            where = "standard output" if self._path == "-" else self._path
+            raise SinkFailed(f"{where} broke off: {error.strerror}; the lines before are whole") from error
 
     def close(self) -> None:
         """Close the file."""

@@ -59,7 +59,8 @@ class ImagesSource:
         """
         self._paths = sorted((p for p in self._found() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
         if not self._paths:
-            rest = "; for videos: streampose process" if Path(self._pattern).is_dir() else ""
+            is_other = Path(self._pattern).is_dir() or self._found()
+            rest = "; for videos: streampose process" if is_other else ""
             suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
             raise SourceNotFound(f"no images at {self._pattern} (looked for {suffixes}){rest}")
         if len(self._paths) == 1 and (remedy := _remedy(self._paths[0])) is not None:

@@ -116,6 +116,8 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
         return ImagesSource(text)
     if text == "-":
         raise SourceNotFound("no file at -; standard input is /dev/stdin, on Linux and macOS")
+    if (start := text.partition(":")[0].lower()) in _SCHEMES and ":" in text:
+        raise SourceNotFound(f"no file at {redact(text)}; a URL begins with {start}://")
     near = difflib.get_close_matches(path.name, _neighbours(path), n=1)
     raise SourceNotFound(f"no file at {text}" + (f"; did you mean {path.with_name(near[0])}?" if near else ""))
 

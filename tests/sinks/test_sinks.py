@@ -300,6 +300,19 @@ def test_lines_for_a_standard_output_that_is_closed(monkeypatch):
         JsonlSink("-").open("s", INFO)
 
 
+def test_lines_for_a_standard_output_that_nobody_reads_any_more(monkeypatch):
+    """As of `streampose run … --json - | head -1`."""
+    read, write = os.pipe()
+    os.close(read)
+    sink = JsonlSink("-")
+    with open(write, "w") as stdout:  # noqa: PTH123 - it has no path
+        monkeypatch.setattr(sys, "stdout", stdout)
+        sink.open("s", INFO)
+    with pytest.raises(SinkFailed, match=r"^standard output broke off: Broken pipe"):
+        sink.write(result(0))
+    sink.close()
+
+
 def test_coco_entries(tmp_path: Path):
     path = tmp_path / "o.json"
     sink = CocoSink(path, image_id=lambda f: 100 + f.index)

@@ -566,6 +566,11 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceNotFound, match=r"no images at .*; for videos: streampose process"):
         ImagesSource(tmp_path / "empty").open("s")
+    (tmp_path / "empty" / "clip.mp4").touch()
+    with pytest.raises(SourceNotFound, match=r"no images at .*; for videos: streampose process"):
+        ImagesSource(tmp_path / "empty" / "*.mp4").open("s")
+    with pytest.raises(SourceNotFound, match=r"webp\)$"):
+        ImagesSource(tmp_path / "empty" / "*.mov").open("s")
 
 
 def test_an_image_that_there_is_no_memory_for_is_not_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -624,6 +629,7 @@ def test_what_people_type(tmp_path: Path):
         ("", None, ConfigError, "empty"),
         ("clp.mp4", None, SourceNotFound, r"did you mean .*clip\.mp4"),
         ("rstp://u:pw@h/x", None, ConfigError, "did you mean rtsp://"),
+        ("rtsp:/10.0.0.5/a", None, SourceNotFound, "no file at rtsp:/10.0.0.5/a; a URL begins with rtsp://"),
         ("gopher://h/x", None, ConfigError, "known: rtsp://"),
         ("rtsp:///x", None, ConfigError, "no host"),
         ("rtsp://[abc/x", None, ConfigError, "no host or port that can be one"),

@@ -48,6 +48,9 @@ _COMMANDS = {
 # What may stand before a command without being a misspelt one, or a wish for help.
 _BEFORE = re.compile("--debug|--log-(format|level)(=.*)?|text|json|debug|info|warning|error")
 
+# Of every command, and of none.
+_GLOBAL = {"--debug", "--log-format", "--log-level", "--version"}
+
 # The base of it, which typer does not export.
 _USAGE_ERRORS: tuple[Any, ...] = typer.BadParameter.__bases__
 
@@ -82,6 +85,9 @@ def _redacted() -> Iterator[None]:
     try:
         yield
     except _USAGE_ERRORS as error:
+        if (option := getattr(error, "option_name", None)) in _GLOBAL:
+            error.message = f"{option} stands before the command: streampose {option} …"
+            error.possibilities = None
         error.message = redact(error.message)
         # Help is asked for by a command alone, and is for people in any form.
         if not speaks_json() or type(error).__name__ == "NoArgsIsHelpError":

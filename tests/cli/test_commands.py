@@ -277,6 +277,15 @@ def test_a_misspelt_command_is_told_with_the_nearest(command):
     assert "render" in command("--help", "run")[1]
 
 
+@pytest.mark.parametrize("option", ["--log-format=json", "--debug"])
+def test_an_option_of_all_commands_behind_one_is_told_its_place(command, option: str):
+    code, _, err = command("cameras", option)
+    assert code == 2
+    name = option.partition("=")[0]
+    assert f"{name} stands before the command: streampose {name} …" in err
+    assert "Possible" not in err
+
+
 @pytest.mark.parametrize(
     ("words", "found"), [("streampose re", {"render", "retarget"}), ("streampose run --bud", {"--budget"})]
 )

@@ -36,10 +36,22 @@ async def test_a_full_channel_makes_the_producer_wait():
 async def test_drop_oldest_keeps_the_freshest_and_tells():
     dropped: list[int] = []
     channel: Channel[int] = Channel(2, Overflow.DROP_OLDEST, on_drop=dropped.append)
-    for i in range(5):
+    for i in range(4):
         channel.put_nowait(i)
+    async with asyncio.timeout(1):  # also where it may wait, it does not
+        await channel.put(4)
     assert dropped == [0, 1, 2]
     assert list(channel) == [3, 4]
+
+
+async def test_who_watches_is_told_of_what_is_put_and_of_the_end():
+    changes: list[int] = []
+    channel: Channel[int] = Channel(2, on_change=lambda: changes.append(len(channel)))
+    await channel.put(0)
+    channel.put_nowait(1)
+    channel.close()
+    channel.close()
+    assert changes == [1, 2, 2]
 
 
 async def test_close_wakes_everyone_who_waits():

@@ -71,6 +71,17 @@ async def test_closing_ends_who_waits_and_keeps_what_is_there():
     assert [r.frame.index async for r in handover] == [0, 1]
 
 
+async def test_who_takes_waits_for_each_result():
+    handover = Handover()
+    taking = asyncio.create_task(taken(handover, 2))
+    for i in range(2):
+        await asyncio.sleep(0)
+        assert not taking.done()
+        await handover.put(result("a", i), live=True)
+    async with asyncio.timeout(1):
+        assert await taking == [("a", 0), ("a", 1)]
+
+
 async def test_who_takes_is_told_of_the_end():
     handover = Handover()
     taking = asyncio.create_task(anext(handover, None))

@@ -156,6 +156,21 @@ def test_below_a_frame_a_second_people_keep_their_ids(step_s, missed):
         assert ids(tracker.update(seen, i * step_s + i % 2 * 0.01)) == ([1] if i == missed else [1, 2])
 
 
+@pytest.mark.parametrize(("missed", "person"), [(1, 1), (2, 2)])
+def test_below_a_frame_a_second_who_is_not_found_in_two_frames_is_somebody_new(missed, person):
+    tracker = Tracker()
+    for i in range(4):
+        tracker.update(people((0, 0, 100)), 2.0 * i)
+    for i in range(missed):
+        tracker.update(Poses.empty(COCO_17), 8.0 + 2.0 * i)
+    assert ids(tracker.update(people((0, 0, 100)), 8.0 + 2.0 * missed)) == [person]
+
+
+def test_two_frames_of_one_time_show_the_same_people():
+    tracker = Tracker()
+    assert [ids(tracker.update(people((0, 0, 100)), t)) for t in (0.0, 0.1, 0.1, 0.2)] == [[1]] * 4
+
+
 def test_one_long_stall_does_not_make_a_stream_slow():
     tracker = Tracker()
     times_s = [0, 0.1, 5, 5.1, 5.2, 10]  # two of five steps are stalls

@@ -36,7 +36,6 @@ class Batcher:
     Args:
         engines: run the batches.
         policy: sizes the batches.
-        per_stream: at most so many frames of one stream in a batch while others wait, too.
         on_failure: called when an engine or the policy failed, and no batch will run any more.
 
     Raises:
@@ -49,7 +48,6 @@ class Batcher:
         policy: BatchPolicy,
         clock: Clock,
         *,
-        per_stream: int | None = None,
         metrics: EngineMetrics | None = None,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
@@ -58,7 +56,6 @@ class Batcher:
         self._stations = [Station(infer) for infer in engines]
         self._policy, self._clock = policy, clock
         self._adviser = Adviser(policy, len(engines))
-        self._per_stream = per_stream or policy.max_frames
         self._lanes: list[Lane] = []
         self._turn = 0.0  # of the frames that were taken, the latest: virtual time
         self._wake = asyncio.Event()
@@ -157,7 +154,7 @@ class Batcher:
         rows = []
         for order, lane in enumerate(self._lanes):
             lane.served = max(lane.served, self._turn - _MOST_CLAIM / lane.weight)
-            for turn, frame in enumerate(islice(lane.ingress, min(lane.credits, self._per_stream))):
+            for turn, frame in enumerate(islice(lane.ingress, min(lane.credits, self._policy.max_frames))):
                 lane.saw(frame)
                 rows.append((not lane.live, lane.served + turn / lane.weight, order, lane, frame))
         rows.sort(key=lambda row: row[:3])
@@ -190,7 +187,7 @@ class Batcher:
             and offered.count(lane)
             < min(
                 lane.credits if lane.live else lane.most_credits,
-                self._per_stream,
+                self._policy.max_frames,
                 len(lane.ingress) if lane.ingress.closed else lane.ingress.capacity,
             )
             for lane in self._lanes
@@ -263,8 +260,8 @@ class Batcher:
 
     def _gains_nothing(self) -> bool:
         """Whether the next batch is as good without the credits that come back as results are delivered."""
-        short = [lane for lane in self._lanes if lane.credits < min(len(lane.ingress), self._per_stream)]
-        offered = sum(min(len(lane.ingress), lane.credits, self._per_stream) for lane in self._lanes)
+        short = [lane for lane in self._lanes if lane.credits < min(len(lane.ingress), self._policy.max_frames)]
+        offered = sum(min(len(lane.ingress), lane.credits, self._policy.max_frames) for lane in self._lanes)
         return not short or (offered >= self._policy.max_frames and not any(lane.live for lane in short))
 
     def _fail(self, error: Exception, futures: list[asyncio.Future[Inferred]]) -> None:

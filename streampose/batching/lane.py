@@ -53,14 +53,13 @@ class Lane:
         capacity: int,
         budget_s: float | None = None,
         weight: float = 1.0,
-        metrics: StreamMetrics | None = None,
     ) -> None:
         self.name = name
         self.weight = weight
         self.live = live
         self.budget_s = budget_s
         self.credits = self.most_credits = credits
-        self.metrics = metrics or StreamMetrics()
+        self.metrics = StreamMetrics()
         self.people = 1.0
         """Running mean of people per frame: what the next frame is expected to cost."""
         self.period_s = 0.0

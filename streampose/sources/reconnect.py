@@ -174,7 +174,7 @@ class Reconnecting:
         self.link.state, self.link.cause = LinkState.UP, None
         return info
 
-    def _again(self, error: SourceError | None) -> StreamInfo | None:
+    def _again(self, error: SourceError) -> StreamInfo | None:
         """Open it again after this error; `None` = interrupted.
 
         Raises:
@@ -183,21 +183,21 @@ class Reconnecting:
         began, tries, link = time.monotonic(), 0, self.link
         tried_at = began
         first = not self._worked
-        if not first and error is not None:
+        if not first:
             link.lost[error.cause] += 1
             if began - self._up_since >= self._backoff.healthy_s:
                 self._waits = self._short = 0
             else:
                 self._short += 1
         flaps, told = self._short >= _FLAPS, False
-        if flaps and error is not None and began - self._told_at >= _TOLD_EVERY_S:
+        if flaps and began - self._told_at >= _TOLD_EVERY_S:
             self._told_at = began
             text = "%s: comes and goes, lost %d times in a row (%s): told once a minute from now on"
             tags = {"stream": self._stream, "event": "lost", "cause": error.cause}
             log.warning(text, self._stream, self._short, error.cause, extra=tags)
         while True:
             self.source.close()
-            if self._stop.is_set() or error is None:
+            if self._stop.is_set():
                 return None
             link.state, link.cause = LinkState.CONNECTING if first else LinkState.LOST, error.cause
             self._check(error, time.monotonic() - began)
@@ -209,7 +209,7 @@ class Reconnecting:
             else:
                 log.debug("%s: still away (%s): %s", self._stream, error.cause, redact(str(error)))
             # Its traceback holds this frame, and what was open in others: let go of it before the next one.
-            error = None
+            del error
             # What a try took is part of the wait: one that was silent for seconds has kept nobody busy. A tenth is
             # left: cameras that all fail after the same timeout would be tried in step.
             wait_s = self._backoff.wait_s(self._waits)

@@ -191,13 +191,14 @@ async def test_streams_are_served_by_their_weights():
     assert served["heavy"] == pytest.approx(3 * served["light"], rel=0.2)
 
 
-async def test_what_cameras_leave_no_room_for_does_not_look_stuck():
-    class CamerasOnly(FixedBatch):
-        def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
-            live = tuple(w for w in waiting if w.stream == "camera")
-            return Take(frames=live) if live else Wait()
+class CamerasOnly(FixedBatch):
+    def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
+        live = tuple(w for w in waiting if w.stream == "camera")
+        return Take(frames=live) if live else Wait()
 
-    engine, camera, film = Engine(), lane("camera"), lane("film", live=False)
+
+async def test_what_cameras_leave_no_room_for_does_not_look_stuck():
+    engine, camera, film = Engine(), lane("camera"), lane("film", live=False, credits=1)
     async with Running([engine], CamerasOnly(8), [camera, film]) as running:
         film.ingress.put_nowait(frame(0))
         await settle()
@@ -213,6 +214,44 @@ async def test_what_cameras_leave_no_room_for_does_not_look_stuck():
         assert running.batcher.held_up_s(running.clock.now()) == 0
         running.clock.advance(3)
         assert running.batcher.held_up_s(running.clock.now()) == 3
+
+
+async def test_of_several_engines_that_which_is_held_up_for_longest_counts():
+    one, other = Engine(), Engine()
+    camera, film = lane("camera", credits=4), lane("film", live=False)
+    async with Running([one, other], CamerasOnly(1), [camera, film]) as running:
+
+        async def held_up_s(after_s: float) -> float:
+            await settle()
+            running.clock.advance(after_s)
+            await settle()
+            return running.batcher.held_up_s(running.clock.now())
+
+        film.ingress.put_nowait(frame(9))
+        for i in range(2):
+            camera.ingress.put_nowait(frame(i))
+            await held_up_s(1)
+        assert (one.batches, other.batches) == ([[0]], [[1]])
+        assert await held_up_s(1) == 3, "the first batch"
+        one.let_go()
+        assert await held_up_s(1) == 3, "the second one"
+        other.let_go()
+        assert await held_up_s(1) == 2, "the first engine could have taken the film since its batch"
+
+
+async def test_what_its_outputs_hold_up_does_not_look_like_a_stuck_engine():
+    engine, one = Engine(), lane("a", credits=1, live=False)
+    async with Running([engine, Engine()], FixedBatch(1), [one]) as running:
+        assert running.batcher.held_up_s(running.clock.now()) == 0
+        for i in range(2):
+            one.ingress.put_nowait(frame(i))
+        await settle()
+        running.clock.advance(2)
+        assert running.batcher.held_up_s(running.clock.now()) == 2, "the first runs; the second has no credit"
+        engine.let_go()
+        await settle()
+        running.clock.advance(3)
+        assert running.batcher.held_up_s(running.clock.now()) == 0, "its result has not been taken"
 
 
 async def test_an_outage_is_no_interval_between_frames():
@@ -262,6 +301,16 @@ async def test_finishing_has_its_part_of_the_budget_and_no_more(finishing_s: flo
         await settle()
         assert offered[0].deadline - offered[0].captured_at == pytest.approx(left_s)
         engine.let_go()
+
+
+def test_what_finishing_takes_is_learned_quickly_and_forgotten_slowly():
+    one = lane("a")
+    after: list[float] = []
+    for takes_s, results in ((0.03, 10), (0.0, 10), (0.0, 300)):
+        for _ in range(results):
+            one.return_credit(takes_s)
+        after.append(one.finishing_s)
+    assert after == [pytest.approx(0.03, rel=0.05), pytest.approx(0.024, rel=0.05), pytest.approx(0, abs=1e-3)]
 
 
 async def test_fixed_batches_wait_for_more_but_not_for_what_cannot_come():

@@ -320,7 +320,7 @@ def test_a_camera_that_is_off_at_the_start_is_waited_for(error: SourceError, cap
     source = Reconnecting(Script(error, error, error, [0]), backoff=AT_ONCE)
     assert [f.epoch for f in read_all(source)] == [0]
     assert (source.link.lost, source.link.reconnects) == ({}, 0)
-    assert ["waiting for it" in caplog.messages[0], "there after" in caplog.messages[1]] == [True, True]
+    assert ["waiting for it" in caplog.messages[0], "(try 3)" in caplog.messages[1]] == [True, True]
     assert len(caplog.messages) == 2
 
 
@@ -417,6 +417,61 @@ def test_a_wait_ends_when_it_is_interrupted():
         assert time.monotonic() - began < 5
         timer.join()
         source.close()
+
+
+class Silent(Script):
+    """Says nothing until it is interrupted; then its connection is gone."""
+
+    def __init__(self, *openings: Exception | list[int | Exception | Callable[[], None] | Frame]) -> None:
+        super().__init__(*openings)
+        self.over = threading.Event()
+
+    def open(self, stream: str) -> StreamInfo:
+        try:
+            return super().open(stream)
+        except StopIteration:
+            self._wait()
+        raise Disconnected("x")
+
+    def read(self) -> Frame | None:
+        if (got := super().read()) is None:
+            self._wait()
+            raise Disconnected("x")
+        return got
+
+    def interrupt(self) -> None:
+        self.over.set()
+
+    def close(self) -> None:
+        super().close()
+        self.over.clear()
+
+    def _wait(self) -> None:
+        assert self.over.wait(10), "nobody has told it"
+
+
+def test_an_interrupt_reaches_the_source_and_is_no_loss(caplog: pytest.LogCaptureFixture):
+    """And once closed it can be opened again, as something new."""
+    script = Silent([0], [3])
+    source = Reconnecting(script, backoff=AT_ONCE)
+    for index in (0, 3):
+        source.open("cam")
+        got = source.read()
+        assert got is not None
+        assert (got.index, got.epoch, source.link.state) == (index, 0, LinkState.UP)
+        timer = threading.Timer(0.02, source.interrupt)
+        timer.start()
+        assert source.read() is None
+        timer.join()
+        source.close()
+        assert not script.is_open
+    timer = threading.Timer(0.02, source.interrupt)
+    timer.start()
+    with pytest.raises(Disconnected):
+        source.open("cam")
+    timer.join()
+    source.close()
+    assert (source.link.lost, source.link.tries, caplog.messages) == ({}, 0, [])
 
 
 async def test_stopping_a_pipeline_does_not_wait_for_a_camera_that_is_away():

@@ -189,7 +189,8 @@ async def test_outputs_are_finished_side_by_side():
     assert [sink.closed for sink in sinks] == [1, 1, 1]
 
 
-async def test_who_is_in_a_hurry_gets_whole_files_and_does_not_wait_for_servers():
+async def test_who_is_in_a_hurry_gets_whole_files_and_does_not_wait_for_servers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("streampose.flow._HURRY_S", 0.8)
     let_go, closing = threading.Event(), threading.Event()
 
     class Server(MemorySink):
@@ -199,7 +200,7 @@ async def test_who_is_in_a_hurry_gets_whole_files_and_does_not_wait_for_servers(
     class File(MemorySink):
         def close(self):
             closing.set()
-            time.sleep(0.3)
+            time.sleep(0.1)
             super().close()
 
     file = File()
@@ -373,6 +374,20 @@ async def test_stop_while_a_source_is_still_opening():
     assert reports["a"].outcome is Outcome.STOPPED
 
 
+async def test_a_stop_while_an_output_is_still_opening():
+    class Slow(MemorySink):
+        def open(self, stream, info):
+            super().open(stream, info)
+            loop.call_soon_threadsafe(lambda: (pipeline.stop(), stopped.set()))
+            assert stopped.wait(5)
+
+    loop, stopped, sink = asyncio.get_running_loop(), threading.Event(), Slow()
+    async with Pipeline([stream("a", range(100_000), sink)], FakeEstimator()) as pipeline:
+        reports = await pipeline.run()
+    assert reports["a"].outcome is Outcome.STOPPED
+    assert (sink.indices, sink.closed) == ([], 1)
+
+
 async def test_a_live_stream_drops_before_inference_and_stays_fresh():
     sink = MemorySink()
     streams = [stream("cam", range(200), sink, live=True, period_s=0.002)]
@@ -390,15 +405,15 @@ async def test_a_live_stream_drops_before_inference_and_stays_fresh():
 async def test_a_slow_viewer_of_one_stream_does_not_touch_another():
     slow, fast = MemorySink(delay_s=0.15), MemorySink()
     streams = [
-        stream("slow", range(100), slow, live=True, period_s=0.03),
-        stream("fast", range(100), fast, live=True, period_s=0.03),
+        stream("slow", range(60), slow, live=True, period_s=0.02),
+        stream("fast", range(60), fast, live=True, period_s=0.02),
     ]
     async with Pipeline(streams, FakeEstimator(base_s=0.001), policy=LatencyBatch(2.0)) as pipeline:
         await pipeline.run()
     figures = pipeline.snapshot().streams
-    assert len(fast.results) > 70
-    assert (missed := figures["slow"].dropped[Place.SINK, Cause.OVERFLOW]) > 40
-    assert figures["slow"].delivered > 70
+    assert len(fast.results) > 40
+    assert (missed := figures["slow"].dropped[Place.SINK, Cause.OVERFLOW]) > 20
+    assert figures["slow"].delivered > 40
     assert adds_up(pipeline)
     told = summary(pipeline.snapshot(), pipeline.reports, live=True).plain.splitlines()[0]
     assert f", {missed} not taken in time by outputs, " in told, told

@@ -171,6 +171,24 @@ async def test_a_recording_does_not_hold_the_engine_while_a_camera_is_there():
         engine.let_go()
 
 
+async def test_who_was_silent_for_long_does_not_have_all_turns_then():
+    engine, busy, silent = Engine(), lane("busy", credits=40), lane("silent", credits=8, capacity=8)
+    async with Running([engine], FixedBatch(1), [busy, silent]):
+        for i in range(20):
+            busy.ingress.put_nowait(frame(i))
+            await settle()
+            engine.let_go()
+            await settle()
+        for i in range(8):
+            silent.ingress.put_nowait(frame(100 + i))
+        for i in range(20, 26):
+            busy.ingress.put_nowait(frame(i))
+            await settle()
+            engine.let_go()
+            await settle()
+    assert 2 <= sum(i >= 100 for (i,) in engine.batches[20:26]) <= 4, engine.batches[20:]
+
+
 async def test_streams_are_served_by_their_weights():
     engine = Engine()
     heavy, light = lane("heavy", weight=3.0), lane("light")
@@ -252,6 +270,17 @@ async def test_what_its_outputs_hold_up_does_not_look_like_a_stuck_engine():
         await settle()
         running.clock.advance(3)
         assert running.batcher.held_up_s(running.clock.now()) == 0, "its result has not been taken"
+
+
+def test_the_interval_and_the_age_of_frames_are_means_that_no_stall_moves_far():
+    one = lane("a")
+    for i in range(60):
+        new = frame(2 * i, stream="a", captured_at=i * 0.08)  # every other one was dropped
+        one.came(new, now=new.captured_at + 0.1)
+        one.saw(new)
+    assert (one.period_s, one.lag_s) == (pytest.approx(0.04), pytest.approx(0.1, rel=0.05))
+    one.came(frame(120, stream="a", captured_at=5.0), now=10.0)
+    assert one.lag_s == pytest.approx(0.111, rel=0.05)
 
 
 async def test_an_outage_is_no_interval_between_frames():
@@ -510,6 +539,26 @@ async def test_a_policy_that_cheats_is_caught(decide):
     with pytest.raises(PolicyError):
         await task
     assert one.failure is not None
+
+
+async def test_a_policy_may_take_nothing_and_one_that_drops_is_asked_again_at_once():
+    class Picky(FixedBatch):
+        def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
+            answers = [Take(frames=()), Take(frames=(), drop=tuple(waiting[:1])), Take(frames=tuple(waiting))]
+            asked.append(len(waiting))
+            return answers[min(len(asked), 3) - 1]
+
+    engine, one = Engine(), lane("a")
+    asked: list[int] = []
+    async with Running([engine], Picky(4), [one]):
+        one.ingress.put_nowait(frame(0))
+        await settle()
+        assert (asked, engine.batches) == ([1], [])
+        one.ingress.put_nowait(frame(1))
+        await settle()
+        assert (asked, engine.batches) == ([1, 2, 1], [[1]])
+        assert one.metrics.dropped == {(Place.INGRESS, Cause.LATE): 1}
+        engine.let_go()
 
 
 async def test_the_next_batch_is_with_the_engine_before_the_last_one_is_done():

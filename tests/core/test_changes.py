@@ -18,6 +18,7 @@ from streampose.batching import Batcher, Lane, LatencyBatch
 from streampose.batching.policy import Decision, Waiting
 from streampose.errors import ConfigError, Disconnected, ModelOutputError, SourceUnauthorized
 from streampose.frame import Image
+from streampose.metrics import Cause, Place
 from streampose.pipeline import Pipeline
 from streampose.pose import Poses
 from streampose.sinks import JsonlSink, Rotation
@@ -66,6 +67,7 @@ async def test_streams_come_go_and_change_without_touching_the_others():
     assert snapshot.removed.delivered == len(gone.results) + len(new.results)
     for figures in (snapshot.removed, *snapshot.streams.values()):
         assert figures.captured == figures.delivered + figures.dropped_total
+        assert (Place.BATCH, Cause.FAILED) not in figures.dropped, "all that was on its way was delivered"
 
 
 async def test_the_only_stream_can_be_replaced_and_a_failed_one_removed():
@@ -237,6 +239,7 @@ async def test_a_stream_that_is_cut_off_holds_nobody_up(is_live: bool, batch_s: 
             await running
     removed = pipeline.snapshot().removed
     assert removed.captured == removed.delivered + removed.dropped_total
+    assert 0 <= removed.dropped.get((Place.BATCH, Cause.FAILED), 0) < 40, "what was on its way, and no more"
 
 
 class Away(ScriptedSource):
@@ -297,6 +300,7 @@ async def test_leaving_the_context_ends_a_run_that_goes_on_as_a_stop_does(silent
     assert (await running)["a"].outcome is Outcome.STOPPED
     figures = pipeline.snapshot().streams["a"]
     assert figures.captured == figures.delivered + figures.dropped_total
+    assert (Place.BATCH, Cause.FAILED) not in figures.dropped
     with pytest.raises(ConfigError, match="too late"):
         await pipeline.add(live("b", MemorySink()))
 

@@ -10,6 +10,8 @@ import time
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource
 
+from streampose.errors import SinkFailed
+from streampose.metrics import Cause, Place
 from streampose.pipeline import Pipeline
 from streampose.streams import Outcome, Stream
 from streampose.tracking import Tracker
@@ -30,25 +32,56 @@ async def test_an_output_may_take_its_time_to_close(monkeypatch: pytest.MonkeyPa
     assert (reports["a"].outcome, sink.closed) == (Outcome.ENDED, 1)
 
 
-async def test_a_result_that_cannot_be_finished_ends_a_stream_whose_source_is_silent():
-    class Broken(Tracker):
-        def update(self, poses, time_s):
-            raise ValueError("broken")
+class Silent(ScriptedSource):
+    """Says nothing more until it is interrupted."""
 
-    class Silent(ScriptedSource):
-        def interrupt(self):
-            over.set()
+    def __init__(self, frames: int) -> None:
+        self.over = threading.Event()
+        super().__init__([*range(frames), lambda: self.over.wait(10)], live=True)
 
-    over = threading.Event()
-    source = Silent([0, lambda: over.wait(10)], live=True)
-    stream = Stream(name="a", source=source, sinks=[MemorySink()], tracker=Broken())
-    async with Pipeline([stream], FakeEstimator()) as pipeline:
+    def interrupt(self):
+        self.over.set()
+
+
+class Broken(Tracker):
+    def update(self, poses, time_s):
+        raise ValueError("broken")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"sinks": [MemorySink()], "tracker": Broken()}, {"sinks": [MemorySink(error_at=0, error=SinkFailed("full"))]}],
+    ids=["a result cannot be finished", "an output is full"],
+)
+async def test_what_breaks_ends_a_stream_whose_source_is_silent(parts):
+    source = Silent(1)
+    async with Pipeline([Stream(name="a", source=source, **parts)], FakeEstimator()) as pipeline:
         running = asyncio.create_task(pipeline.run())
         _, waits = await asyncio.wait([running], timeout=5)
-        over.set()
+        source.over.set()
         reports = await running
     assert not waits
     assert reports["a"].outcome is Outcome.FAILED
+
+
+async def test_what_an_output_does_not_send_is_counted_once_and_while_it_runs():
+    class Lossy(MemorySink):
+        unsent = 0
+
+        def write(self, result):
+            self.unsent += 1
+
+    def counted() -> int:
+        return pipeline.snapshot().streams["a"].dropped.get((Place.SINK, Cause.UNSENT), 0)
+
+    async with Pipeline([Stream(name="a", source=Silent(3), sinks=[Lossy()])], FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        async with asyncio.timeout(5):
+            while counted() < 3:
+                await asyncio.sleep(0.005)
+        pipeline.stop()
+        await running
+    assert counted() == 3
 
 
 async def test_a_source_that_does_not_close_holds_up_no_end(

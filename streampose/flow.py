@@ -231,8 +231,7 @@ class Flow:
                 self._stop_all()
             except StreamposeError as error:
                 broken = True
-                self.lane.abandon(error)
-                self._stop_reading()
+                self.lane.abandon(error)  # its outbox ends by that, and the reading with that
             self._count_unsent(worker)
 
     def _count_unsent(self, sink: Worker[Sink]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from fakes import VirtualClock, frame, poses_of
@@ -515,9 +516,10 @@ async def test_recordings_do_not_start_early_past_a_camera_whose_credits_come_ba
         lambda waiting: Take(frames=(waiting[0], waiting[0])),
         lambda waiting: Take(frames=(waiting[1],)),
         lambda waiting: Take(frames=(waiting[1], waiting[0])),
-        lambda waiting: Take(frames=tuple(waiting[:2]) * 1, drop=(waiting[0],)),
+        lambda waiting: Take(frames=tuple(waiting[:2]), drop=(waiting[0],)),
+        lambda waiting: Take(frames=(), drop=(replace(waiting[0]),)),
     ],
-    ids=["twice", "passes one over", "out of order", "taken and dropped"],
+    ids=["twice", "passes one over", "out of order", "taken and dropped", "drops what it was not offered"],
 )
 async def test_a_policy_that_cheats_is_caught(decide):
     class Cheat:
@@ -539,6 +541,24 @@ async def test_a_policy_that_cheats_is_caught(decide):
     with pytest.raises(PolicyError):
         await task
     assert one.failure is not None
+
+
+async def test_a_policy_that_takes_more_than_it_says_is_caught():
+    class Greedy(FixedBatch):
+        def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
+            return Take(frames=tuple(waiting)) if len(waiting) > 1 else Wait()
+
+    async def engine(images: Sequence[Image]) -> list[Poses]:
+        return [poses_of(0) for _ in images]
+
+    lanes = [lane("a"), lane("b")]
+    running = Running([engine], Greedy(1), lanes)
+    for one in lanes:
+        one.ingress.put_nowait(frame(0))
+        one.ingress.close()
+    running.batcher.close()
+    with pytest.raises(PolicyError, match="took 2 frames, over its 1"):
+        await running.batcher.run()
 
 
 async def test_a_policy_may_take_nothing_and_one_that_drops_is_asked_again_at_once():
@@ -578,6 +598,8 @@ async def test_the_next_batch_is_with_the_engine_before_the_last_one_is_done():
         await settle()
         # The second one began when the first one was done.
         assert running.batcher.metrics.snapshot().busy_s == pytest.approx(1.5)
+        results = [await future for _, future in one.outbox]
+        assert [(r.taken_at, r.inferred_at) for r in results[:4]] == [(0, 1)] * 2 + [(1, 1.5)] * 2
 
 
 async def test_one_function_twice_is_two_engines():

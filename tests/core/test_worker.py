@@ -55,7 +55,8 @@ async def test_an_error_reaches_the_caller_and_the_worker_lives_on():
 
 
 async def test_close_comes_after_a_cancelled_call_has_returned():
-    thing = Thing()
+    thing, told = Thing(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     worker = Worker(thing, "t")
     call = asyncio.create_task(worker.call(thing.work, 0.1))
     await asyncio.sleep(0.02)
@@ -64,6 +65,7 @@ async def test_close_comes_after_a_cancelled_call_has_returned():
         await call
     await worker.aclose()
     assert thing.events == ["worked", "closed"]
+    assert not told, "what it returned is thrown away without a word"
 
 
 def test_a_call_whose_loop_is_gone_keeps_nothing_from_being_closed():
@@ -103,6 +105,8 @@ async def test_a_stuck_call_is_left_behind():
     await asyncio.sleep(0.01)
     with pytest.raises(WorkerStuck, match="stuck"):
         await worker.aclose(timeout_s=0.05)
+    (thread,) = (one for one in threading.enumerate() if one.name == "streampose-t")
+    assert thread.daemon, "the process would not end"
     release.set()
     await call
 

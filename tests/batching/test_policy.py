@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streampose.batching import BatchCost, BatchPolicy, FixedBatch, LatencyBatch, Load, Take, Wait, Waiting
@@ -272,6 +272,7 @@ def test_offline_frames_are_never_dropped():
     assert latency_batch(0.02, 0.01).decide(1e6, [frame], True) == Take(frames=(frame,))
 
 
+@settings(max_examples=30, deadline=None)
 @given(a=st.floats(0, 0.05), b=st.floats(0.001, 0.02), c=st.floats(0, 0.01))
 def test_the_cost_is_learned(a: float, b: float, c: float):
     cost = BatchCost()

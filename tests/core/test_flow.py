@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import threading
 import time
@@ -10,7 +11,7 @@ import time
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource
 
-from streampose.errors import SinkFailed
+from streampose.errors import Disconnected, SinkFailed
 from streampose.metrics import Cause, Place
 from streampose.pipeline import Pipeline
 from streampose.streams import Outcome, Stream
@@ -62,6 +63,23 @@ async def test_what_breaks_ends_a_stream_whose_source_is_silent(parts):
         reports = await running
     assert not waits
     assert reports["a"].outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(("others", "level"), [(True, logging.WARNING), (False, logging.INFO)])
+async def test_a_failure_is_told_at_once_where_others_go_on(others: bool, level: int, caplog: pytest.LogCaptureFixture):
+    """Else whoever runs it is about to learn it."""
+    caplog.set_level(logging.INFO, logger="streampose")
+    streams = [Stream(name="bad", source=ScriptedSource([Disconnected("cut")]))]
+    if others:
+        streams.append(Stream(name="good", source=Silent(1)))
+    async with Pipeline(streams, FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        async with asyncio.timeout(5):
+            while not (told := [r for r in caplog.records if "failed" in r.message]):
+                await asyncio.sleep(0.005)
+        pipeline.stop()
+        await running
+    assert [(r.message, r.levelno) for r in told] == [("bad failed: cut", level)]
 
 
 async def test_what_an_output_does_not_send_is_counted_once_and_while_it_runs():

@@ -441,6 +441,15 @@ async def test_credits_bound_what_is_in_flight():
     assert max(map(len, estimator.batches)) <= 3
 
 
+@pytest.mark.parametrize(
+    ("live", "keep_running", "policy"),
+    [(False, False, FixedBatch), (True, False, LatencyBatch), (False, True, LatencyBatch)],
+)
+def test_recordings_alone_go_in_whole_batches_by_default(live: bool, keep_running: bool, policy: type):
+    pipeline = Pipeline([stream("a", [], live=live)], FakeEstimator(), keep_running=keep_running)
+    assert type(pipeline._policy) is policy
+
+
 async def test_senseless_pipelines_are_refused():
     with pytest.raises(ConfigError, match="at least one"):
         Pipeline([], FakeEstimator())

@@ -556,6 +556,8 @@ def test_an_interrupt_ends_a_wait_and_what_waits_is_counted(monkeypatch: pytest.
     sink.close()
     sink.close()
     assert sink.unsent == 20
+    (thread,) = (one for one in threading.enumerate() if one.name == "streampose-send-s")
+    assert thread.daemon, "the process would not end"
     # The thread that hangs has the carrier: no other one may drive it.
     with pytest.raises(SinkUnavailable, match="stuck://host is still busy"):
         sink.open("s", INFO)
@@ -731,6 +733,30 @@ def test_what_nobody_foresaw_is_a_failed_sink():
     with pytest.raises(SinkFailed, match="a bug"):
         sink.close()
     sink.close()
+
+
+def test_a_sink_that_failed_can_be_opened_again_and_connects_again():
+    class Fussy(Scripted):
+        is_up = False
+
+        def connect(self, stream: str) -> None:
+            self.is_up = True
+
+        def send(self, lines: Sequence[bytes]) -> None:
+            assert self.is_up
+            super().send(lines)
+
+        def close(self) -> None:
+            self.is_up = False
+
+    carrier = Fussy(RuntimeError("a bug"))
+    sink = SendSink(carrier)
+    for i in range(3):
+        sink.open("s", INFO)
+        sink.write(result(i))
+        with contextlib.nullcontext() if i else pytest.raises(SinkFailed, match="a bug"):
+            sink.close()
+    assert (carrier.brought, sink.unsent) == ([1, 2], 0)
 
 
 def test_a_sink_that_gets_no_thread_says_what_to_do_and_can_be_closed():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from streampose.inference.limit import BatchLimit
+from streampose.inference.limit import BatchLimit, is_out_of_memory
 
 
 def test_a_refusal_begins_the_count_of_good_runs_anew():
@@ -20,3 +20,22 @@ def test_a_refusal_begins_the_count_of_good_runs_anew():
         limit.passed(4)
     limit.failed(4)
     assert runs_until_more(limit) == 2 * patience
+
+
+def test_it_halves_what_found_no_room_and_grows_to_the_most_and_not_beyond():
+    limit = BatchLimit(7)
+    assert not limit.reached
+    limit.failed(5)  # a batch may be smaller than the limit
+    sizes = [limit.now]
+    for _ in range(3 * BatchLimit._PATIENCE):
+        limit.passed(limit.now)
+        if limit.now != sizes[-1]:
+            sizes.append(limit.now)
+    assert sizes == [2, 4, 7]
+    assert not limit.reached
+    assert limit.refusals == 1
+
+
+def test_what_python_says_of_memory_counts_too():
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("something else"))

@@ -30,7 +30,7 @@ class Connections:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = min(most, _files() // 3)
+        self.most = min(most, _files() // 3)
         self._open: dict[object, asyncio.Transport] = {}
         self._asked: dict[object, list[web.Request]] = {}
 
@@ -59,7 +59,7 @@ class Connections:
             made(handler, transport)
             _notice_silence(transport)
             self._open[handler] = transport
-            if len(self._open) > self._most:
+            if len(self._open) > self.most:
                 idle = (one for one in self._open if not self._busy(one))
                 self._open.pop(next(idle)).abort()
 

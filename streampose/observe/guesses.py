@@ -19,7 +19,7 @@ log = logging.getLogger("streampose")
 
 # So many wrong tokens of an address are compared at once, and one more every so many seconds, …
 _FREE, _FORGOTTEN_S = 10.0, 6.0
-# … and what comes beyond that so many seconds later. Pages wait for 5 s.
+# … and what comes beyond that so many seconds later. Pages wait for 5 s, Prometheus for 10.
 _LATER_S = 2.0
 # So many addresses are told apart; all others are as one.
 _MOST = 1024
@@ -31,15 +31,16 @@ class Guesses:
     """How many wrong tokens each address has sent lately.
 
     After some of them every token of that address is compared later, the right one, too: were that one answered
-    sooner, nobody who guesses would wait any longer than that. No number of wrong ones keeps the right one out, and a
-    connection that has shown it does not wait.
+    sooner, nobody who guesses would wait any longer than that. A connection that has shown it does not wait.
 
     Args:
+        most: of all addresses so many wait at a time; the next one is refused, whatever its token is.
         clock: monotonic seconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._clock = most, clock
+        self._waiting = 0
         self._wrong: dict[str, tuple[float, float]] = {}
         """Of each address how many there were, and when."""
         self._pruned_at = -1.0
@@ -47,21 +48,41 @@ class Guesses:
         """Connections that have shown the token."""
         self._told_at: dict[str, float] = {}
 
-    async def knows(self, request: web.Request, address: Address) -> bool:
-        """Whether a request has the token, if one is needed."""
+    async def knows(self, request: web.Request, address: Address, *, now: bool = False) -> bool:
+        """Whether a request has the token, if one is needed.
+
+        Args:
+            request: the request.
+            address: that has the token.
+            now: one that would have to wait has none.
+
+        Raises:
+            web.HTTPTooManyRequests: too many wait.
+        """
         if address.token is None:
             return True
         sent, remote = request.headers.get("Authorization", ""), request.remote or "somebody"
         if sent and not self.trusts(request) and self.guessing(remote):
-            await asyncio.sleep(_LATER_S)
-        if address.knows(sent):
-            if request.transport is not None:  # it has not hung up
-                self._trusted.add(request.transport)
-            return True
-        self._trusted.discard(request.transport)  # a proxy's may be of many people
-        if sent:
+            if now:
+                return False
+            await self._later()
+        known = address.knows(sent)
+        if request.transport is not None:  # it has not hung up
+            # A proxy's connection may be of many people.
+            (self._trusted.add if known else self._trusted.discard)(request.transport)
+        if sent and not known:
             self.add(remote)
-        return False
+        return known
+
+    async def _later(self) -> None:
+        if self._waiting >= self._most:
+            headers = {"Retry-After": f"{_LATER_S:.0f}"}
+            raise web.HTTPTooManyRequests(headers=headers, text="somebody guesses the token, and too many wait")
+        self._waiting += 1
+        try:
+            await asyncio.sleep(_LATER_S)
+        finally:
+            self._waiting -= 1
 
     def trusts(self, request: web.Request) -> bool:
         """Whether the last request of this connection that `knows` was asked about had the token."""
@@ -80,8 +101,8 @@ class Guesses:
         key = self._key(remote)
         self._wrong[key] = min(_FREE, self._lately(key) + 1), now
         self._told_at = {told: at for told, at in self._told_at.items() if now - at < _TOLD_S}
-        if remote not in self._told_at and len(self._told_at) < _TOLD:
-            self._told_at[remote] = now
+        if key not in self._told_at and len(self._told_at) < _TOLD:
+            self._told_at[key] = now
             log.warning("%s sent a wrong token (said once a minute)", remote)
 
     def _key(self, remote: str) -> str:

@@ -46,11 +46,12 @@ class Guard:
     Args:
         address: where the server listens, and its token.
         origins: of the pages that may ask beside its own.
+        waiting: so many requests may wait at a time while somebody guesses the token.
     """
 
-    def __init__(self, address: Address, origins: Origins) -> None:
+    def __init__(self, address: Address, origins: Origins, *, waiting: int) -> None:
         self._address, self._origins = address, origins
-        self._guesses = Guesses()
+        self._guesses = Guesses(waiting)
 
     def middleware(self) -> Middleware:
         """For `aiohttp.web.Application`."""

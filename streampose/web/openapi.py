@@ -98,11 +98,12 @@ def _answers(*errors: int, **good: dict[str, Any]) -> dict[str, Any]:
         421: "not this server's name",
         422: "understood, but it cannot be",
         428: "If-Match is missing",
+        429: "somebody guesses the token, and too many wait",
         503: "no room, or no picture, now",
     }
     found = {code.removeprefix("ok"): answer for code, answer in good.items()}
     found["401"] = _says("a token is needed", _ref("Error"))
-    return found | {str(code): _says(words[code], _ref("Error")) for code in (403, 421, *errors)}
+    return found | {str(code): _says(words[code], _ref("Error")) for code in (403, 421, 429, *errors)}
 
 
 def _takes(schema: dict[str, Any], kind: str = _JSON) -> dict[str, Any]:

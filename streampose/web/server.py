@@ -121,11 +121,11 @@ class WebServer:
             closing=self._closing,
         )
         studio = Studio(self.catalogue, models.about, models.choose)
-        guard = Guard(options.address, options.origins)
+        # Guesses that wait hold their connections: the other half is for all others.
+        guard = Guard(options.address, options.origins, waiting=self._connections.most // 2)
         self._feeds = Feeds(self.catalogue, limits, guard)
-        # Who waits until his token is compared asks for nothing yet.
         app = web.Application(
-            middlewares=[guard.middleware(), self._connections.middleware()], client_max_size=limits.body_bytes
+            middlewares=[self._connections.middleware(), guard.middleware()], client_max_size=limits.body_bytes
         )
         for part in (
             Pages(),

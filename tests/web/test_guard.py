@@ -57,7 +57,7 @@ async def test_who_guesses_the_token_is_told_once(http: aiohttp.ClientSession, c
 
 async def test_of_many_addresses_that_guess_some_are_told_and_counted(caplog: pytest.LogCaptureFixture):
     now = [0.0]
-    counted = Guesses(lambda: now[0])
+    counted = Guesses(1, lambda: now[0])
     for i in [*range(1100), *([1] * 9)]:
         counted.add(f"2001:db8:{i:x}::{i:x}")
     assert len(counted._told_at) == len(caplog.records) == 32
@@ -109,19 +109,25 @@ async def test_who_guesses_the_token_is_slowed_down_and_keeps_nobody_out(
 
 
 async def test_guesses_that_wait_take_nobody_s_connection(http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(guesses, "_LATER_S", 60.0)
+    """The right token of their address is compared, too, if it is among those that wait."""
+    monkeypatch.setattr(guesses, "_LATER_S", 0.8)
     other = {"connector": aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))}
     async with serving(token=TOKEN, limits=Limits(connections=20)) as served:
-        port = int(served.url.rpartition(":")[2])
+        url, port = f"{served.url}/api/streams", int(served.url.rpartition(":")[2])
         for _ in range(10):
-            assert (await asked(http, f"{served.url}/api/streams", "guess"))[0] == 401
+            assert (await asked(http, url, "guess"))[0] == 401
+        right = asyncio.create_task(asked(http, url, TOKEN))
         guess = f"GET /api/streams HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: Bearer guess\r\n\r\n"
-        many = [await asyncio.open_connection("127.0.0.1", port) for _ in range(40)]
-        for _, writer in many:
-            writer.write(guess.encode())
-        await asyncio.sleep(0.1)
+        many = []
+        for _ in range(30):
+            many.append(await asyncio.open_connection("127.0.0.1", port))
+            many[-1][1].write(guess.encode())
+            await asyncio.sleep(0.01)  # until it waits or is refused
         async with aiohttp.ClientSession(**other) as neighbour:
-            assert (await asked(neighbour, f"{served.url}/api/streams", TOKEN))[0] == 200
+            assert (await asked(neighbour, url, TOKEN))[0] == 200
+        answers = [(await reader.read(400)).decode() for reader, _ in many]
+        assert {answer[9:12] for answer in answers} == {"401", "429"}
+        assert (await right)[0] == 200
         for _, writer in many:
             writer.transport.abort()
 

@@ -19,6 +19,7 @@ from streampose.observe.access import Address
 from streampose.observe.collector import PipelineCollector
 from streampose.observe.complaints import Complaints
 from streampose.observe.connections import Connections
+from streampose.observe.guesses import Guesses
 from streampose.observe.health import Need, Verdict, live, ready
 from streampose.pipeline import Pipeline
 
@@ -53,6 +54,7 @@ class Observatory:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._connections = Connections(_CONNECTIONS)
+        self._guesses = Guesses(self._connections.most // 2)
         app = web.Application(middlewares=[self._connections.middleware(), _plain, self._own()])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
@@ -105,11 +107,8 @@ class Observatory:
 
         return own
 
-    def _known(self, request: web.Request) -> bool:
-        return self._address.knows(request.headers.get("Authorization", ""))
-
     async def _metrics(self, request: web.Request) -> web.Response:
-        if not self._known(request):
+        if not await self._guesses.knows(request, self._address):
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"}, text="a token is needed\n")
         encode, kind = choose_encoder(request.headers.get("Accept", ""))
         response = web.Response(body=encode(self._registry), headers={"Content-Type": kind})
@@ -117,15 +116,18 @@ class Observatory:
         return response
 
     async def _healthz(self, request: web.Request) -> web.Response:
-        return self._answer(request, live(self._pipeline))
+        return await self._answer(request, live(self._pipeline))
 
     async def _readyz(self, request: web.Request) -> web.Response:
         stopping = Verdict(False, "it is stopping")
-        return self._answer(request, stopping if self._stopping else ready(self._pipeline, self._need, self._named))
+        return await self._answer(
+            request, stopping if self._stopping else ready(self._pipeline, self._need, self._named)
+        )
 
-    def _answer(self, request: web.Request, verdict: Verdict) -> web.Response:
+    async def _answer(self, request: web.Request, verdict: Verdict) -> web.Response:
         body: dict[str, object] = {"ok": verdict.ok}
-        if self._known(request):
+        # Whoever restarts what is not well may wait for a second only.
+        if await self._guesses.knows(request, self._address, now=True):
             body |= {"reason": verdict.reason, **verdict.details}
         return web.json_response(body, status=200 if verdict.ok else 503)
 

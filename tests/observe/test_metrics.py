@@ -24,7 +24,7 @@ from streampose.errors import ConfigError, Disconnected, SinkFailed
 from streampose.frame import Frame
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.metrics import BOUNDS_S
-from streampose.observe import server
+from streampose.observe import guesses, server
 from streampose.observe.access import Address
 from streampose.observe.collector import OTHERS, PipelineCollector
 from streampose.observe.scrape import read_view
@@ -376,6 +376,29 @@ async def test_a_token_guards_what_names_streams():
         assert (await client.get("/metrics", **known)).status_code == 200
         assert json.loads((await client.get("/readyz", **known)).text)["streams"]["secret-place"]["cause"] == "lost"
         assert (await client.get("/", **known)).status_code == 404
+
+
+async def test_who_guesses_the_token_is_slowed_down_and_health_is_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(guesses, "_LATER_S", 0.3)
+
+    async def asked(path: str, token: str) -> tuple[int, str, float]:
+        began = time.monotonic()
+        answer = await Client(door).get(path, Authorization=f"Bearer {token}")
+        return answer.status_code, answer.text, time.monotonic() - began
+
+    async with observatory(token="geheim") as door:
+        for i in range(10):
+            assert (await asked(("/metrics", "/healthz")[i % 2], "nein"))[2] < 0.3
+        code, _, took_s = await asked("/metrics", "geheim")
+        assert (code, took_s >= 0.3) == (200, True)
+        # Else that would tell the right one. Who asks may be a service manager with an old token.
+        code, text, took_s = await asked("/healthz", "geheim")
+        assert (code, json.loads(text), took_s < 0.3) == (200, {"ok": True}, True)
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == [
+        "127.0.0.1 sent a wrong token (said once a minute)"
+    ]
 
 
 async def test_without_a_token_a_page_of_elsewhere_gets_nothing():

@@ -364,6 +364,21 @@ async def test_addresses_that_are_found_after_the_offer_are_told(browser: Any):
         assert page.faults == []
 
 
+async def test_a_server_that_is_connected_and_silent_is_no_firewall(browser: Any):
+    deaf = """const make = RTCPeerConnection.prototype.createDataChannel;
+      RTCPeerConnection.prototype.createDataChannel = function (...of) {
+        make.apply(this, of);
+        return {}; // of what comes nothing is heard
+      };
+      const later = setTimeout;
+      setTimeout = (work, ms, ...given) => later(work, ms === 12000 ? 500 : ms, ...given);"""
+    async with serving() as served:
+        page = await open_page(browser, f"{served.url}/", deaf)
+        await page.click("#start")
+        await until(page, "document.getElementById('notice').textContent.includes('the server is silent')")
+        assert page.faults == []
+
+
 async def test_what_has_ended_and_what_is_closed_too_soon_is_not_played(browser: Any):
     status = "document.getElementById('watch-status').textContent"
     async with serving() as served:

@@ -45,7 +45,9 @@ export class Session extends EventTarget {
     control.onclose = () => this.over(lost(this.reason));
     try {
       await negotiate(pc, "whip", signal);
-      const late = new Promise((_, reject) => setTimeout(() => reject(iceFailed()), CONNECT_MS));
+      const passes = () => ["connected", "completed"].includes(pc.iceConnectionState);
+      const slow = () => (passes() ? lost("the server is silent") : iceFailed());
+      const late = new Promise((_, reject) => setTimeout(() => reject(slow()), CONNECT_MS));
       const gone = this.ended.then((trouble) => Promise.reject(trouble ?? lost()));
       await Promise.race([said, late, gone]);
       signal.throwIfAborted();

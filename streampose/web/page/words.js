@@ -63,7 +63,7 @@ export const noServer = () => new Trouble("The server does not answer. Trying ag
 
 export const iceFailed = () =>
   new Trouble(
-    "Page and server are in touch, but video cannot pass between them (ICE failed): a firewall may block UDP. Trying again.",
+    "Page and server are in touch, but video cannot pass between them (ICE failed): a firewall may block UDP, or one of the two is overloaded. Trying again.",
     { retry: true }
   );
 

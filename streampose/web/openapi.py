@@ -11,7 +11,7 @@ _NAME = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
 _NUMBER_OR_NONE = {"type": ["number", "null"]}
 
 _ORIGINS = (
-    "Pages of other origins are refused, but of those that --allow-origin names: they are answered with CORS headers, "
+    "Pages of other origins are refused, except those that --allow-origin names: they are answered with CORS headers, "
     "their preflights (OPTIONS with Access-Control-Request-Method) by 204 at any path. They send the token as Bearer."
 )
 

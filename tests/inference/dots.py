@@ -73,10 +73,8 @@ def _response(g: Graph, image: str, k: int, pixels: tuple, *, rgb: bool) -> str:
         weight[3 * j + np.arange(3), np.arange(3), 0, 0] = std
     bias = (mean - colours).reshape(-1)
     apart = g("Abs", g("Conv", image, g.const(weight), g.const(bias)))
-    gather = np.zeros((k, 3 * k, 1, 1))
-    for j in range(k):
-        gather[j, 3 * j : 3 * j + 3] = -1 / 24
-    return g("Relu", g("Conv", apart, g.const(gather), g.const(np.ones(k))))
+    gather = np.full((k, 3, 1, 1), -1 / 24)
+    return g("Relu", g("Conv", apart, g.const(gather), g.const(np.ones(k)), group=k))
 
 
 def _centroids(g: Graph, response: str, size: tuple[int, int] | None) -> tuple[str, str]:

@@ -34,7 +34,7 @@ def test_from_pixels_to_groups(command, tmp_path: Path, kind: str):  # noqa: F81
     for i, points in enumerate(true):
         cv2.imwrite(str(tmp_path / "row" / f"{i}.png"), paint(points, SIZE[1], SIZE[0], radius=6))
     model = build(tmp_path / "model.onnx", kind, k=133, size=SIZE)
-    arguments = ["--model", model, *FAST, "--format", "jsonl,openpose,coco", "--draw", "whole-body"]
+    arguments = ["--model", model, *FAST, "--sessions", "1", "--format", "jsonl,openpose,coco", "--draw", "whole-body"]
     if kind == "heatmap-udp":
         arguments += ["--family", "vitpose"]
     assert command("process", tmp_path / "row", "-o", tmp_path / "out", *arguments)[0] == 0

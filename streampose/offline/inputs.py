@@ -17,7 +17,7 @@ from streampose.offline.patterns import Pattern
 from streampose.sources import FileSource, ImagesSource, Source, SyntheticSource
 from streampose.sources.hwaccel import SOFTWARE
 from streampose.sources.images import IMAGE_SUFFIXES, natural
-from streampose.sources.probe import has_square_pixels, is_hdr, is_mirrored, probe
+from streampose.sources.probe import peculiarities, probe
 
 __all__ = ["VIDEO_SUFFIXES", "Input", "find_inputs"]
 
@@ -82,14 +82,7 @@ class Input:
             return ()
         if self.images:
             return () if self.images_rate == _RATE else (f"rate {self.images_rate}",)
-        path = self.paths[0]
-        anew = {
-            "spliced": path.suffix.lower() in _SPLICED,
-            "square": not has_square_pixels(path),
-            "mirrored": is_mirrored(path),
-            "hdr": is_hdr(path),
-        }
-        return tuple(name for name, differs in anew.items() if differs)
+        return ("spliced",) * (self.paths[0].suffix.lower() in _SPLICED) + peculiarities(self.paths[0])
 
     def fingerprint(self) -> str:
         """Changes when the recording does: size, time and both ends of a video; names, sizes and times of images."""

@@ -13,7 +13,7 @@ from streampose.sources.orientation import Orientation, orientation_of
 from streampose.sources.tonemap import TRANSFERS
 from streampose.sources.track import main_video
 
-__all__ = ["has_square_pixels", "is_hdr", "is_mirrored", "probe"]
+__all__ = ["peculiarities", "probe"]
 
 
 def probe(path: Path) -> StreamInfo | None:
@@ -38,33 +38,22 @@ def probe(path: Path) -> StreamInfo | None:
         return None
 
 
-def has_square_pixels(path: Path) -> bool:
-    """Whether a video's pictures are as wide as they are stored; also where it cannot be read."""
-    try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
-            video = main_video(container.streams.video)
-            return video is None or pixel_aspect(video) == 1
-    except (av.error.FFmpegError, OSError, ValueError):
-        return True
+def peculiarities(path: Path) -> tuple[str, ...]:
+    """What of a video's pictures is not as they are stored: ``square`` (its pixels are not), ``hdr``, ``mirrored``.
 
-
-def is_hdr(path: Path) -> bool:
-    """Whether a video's pictures are tone-mapped, as far as its header says."""
+    The last its first picture says, and is decoded for that. Nothing where it cannot be read.
+    """
+    found: list[str] = []
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             video = main_video(container.streams.video)
             context = getattr(video, "codec_context", None)  # what nothing here decodes has none
-            return context is not None and context.color_trc in TRANSFERS
+            if video is None or context is None:
+                return ()
+            found += ["square"] * (pixel_aspect(video) != 1) + ["hdr"] * (context.color_trc in TRANSFERS)
+            first = next(container.decode(video), None)
+            if first is not None and (orientation_of(first) or Orientation()).mirrored:
+                found.append("mirrored")
     except (av.error.FFmpegError, OSError, ValueError):
-        return False
-
-
-def is_mirrored(path: Path) -> bool:
-    """Whether a video's pictures are seen as in a mirror; its first one says so, and is decoded for that."""
-    try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
-            video = main_video(container.streams.video)
-            first = None if video is None else next(container.decode(video), None)
-            return first is not None and (orientation_of(first) or Orientation()).mirrored
-    except (av.error.FFmpegError, OSError, ValueError):
-        return False
+        pass  # opening it will explain
+    return tuple(found)

@@ -29,6 +29,7 @@ from streampose.result import Result, Timing
 from streampose.sinks import CallSink, CocoSink, JsonlSink, Rotation, Sink, SnapshotSink, VideoSink, join_videos
 from streampose.sinks.alpha import AlphaVideoSink
 from streampose.sinks.colours import Colours
+from streampose.sinks.film import lasting
 from streampose.sinks.jsonl import to_line
 from streampose.skeletons import COCO_17, HALPE_26
 from streampose.sources import open_source
@@ -457,6 +458,11 @@ def test_a_pause_does_not_make_the_last_picture_last(tmp_path: Path, name: str):
     for video in (path, joined):
         with av.open(str(video)) as container:
             assert container.duration == pytest.approx(600_400_000, abs=1000)
+
+
+def test_a_last_picture_after_a_pause_lasts_as_the_rate_says():
+    assert lasting(600_000, None, Fraction(25), Fraction(1, 1000)) == 40
+    assert lasting(600_000, 40, Fraction(25), Fraction(1, 1000)) == 40
 
 
 def test_an_hd_video_has_the_colours_of_its_source(tmp_path: Path):

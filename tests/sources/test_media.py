@@ -48,7 +48,7 @@ from streampose.sources import (
 )
 from streampose.sources.conversion import read_latent
 from streampose.sources.images import images_in
-from streampose.sources.probe import has_square_pixels, probe
+from streampose.sources.probe import peculiarities, probe
 from streampose.sources.seeking import read_table
 
 WIDTH, HEIGHT = 96, 64
@@ -484,7 +484,7 @@ def test_video_that_nothing_here_decodes_is_unsupported(tmp_path: Path):
         source.open("s")
     source.close()
     assert probe(drawing) is None
-    assert has_square_pixels(drawing)
+    assert peculiarities(drawing) == ()
 
 
 def test_images_come_in_the_order_of_their_numbers(tmp_path: Path):

@@ -142,7 +142,9 @@ def draw(
                         tick(done := done + 1)
                 except (SinkFailed, SinkUnavailable) as error:
                     _remove(part)  # a full disk needs the room
-                    raise _told(error, out) from error
+                    if not isinstance(error.__cause__, OSError):
+                        raise
+                    raise _broken_off(out, error.__cause__) from error
                 appear(part, work / name)
                 pieces.append(work / name)
         if not pieces:
@@ -169,11 +171,9 @@ def _done(work: Path, drawing: Drawing) -> list[Path]:
     return pieces
 
 
-def _told(error: SinkFailed | SinkUnavailable, out: Path) -> SinkFailed | SinkUnavailable:
-    """As who asked for the video is told it: of its name and not of a piece's, if it is the system's fault."""
-    if not isinstance(error.__cause__, OSError):
-        return error
-    return SinkFailed(f"{out} broke off: {error.__cause__.strerror or error.__cause__}; the same command goes on")
+def _broken_off(out: Path, error: OSError) -> SinkFailed:
+    """The system's fault, told of what was asked for and not of a piece of it."""
+    return SinkFailed(f"{out} broke off: {error.strerror or error}; the same command goes on")
 
 
 def _remove(piece: Path) -> None:
@@ -242,7 +242,9 @@ def _assemble(pieces: Sequence[Path], drawing: Drawing, out: Path, work: Path, f
             join_videos(pieces, part, drawing.container)
             appear(part, out)
         except SinkFailed as error:
-            raise _told(error, out) from error
+            if not isinstance(error.__cause__, OSError):
+                raise SinkFailed(f"{error}; without the folder {work} the same command makes them anew") from error
+            raise _broken_off(out, error.__cause__) from error
         finally:
             part.unlink(missing_ok=True)
         return

@@ -159,6 +159,16 @@ def test_a_disk_that_gets_full_is_told_as_that(tmp_path: Path, room: str, whole:
         assert not [name for name in left if name.startswith("part-")]  # there is room for what else is written
 
 
+def test_of_a_damaged_piece_it_is_told_what_to_do(tmp_path: Path):
+    drawing = Drawing(suffix=".mp4", painter=Black())
+    (tmp_path / "w").mkdir()
+    for i in range(2):  # the second is made anew
+        (tmp_path / "w" / f"00000{i}.mp4").write_bytes(bytes(100))
+    words = r"joined from its pieces: Invalid data .*; without the folder .*/w the same command makes them anew$"
+    with pytest.raises(SinkFailed, match=words):
+        draw(drawing, again, lambda _: None, tmp_path / "o.mp4", tmp_path / "w", rate=None)
+
+
 def test_a_piece_that_was_cut_off_takes_no_room_from_the_next_try(tmp_path: Path):
     """It is as large as nearly the whole disk; the video and its pieces need half of that."""
     drawing = Drawing(suffix=".mkv", painter=Noise())

@@ -39,7 +39,8 @@ def join_videos(pieces: Sequence[Path], out: Path, suffix: str) -> None:
                 for piece in pieces:
                     with av.open(f"file:{piece}") as source:
                         for packet in source.demux(video=0):
-                            if packet.dts is not None:
+                            if packet.size:
+                                packet.dts = packet.pts  # of short MKVs FFmpeg knows none; sinks reorder nothing
                                 packet.stream = stream
                                 target.mux(packet)
     except (av.error.FFmpegError, OSError) as error:

@@ -179,6 +179,14 @@ def test_a_piece_that_was_cut_off_takes_no_room_from_the_next_try(tmp_path: Path
         assert [path.name for path in there.iterdir()] == ["o.mkv"]
 
 
+def test_an_mkv_whose_last_piece_has_seven_pictures_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of an MKV with so many FFmpeg does not say when they are decoded."""
+    monkeypatch.setattr("streampose.offline.drawing._PIECE", COUNT - 7)
+    draw(Drawing(suffix=".mkv", painter=Black()), again, lambda _: None, tmp_path / "o.mkv", tmp_path / "w", rate=None)
+    with av.open(str(tmp_path / "o.mkv")) as made:
+        assert [frame.time for frame in made.decode(video=0)] == pytest.approx([i / 30 for i in range(COUNT)], abs=1e-3)
+
+
 def test_shots_move_no_frame_in_time(tmp_path: Path):
     pts = [0, 1, 2, 6, 7, 8, 9, 13]
     clip = [replace(m, pts=pts[m.index], epoch=m.index // 3) for m in again() if m.index < len(pts)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -23,6 +24,7 @@ __all__ = [
     "LineWidth",
     "Points",
     "Size",
+    "Sound",
     "drawings",
 ]
 
@@ -55,6 +57,10 @@ Points = Annotated[
     float | None,
     typer.Option("--point-score", min=0, max=1, help="Points below are not drawn.", rich_help_panel=_DRAWN),
 ]
+Sound = Annotated[
+    bool,
+    typer.Option("--sound", help="Put the recording's sound into drawn videos, as it is.", rich_help_panel=_DRAWN),
+]
 FaceSize = Annotated[
     int | None,
     typer.Option(
@@ -82,6 +88,7 @@ def drawings(
     point_score: float | None,
     face_video_px: int | None,
     face_padding: float = 0.0,
+    sound: bool = False,
 ) -> list[Drawing]:
     """What was asked for.
 
@@ -101,6 +108,8 @@ def drawings(
         min_score=point_score,
     )
     names = [name.strip() for name in (styles or "").split(",") if name.strip()]
+    if sound and face_video_px is None and (images or not names):
+        raise ConfigError("--sound is for videos: name a style to --draw, without --png")
     if not names:
         asked = {
             "--size": size is not None,
@@ -131,4 +140,6 @@ def drawings(
         )
         for name in names
     ]
-    return found if face_video_px is None else [*found, face_video(face_video_px, padding=face_padding)]
+    if face_video_px is not None:
+        found.append(face_video(face_video_px, padding=face_padding))
+    return [replace(drawing, sound=sound and not drawing.is_folder) for drawing in found]

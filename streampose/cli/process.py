@@ -149,6 +149,7 @@ def process_command(
     head: pictures.Heads = "full",
     face_dots: pictures.Faces = "full",
     point_score: pictures.Points = None,
+    sound: pictures.Sound = False,
     face_video: pictures.FaceSize = None,
     face_padding: pictures.FacePadding = 0.0,
     prompts: Annotated[
@@ -237,6 +238,7 @@ def process_command(
             point_score=point_score,
             face_video_px=face_video,
             face_padding=face_padding,
+            sound=sound,
         ),
         prompts=prompts,
         hwaccel=hwaccel,

@@ -62,6 +62,7 @@ def render(
     head: pictures.Heads = "full",
     face_dots: pictures.Faces = "full",
     point_score: pictures.Points = None,
+    sound: pictures.Sound = False,
     stream: Annotated[str | None, typer.Option(help="Which one, of a file of several.")] = None,
     poses_size: Annotated[
         str | None,
@@ -86,6 +87,8 @@ def render(
     backdrop: Background = background or ("black" if video is None else "video")
     if backdrop == "video" and video is None:
         raise ConfigError("to draw upon the video, name it after the poses")
+    if sound and (video is None or not video.is_file()):
+        raise ConfigError("--sound is that of the video: name its file after the poses")
     found = pictures.drawings(
         style,
         size=size,
@@ -99,6 +102,7 @@ def render(
         face_dots=face_dots,
         point_score=point_score,
         face_video_px=None,
+        sound=sound,
     )
     if not png and backdrop == "alpha" and out.suffix.lower() != ".mov":
         raise ConfigError(f"-o {out}: see-through video is .mov (ProRes 4444); or take --png")
@@ -153,7 +157,16 @@ def draw_file(
     with locked(out, lock), Progress(console=console, transient=True, disable=not has_watcher()) as progress:
         task = progress.add_task(escape(out.name), total=total)
         try:
-            draw(drawing, again, source, out, work, rate=rate, tick=lambda done: progress.update(task, completed=done))
+            draw(
+                drawing,
+                again,
+                source,
+                out,
+                work,
+                rate=rate,
+                recording=video,
+                tick=lambda done: progress.update(task, completed=done),
+            )
         except BaseException as error:
             # With what cannot be read nobody can go on; when it changes, so does the name of the folder.
             if isinstance(error, SourceError | FormatUnreadable) or not pieces_in(work):

@@ -19,7 +19,7 @@ from streampose.offline.ahead import ahead
 from streampose.result import Result, Timing
 from streampose.sinks import PNG_NAMES, AlphaVideoSink, PngSink, Sink, VideoSink, join_videos
 from streampose.skeletons import COCO_WHOLEBODY_133
-from streampose.sources import Source
+from streampose.sources import Source, sound_of
 from streampose.whole import appear, appear_folder, of_nobody, part_of, remove_folder, replaceable, writing
 
 __all__ = ["Drawing", "Painter", "draw", "pieces_in"]
@@ -61,6 +61,8 @@ class Drawing:
     """What is painted, from something that gives the clip's moments at each call."""
     whole_body: bool = False
     """Whether hands are what it is for: poses without any are told."""
+    sound: bool = False
+    """Whether it has its recording's sound."""
 
     @property
     def is_folder(self) -> bool:
@@ -87,6 +89,7 @@ def draw(
     work: Path,
     *,
     rate: Fraction | None,
+    recording: Path | None = None,
     tick: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Draw a video, or what is missing of it; the file appears when it is whole.
@@ -100,6 +103,7 @@ def draw(
         out: the file, or folder.
         work: folder for the pieces; what is in it is gone on with, so it is for one drawing of one clip alone.
         rate: frames a second, as a hint to the encoder.
+        recording: the video file whose sound it gets, if the drawing is to have any.
         tick: called at each frame, with how many there are; raises to break off.
 
     Raises:
@@ -149,7 +153,8 @@ def draw(
                 pieces.append(work / name)
         if not pieces:
             raise ConfigError(f"{out}: there are no frames to draw")
-        _assemble(pieces, drawing, out, work, done)
+        heard = None if beginning is None or recording is None or not drawing.sound else (recording, beginning.time_s)
+        _assemble(pieces, drawing, out, work, done, heard=heard)
         shutil.rmtree(work)
 
 
@@ -234,12 +239,14 @@ def _encoded(piece: Iterator[Result], sink: Sink, rate: Fraction | None) -> Iter
     sink.close()
 
 
-def _assemble(pieces: Sequence[Path], drawing: Drawing, out: Path, work: Path, frames: int) -> None:
-    """From pieces, which stay, to what is asked for."""
+def _assemble(
+    pieces: Sequence[Path], drawing: Drawing, out: Path, work: Path, frames: int, *, heard: tuple[Path, float] | None
+) -> None:
+    """From pieces, which stay, to what is asked for, with the sound of a recording from a time on."""
     if not drawing.is_folder:
         part = part_of(out)
         try:
-            join_videos(pieces, part, drawing.container)
+            join_videos(pieces, part, drawing.container, () if heard is None else sound_of(*heard))
             appear(part, out)
         except SinkFailed as error:
             if not isinstance(error.__cause__, OSError):

@@ -134,6 +134,7 @@ class Finishing:
             self.job.folder / name,
             work,
             rate=rate,
+            recording=self.job.input.video,
             tick=lambda done: self._told(name, done),
         )
 

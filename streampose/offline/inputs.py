@@ -50,6 +50,11 @@ class Input:
         return bool(self.paths) and self.paths[0].suffix.lower() in IMAGE_SUFFIXES
 
     @property
+    def video(self) -> Path | None:
+        """The file, if it is a video."""
+        return self.paths[0] if self.paths and not self.images else None
+
+    @property
     def is_row(self) -> bool:
         """Whether it is several images; the number of a frame is that of its place among `paths`."""
         return self.images and len(self.paths) > 1

@@ -93,7 +93,8 @@ class Plan:
         """… of each output, by the name of its file or folder."""
         wanted = {f"{job.name}{FORMATS[name].suffix}": fingerprint_of(state.poses, name) for name in self.formats}
         for drawing in self.drawings:
-            wanted[f"{job.name}{drawing.suffix}"] = fingerprint_of(state.poses, drawing.suffix, drawing.painter, DRAWN)
+            looks = [drawing.suffix, drawing.painter, DRAWN, *["sound"] * drawing.sound]
+            wanted[f"{job.name}{drawing.suffix}"] = fingerprint_of(state.poses, *looks)
         if self.prompts:
             wanted[f"{job.name}.prompts.json"] = fingerprint_of(state.poses, "prompts")
         if self.refinement.looks_ahead:

@@ -13,6 +13,7 @@ from streampose.sources.opening import is_camera, open_source
 from streampose.sources.paced import Paced
 from streampose.sources.pushed import PushSource
 from streampose.sources.reconnect import Link, LinkState, Reconnecting
+from streampose.sources.sound import sound_of
 from streampose.sources.source import Source
 from streampose.sources.synthetic import SyntheticSource
 
@@ -41,4 +42,5 @@ __all__ = [
     "in_words",
     "is_camera",
     "open_source",
+    "sound_of",
 ]

@@ -396,6 +396,7 @@ def test_openpose_files_that_are_counted_from_one_are_of_the_first_frame(
         (["--size", "33x21"], "even"),
         (["--size", "3²x21"], "is not a size"),
         (["-o", "a.avi"], "video is written as"),
+        (["--sound"], "--sound is that of the video: name its file after the poses"),
     ],
 )
 def test_what_cannot_be_drawn_is_told(command, walk: Path, arguments: list[str], words: str):  # noqa: F811

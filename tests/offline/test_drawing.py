@@ -93,7 +93,7 @@ def test_a_kill_while_images_are_put_together_loses_none(
 def test_a_piece_that_lost_images_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     images(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("streampose.offline.drawing._assemble", lambda *_: 1 / 0)
+        patch.setattr("streampose.offline.drawing._assemble", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             images(tmp_path)
     next((tmp_path / "w" / "000001").iterdir()).unlink()

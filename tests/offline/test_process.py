@@ -399,6 +399,7 @@ def test_one_that_is_broken_does_not_hold_up_the_others(command: Command, tmp_pa
         (["--size", "640x360", "--face-video", "64"], "--size is for --draw"),
         (["--line-px", "2", "--head", "weak", "--point-score", "0"], "--line-px, --head, --point-score are for --draw"),
         (["--draw", "coco", "--face-padding", "1"], "--face-padding is for --face-video"),
+        (["--draw", "coco", "--png", "--sound"], "--sound is for videos: name a style to --draw, without --png"),
         (["--format", ""], "nothing would be written"),
         ([""], "an input is empty"),
         (["-o", ""], "-o is empty"),

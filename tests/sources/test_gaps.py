@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import struct
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -67,3 +68,28 @@ def test_a_server_is_told():
     assert (share >> 24, share & 0xFFFFFF, highest) == (256 * 25 // 300, 25, 65_799)
     gaps.push(packet(65_800))
     assert struct.unpack("!II", gaps.report()) == (25, 65_800)
+
+
+def test_of_each_sender_a_server_is_told_alone():
+    gaps = Gaps()
+    for i, sender in [(1, 7), (41, 7), (5, 8), (6, 8), (8, 8), *((i, 8) for i in range(9, 115))]:
+        gaps.push(packet(i, sender=sender))
+    assert gaps.lost == 39 + 1
+    assert struct.unpack("!II", gaps.report()) == (256 // 110 << 24 | 1, 114)
+
+
+def test_late_and_twice_is_not_anew():
+    gaps = Gaps()
+    for i in (1, 3, 6, 5, 6, 4, 2, 7):
+        gaps.push(packet(i))
+    assert gaps.lost == 0
+    gaps.close()
+    assert gaps.lost == 0
+
+
+def test_a_hole_before_each_packet_costs_no_time():
+    gaps, began = Gaps(), time.thread_time()
+    for i in range(1000):
+        gaps.push(packet(2999 * i))
+    assert gaps.lost == 999 * 2998 - 99
+    assert time.thread_time() - began < 0.5

@@ -25,10 +25,12 @@ class Gaps:
     def __init__(self) -> None:
         self.sender = 0
         """The SSRC of the last packet."""
-        self.highest = 0
-        """Number of the newest packet, counted on where the 16 bits end."""
-        self._missing: dict[int, None] = {}
-        self._lost = self._told_lost = self._told_highest = 0
+        self.lost = 0
+        """How many have never come. What may still come is not among them until `close`."""
+        # Of this sender: the newest number, counted on where the 16 bits end; and its bit k: the k-th before it lacks.
+        self._highest = self._missing = 0
+        # `lost` when this sender began, and both when they were last told.
+        self._lost_before = self._told_lost = self._told_highest = 0
         self._began, self._restart = False, -1
 
     def push(self, packet: bytes) -> None:
@@ -41,39 +43,40 @@ class Gaps:
         if not self._began or sender != self.sender:
             self._begin(sender, sequence)
             return
-        ahead = (sequence - self.highest) & 0xFFFF
-        if ahead < _LONGEST:
-            self._missing.update(dict.fromkeys(range(self.highest + 1, self.highest + ahead)))
-            self.highest += ahead
-            while self._missing and (oldest := next(iter(self._missing))) <= self.highest - _LATE:
-                del self._missing[oldest]
-                self._lost += 1
-        elif ahead >= (1 << 16) - _LATE:
-            self._missing.pop(self.highest - (1 << 16) + ahead, None)
+        ahead = (sequence - self._highest) & 0xFFFF
+        back = -ahead & 0xFFFF
+        if 0 < ahead < _LONGEST:
+            self._highest += ahead
+            self._missing = (self._missing << ahead) + (1 << ahead) - 2
+            self.lost += (self._missing >> _LATE).bit_count()
+            self._missing &= (1 << _LATE) - 1
+        elif back <= _LATE:
+            self._missing &= ~(1 << back)
         elif sequence == self._restart:
             self._begin(sender, sequence)
             return
         self._restart = sequence + 1 & 0xFFFF
 
-    @property
-    def lost(self) -> int:
-        """How many have never come. What may still come is not among them until `close`."""
-        return self._lost
-
     def close(self) -> None:
         """Nothing more comes."""
-        self._lost += len(self._missing)
-        self._missing.clear()
+        self.lost += self._missing.bit_count()
+        self._missing = 0
 
     def report(self) -> bytes:
-        """What a receiver report says of it: the share that was lost since the last one, all, the highest number."""
-        expected, lost = self.highest - self._told_highest, self._lost - self._told_lost
-        self._told_highest, self._told_lost = self.highest, self._lost
+        """What a receiver report says of the sender.
+
+        Returns:
+            the share that was lost since the last report, how many of its packets were, and the highest number.
+        """
+        expected, lost = self._highest - self._told_highest, self.lost - self._told_lost
+        self._told_highest, self._told_lost = self._highest, self.lost
         share = min(255, 256 * lost // expected) if expected > 0 else 0
-        return struct.pack("!II", share << 24 | min(self._lost, 0x7FFFFF), self.highest & 0xFFFFFFFF)
+        cumulative = min(self.lost - self._lost_before, 0x7FFFFF)
+        return struct.pack("!II", share << 24 | cumulative, self._highest & 0xFFFFFFFF)
 
     def _begin(self, sender: int, sequence: int) -> None:
         self.close()
-        self.sender, self.highest, self._began = sender, sequence, True
-        self._told_highest = sequence - 1
+        self.sender, self._highest, self._began = sender, sequence, True
+        self._told_highest, self._told_lost = sequence - 1, self.lost
+        self._lost_before = self.lost
         self._restart = sequence + 1 & 0xFFFF

@@ -83,7 +83,9 @@ class Conversion:
         Raises:
             Exception: what PyAV raises for a format that cannot be converted.
         """
-        orientation = self._turned(picture)
+        return self._seen(picture, self._turned(picture))
+
+    def _seen(self, picture: VideoFrame, orientation: Orientation) -> Image | Latent:
         size = self._stretched(picture.width), picture.height
         width, height = size[::-1] if orientation.transposed else size
         colours = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
@@ -101,7 +103,7 @@ class Conversion:
     def forget(self) -> None:
         """What comes next begins anew: how pictures were turned before says nothing of it."""
         self._orientation, self._plain_key = Orientation(), False
-        # An encoder has said it; and another time with a key frame, for of the first one that says nothing.
+        # An encoder has said it; and, the first time aside, it did so last with a key frame.
         self._told = self._told_with_key = False
 
     def passed(self, picture: VideoFrame) -> None:
@@ -115,15 +117,18 @@ class Conversion:
             SourceUnsupported: it cannot be converted, and none could before.
             MemoryError: there is no memory for it.
         """
+        orientation = self._turned(picture)  # once a picture: it holds for those behind it
         try:
-            return self(picture)
+            return self._seen(picture, orientation)
         except MemoryError:
             raise  # FFmpeg's is one of its errors, too, and says nothing of the picture
         except _UNCONVERTED as error:
             # Elsewhere: a frame of its traceback that kept it would keep the picture, until the next collection.
-            return self._in_other_colours(picture, error)
+            return self._in_other_colours(picture, orientation, error)
 
-    def _in_other_colours(self, picture: VideoFrame, failure: Exception) -> Image | Latent | None:
+    def _in_other_colours(
+        self, picture: VideoFrame, orientation: Orientation, failure: Exception
+    ) -> Image | Latent | None:
         first = self._kind is None
         refusal = f"{self.name} has pictures that cannot be converted: {words(failure)}"
         if first and picture.colorspace in _OTHER_MATRICES:
@@ -132,7 +137,7 @@ class Conversion:
         colours = self._colours or _UNSAID
         picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = colours
         try:
-            image = self(picture)
+            image = self._seen(picture, orientation)
         except MemoryError:
             raise
         except _UNCONVERTED:

@@ -200,14 +200,16 @@ def test_rotation_is_applied(tmp_path: Path, rotation: int, red: str):
     assert image[y, x, 2] > 200
 
 
-@pytest.mark.parametrize(("first", "between"), [(0, 0), (3, 0), (0, 2)])
+@pytest.mark.parametrize(
+    ("first", "between", "colours"), [(0, 0, ""), (3, 0, ""), (0, 2, ""), (0, 2, ":matrix_coefficients=12")]
+)
 def test_what_an_encoder_says_of_rotation_at_key_frames_holds_for_those_behind_them(
-    tmp_path: Path, first: int, between: int
+    tmp_path: Path, first: int, between: int, colours: str
 ):
     plain = video(tmp_path / "v.h264", pts=[40 * i for i in range(12)], g="6", bf=str(between), b_strategy="0")
     with av.open(str(plain)) as container, (tmp_path / "turned.h264").open("wb") as file:
         stream = container.streams.video[0]
-        turn = av.BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=90", stream)
+        turn = av.BitStreamFilterContext(f"h264_metadata=display_orientation=insert:rotate=90{colours}", stream)
         for packet in container.demux(stream):
             file.writelines(bytes(made) for made in turn.filter(packet))
         file.writelines(bytes(made) for made in turn.filter(None))

@@ -119,6 +119,7 @@ class NetworkSource(LiveMedia):
         self._own_client = transport == "auto" and self._scheme in {"rtsp", "rtsps"}
         self._silences = self._had_alone = 0
         self._lost_before: int | None = None
+        self._told: str | None = None
 
     def open(self, stream: str) -> StreamInfo:
         """Connect, and wait for the first picture.
@@ -153,10 +154,13 @@ class NetworkSource(LiveMedia):
         self._probes = False
         if instead:  # perhaps the camera has awoken: ours has one more try the next time
             self._silences, self._own_client = _SILENT + 1, True
-        if self._ours is None:
+        if (ours := self._ours) is None:
             return info
         self._silences = 0
-        return replace(info, rate=self._ours.rate)
+        if ours.oddity not in {None, self._told}:  # not at each connection of one that comes and goes
+            self._told = ours.oddity
+            log.warning("%s %s", self._name, self._told, extra={"stream": stream, "event": "codec"})
+        return replace(info, rate=ours.rate)
 
     def _lies_with_camera(self, error: SourceError) -> bool:
         """Whether another client would have no picture, either, as things are."""

@@ -803,12 +803,13 @@ def test_a_codec_that_is_not_the_announced_one_is_read_all_the_same(
 
     with serving(talk) as url:
         source = camera(url)
-        info = source.open("cam")
-        sizes = [source.read().size_px for _ in range(3)]
-        source.close()
-    assert (info.codec, sizes) == ("hevc" if hevc else "h264", [(64, 48)] * 3)
+        for _ in range(2):
+            info = source.open("cam")
+            sizes = [source.read().size_px for _ in range(3)]
+            source.close()
+            assert (info.codec, sizes) == ("hevc" if hevc else "h264", [(64, 48)] * 3)
     says, sends = ("H.264", "H.265") if hevc else ("H.265", "H.264")
-    assert f"announces {says}, but sends {sends}, and is read as that" in caplog.text
+    assert caplog.text.count(f"announces {says}, but sends {sends}, and is read as that") == 1
 
 
 def coded_hevc(count: int) -> list[bytes]:

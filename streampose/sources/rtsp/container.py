@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import logging
 import secrets
 import time
 from collections import deque
@@ -31,8 +30,6 @@ from streampose.sources.rtsp.session import RtspSession
 from streampose.sources.rtsp.units import AccessUnit, AccessUnits
 
 __all__ = ["NoPicture", "RtspContainer"]
-
-log = logging.getLogger("streampose")
 
 _WORDS = {"h264": "H.264", "hevc": "H.265"}
 
@@ -68,6 +65,8 @@ class RtspContainer:
         self._first: deque[tuple[AccessUnit, float | None]] = deque(maxlen=1)
         self._units = self._received()
         self._bare: InputContainer | None = None
+        self.oddity: str | None = None
+        """What whoever sees to the camera should know, in words that go on behind its name."""
 
     @classmethod
     def open(
@@ -181,8 +180,8 @@ class RtspContainer:
             bare.close()
         self._bare = bare
         if self._track.codec != announced:
-            text = "%s announces %s, but sends %s, and is read as that: set its codec anew, or restart it"
-            log.warning(text, name, _WORDS[announced], _WORDS[self._track.codec], extra={"event": "codec"})
+            says, sends = _WORDS[announced], _WORDS[self._track.codec]
+            self.oddity = f"announces {says}, but sends {sends}, and is read as that: set its codec anew, or restart it"
 
     def _opened(self, unit: AccessUnit, hwaccel: HWAccel | None) -> InputContainer:
         rate = {} if self._track.rate is None else {"framerate": str(self._track.rate)}

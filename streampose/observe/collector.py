@@ -177,8 +177,7 @@ def _links(rows: Sequence[_Row]) -> Iterator[Metric]:
         "frames_stale": ("stale_frames", "Pictures decoded too late to be shown; they never count as captured."),
     }
     for name, (attribute, words) in what.items():
-        told = [row for row in linked if getattr(row[2].link, attribute) is not None]
-        yield _counter(told, name, words, lambda row, attribute=attribute: getattr(row[2].link, attribute))  # type: ignore[misc]
+        yield _counter(linked, name, words, lambda row, attribute=attribute: getattr(row[2].link, attribute))  # type: ignore[misc]
 
 
 def _engine(engine: EngineSnapshot) -> Iterator[Metric]:

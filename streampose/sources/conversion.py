@@ -163,7 +163,7 @@ class Conversion:
         waits = self._plain_key and picture.pict_type == PictureType.B
         if said is not None or ends or (self._plain_key and not waits):
             self._orientation = said or Orientation()
-        self._plain_key = said is None and not ends and (waits or picture.key_frame)
+        self._plain_key = said is None and (waits or picture.key_frame)
         return self._orientation
 
     def _stretched(self, width: int) -> int:

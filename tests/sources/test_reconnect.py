@@ -7,7 +7,8 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ import av
 import numpy as np
 import pytest
 from av.container import InputContainer
+from av.video.stream import VideoStream
 from fakes import FakeEstimator, frame, picture
 from hypothesis import given
 from hypothesis import strategies as st
@@ -274,7 +276,23 @@ def test_damaged_packets_are_counted_over_all_connections(tmp_path: Path):
     source.close()
 
 
-def test_what_a_lost_connection_held_is_let_go_of_before_it_is_waited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_lost_behind_the_last_picture_counts():
+    class Camera(Script):
+        lost_packets = 0
+
+    script = Camera([3])
+    source = Reconnecting(script)
+    source.open("cam")
+    assert source.read() is not None
+    script.lost_packets = 2
+    source.close()
+    assert source.link.lost_packets == 2
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_what_a_lost_connection_held_is_let_go_of_before_it_is_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: bool
+):
     """Without a garbage collection, which may be long in coming: a camera that comes and goes would fill the memory."""
 
     class Camera(MediaSource):
@@ -284,6 +302,11 @@ def test_what_a_lost_connection_held_is_let_go_of_before_it_is_waited(tmp_path: 
             if len(held) == 3:
                 raise SourceRefused("x")
             return super()._connect()
+
+        def _chosen(self, videos: Sequence[VideoStream]) -> VideoStream | None:
+            if not opens:
+                raise SourceTimeout("x")
+            return super()._chosen(videos)
 
     def wait_s(*_: object) -> float:
         held.append(sum(type(thing) is InputContainer for thing in gc.get_objects()))
@@ -301,7 +324,8 @@ def test_what_a_lost_connection_held_is_let_go_of_before_it_is_waited(tmp_path: 
     gc.disable()
     try:
         there = sum(type(thing) is InputContainer for thing in gc.get_objects())
-        read_all(source)
+        with nullcontext() if opens else pytest.raises(Disconnected, match="closed before it was there"):
+            read_all(source)
     finally:
         gc.enable()
     assert [count - there for count in held] == [0] * 5

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
+import weakref
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise, zip_longest
 from pathlib import Path
@@ -13,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streampose.errors import SourceCorrupt
 from streampose.sources import Cut, Excerpt, FileSource
-from streampose.sources.spliced import Spliced
+from streampose.sources.spliced import Spliced, followed
 
 COUNT, STEP = 20, 3600  # frames of 1/25 s in units of 1/90000 s
 
@@ -144,3 +149,23 @@ def test_distances_within_a_take_are_kept(takes: list[list[int]]):
     for i in range(1, len(pts)):
         if pts[i] > pts[i - 1]:
             assert placed[i] - placed[i - 1] == pts[i] - pts[i - 1]
+
+
+def test_what_a_recording_that_breaks_off_held_is_let_go_of_at_once():
+    class Decoder:
+        pass
+
+    def pictures() -> Iterator[av.VideoFrame]:
+        decoder = Decoder()
+        held.append(weakref.ref(decoder))
+        yield av.VideoFrame(64, 48)
+        raise SourceCorrupt("x")
+
+    held: list[weakref.ref[Decoder]] = []
+    gc.disable()
+    try:
+        with contextlib.suppress(SourceCorrupt):
+            list(followed(pictures(), live=False))
+        assert held[0]() is None
+    finally:
+        gc.enable()

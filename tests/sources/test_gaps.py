@@ -58,6 +58,7 @@ def test_a_sender_that_begins_anew_has_lost_nothing(again: int):
 def test_what_is_no_packet_of_the_stream_counts_for_nothing():
     strange = [b"", b"\x80", packet(500, kind=72), b"\x00" + packet(600)[1:]]
     assert lost(packet(1), *strange, packet(2, kind=97), packet(3)) == 0
+    assert lost(*(packet(i // 2, sender=7 + i % 2) for i in range(10, 32)), packet(17)) == 1
 
 
 def test_a_server_is_told():

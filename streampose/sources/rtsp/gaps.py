@@ -19,19 +19,20 @@ class Gaps:
     """Counts packets that others came behind and that did not come themselves.
 
     Numbers go on where their 16 bits end. Nothing is lost where a sender begins anew: with another SSRC, or with a
-    number far from those before, once the next one follows it.
+    number far from those before, once the next one follows it. Single packets of another SSRC (some cameras' own words)
+    count for nothing.
     """
 
     def __init__(self) -> None:
         self.sender = 0
-        """The SSRC of the last packet."""
+        """The SSRC."""
         self.lost = 0
         """How many have never come. What may still come is not among them until `close`."""
         # Of this sender: the newest number, counted on where the 16 bits end; and its bit k: the k-th before it lacks.
         self._highest = self._missing = 0
         # `lost` when this sender began, and both when they were last told.
         self._lost_before = self._told_lost = self._told_highest = 0
-        self._began, self._restart = False, -1
+        self._began, self._restart = False, (0, -1)
 
     def push(self, packet: bytes) -> None:
         """One packet of the stream, of whatever payload type."""
@@ -40,22 +41,19 @@ class Gaps:
         bits, kind, sequence, _, sender = _HEADER.unpack_from(packet)
         if bits >> 6 != 2 or kind & 0x7F in _REPORTS:
             return
-        if not self._began or sender != self.sender:
-            self._begin(sender, sequence)
-            return
+        known = self._began and sender == self.sender
         ahead = (sequence - self._highest) & 0xFFFF
         back = -ahead & 0xFFFF
-        if 0 < ahead < _LONGEST:
+        if known and 0 < ahead < _LONGEST:
             self._highest += ahead
             self._missing = (self._missing << ahead) + (1 << ahead) - 2
             self.lost += (self._missing >> _LATE).bit_count()
             self._missing &= (1 << _LATE) - 1
-        elif back <= _LATE:
+        elif known and back <= _LATE:
             self._missing &= ~(1 << back)
-        elif sequence == self._restart:
+        elif not self._began or (sender, sequence) == self._restart:
             self._begin(sender, sequence)
-            return
-        self._restart = sequence + 1 & 0xFFFF
+        self._restart = sender, sequence + 1 & 0xFFFF
 
     def close(self) -> None:
         """Nothing more comes."""
@@ -79,4 +77,3 @@ class Gaps:
         self.sender, self._highest, self._began = sender, sequence, True
         self._told_highest, self._told_lost = sequence - 1, self.lost
         self._lost_before = self.lost
-        self._restart = sequence + 1 & 0xFFFF

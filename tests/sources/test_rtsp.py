@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import itertools
 import re
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from fractions import Fraction
@@ -980,6 +982,26 @@ def test_a_session_ends_at_once_when_it_is_closed(coded: list[bytes]):
             time.sleep(0.01)
     assert ended == ["TEARDOWN"]
     assert not threads()
+
+
+def test_a_session_that_is_closed_amid_pictures_is_let_go_of_at_once(coded: list[bytes]):
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        for i in range(3):
+            send(connection, coded[i], i)
+        until_closed(connection)
+
+    with serving(talk) as url:
+        gc.disable()
+        try:
+            container = RtspContainer.open(url, open_timeout_s=5, stall_s=5, hwaccel=None)
+            held = weakref.ref(container)
+            assert next(container.demux(container.streams.video[0])).is_keyframe
+            container.close()
+            del container
+            assert held() is None
+        finally:
+            gc.enable()
 
 
 def test_packets_that_a_server_leaves_out_are_counted_over_all_connections(coded: list[bytes]):

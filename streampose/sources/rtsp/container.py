@@ -8,7 +8,7 @@ import io
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Self, cast
@@ -143,8 +143,9 @@ class RtspContainer:
         self._session.interrupt()
 
     def close(self) -> None:
-        """End the session."""
+        """End the session; nothing of it may be read any more."""
         self._session.close()
+        self._units.close()  # which holds this, as this holds it
         if self._bare is not None:
             self._bare.close()
 
@@ -188,7 +189,7 @@ class RtspContainer:
         data = io.BytesIO(self._track.parameter_sets + unit.data)
         return av.open(data, "r", format=self._track.codec, options=rate, hwaccel=hwaccel)
 
-    def _received(self) -> Iterator[tuple[AccessUnit, float | None]]:
+    def _received(self) -> Generator[tuple[AccessUnit, float | None]]:
         me = secrets.randbits(32)
         units = AccessUnits(self._track.codec, self._track.payload_type)
         with contextlib.closing(self._gaps):

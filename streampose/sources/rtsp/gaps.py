@@ -19,8 +19,8 @@ class Gaps:
     """Counts packets that others came behind and that did not come themselves.
 
     Numbers go on where their 16 bits end. Nothing is lost where a sender begins anew: with another SSRC, or with a
-    number far from those before, once the next one follows it. Single packets of another SSRC (some cameras' own words)
-    count for nothing.
+    number far from those before, once the next one follows it. Single packets of another SSRC count for
+    nothing.
     """
 
     def __init__(self) -> None:

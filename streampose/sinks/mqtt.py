@@ -6,6 +6,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from secrets import token_hex
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -61,6 +62,10 @@ class MqttCarrier:
         self._parts, self._prefix, self._topic = parts, prefix, prefix
         self._retain, self._status = "retain=1" in asked, "status=1" in asked
         self._address = (parts.hostname, port)
+        # The same at each connection: a broker that has not seen the last one end ends it then, and not later, when it
+        # would say "offline" of one that is back.
+        self._client_id = f"streampose{token_hex(6)}"
+        self._told_at = 0.0
         self._client: mqtt.Client | None = None
         self._unacknowledged = 0
         self._hung_up_on: Sequence[bytes] | None = None
@@ -76,7 +81,9 @@ class MqttCarrier:
         find(*self._address, within_s=self._timeout_s)
         # One level, whatever the stream is called; those of a command line have no sign that is replaced.
         self._topic = f"{self._prefix}/{_NOT_IN_A_LEVEL.sub('_', stream)}"
-        client = self._client = mqtt.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+        client = self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=self._client_id, reconnect_on_failure=False
+        )
         client.connect_timeout = self._timeout_s
         if self._parts.username is not None:
             client.username_pw_set(unquote(self._parts.username), unquote(self._parts.password or ""))
@@ -85,9 +92,8 @@ class MqttCarrier:
         self._answer, self._unacknowledged = None, 0
         client.on_connect = self._connected
         client.on_publish = self._published
-        status = f"{self._topic}/status"
         if self._status:
-            client.will_set(status, b"offline", qos=1, retain=True)
+            client.will_set(f"{self._topic}/status", b"offline", qos=1, retain=True)
         try:
             # There is a line for every frame, and a connection that died unseen is seen at the next one: by us. By the
             # broker, who has to tell of it, only where it is told how long no line may come.
@@ -98,8 +104,7 @@ class MqttCarrier:
         if self._answer.is_failure:
             raise SinkRefused(f"the broker refuses us: {self._answer}")
         if self._status:
-            self._publish(status, [b"online"], retain=True)
-            self._until_acknowledged()
+            self._say_online()
 
     def send(self, lines: Sequence[bytes]) -> None:
         """Publish, and wait until all is acknowledged.
@@ -110,6 +115,9 @@ class MqttCarrier:
                 long for them.
         """
         assert self._client is not None
+        if self._status and time.monotonic() - self._told_at >= _SILENT_S:
+            # By the last will of a program whose machine was gone, and that this one came after, it may say "offline".
+            self._say_online()
         again, self._hung_up_on = self._hung_up_on == lines, None
         self._publish(self._topic, lines, retain=self._retain)
         try:
@@ -129,6 +137,11 @@ class MqttCarrier:
                 client.disconnect()
             if (connection := client.socket()) is not None:
                 connection.close()
+
+    def _say_online(self) -> None:
+        self._publish(f"{self._topic}/status", [b"online"], retain=True)
+        self._until_acknowledged()
+        self._told_at = time.monotonic()
 
     def _publish(self, topic: str, messages: Sequence[bytes], *, retain: bool) -> None:
         assert self._client is not None

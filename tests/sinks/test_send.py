@@ -372,6 +372,37 @@ def test_a_broker_is_told_whether_a_stream_is_there(tmp_path: Path):
     server.kill()
 
 
+def test_a_connection_whose_end_a_broker_sees_late_does_not_make_who_is_back_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    server = mosquitto(tmp_path)
+    url = f"mqtt://127.0.0.1:{server.port}/home?status=1"
+
+    def lost(carrier: MqttCarrier) -> socket.socket:
+        carrier.connect("s")
+        assert carrier._client is not None
+        unseen = carrier._client.socket().dup()
+        carrier.close()
+        return unseen
+
+    first, then = MqttCarrier(url), MqttCarrier(url)
+    with lost(first):
+        first.connect("s")
+    time.sleep(0.1)
+    assert kept(server.port) == {"home/s/status": b"online"}, "the same program is back"
+    unseen = lost(first)
+    then.connect("s")
+    unseen.close()
+    until(lambda: kept(server.port) == {"home/s/status": b"offline"})
+    then.send([b"{}"])
+    assert kept(server.port) == {"home/s/status": b"offline"}, "not with every line"
+    monkeypatch.setattr("streampose.sinks.mqtt._SILENT_S", 0)
+    then.send([b"{}"])
+    assert kept(server.port) == {"home/s/status": b"online"}, "another one came after it"
+    then.close()
+    server.kill()
+
+
 @pytest.mark.parametrize(("asked", "flags", "silent_s"), [("", 0x02, 0), ("?status=1", 0x2E, 60)])
 def test_a_broker_that_shall_tell_of_a_machine_that_is_gone_knows_for_how_long_it_may_be_silent(
     asked: str, flags: int, silent_s: int

@@ -27,6 +27,8 @@ _MOST_CLAIM = 1.0
 _STALLED_S = 0.25
 # No more of a budget is kept for finishing: what was late by it does not make all that follows hopeless.
 _FINISHING = 0.5
+# A policy that waits for what is past is asked again after so long: for ever, perhaps, and a core does nothing else.
+_AGAIN_S = 0.02
 _ENGINE = Typed(EngineFailed, "the model failed: ")
 
 
@@ -135,7 +137,8 @@ class Batcher:
                 return None
             decision = self._adviser.decide(station.free_at(now), offer, early or self._more(offer))
             if isinstance(decision, Wait):
-                return decision.until
+                until = decision.until
+                return until if until is None or until > now else now + _AGAIN_S
             for waiting in decision.drop:
                 lane, frame = offer[waiting]
                 lane.ingress.take(frame)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -417,6 +418,23 @@ async def test_what_a_policy_says_that_makes_no_sense_ends_the_run(policy: Fixed
     async with asyncio.timeout(10), Pipeline([stream], FakeEstimator(), policy=policy) as pipeline:
         with pytest.raises(PolicyError, match=words):
             await pipeline.run()
+
+
+async def test_a_policy_that_waits_for_what_is_past_keeps_no_core_busy():
+    asked: list[float] = []
+    stream = Stream(name="s", source=ScriptedSource([0]))
+
+    def decide(now: float, *_: object) -> Wait:
+        asked.append(now)
+        return Wait(until=now - 1)
+
+    async with asyncio.timeout(10), Pipeline([stream], FakeEstimator(), policy=unlike(decide=decide)) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        while len(asked) < 12:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.wait([running])
+    assert median(np.diff(asked)) > 0.01, "but for what changes"
 
 
 async def test_a_policy_that_cannot_be_told_of_the_engines_leaves_nothing_behind():

@@ -219,7 +219,14 @@ async def close_all(engines: Iterable[EngineThread]) -> None:
 
 
 async def _side_by_side(closings: Iterable[Awaitable[None]]) -> None:
-    ends = await asyncio.gather(*closings, return_exceptions=True)
+    closing = asyncio.gather(*closings, return_exceptions=True)
+    try:
+        ends = await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        # All have begun by now: cancelled before, they would leave their threads, and estimators lent, for ever.
+        closing.cancel()
+        await asyncio.wait([closing])
+        raise
     errors = [error for error in ends if error is not None]
     for error in errors[1:]:
         log.warning("%s", error)

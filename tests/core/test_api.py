@@ -95,7 +95,7 @@ async def test_of_several_models_that_hang_none_is_waited_for_after_the_others(
         began_at = time.monotonic()
         with pytest.raises(WorkerStuck, match="streampose-engine-0 is stuck in a call"):
             await leaving.aclose()
-    assert time.monotonic() - began_at < 0.7
+    assert time.monotonic() - began_at < 4 * EngineThread.closing_s
     assert [f"streampose-engine-{i} is stuck" in caplog.text for i in range(4)] == [False, True, True, True]
     for model in models:
         model.goes_on.set()

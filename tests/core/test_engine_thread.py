@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fakes import poses_of
 
-from streampose.engine_thread import EngineThread
+from streampose.engine_thread import EngineThread, close_all, is_lent
 from streampose.errors import WorkerClosed
 from streampose.frame import Image
 from streampose.pose import Poses
@@ -117,3 +117,13 @@ async def test_closing_waits_for_what_is_on_its_way():
     await closing
     assert len((await running)[0]) == 1
     assert device.closed == 1
+
+
+async def test_who_is_cancelled_as_closing_begins_leaves_nothing_open():
+    device = Device()
+    closing = asyncio.create_task(close_all([EngineThread(device, "e")]))
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await happens(lambda: device.closed == 1 and not is_lent(device))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -94,17 +95,19 @@ def _moment(group: list[Mapping[str, Any]]) -> Moment:
 
 def _skeleton(row: Mapping[str, Any]) -> Skeleton:
     """The known one of its name, if its points are the columns', in whatever order; else one of its own."""
-    name, points = row["skeleton"], _points(row)
+    name, points = row["skeleton"], _points(tuple(row))
     known = SKELETONS.get(name)
     if points is None or (known is not None and set(known.points) == set(points)):
         return skeleton_of(name)
     return skeleton_of(name, points)
 
 
-def _points(row: Mapping[str, Any]) -> list[str] | None:
+# Every frame's row has the same.
+@lru_cache(4)
+def _points(row: tuple[str, ...]) -> tuple[str, ...] | None:
     """The names of the points, as the columns have them; `None` = they are not such columns."""
-    names = [str(column).removesuffix("_x") for column in list(row)[len(_FRAME) + len(_PERSON) :: 3]]
-    return names if names and list(row) == columns(Skeleton(name="", points=tuple(names), edges=())) else None
+    names = tuple(str(column).removesuffix("_x") for column in row[len(_FRAME) + len(_PERSON) :: 3])
+    return names if names and list(row) == columns(Skeleton(name="", points=names, edges=())) else None
 
 
 def write_csv(path: Path, moments: Iterable[Moment]) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from streampose.errors import StreamposeError
-from streampose.frame import Frame, Image, is_picture, read_only
+from streampose.frame import Frame, Image, is_picture, no_picture, read_only
 from streampose.pose import Poses
 from streampose.render import Hud, Renderer
 from streampose.streams import Draws, Stream
@@ -52,9 +50,7 @@ class Finisher:
             hud = replace(hud, people=len(poses))
         picture = self._renderer(frame.image, poses, hud)
         if not is_picture(picture):
-            raise StreamposeError(
-                f"the renderer gave {_shape(picture)}, not a picture: an array (height, width, 3) of uint8, BGR"
-            )
+            raise StreamposeError(f"the renderer gave none: {no_picture(picture)}")
         return poses, read_only(picture) if self._shared else picture
 
     def _sound(self, poses: Poses, whose: str) -> Poses:
@@ -72,7 +68,3 @@ class Finisher:
 
     def close(self) -> None:
         """Nothing to let go of."""
-
-
-def _shape(given: object) -> str:
-    return f"{given.shape} of {given.dtype}" if isinstance(given, np.ndarray) else type(given).__name__

@@ -32,8 +32,8 @@ def is_picture(given: object) -> bool:
 
 def no_picture(given: object) -> str:
     """The words for what `is_picture` refuses."""
-    shape, dtype = getattr(given, "shape", ()), getattr(given, "dtype", type(given).__name__)
-    return f"a picture is an array (height, width, 3) of uint8, BGR, not {shape} of {dtype}"
+    what = f"{given.shape} of {given.dtype}" if isinstance(given, np.ndarray) else type(given).__name__
+    return f"a picture is an array (height, width, 3) of uint8, BGR, not {what}"
 
 
 def read_only(array: A) -> A:

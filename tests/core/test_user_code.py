@@ -240,7 +240,7 @@ async def test_a_renderer_that_gives_no_picture_is_blamed_for_it_itself(given: o
     bad = Stream(name="bad", source=ScriptedSource(range(3)), sinks=[sink], renderer=lambda *_: given)  # type: ignore[arg-type, return-value]
     report, others = await beside_a_good_one(bad)
     assert (others, sink.results) == (20, [])
-    assert re.match(f"the renderer gave {words}, not a picture", str(report.error))
+    assert re.match(rf"the renderer gave none: a picture is an array .*, not {words}$", str(report.error))
 
 
 async def test_of_others_words_there_is_one_line_without_a_password():

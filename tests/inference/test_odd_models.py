@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from test_graphs import both, fixed
 
 from streampose.errors import ModelUnknown, ModelUnreadable
-from streampose.inference.engine import EngineOptions
+from streampose.inference import probe
+from streampose.inference.engine import Engine, EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator
 from streampose.skeletons import COCO_17
 
@@ -190,6 +192,28 @@ def test_columns_that_are_others_than_the_names_say_are_told(
     choice = ModelChoice(model=path, family="yolo-pose")
     with pytest.raises(ModelUnknown, match=words):
         load_estimator(choice, EngineOptions(device="cpu", threads=1, in_graph=in_graph))
+
+
+def test_a_file_is_run_for_its_open_columns_once_however_many_sessions_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    runs: list[Path] = []
+
+    def engine(path: Path, options: EngineOptions) -> Engine:
+        runs.append(path)
+        return Engine(path, options)
+
+    monkeypatch.setattr(probe, "Engine", engine)
+    path, options = tmp_path / "m.onnx", EngineOptions(device="cpu", threads=1)
+    for count in (56, 57):
+        model = onnx.load(fixed(path, {"output0": np.zeros((count, 300), np.float32)}, (64, 64)))
+        helper.set_model_props(model, {"task": "pose", "names": "{0: 'person'}", "kpt_shape": "[17, 3]"})
+        opened(model, [count, 300])
+        onnx.save(model, path)
+        for _ in range(3):
+            with pytest.raises(ModelUnknown) if count == 57 else contextlib.nullcontext():
+                load_estimator(ModelChoice(model=path, family="yolo-pose"), options).close()
+        assert runs == [path] * (count - 55), "but of a file that was replaced"
 
 
 @pytest.mark.parametrize("in_graph", [False, True])

@@ -9,8 +9,10 @@ import time
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from fakes import poses_of
 from servers.daemons import mosquitto, no_daemon_is_left, webhook_server  # noqa: F401
@@ -147,9 +149,23 @@ def test_lines_that_are_refused_in_a_row_do_not_cost_those_after_them(caplog: py
     assert said(caplog) == ["s: output to scripted://: a line is dropped: too much"]
 
 
-def test_at_an_end_lines_that_are_refused_in_a_row_do_not_cost_those_after_them(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("refusing_s", [0, 0.03])
+def test_at_an_end_lines_that_are_refused_in_a_row_do_not_cost_those_after_them(
+    refusing_s: float, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(send, "_AWAY_S", 0.3)
-    carrier = Limited(64, SinkRefused, poison=range(10, 30))
+    refused_at: list[float] = []
+
+    class Timed(Limited):
+        def send(self, lines: Sequence[bytes]) -> None:
+            try:
+                super().send(lines)
+            except SinkRefused:
+                refused_at.append(time.monotonic())
+                raise
+
+    carrier = Timed(64, SinkRefused, poison=range(10, 30))
+    carrier.delay_s = refusing_s
     sink = SendSink(carrier, backoff=Backoff(first_s=1000, cap_s=1000))
     sink.open("s", INFO)
     write(sink, range(60))
@@ -157,6 +173,7 @@ def test_at_an_end_lines_that_are_refused_in_a_row_do_not_cost_those_after_them(
     close_soon(sink)
     assert carrier.brought == [*range(10), *range(30, 60)]
     assert sink.unsent == 20
+    assert median(np.diff(refused_at[-20:])) > 0.002, "what time is left is shared"
 
 
 def test_what_was_away_soon_takes_as_much_as_before():

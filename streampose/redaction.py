@@ -26,7 +26,7 @@ _ADDRESS = r"(?=(?:\d{1,3}(?:\.\d{1,3}){3}|\[[\da-fA-F:.]+\]|[\w.-]{1,253}:\d{2,
 # Of what is shown any host will do that is no file (12:30@cam.mp4); box:… is an option's.
 _FILE = r"[\w.-]{0,253}\.(?:mp4|m4v|mov|mkv|avi|webm|ts|gif|png|jpe?g|jsonl?|csv|npz|parquet|txt|toml|onnx)(?!\w)"
 _NO_SCHEME = re.compile(
-    rf"(?<!\S)(?!box:)[^\s/\\:@]+:(?![/\\]|\*\*\*@)\S*@(?:{_ADDRESS}|(?=\w)(?!{_FILE}))", re.IGNORECASE
+    rf"(?<!\S)(?!\W?box:)[^\s/\\:@]+:(?![/\\]|\*\*\*@)\S*@(?:{_ADDRESS}|(?=\w)(?!{_FILE}))", re.IGNORECASE
 )
 # Keys that have one of these in them (X-Amz-Security-Token, wmsAuthSign), or have it as a word of theirs (auth_key,
 # but not compass or author), or end in "key" (streamkey, but not monkey), or are short ones that are in use. The

@@ -11,13 +11,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import takewhile
-from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
 import streampose
-from streampose.cli.help import Command, Group, unwrapped
+from streampose.cli.command import Command, Group, unwrapped
 from streampose.cli.say import fail, speak, speaks_json
 from streampose.cli.standard import all_there, standard_error, standard_output
 from streampose.errors import StreamposeError
@@ -85,8 +84,9 @@ def _redacted() -> Iterator[None]:
     try:
         yield
     except _USAGE_ERRORS as error:
-        if (option := getattr(error, "option_name", None)) in _GLOBAL:
-            error.message = f"{option} stands before the command: streampose {option} …"
+        # One that no command knows; what stands at its place and lacks a value has no possibilities.
+        if hasattr(error, "possibilities") and error.option_name in _GLOBAL:
+            error.message = f"{error.option_name} stands before the command: streampose {error.option_name} …"
             error.possibilities = None
         error.message = redact(error.message)
         # Help is asked for by a command alone, and is for people in any form.
@@ -107,22 +107,6 @@ class _Commands(Group):
     def invoke(self, ctx: Any) -> Any:
         with _redacted():
             return super().invoke(ctx)
-
-
-def _kinds(hint: object) -> tuple[object, ...]:
-    return (hint, *get_args(hint))
-
-
-class _Command(Command):
-    """A path that is empty is a shell's variable that is not set; it would be the current folder."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if "" in args and not ctx.resilient_parsing:
-            typed, _, _ = self.make_parser(ctx).parse_args(args=[*args])
-            hints = get_type_hints(self.callback)
-            if empty := [key for key, value in typed.items() if value == "" and Path in _kinds(hints.get(key))]:
-                raise typer.BadParameter(f"{empty[0]} is empty: name a file or a folder", ctx=ctx)
-        return super().parse_args(ctx, args)
 
 
 def _app(words: Sequence[str]) -> typer.Typer:
@@ -149,7 +133,7 @@ def _app(words: Sequence[str]) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name, cls=_Command, help=unwrapped(command))(command)
+            app.command(name, cls=Command, help=unwrapped(command))(command)
     return app
 
 

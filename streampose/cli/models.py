@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from streampose.cli.help import Command, Group
+from streampose.cli.command import Command, Group
 from streampose.cli.say import console, dim, has_watcher, say
 from streampose.errors import ChecksumMismatch, DownloadError
 from streampose.inference import zoo

@@ -30,6 +30,7 @@ __all__ = [
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.*)", re.DOTALL)
 _MISNAMED = re.compile(r"(?P<name>[^=/:?*]+)=(?P<source>(?P<sure>\w[\w+]+:.*|\d{1,2}|/.*)|.+)", re.DOTALL)
+_PATH = re.compile(r"(\.{0,2}|[a-zA-Z]:)[/\\]")
 _PLACE = re.compile(r"((?P<hours>\d+):(?=\d+:))?((?P<minutes>\d+):)?(?P<seconds>\d+(\.\d+)?)")
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?")
 _DURATION = re.compile(rf"(?P<number>{_NUMBER.pattern})\s*(?P<unit>ms|s|m|h|d)?")
@@ -96,12 +97,13 @@ def _ascii(name: str) -> str:
 
 
 def check_path(option: str, text: str) -> None:
-    """See that what is to be written has no name with a password in it: that of a URL without its scheme.
+    """See that what is to be written has no name with a password in it: that of a URL without its scheme. What begins
+    as a path is one.
 
     Raises:
         ConfigError: it has.
     """
-    if (shown := redact(text)) != text:
+    if (shown := redact(text)) != text and not _PATH.match(text):
         raise ConfigError(
             f"{option} {shown} is an address, and what comes out are files: if it is a path, begin with ./"
         )

@@ -90,7 +90,7 @@ class SyntheticSource:
         """
         _, _, query = text.partition(":")
         if query.strip("?") and not query.startswith("?"):
-            raise ConfigError(f"cannot read {text!r}: write synthetic:?KEY=VALUE&…, with the keys {', '.join(_KEYS)}")
+            raise ConfigError(f"cannot read {text!r}: write synthetic:?NAME=VALUE, with the names {', '.join(_KEYS)}")
         options: dict[str, Any] = {"live": live is not False}
         for key, value in parse_qsl(query.removeprefix("?"), keep_blank_values=True):
             if key not in _KEYS:

@@ -199,7 +199,7 @@ def parse_ice_server(text: str) -> IceServer:
     match = _SERVER.fullmatch(text)
     if match is None or (match["kind"] != "stun" and match["user"] is None):
         raise ConfigError(
-            "--ice-server: write stun:HOST:PORT, or turn:USER:SECRET@HOST:PORT (turns: for TLS); "
+            "--ice-server: write stun:HOST:PORT, or turn:HOST:PORT (turns: for TLS) with USER:SECRET@ before HOST; "
             "in USER and SECRET write %3A for a colon, %40 for @, %2F for a slash, %25 for %; an IPv6 address by a name"
         )
     if match["kind"] == "turns" and (match["query"] or "").endswith("udp"):

@@ -1,21 +1,38 @@
-"""What `--help` shows of commands: options without Python's words, paragraphs as wide as the terminal."""
+"""What all commands are: their options are shown without Python's words, and no path is empty."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
+import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 __all__ = ["Command", "Group", "unwrapped"]
 
 
 class Command(TyperCommand):
-    """A command whose help can be read."""
+    """A command whose help can be read. A path that is empty is a shell's variable that is not set."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Those of the function, and `--help`."""
         return _readable(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As typer does it, for which an empty path is the current folder.
+
+        Raises:
+            BadParameter: one is empty.
+        """
+        typed, _, _ = self.make_parser(ctx).parse_args(args=[*args])
+        if empty := [key for key, value in typed.items() if value == ""]:
+            hints = get_type_hints(self.callback)
+            param: Any
+            for param in self.params:
+                if param.name in empty and Path in (hints[param.name], *get_args(hints[param.name])):
+                    raise typer.BadParameter("it is empty: name a file or a folder", ctx=ctx, param=param)
+        return super().parse_args(ctx, args)
 
 
 class Group(TyperGroup):

@@ -119,9 +119,8 @@ def download(
                 failures = 0 if part.size(url) > before else failures + 1
                 if failures >= _ATTEMPTS:
                     why = redact(str(error)) or type(error).__name__
-                    raise DownloadError(
-                        f"{redact(url)} cannot be fetched: {why}; is there a network here? --url names a mirror"
-                    ) from error
+                    ask = "" if isinstance(error, _Passing) else "is there a network here? "
+                    raise DownloadError(f"{redact(url)} cannot be fetched: {why}; {ask}--url names a mirror") from error
                 time.sleep(pause_s * 2 ** max(0, failures - 1))
             except DownloadError:
                 raise

@@ -296,7 +296,7 @@ def test_passing_trouble_is_tried_again_but_not_for_ever(server: Server, tmp_pat
     server.status = [503, 500, 429]
     fetch(server, tmp_path / "m.onnx", sha256=SHA)
     server.status = [503] * 9
-    with pytest.raises(DownloadError, match="503"):
+    with pytest.raises(DownloadError, match="503; --url names"):
         fetch(server, tmp_path / "n.onnx")
     assert len(server.status) == 4
 

@@ -15,7 +15,7 @@ from streampose.cli.outputs import Outputs
 from streampose.cli.presets import Preset
 from streampose.cli.references import resolve
 from streampose.cli.roster import Roster
-from streampose.cli.service import Metrics, MetricsToken, parse_address, parse_need, parse_secret
+from streampose.cli.service import Metrics, MetricsToken, parse_metrics, parse_need
 from streampose.cli.session import Session, start_session
 from streampose.cli.values import at_least, named_sources, parse_budget, parse_rotation, parse_seconds, parse_size
 from streampose.errors import ConfigError
@@ -175,8 +175,8 @@ def run(
         max_people=max_people,
     )
     watch = WatchOptions(
-        metrics=None if metrics is None else parse_address(metrics, parse_secret(metrics_token)),
         need=parse_need(ready),
+        metrics=parse_metrics(metrics, metrics_token, ready),
         trace=trace,
     )
     outputs = Outputs(

@@ -17,7 +17,7 @@ from streampose.batching import LatencyBatch
 from streampose.cli import engine
 from streampose.cli.references import resolve
 from streampose.cli.say import dim, say
-from streampose.cli.service import Metrics, MetricsToken, parse_address, parse_secret
+from streampose.cli.service import Metrics, MetricsToken, parse_metrics, parse_secret
 from streampose.cli.session import before_anything, beside, interrupts
 from streampose.cli.values import named_sources, parse_budget
 from streampose.cores import share_cores
@@ -181,7 +181,7 @@ def serve(
     policy = LatencyBatch(parse_budget(budget), max_frames=batch or 16)
     # It is ready without a visitor; and a label of each visitor's would be one too many.
     watch = WatchOptions(
-        metrics=None if metrics is None else parse_address(metrics, parse_secret(metrics_token)),
+        metrics=parse_metrics(metrics, metrics_token),
         need=0,
         named=frozenset(named),
     )

@@ -12,7 +12,7 @@ from streampose.errors import ConfigError
 from streampose.observe.access import Address
 from streampose.observe.health import Need
 
-__all__ = ["Metrics", "MetricsToken", "parse_address", "parse_need", "parse_secret"]
+__all__ = ["Metrics", "MetricsToken", "parse_address", "parse_metrics", "parse_need", "parse_secret"]
 
 _SERVICE = "Service"
 
@@ -44,6 +44,20 @@ def parse_address(text: str, token: str | None) -> Address:
     if not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"{text!r} is no address to listen at: write PORT or HOST:PORT, say 9464")
     return Address(host=host.strip("[]") or "127.0.0.1", port=int(port), token=token)
+
+
+def parse_metrics(text: str | None, token: str | None, ready: str = "1") -> Address | None:
+    """Where to answer, if anywhere; a token and what is ready are said of nothing else.
+
+    Raises:
+        ConfigError: see `parse_address` and `parse_secret`; or they are said without it.
+    """
+    if text is not None:
+        return parse_address(text, parse_secret(token))
+    if token is not None or ready != "1":
+        option = "--ready" if token is None else "--metrics-token"
+        raise ConfigError(f"{option} is for --metrics: say at which port, 9464")
+    return None
 
 
 def parse_secret(reference: str | None) -> str | None:

@@ -237,9 +237,9 @@ def interrupts(
     def interrupted(number: int = signal.SIGINT) -> None:
         nonlocal count, asked_at
         if number == signal.SIGTERM:
-            before, asked_at = asked_at, loop.time()
-            if asked_at - before < _SAME_WISH_S:
+            if (now := loop.time()) - asked_at < _SAME_WISH_S:
                 return
+            asked_at = now
         count += 1
         # Before any word: where nobody can be told, it is obeyed all the same.
         if count == 1:

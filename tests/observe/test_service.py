@@ -266,6 +266,16 @@ asyncio.run(main())
     assert (done.returncode, done.stdout) == (0, b"stop cancel\n")
 
 
+async def test_who_asks_again_and_again_is_heard(monkeypatch: pytest.MonkeyPatch):
+    """However fast: each SIGTERM was taken for the one before."""
+    monkeypatch.setattr("streampose.cli.session._SAME_WISH_S", 0.1)
+    with interrupts(lambda: None, (cut := asyncio.Event()).set):
+        for _ in range(4):
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.04)
+    assert cut.is_set()
+
+
 async def test_a_sigterm_to_the_process_and_to_its_group_is_one(monkeypatch: pytest.MonkeyPatch):
     calls: list[str] = []
     with interrupts(lambda: calls.append("stop"), lambda: calls.append("cancel")):
@@ -411,11 +421,13 @@ def test_what_editors_and_shells_add_is_no_part_of_a_token(
         (["--metrics", "9", "--metrics-token", ""], "env:NAME or file:PATH"),
         (["--metrics", "9", "--metrics-token", "env:NO_SUCH_VARIABLE"], "no token in env:NO_SUCH_VARIABLE"),
         (["--metrics", "9", "--metrics-token", "file:/no/such"], "No such file"),
+        (["--metrics-token", "env:NO_SUCH_VARIABLE"], "--metrics-token is for --metrics"),
         (["--ready", "none"], "a number of streams, or all"),
+        (["--ready", "2"], "--ready is for --metrics"),
     ],
 )
 def test_options_that_make_no_sense(options: list[str], words: str, command):
-    code, _, err = command("run", "synthetic:", *options)
+    code, _, err = command("run", "synthetic:?seconds=0.1", "--quiet", *options)
     assert (code, err.count("\n")) == (1, 1)
     assert words in err
     assert "geheim" not in err

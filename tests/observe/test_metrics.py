@@ -66,13 +66,18 @@ def total(scrape: Scrape, name: str, **labels: str) -> float:
 
 
 def adds_up(scrape: Scrape, stream: str) -> float:
-    """Captured = delivered + dropped before delivery + in flight; what was captured."""
+    """Captured = delivered + dropped before delivery + in flight; what was captured.
+
+    At its end a stream gives up whatever is missing, so the sum says nothing unless that is none; a failure loses some.
+    """
     captured = total(scrape, "streampose_frames_captured_total", stream=stream)
     delivered = total(scrape, "streampose_frames_delivered_total", stream=stream)
     dropped = sum(
         total(scrape, "streampose_frames_dropped_total", stream=stream, place=place) for place in ("ingress", "batch")
     )
     assert captured == delivered + dropped + total(scrape, "streampose_frames_in_flight", stream=stream)
+    if not total(scrape, "streampose_stream_state", stream=stream, state="failed"):
+        assert not total(scrape, "streampose_frames_dropped_total", stream=stream, place="batch", cause="failed")
     assert total(scrape, "streampose_frame_latency_seconds_count", stream=stream) == delivered
     return captured
 

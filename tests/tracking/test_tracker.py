@@ -119,7 +119,7 @@ def test_nobody():
 
 
 def test_newcomers_are_numbered_from_left_to_right():
-    assert ids(Tracker().update(people((500, 0, 100), (0, 0, 100), (250, 0, 100)), 0)) == [3, 1, 2]
+    assert ids(Tracker().update(people((500, 0, 100), (0, 600, 100), (250, 0, 100)), 0)) == [3, 1, 2]
 
 
 @pytest.mark.parametrize("step_s", [1 / 60, 1 / 25, 0.1, 0.3])

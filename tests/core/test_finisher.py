@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from fakes import MemorySink, ScriptedSource, frame, poses_of
 
 from streampose.finisher import Finisher
@@ -30,10 +31,26 @@ def test_a_new_epoch_makes_trackers_and_smoothers_forget():
     assert told == ["tracker", "smoother"]
 
 
+def test_who_is_tracked_goes_out_with_an_id_and_smoothed():
+    finish = Finisher(Stream(name="s", source=ScriptedSource([]), tracker=Tracker(), smoother=OneEuro()))
+    tracker, smoother = Tracker(), OneEuro()
+    for i in range(3):
+        poses, picture = finish(frame(i), poses_of(i), None)
+        expected = smoother.update(tracker.update(poses_of(i), frame(i).time_s), frame(i).time_s)
+        assert (picture, list(poses.ids)) == (None, [1])
+        np.testing.assert_array_equal(poses.points, expected.points)
+    assert 0 < poses.points.mean() < 2
+
+
 def test_what_takes_long_is_not_done_on_the_event_loop():
-    source = ScriptedSource([])
-    drawn = Finisher(Stream(name="s", source=source, sinks=[MemorySink(wants_picture=True)]))
-    tracked = Finisher(Stream(name="s", source=source, tracker=Tracker()))
-    assert not drawn.brief(poses_of(0))
-    assert tracked.brief(poses_of(0))
-    assert not tracked.brief(poses_of(0, people=100))
+    class Theirs(Tracker):
+        pass
+
+    def brief(people: int, **parts) -> bool:
+        return Finisher(Stream(name="s", source=ScriptedSource([]), **parts)).brief(poses_of(0, people=people))
+
+    assert brief(100)
+    assert brief(8, tracker=Tracker(), smoother=OneEuro())
+    assert not brief(9, tracker=Tracker())
+    assert not brief(1, tracker=Theirs())
+    assert not brief(0, sinks=[MemorySink(wants_picture=True)])

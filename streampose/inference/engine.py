@@ -104,7 +104,7 @@ class Engine:
         if self._gave_up:
             return f"; the GPU failed, the CPU goes on: {self._gave_up}"
         why = self.passed_over.get("cuda")
-        return "" if self.on_gpu or no_gpu_here(why) else f"; the GPU is not used: {why}"
+        return "" if no_gpu_here(why) else f"; the GPU is not used: {why}"
 
     @property
     def batch_limit(self) -> int:

@@ -215,8 +215,9 @@ class TestAdvice:
 def test_threads_are_those_asked_for_or_those_allowed(tmp_path: Path):
     model = small(tmp_path / "m.onnx")
     for threads in (None, 1, 3):
-        options = Engine(model, EngineOptions(threads=threads))._sessions.runner(1)._session.get_session_options()
-        assert options.intra_op_num_threads == (threads or available_cores())
+        engine = Engine(model, EngineOptions(threads=threads))
+        options = engine._sessions.runner(1)._session.get_session_options()
+        assert engine.threads == options.intra_op_num_threads == (threads or available_cores())
 
 
 def test_pieces_with_different_numbers_of_boxes_are_joined():

@@ -36,10 +36,11 @@ class Small:
     """A runner with room for so many items."""
 
     def __init__(self, runner, room: int, message: str = NO_ROOM) -> None:
-        self.runner, self.room, self.message, self.sizes = runner, room, message, []
+        self.runner, self.room, self.message, self.sizes, self.shrunk = runner, room, message, [], []
 
     def run(self, feeds, size: int, *, shrink: bool = False):
         self.sizes.append(size)
+        self.shrunk.append(shrink)
         if size > self.room:
             raise RuntimeError(self.message)
         return self.runner.run(feeds, size, shrink=shrink)
@@ -93,6 +94,13 @@ def test_it_is_said_once_and_one_item_without_room_is_an_error(model: Path, capl
     ]
     with pytest.raises(EngineFailed, match=r"at batch 1: .*Failed to allocate"):
         with_room(model, 0).run(np.zeros((4, 3), np.float32))
+
+
+def test_what_a_batch_without_room_was_given_is_given_back_by_the_next_run(model: Path):
+    engine = with_room(model, 16)
+    engine.run(np.zeros((48, 3), np.float32))
+    runner = engine._sessions.runner(1)
+    assert (runner.sizes, runner.shrunk) == ([32, 16, 16, 16], [False, True, False, False])
 
 
 def test_it_grows_again_and_each_refusal_makes_it_more_patient():

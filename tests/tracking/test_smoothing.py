@@ -47,6 +47,14 @@ def test_stays_finite_and_within_what_was_seen(walk):
         assert (out.points[0] <= np.max(seen, axis=0) + 1e-2).all()
 
 
+def test_two_frames_of_one_time_are_no_new_beginning():
+    smoother = OneEuro()
+    for i in range(3):
+        before = smoother.update(person(np.full((17, 2), 100 + 10 * i)), i / 30)
+    again = smoother.update(person(np.full((17, 2), 200)), 2 / 30)
+    np.testing.assert_array_equal(again.points, before.points)
+
+
 @given(walks, st.sampled_from([0.25, 2, 8]))
 def test_near_and_far_are_smoothed_alike(walk, scale):
     near, far, time_s = OneEuro(), OneEuro(), 0.0

@@ -11,13 +11,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from fakes import poses_of
 
 from streampose import formats
+from streampose.clip import Moment
 from streampose.errors import SinkFailed, StreamposeError
 from streampose.frame import StreamInfo
 from streampose.offline.job import put
 from streampose.sinks import CocoSink, SnapshotSink
-from streampose.whole import appear_folder
+from streampose.whole import appear, appear_folder
 
 INFO = StreamInfo(width_px=64, height_px=48, time_base=Fraction(1, 25))
 
@@ -88,15 +90,34 @@ def test_a_standard_stream_that_goes_into_a_file_gets_it_added(number: int, tmp_
     path = tmp_path / "all.csv"
     path.write_bytes(b"before\n")
     inode, kept = path.stat().st_ino, os.dup(number)
+    moment = Moment(stream="s", index=0, pts=0, time_base=Fraction(1, 25), size_px=(64, 48), poses=poses_of(7))
     try:
         with path.open("ab") as file:
             os.dup2(file.fileno(), number)
-        formats.write(f"/dev/fd/{number}", [], "csv")
+        formats.write(f"/dev/fd/{number}", [moment], "csv")
         os.write(number, b"after\n")
     finally:
         os.dup2(kept, number)
         os.close(kept)
-    formats.write(alone := tmp_path / "alone.csv", [])
+    formats.write(alone := tmp_path / "alone.csv", [moment])
+    assert alone.stat().st_size > 100
     assert path.read_bytes() == b"before\n" + alone.read_bytes() + b"after\n"
     assert path.stat().st_ino == inode
     assert {p.name for p in tmp_path.iterdir()} == {"all.csv", "alone.csv"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="does not sync folders")
+def test_what_has_its_name_is_on_the_disk_and_so_is_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    steps: list[int | str] = []
+    replace = Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: steps.append(os.fstat(file).st_ino))
+    monkeypatch.setattr(Path, "replace", lambda self, to: (steps.append("named"), replace(self, to)))
+    (file := tmp_path / "o.csv.part").write_text("x")
+    (folder := tmp_path / "o.part").mkdir()
+    (inside := folder / "1.json").write_text("x")
+    numbers = {path: path.stat().st_ino for path in (file, folder, inside, tmp_path)}
+    appear(file, tmp_path / "o.csv")
+    appear(folder, tmp_path / "o")
+    ends = "named", numbers[tmp_path]
+    assert steps == [numbers[file], *ends, numbers[inside], numbers[folder], *ends]
+    assert [(tmp_path / "o.csv").read_text(), (tmp_path / "o" / "1.json").read_text()] == ["x", "x"]

@@ -8,11 +8,12 @@ import pytest
 from dots import build
 
 from streampose.errors import ConfigError, ModelNotFound, ModelUnknown, ModelUnreadable, ProviderUnavailable
+from streampose.inference import heads
 from streampose.inference.card import Kind, Refine
 from streampose.inference.engine import Engine, EngineOptions, provider_report
 from streampose.inference.family import FAMILIES, read_card
 from streampose.inference.heatmap import decode_heatmaps
-from streampose.inference.signature import METADATA_KEY
+from streampose.inference.signature import METADATA_KEY, Signature, Tensor
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26
 
 
@@ -62,6 +63,43 @@ def test_signatures_are_recognised(tmp_path: Path, kind: str, k: int, family: st
     engine = Engine(build(tmp_path / "m.onnx", kind, k=k, size=(192, 256)))
     card = read_card(engine.signature, "m.onnx")
     assert (card.family, card.skeleton, card.size_px) == (family, skeleton, (192, 256))
+
+
+def graph(*outputs: tuple[int | None, ...], **metadata: str) -> Signature:
+    """Of a model of 192 × 256 pixels."""
+    tensors = [
+        Tensor(name=name, dtype="tensor(float)", shape=shape)
+        for name, shape in zip("xyz", [(1, 3, 256, 192), *outputs], strict=False)
+    ]
+    return Signature(path=Path("m.onnx"), inputs=tuple(tensors[:1]), outputs=tuple(tensors[1:]), metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("looks", "outputs", "metadata", "so"),
+    [
+        (heads.is_yolo_end2end, [(1, 300, 6)], {}, True),
+        (heads.is_yolo_end2end, [(1, 3, 6)], {"task": "detect"}, True),  # suppression inside, of max_det=3
+        (heads.is_yolo_end2end, [(1, None, 6)], {"task": "detect"}, True),
+        (heads.is_yolo_end2end, [(1, None, 6)], {}, False),  # may be a raw head's
+        (heads.is_yolo_end2end, [(1, 25200, 6)], {}, False),
+        (heads.is_yolo_pose_end2end, [(1, 3, 57)], {"task": "pose", "kpt_shape": "[17, 3]"}, True),
+        (heads.is_yolo, [(1, 4, 1000)], {"task": "detect"}, False),  # no class
+        (heads.is_heatmap, [(1, 17, 64, 48)], {}, True),
+        (heads.is_heatmap, [(1, 17, 32, 24)], {}, False),
+        (heads.is_picodet, [(1, 1, 50), (1, 50, 4)], {}, True),
+        (heads.is_picodet, [(1, 1, 50), (1, 50, 32)], {}, False),
+    ],
+)
+def test_what_heads_look_like(looks, outputs, metadata, so):
+    assert looks(graph(*outputs, **metadata)) is so
+
+
+def test_what_a_head_of_yolox_could_be_and_how_many_classes_it_tells_apart():
+    cells = 24 * 32 + 12 * 16 + 6 * 8
+    assert heads.could_be(graph((1, cells, 85)), "yolox")
+    assert not heads.could_be(graph((1, 100, 85)), "yolox")
+    assert heads.could_be(graph((1, 100, 85)), "yolox-decoded")
+    assert heads.classes(graph((1, cells, 85)), "yolox") == heads.classes(graph((1, 84, 999)), "yolo") == 80
 
 
 def test_metadata_wins_over_the_graph_and_words_over_metadata(tmp_path: Path):

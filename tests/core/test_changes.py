@@ -258,6 +258,8 @@ async def test_a_stop_before_the_first_step_of_a_stream_is_obeyed(soon: bool):
             asyncio.get_running_loop().call_soon(pipeline.stop)
         else:
             pipeline.stop()
+            with pytest.raises(ConfigError, match="too late"):
+                await pipeline.add(live("b", MemorySink()))
         async with asyncio.timeout(5):
             reports = await pipeline.run()
     assert (reports["away"].outcome, camera.opened) == (Outcome.STOPPED, 0)

@@ -458,6 +458,8 @@ async def test_senseless_pipelines_are_refused():
         Pipeline([], FakeEstimator())
     with pytest.raises(ConfigError, match="two streams are named 'a'"):
         Pipeline([stream("a", []), stream("a", [])], FakeEstimator())
+    with pytest.raises(RuntimeError, match="as a context"):
+        await Pipeline([stream("a", [])], FakeEstimator()).run()
     for weight in (0, -1, 1e4, math.inf, math.nan):
         with pytest.raises(ConfigError, match=r"it is from 0\.001 to 1000"):
             Pipeline([replace(stream("a", []), weight=weight)], FakeEstimator())

@@ -248,5 +248,4 @@ class SendSink:
             self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
             batch = [self._waiting.popleft() for _ in range(min(self._size.lines, len(self._waiting)))]
             self._in_flight = len(batch)
-            self._changed.notify_all()
             return batch

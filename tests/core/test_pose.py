@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from fakes import frame, poses_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streampose.clip import Clip
+from streampose.clip import Clip, Moment
 from streampose.errors import ConfigError
 from streampose.pose import Poses, Skeleton
 from streampose.redaction import redact, spaced, unspaced
@@ -232,9 +233,20 @@ def test_what_is_printed_is_one_line():
     timing = Timing(captured_at=1.0, taken_at=1.1, inferred_at=1.2, delivered_at=1.25, batch_size=1)
     result = Result(frame=frame(4), poses=poses, timing=timing, picture=frame(4).image)
     assert repr(result) == f"<result of {frame(4)!r}: {poses!r}, 250 ms, with its picture>"
-    clip = Clip((result.moment,) * 2)
-    assert repr(clip) == "<clip of 's': 2 moments, 0.160 to 0.160 s>"
     assert repr(Clip(())) == "<clip of no moments>"
+
+
+def test_a_clip_is_a_sequence_of_moments_of_one_skeleton():
+    def moment(i: int, poses: Poses) -> Moment:
+        return Moment(stream="s", index=i, pts=i, time_base=Fraction(1, 25), size_px=(64, 48), poses=poses)
+
+    both, others = (replace(poses_of(0, people=2), ids=np.array(ids)) for ids in ([7, 2], [2, 9]))
+    clip = Clip((moment(0, both), moment(1, poses_of(0)), moment(2, others)))
+    assert (clip.ids, clip[1:2].ids, clip.skeleton, Clip(()).skeleton) == ((2, 7, 9), (), COCO_17, None)
+    assert (list(clip[1:]), clip[-1]) == ([*clip.moments[1:]], clip.moments[2])
+    assert repr(clip) == "<clip of 's': 3 moments, 0.000 to 0.080 s>"
+    with pytest.raises(ValueError, match="have one skeleton"):
+        Clip((moment(0, both), moment(1, Poses.empty(HALPE_26))))
 
 
 def test_a_skeleton_s_name_is_no_skeleton():

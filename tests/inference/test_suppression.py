@@ -223,3 +223,12 @@ def test_scores_are_at_most_one():
     rounded = np.array([[0, 0, 10, 10, 1.0004]], np.float32)  # as 16-bit sums give
     found = DECODERS["rtmdet"]([rounded, np.zeros(1, np.int64)], RTMDET, Limits())
     assert found.scores.tolist() == [1]
+
+
+def test_yolox_gives_centres_in_cells_and_logs_of_sizes():
+    rows = np.zeros((32 + 8 + 2, 7), np.float32)  # of 64 × 32 pixels: 8 × 4 cells of 8, 4 × 2 of 16, 2 × 1 of 32
+    rows[32 + 6, :] = 0.5, 0.25, np.log(2), 0, 0.8, 0.1, 0.9  # cell (2, 1) of stride 16
+    card = Card(family="yolox", kind=Kind.DETECTOR, size_px=(64, 32), person=1)
+    found = DECODERS["yolox"]([rows], card, Limits())
+    np.testing.assert_allclose(found.boxes, [[24, 12, 56, 28]], rtol=1e-6)
+    np.testing.assert_allclose(found.scores, [0.72], rtol=1e-6)

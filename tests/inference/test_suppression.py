@@ -225,10 +225,30 @@ def test_scores_are_at_most_one():
     assert found.scores.tolist() == [1]
 
 
-def test_yolox_gives_centres_in_cells_and_logs_of_sizes():
-    rows = np.zeros((32 + 8 + 2, 7), np.float32)  # of 64 × 32 pixels: 8 × 4 cells of 8, 4 × 2 of 16, 2 × 1 of 32
-    rows[32 + 6, :] = 0.5, 0.25, np.log(2), 0, 0.8, 0.1, 0.9  # cell (2, 1) of stride 16
-    card = Card(family="yolox", kind=Kind.DETECTOR, size_px=(64, 32), person=1)
-    found = DECODERS["yolox"]([rows], card, Limits())
-    np.testing.assert_allclose(found.boxes, [[24, 12, 56, 28]], rtol=1e-6)
+_CORNERS, _CENTRED, _POINT = [24, 12, 56, 28], [40, 20, 32, 16], [30, 20, 0.5]
+_CELLS = np.zeros((32 + 8 + 2, 7))  # of 64 × 32 pixels: 8 × 4 cells of 8, 4 × 2 of 16, 2 × 1 of 32
+_CELLS[32 + 6] = 0.5, 0.25, np.log(2), 0, 0.8, 0.1, 0.9  # cell (2, 1) of stride 16
+
+
+@pytest.mark.parametrize(
+    ("family", "outputs"),
+    [
+        ("rtmdet", [[[*_CORNERS, 0.72], [0, 0, 9, 9, 0.9]], [1, 0]]),
+        ("rtmo", [[[*_CORNERS, 0.72]], [[_POINT]]]),
+        ("yolox", [_CELLS]),
+        ("yolox-decoded", [[[*_CENTRED, 0.8, 0.1, 0.9]]]),
+        ("picodet", [[[0.1, 0.9], [0.72, 0.1]], [_CORNERS, [0, 0, 9, 9]]]),
+        ("yolo", [np.transpose([[*_CENTRED, 0.1, 0.72], [4, 4, 9, 9, 0.9, 0.1]])]),
+        ("yolo-pose", [np.transpose([[*_CENTRED, 0.1, 0.72, *_POINT]])]),
+        ("yolo-end2end", [[[*_CORNERS, 0.72, 1], [0, 0, 9, 9, 0.9, 0]]]),
+        ("yolo-pose-end2end", [[[*_CORNERS, 0.72, 1, *_POINT], [0, 0, 9, 9, 0.9, 0, *_POINT]]]),
+    ],
+)
+def test_what_the_numbers_of_each_family_mean(family: str, outputs: list):
+    card = Card(family=family, kind=Kind.DETECTOR, size_px=(64, 32), person=1, classes=2)
+    found = DECODERS[family]([np.array(output, np.float32) for output in outputs], card, Limits())
+    np.testing.assert_allclose(found.boxes, [_CORNERS], rtol=1e-6)
     np.testing.assert_allclose(found.scores, [0.72], rtol=1e-6)
+    assert (found.points is not None) == ("pose" in family or family == "rtmo")
+    if found.points is not None:
+        np.testing.assert_allclose(found.points, [[_POINT]])

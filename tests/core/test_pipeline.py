@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from fakes import FakeEstimator, MemorySink, ScriptedSource, poses_of
+from fakes import FakeEstimator, MemorySink, ScriptedSource, VirtualClock, poses_of
 
 from streampose.batching import FixedBatch, LatencyBatch
 from streampose.cli.progress import summary
@@ -490,6 +490,15 @@ async def test_recordings_go_on_as_fast_as_their_weights_say():
     beside = sum(number >= 100 for number in order[: order.index(80)])
     assert 16 <= beside <= 28  # 20, but for the first two batches, when one may be there alone
     assert (heavy.indices, light.indices) == (list(range(100)), list(range(100, 200)))
+
+
+async def test_what_is_told_of_time_begins_with_the_run():
+    clock = VirtualClock()
+    async with Pipeline([stream("a", range(3))], FakeEstimator(), clock=clock) as pipeline:
+        clock.advance(7)
+        await pipeline.run()
+        clock.advance(2)
+    assert pipeline.snapshot().elapsed_s == 2
 
 
 async def test_an_empty_source_ends_well():

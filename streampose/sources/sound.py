@@ -16,6 +16,7 @@ from av.stream import Discard, Disposition
 from streampose.errors import SourceUnsupported
 from streampose.sources.boxes import has_index_in_front
 from streampose.sources.hwaccel import words
+from streampose.sources.track import packets_of
 
 __all__ = ["sound_of"]
 
@@ -52,9 +53,10 @@ def sound_of(path: Path, start_s: float = 0.0) -> Iterator[Packet[AudioStream]]:
                 other.discard = Discard.all  # pictures are not even read
         unit, last, ended = sound.time_base, -(1 << 62), ""
         # Two packets in one sample are refused by MP4; Matroska's times are rounded.
-        step = math.ceil(1 / (sound.sample_rate or 8000) / unit)
+        known = sound.codec_context  # `None`: FFmpeg has no such codec
+        step = math.ceil(1 / ((known and known.sample_rate) or 8000) / unit)
         try:
-            for packet in container.demux(sound):
+            for packet in packets_of(container, sound):
                 # Edit lists take some out: those at the very beginning are a codec's run-up, which it needs.
                 if packet.dts is None or packet.is_corrupt or (packet.is_discard and packet.dts > 0):
                     continue

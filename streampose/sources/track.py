@@ -1,15 +1,19 @@
-"""The video of a container: which it is, and its packets."""
+"""The video of a container: which it is, and the packets of a stream."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 __all__ = ["main_video", "moving", "packets_of"]
+
+T = TypeVar("T", VideoStream, AudioStream)
 
 
 def moving(videos: Sequence[VideoStream]) -> list[VideoStream]:
@@ -23,12 +27,13 @@ def main_video(videos: Sequence[VideoStream]) -> VideoStream | None:
     return next((video for video in shown if video.disposition & Disposition.default), shown[0] if shown else None)
 
 
-def packets_of(container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]]:
+def packets_of(container: InputContainer, stream: T) -> Iterator[Packet[T]]:
     """Its packets, up to the empty one that is its end.
 
     PyAV goes on to the ends of other streams, and fails at one that appeared late, as of a sound that begins within.
     """
-    for packet in container.demux(video):
-        yield packet
-        if not packet.size and packet.pts is None and packet.dts is None:
+    for packet in container.demux(stream):
+        is_end = not packet.size and packet.pts is None and packet.dts is None
+        yield packet  # a filter leaves it empty
+        if is_end:
             return

@@ -272,3 +272,25 @@ def test_render_takes_it_from_the_video_that_is_named(tmp_path: Path):
         draw_file(replace(drawing, sound=wanted), tmp_path / "a.jsonl", recording, tmp_path / "o.mp4")
         assert has_sound(tmp_path / "o.mp4") == wanted
     assert sound(tmp_path / "o.mp4")[2] == pytest.approx(FLASH, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "old", "words"),
+    [
+        pytest.param("a.ts", "aac", b"\xff\xf1", "its sound is damaged from", id="headers"),
+        pytest.param("a.mkv", "aac", b"A_AAC", "(unknown) does not go", id="no such codec"),
+        pytest.param("a.mkv", "eac3", b"\x0b\x77", "its sound does not go into it", id="frames"),
+    ],
+)
+def test_damaged_sound_costs_no_picture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, name: str, codec: str, old: bytes, words: str
+):
+    recording = film(tmp_path / name, codec=codec)
+    parts = recording.read_bytes().split(old)
+    # The first and the last stay, if there are several.
+    whole = parts[0] + old + bytes(len(old)).join(parts[1:-1]) + old + parts[-1]
+    recording.write_bytes(whole if len(parts) > 2 else b"A_XYZ".join(parts))
+    made, times = drawn(recording, tmp_path / "o.mp4")
+    assert pictures(made)[0] == pytest.approx(times, abs=1e-3)
+    assert has_sound(made) == (name == "a.ts")
+    assert words in caplog.text

@@ -121,6 +121,9 @@ def draw(
         pieces = _done(work, drawing)
         done = len(pieces) * _PIECE
         beginning = next(again(), None)
+        heard = None if beginning is None or recording is None or not drawing.sound else (recording, beginning.time_s)
+        if heard is not None:
+            next(sound_of(heard[0], 0.0), None)  # what cannot be opened is told before anything is drawn
         painter = drawing.painter if beginning is None else drawing.painter.sized(beginning.size_px)
         if drawing.whole_body and beginning is not None and beginning.poses.skeleton != COCO_WHOLEBODY_133:
             log.warning(
@@ -153,7 +156,6 @@ def draw(
                 pieces.append(work / name)
         if not pieces:
             raise ConfigError(f"{out}: there are no frames to draw")
-        heard = None if beginning is None or recording is None or not drawing.sound else (recording, beginning.time_s)
         _assemble(pieces, drawing, out, work, done, heard=heard)
         shutil.rmtree(work)
 

@@ -21,7 +21,7 @@ from fakes import FakeEstimator
 
 from streampose.cli.render import draw_file
 from streampose.clip import Moment
-from streampose.errors import SourceCorrupt
+from streampose.errors import SourceCorrupt, SourceUnsupported
 from streampose.formats import write
 from streampose.frame import Image
 from streampose.inference.engine import EngineOptions
@@ -294,3 +294,22 @@ def test_damaged_sound_costs_no_picture(
     assert pictures(made)[0] == pytest.approx(times, abs=1e-3)
     assert has_sound(made) == (name == "a.ts")
     assert words in caplog.text
+
+
+def test_what_is_no_recording_is_told_before_anything_is_drawn(tmp_path: Path):
+    moments = moments_of(film(tmp_path / "a.mp4", codec=None))
+    (tmp_path / "a.txt").write_text("not a video")
+    drawing = figure_video("coco", background="black", images=False, size_px=None, parts=Parts())
+    told: list[int] = []
+    with pytest.raises(SourceUnsupported, match=r"a\.txt cannot be opened for its sound"):
+        draw(
+            replace(drawing, sound=True),
+            lambda: iter(moments),
+            lambda _: None,
+            tmp_path / "o.mp4",
+            tmp_path / "w",
+            rate=None,
+            recording=tmp_path / "a.txt",
+            tick=told.append,
+        )
+    assert told == []

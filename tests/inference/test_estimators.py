@@ -132,7 +132,7 @@ def plain_top_down(photo: np.ndarray, detector: ort.InferenceSession, pose: ort.
         crop = cv2.warpAffine(photo, matrix, (96, 128))[..., ::-1] / 255
         pixels = (crop - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
         (maps,) = pose.run(None, {"image": pixels.transpose(2, 0, 1)[None].astype(np.float32)})
-        cells = [textbook_dark(m.astype(np.float64), 11) for m in maps[0]]
+        cells = [textbook_dark(m.astype(np.float64), 11, udp=False) for m in maps[0]]
         points = [((np.array(c) * 4) - matrix[:, 2]) / zoom for c in cells]
         answers.append(((x1, y1, x2, y2), score, points, [m.max() for m in maps[0]], 4 / zoom))
     return answers

@@ -1,9 +1,11 @@
 """Streaming real-time human pose estimation: many live streams, one engine, a latency budget.
 
-Three lines to begin with:
+To begin with, in a loop or in asyncio:
 
-    async for result in streampose.stream("rtsp://camera/1", model="rtmo-s"):
+    for result in streampose.results("rtsp://camera/1"):
         print(result.frame.time_s, len(result.poses))
+
+    async for result in streampose.stream("rtsp://camera/1"): ...
 
 and `Pipeline` underneath, for many streams, sinks of your own, and control.
 """

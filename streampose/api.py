@@ -74,8 +74,9 @@ async def stream(
         choice: all of it, with limits (`min_score`, `max_people`) and what a model does not say of itself.
         options: how models are run.
         estimators: those that are loaded already (`load_estimators`), or one; they stay open for the next source.
-        live: play a recording at its own speed.
-        budget_s: latency that a live stream aims at, from capture to result.
+        live: `True` plays a recording at its own speed; `False` asks for every frame, also of drawn figures (a camera
+            is refused); `None` = as the source is by nature.
+        budget_s: latency that a live stream aims at, seconds from capture to result.
         track: give people identities.
         smooth: calm their key points, too.
         pictures: draw them (`Result.picture`).

@@ -85,7 +85,10 @@ class _Picture:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Frame:
-    """One picture of one stream, with its exact media time and the moment it was captured. Equal to itself only."""
+    """One picture of one stream, with its exact media time and the moment it was captured. Equal to itself only.
+
+    ``image`` is (H, W, 3) uint8 BGR, read-only; ``pts`` counts ``time_base`` seconds; ``captured_at`` is monotonic.
+    """
 
     stream: str
     """The stream's name, set by the pipeline's caller; unique in a run."""

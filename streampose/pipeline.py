@@ -34,7 +34,7 @@ class Pipeline:
 
     Args:
         streams: what to run; names are unique.
-        estimators: the engines, one thread each; on a CPU two sessions of one thread beat one of two.
+        estimators: the engines, one thread each; on a CPU several of one thread mostly beat one of many.
         close_estimators: at its end; `False` keeps them for another pipeline, and closing them is yours.
         policy: sizes the batches; by default `FixedBatch` when no stream is live, else `LatencyBatch`.
         clock: for tests.

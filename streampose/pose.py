@@ -91,7 +91,10 @@ def _mirrored(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Person:
-    """One of them; ``person["left_wrist"]`` is a point's x, y and score. Its arrays are those of the `Poses`."""
+    """One of them; ``person["left_wrist"]`` is a point's x, y and score. Its arrays are those of the `Poses`:
+
+    ``points`` (k, 2) and ``box`` (4,), x1 y1 x2 y2, float32 pixels; ``scores`` (k,) float32 in [0, 1].
+    """
 
     skeleton: Skeleton
     id: int | None
@@ -126,12 +129,11 @@ def _numbers(array: object, kinds: str) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Poses:
     """The n people of one picture, as a structure of arrays; going through it gives each `Person`, as does its row,
-    ``poses[0]``. n may be 0.
+    ``poses[0]``. n may be 0. Equal to itself only.
 
-    Equal to itself only.
-
-    Coordinates are pixels of the source image, origin at its top-left corner, where the centre of the first
-    pixel is (0, 0).
+    Float32 are ``points`` (n, k, 2), ``scores`` (n, k), ``boxes`` (n, 4) and ``box_scores`` (n,); ``ids`` are (n,)
+    int64, or `None`. Coordinates are pixels of the source image, origin at its top-left corner, where the centre of the
+    first pixel is (0, 0).
 
     Raises:
         ValueError: something is no array of numbers (ids: of whole ones), or the arrays disagree in shape.

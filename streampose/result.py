@@ -33,7 +33,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """One frame, who is in it, and the picture drawn of it. Equal to itself only."""
+    """One frame, who is in it, and the picture drawn of it ((H, W, 3) uint8 BGR, or `None`). Equal to itself only."""
 
     frame: Frame
     poses: Poses

@@ -199,6 +199,7 @@ class StreamReport:
     outcome: Outcome | None = None
     """Once it has ended."""
     error: Exception | None = None
+    """By which it failed."""
 
 
 class Trace(Protocol):

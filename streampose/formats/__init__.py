@@ -112,11 +112,12 @@ def load(path: str | Path) -> Clip:
     """All of a file of poses, in memory.
 
     Args:
-        path: see `read`.
+        path: of a ``.jsonl``, ``.csv``, ``.parquet`` or ``.npz`` file of ours, or a folder of OpenPose's JSON files.
 
     Raises:
-        FormatUnreadable: see `read`; or it holds several streams, or several skeletons.
-        ConfigError: see `read`.
+        FormatUnreadable: it is not there, not what its name says, of a format that does not hold enough, or of several
+            streams or skeletons.
+        ConfigError: its name says nothing, or its library is not installed.
     """
     moments = tuple(read(path))
     if len({moment.stream for moment in moments}) > 1:

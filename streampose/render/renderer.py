@@ -30,7 +30,13 @@ class Renderer:
         self._show_hud = hud
 
     def __call__(self, image: Image, poses: Poses, hud: Hud | None = None) -> Image:
-        """A new, writable picture; the frame's own is read-only, and others are looking at it."""
+        """A new, writable picture; the frame's own is read-only, and others are looking at it.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            poses: in its pixels.
+            hud: the figures; `None` = none.
+        """
         if not is_picture(image):
             raise ConfigError(no_picture(image))
         picture = image.copy()

@@ -13,7 +13,7 @@ Colour: TypeAlias = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """What is drawn of people, and how."""
+    """What is drawn of people, and how. Colours are BGR, 0 to 255."""
 
     left: Colour = (56, 146, 255)
     """The person's own left: orange. Orange and sky blue stay apart for colour-blind eyes."""

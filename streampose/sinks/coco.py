@@ -59,6 +59,7 @@ class CocoSink:
 
         Raises:
             SinkFailed: the disk is full.
+            FormatUnreadable: their skeleton has none of COCO's points.
         """
         assert self._file is not None
         self._broken = True  # until all of it is there, whatever goes wrong: `image_id` is not ours

@@ -87,6 +87,9 @@ class OneEuro:
     A low-pass filter whose cut-off rises with speed: still points do not tremble, quick ones do not lag. Each point has
     one cut-off for both axes, from its speed in person sizes, so that a turned or scaled picture gives the turned or
     scaled result. Boxes are filtered in the same way, to stay around their people.
+
+    Args:
+        options: how calm, and how quick.
     """
 
     def __init__(self, options: OneEuroOptions | None = None) -> None:

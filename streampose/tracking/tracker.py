@@ -84,6 +84,9 @@ class Tracker:
     id in the first frame. A doubtful newcomer is held back until seen for `doubt_s`, and with a clear pose, so that
     flickering false alarms and furniture neither show nor use up ids. An id is never given twice, not even after
     `reset`.
+
+    Args:
+        options: who counts, and how long somebody is looked for.
     """
 
     def __init__(self, options: TrackerOptions | None = None) -> None:

@@ -149,7 +149,7 @@ def format_for(path: Path, name: str | None = None) -> Format:
 
 
 def write(path: str | Path, moments: Iterable[Moment], name: str | None = None) -> None:
-    """Write moments of one stream to a file (for OpenPose, a folder) that appears when it is whole.
+    """Write moments to a file (for OpenPose, a folder) that appears when it is whole.
 
     A link stays, and the file that it leads to is replaced; a FIFO or device is written to as it is. A point that is
     NaN or infinite is written as not known: 0, 0, 0.

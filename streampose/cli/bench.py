@@ -16,6 +16,7 @@ from rich.text import Text
 from streampose.batching import FixedBatch, LatencyBatch
 from streampose.cli import engine
 from streampose.cli.bench_report import as_json, draw
+from streampose.cli.command import flat
 from streampose.cli.say import console, dim, fail, say
 from streampose.cli.session import interrupts
 from streampose.cli.values import at_least, named_sources, parse_budget
@@ -37,7 +38,9 @@ _INPUT, _FLOW = "Input", "Flow"
 _DEFAULT_S = 10.0
 
 
+@flat
 def bench(
+    *,
     source: Annotated[
         str,
         typer.Argument(
@@ -61,25 +64,8 @@ def bench(
     hwaccel: Annotated[
         str, typer.Option(help="What decodes: none (software), auto, or a device (cuda, …).", rich_help_panel=_INPUT)
     ] = "none",
-    model: engine.Model = None,
-    detector: engine.Detector = None,
-    pose: engine.Pose = None,
-    family: engine.Family = None,
-    detector_family: engine.DetectorFamily = None,
-    skeleton: engine.Skeleton = None,
-    detector_size: engine.DetectorSize = None,
-    min_score: engine.MinScore = engine.USUAL.min_score,
-    max_people: engine.MaxPeople = engine.USUAL.max_people,
-    device: engine.Device = "auto",
-    sessions: engine.Sessions = None,
-    threads: engine.Threads = None,
-    recalibrate: engine.Recalibrate = False,
-    half: engine.Half = False,
-    tf32: engine.Tf32 = True,
-    cuda_graphs: engine.CudaGraphs = False,
-    in_graph: engine.InGraph = None,
-    rect: engine.Rect = None,
-    fallback: engine.Fallback = False,
+    chosen: engine.Models,
+    engines: engine.Engines,
     live: Annotated[
         bool,
         typer.Option("--live", help="At the source's own speed, dropping what is late.", rich_help_panel=_FLOW),
@@ -111,30 +97,8 @@ def bench(
     share_cores()
     sources = _sources(source, streams, live=live, hwaccel=hwaccel)
     live = live or any(s.live for s in sources.values())
-    choice = engine.choice(
-        model=model,
-        detector=detector,
-        pose=pose,
-        family=family,
-        detector_family=detector_family,
-        skeleton=skeleton,
-        detector_size=detector_size,
-        min_score=min_score,
-        max_people=max_people,
-    )
-    options = engine.options(
-        device=device,
-        sessions=sessions,
-        threads=threads,
-        recalibrate=recalibrate,
-        half=half,
-        tf32=tf32,
-        cuda_graphs=cuda_graphs,
-        in_graph=in_graph,
-        rect=rect,
-        fallback=fallback,
-        batch=batch,
-    )
+    choice = chosen.choice()
+    options = engines.options(batch)
     estimators = load_estimators(choice, options, throughput=not live, streams=streams)
     say(dim(describe_all(estimators)))
     gpu_unused = estimators[0].describe().partition("the GPU is not used: ")[2]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-__all__ = ["Command", "Group", "unwrapped"]
+__all__ = ["Command", "Group", "flat", "unwrapped"]
 
 
 class Command(TyperCommand):
@@ -41,6 +44,26 @@ class Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         """Those of the function, and `--help`."""
         return _readable(super().get_params(ctx))
+
+
+def flat(command: Callable[..., None]) -> Callable[..., None]:
+    """A command for typer, which knows no groups: each parameter that is a dataclass is its fields, at its place."""
+    own = inspect.signature(command, eval_str=True).parameters
+    kinds = {name: one.annotation for name, one in own.items() if isinstance(one.annotation, type)}
+    groups = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for name, one in own.items():
+        parameters += inspect.signature(groups[name], eval_str=True).parameters.values() if name in groups else [one]
+
+    @wraps(command)
+    def made(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    made.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    made.__annotations__ = {one.name: one.annotation for one in parameters}
+    return made
 
 
 def unwrapped(command: Any) -> str:

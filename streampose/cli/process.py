@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from streampose.cli import engine, pictures
+from streampose.cli.command import flat
 from streampose.cli.config import use_config
 from streampose.cli.presets import Preset
 from streampose.cli.process_report import show, summary
@@ -37,7 +38,9 @@ _INPUT, _REFINE, _OUTPUT = "Input", "Second pass", "Output"
 _IMAGES_FPS = "30"
 
 
+@flat
 def process_command(
+    *,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -81,25 +84,8 @@ def process_command(
         str, typer.Option(help="What decodes: none (software), auto, or a device.", rich_help_panel=_INPUT)
     ] = "none",
     preset: Preset = None,
-    model: engine.Model = None,
-    detector: engine.Detector = None,
-    pose: engine.Pose = None,
-    family: engine.Family = None,
-    detector_family: engine.DetectorFamily = None,
-    skeleton: engine.Skeleton = None,
-    detector_size: engine.DetectorSize = None,
-    min_score: engine.MinScore = engine.USUAL.min_score,
-    max_people: engine.MaxPeople = engine.USUAL.max_people,
-    device: engine.Device = "auto",
-    sessions: engine.Sessions = None,
-    threads: engine.Threads = None,
-    recalibrate: engine.Recalibrate = False,
-    half: engine.Half = False,
-    tf32: engine.Tf32 = True,
-    cuda_graphs: engine.CudaGraphs = False,
-    in_graph: engine.InGraph = None,
-    rect: engine.Rect = None,
-    fallback: engine.Fallback = False,
+    chosen: engine.Models,
+    engines: engine.Engines,
     batch: Annotated[
         int | None, typer.Option(min=1, help="Frames in a batch; 4, on a GPU 32.", rich_help_panel="Engine")
     ] = None,
@@ -141,15 +127,7 @@ def process_command(
     ] = None,
     size: pictures.Size = None,
     background: pictures.Backdrop = "black",
-    png: pictures.Images = False,
-    line_width: pictures.LineWidth = 1.0,
-    hand_width: pictures.HandWidth = 1.0,
-    line_px: pictures.LinePx = None,
-    hand_px: pictures.HandPx = None,
-    head: pictures.Heads = "full",
-    face_dots: pictures.Faces = "full",
-    point_score: pictures.Points = None,
-    sound: pictures.Sound = False,
+    looks: pictures.Looks,
     face_video: pictures.FaceSize = None,
     face_padding: pictures.FacePadding = 0.0,
     prompts: Annotated[
@@ -185,30 +163,8 @@ def process_command(
     usual = {"link": 2.0, "fill": 0.5, "calm": 0.04} if clean else {}
     link_s, fill_s, sigma_s = (usual.get(name, 0.0) if time is None else time for name, time in times.items())
     plan = Plan(
-        choice=engine.choice(
-            model=model,
-            detector=detector,
-            pose=pose,
-            family=family,
-            detector_family=detector_family,
-            skeleton=skeleton,
-            detector_size=detector_size,
-            min_score=min_score,
-            max_people=max_people,
-        ),
-        engine=engine.options(
-            device=device,
-            sessions=sessions,
-            threads=threads,
-            recalibrate=recalibrate,
-            half=half,
-            tf32=tf32,
-            cuda_graphs=cuda_graphs,
-            in_graph=in_graph,
-            rect=rect,
-            fallback=fallback,
-            batch=batch,
-        ),
+        choice=chosen.choice(),
+        engine=engines.options(batch),
         cut=Cut(
             start_s=0.0 if start is None else parse_time(start),
             end_s=None if end is None else parse_time(end),
@@ -224,21 +180,8 @@ def process_command(
             person=None if person is None else parse_choice(person),
         ),
         formats=[name.strip() for name in formats.split(",") if name.strip()],
-        drawings=pictures.drawings(
-            draw,
-            size=size,
-            background=background,
-            images=png,
-            line_width=line_width,
-            hand_width=hand_width,
-            line_px=line_px,
-            hand_px=hand_px,
-            head=head,
-            face_dots=face_dots,
-            point_score=point_score,
-            face_video_px=face_video,
-            face_padding=face_padding,
-            sound=sound,
+        drawings=looks.drawings(
+            draw, size=size, background=background, face_video_px=face_video, face_padding=face_padding
         ),
         prompts=prompts,
         hwaccel=hwaccel,

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from streampose.cli import pictures
+from streampose.cli.command import flat
 from streampose.cli.convert import moments_in, writable
 from streampose.cli.say import console, has_watcher, say
 from streampose.cli.values import parse_size
@@ -38,7 +39,9 @@ __all__ = ["render"]
 _IMAGES_RATE = Fraction(30)
 
 
+@flat
 def render(
+    *,
     poses: Annotated[
         Path, typer.Argument(help="A .jsonl, .csv, .parquet or .npz file of ours; a folder of OpenPose's.")
     ],
@@ -54,15 +57,7 @@ def render(
         Background | None,
         typer.Option(help="black, video, or alpha; video where there is one.", rich_help_panel="Drawing"),
     ] = None,
-    png: pictures.Images = False,
-    line_width: pictures.LineWidth = 1.0,
-    hand_width: pictures.HandWidth = 1.0,
-    line_px: pictures.LinePx = None,
-    hand_px: pictures.HandPx = None,
-    head: pictures.Heads = "full",
-    face_dots: pictures.Faces = "full",
-    point_score: pictures.Points = None,
-    sound: pictures.Sound = False,
+    looks: pictures.Looks,
     stream: Annotated[str | None, typer.Option(help="Which one, of a file of several.")] = None,
     poses_size: Annotated[
         str | None,
@@ -87,31 +82,17 @@ def render(
     backdrop: Background = background or ("black" if video is None else "video")
     if backdrop == "video" and video is None:
         raise ConfigError("to draw upon the video, name it after the poses")
-    if sound and (video is None or not video.is_file()):
+    if looks.sound and (video is None or not video.is_file()):
         raise ConfigError("--sound is that of the video: name its file after the poses")
-    found = pictures.drawings(
-        style,
-        size=size,
-        background=backdrop,
-        images=png,
-        line_width=line_width,
-        hand_width=hand_width,
-        line_px=line_px,
-        hand_px=hand_px,
-        head=head,
-        face_dots=face_dots,
-        point_score=point_score,
-        face_video_px=None,
-        sound=sound,
-    )
-    if not png and backdrop == "alpha" and out.suffix.lower() != ".mov":
+    found = looks.drawings(style, size=size, background=backdrop)
+    if not looks.png and backdrop == "alpha" and out.suffix.lower() != ".mov":
         raise ConfigError(f"-o {out}: see-through video is .mov (ProRes 4444); or take --png")
-    if not png and out.suffix.lower() not in VIDEO_SUFFIXES:
+    if not looks.png and out.suffix.lower() not in VIDEO_SUFFIXES:
         raise ConfigError(
             f"-o {out}: video is written as {', '.join(VIDEO_SUFFIXES)}; or take --png for a folder of images"
         )
     share_cores()
-    drawing = replace(found[0], suffix=".png" if png else out.suffix.lower())
+    drawing = replace(found[0], suffix=".png" if looks.png else out.suffix.lower())
     draw_file(drawing, poses, video, out, stream, size_px=None if poses_size is None else parse_size(poses_size))
     say(f"written: {out}")
 

@@ -11,6 +11,7 @@ import typer
 
 from streampose import formats
 from streampose.cli import engine
+from streampose.cli.command import flat
 from streampose.cli.convert import moments_in, writable
 from streampose.cli.say import dim, say
 from streampose.clip import Moment
@@ -27,7 +28,9 @@ _HOW = "How"
 _STILL = Fraction(1, 30)
 
 
+@flat
 def retarget(
+    *,
     poses: Annotated[Path, typer.Argument(help="Whose movement: a file of poses.")],
     reference: Annotated[
         Path,
@@ -64,15 +67,7 @@ def retarget(
         Path | None, typer.Option(help="Also write the reference's poses, to be drawn with `render`.")
     ] = None,
     stream: Annotated[str | None, typer.Option(help="Which one, of a file of several.")] = None,
-    model: engine.Model = None,
-    detector: engine.Detector = None,
-    pose: engine.Pose = None,
-    family: engine.Family = None,
-    detector_family: engine.DetectorFamily = None,
-    skeleton: engine.Skeleton = None,
-    detector_size: engine.DetectorSize = None,
-    min_score: engine.MinScore = engine.USUAL.min_score,
-    max_people: engine.MaxPeople = engine.USUAL.max_people,
+    chosen: engine.Models,
 ) -> None:
     """Give one person's movement to somebody of other proportions (docs/retarget.md has pictures).
 
@@ -92,17 +87,7 @@ def retarget(
         drop_unseen=drop_unseen,
     )
     choice = parse_choice(person)
-    models = engine.choice(
-        model=model,
-        detector=detector,
-        pose=pose,
-        family=family,
-        detector_family=detector_family,
-        skeleton=skeleton,
-        detector_size=detector_size,
-        min_score=min_score,
-        max_people=max_people,
-    )
+    models = chosen.choice()
     for path, other in ((out, keep_reference), (keep_reference, out)):
         if path is not None:
             writable(path, poses, reference, other)

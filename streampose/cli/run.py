@@ -10,6 +10,7 @@ import typer
 
 from streampose.arenas import few_arenas
 from streampose.cli import engine, output
+from streampose.cli.command import flat
 from streampose.cli.config import Config, StreamEntry, load_config, use_config
 from streampose.cli.outputs import Outputs
 from streampose.cli.presets import Preset
@@ -31,7 +32,9 @@ __all__ = ["run"]
 _INPUT, _MODEL, _FLOW, _SERVICE = "Input", "Model", "Flow", "Service"
 
 
+@flat
 def run(
+    *,
     context: typer.Context,
     sources: Annotated[
         list[str] | None,
@@ -51,25 +54,8 @@ def run(
         ),
     ] = None,
     preset: Preset = None,
-    model: engine.Model = None,
-    detector: engine.Detector = None,
-    pose: engine.Pose = None,
-    family: engine.Family = None,
-    detector_family: engine.DetectorFamily = None,
-    skeleton: engine.Skeleton = None,
-    detector_size: engine.DetectorSize = None,
-    min_score: engine.MinScore = engine.USUAL.min_score,
-    max_people: engine.MaxPeople = engine.USUAL.max_people,
-    device: engine.Device = "auto",
-    sessions: engine.Sessions = None,
-    threads: engine.Threads = None,
-    recalibrate: engine.Recalibrate = False,
-    half: engine.Half = False,
-    tf32: engine.Tf32 = True,
-    cuda_graphs: engine.CudaGraphs = False,
-    in_graph: engine.InGraph = None,
-    rect: engine.Rect = None,
-    fallback: engine.Fallback = False,
+    chosen: engine.Models,
+    engines: engine.Engines,
     out: output.Out = None,
     encoder: output.Encoder = None,
     json: output.Json = None,
@@ -163,17 +149,7 @@ def run(
 
       streampose run door=rtsp://10.0.0.5/a yard=rtsp://10.0.0.6/a --model rtmo-s --json out/
     """
-    choice = engine.choice(
-        model=model,
-        detector=detector,
-        pose=pose,
-        family=family,
-        detector_family=detector_family,
-        skeleton=skeleton,
-        detector_size=detector_size,
-        min_score=min_score,
-        max_people=max_people,
-    )
+    choice = chosen.choice()
     watch = WatchOptions(
         need=parse_need(ready),
         metrics=parse_metrics(metrics, metrics_token, ready),
@@ -228,19 +204,7 @@ def run(
     session = Session(
         streams=streams if preview is None else [preview.watch(stream) for stream in streams],
         choice=choice,
-        options=engine.options(
-            device=device,
-            sessions=sessions,
-            threads=threads,
-            recalibrate=recalibrate,
-            half=half,
-            tf32=tf32,
-            cuda_graphs=cuda_graphs,
-            in_graph=in_graph,
-            rect=rect,
-            fallback=fallback,
-            batch=batch,
-        ),
+        options=engines.options(batch),
         budget_s=parse_budget(budget),
         batch=batch,
         stop_after_s=seconds,

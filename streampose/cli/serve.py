@@ -15,6 +15,7 @@ import streampose
 from streampose.arenas import few_arenas
 from streampose.batching import LatencyBatch
 from streampose.cli import engine
+from streampose.cli.command import flat
 from streampose.cli.references import resolve
 from streampose.cli.say import dim, say
 from streampose.cli.service import Metrics, MetricsToken, parse_metrics, parse_secret
@@ -43,7 +44,9 @@ log = logging.getLogger("streampose")
 _WEB, _MODEL, _FLOW = "Web", "Model", "Flow"
 
 
+@flat
 def serve(
+    *,
     sources: Annotated[
         list[str] | None,
         typer.Argument(metavar="[NAME=]SOURCE...", help="Cameras and streams that visitors see, too; see `run`."),
@@ -97,15 +100,7 @@ def serve(
             rich_help_panel=_WEB,
         ),
     ] = None,
-    model: engine.Model = None,
-    detector: engine.Detector = None,
-    pose: engine.Pose = None,
-    family: engine.Family = None,
-    detector_family: engine.DetectorFamily = None,
-    skeleton: engine.Skeleton = None,
-    detector_size: engine.DetectorSize = None,
-    min_score: engine.MinScore = engine.USUAL.min_score,
-    max_people: engine.MaxPeople = engine.USUAL.max_people,
+    chosen: engine.Models,
     next_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -114,16 +109,7 @@ def serve(
             rich_help_panel=_MODEL,
         ),
     ] = None,
-    device: engine.Device = "auto",
-    sessions: engine.Sessions = None,
-    threads: engine.Threads = None,
-    recalibrate: engine.Recalibrate = False,
-    half: engine.Half = False,
-    tf32: engine.Tf32 = True,
-    cuda_graphs: engine.CudaGraphs = False,
-    in_graph: engine.InGraph = None,
-    rect: engine.Rect = None,
-    fallback: engine.Fallback = False,
+    engines: engine.Engines,
     budget: engine.Budget = "100ms",
     batch: engine.Batch = None,
     metrics: Metrics = None,
@@ -147,32 +133,10 @@ def serve(
         origins=Origins(allow_origin or (), token=address.token is not None),
     )
     few_arenas()
-    choice = engine.choice(
-        model=model,
-        detector=detector,
-        pose=pose,
-        family=family,
-        detector_family=detector_family,
-        skeleton=skeleton,
-        detector_size=detector_size,
-        min_score=min_score,
-        max_people=max_people,
-    )
+    choice = chosen.choice()
     models = Models(
         choices_of(choice, next_model or ()),
-        engine.options(
-            device=device,
-            sessions=sessions,
-            threads=threads,
-            recalibrate=recalibrate,
-            half=half,
-            tf32=tf32,
-            cuda_graphs=cuda_graphs,
-            in_graph=in_graph,
-            rect=rect,
-            fallback=fallback,
-            batch=batch,
-        ),
+        engines.options(batch),
     )
     texts = named_sources(sources or [], for_urls=True)
     for name in texts:

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import tomllib
+from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 
 import av
@@ -17,6 +19,7 @@ from test_download import BODY, Server, server  # noqa: F401 - the fixture
 
 import streampose
 from streampose.cli import say
+from streampose.cli.command import flat
 from streampose.cli.main import main
 from streampose.cli.standard import standard_error, standard_output
 from streampose.cli.values import at_least, check_path, named_sources
@@ -484,3 +487,22 @@ def test_closed_standard_streams_are_no_matter(tmp_path: Path):
     done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words], timeout=60, check=False)
     assert done.returncode == 0
     assert [json.loads(line)["frame"] for line in out.read_text().splitlines()] == list(range(6))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    one: int = 1
+    two: str = "2"
+
+
+def test_a_group_of_options_is_its_fields_at_its_place():
+    given: list[object] = []
+
+    @flat
+    def command(*, first: int, pair: Pair, last: int = 3) -> None:
+        given.extend((first, pair, last))
+
+    parameters = signature(command).parameters.values()
+    assert [(p.name, p.annotation) for p in parameters] == [("first", int), ("one", int), ("two", str), ("last", int)]
+    command(first=0, two="5", one=4, last=6)
+    assert given == [0, Pair(one=4, two="5"), 6]

@@ -94,8 +94,8 @@ class Frame:
     """The stream's name, set by the pipeline's caller; unique in a run."""
     index: int
     """0, 1, 2 … as captured, so that a gap shows a drop. Goes on counting across epochs."""
-    epoch: int
-    """+ 1 at each reconnect: what was tracked before has no meaning after."""
+    epoch: int = 0
+    """+ 1 at each reconnect, by who reconnects: what was tracked before has no meaning after."""
     pts: int
     """Media time in units of `time_base`. Strictly increasing within an epoch."""
     time_base: Fraction

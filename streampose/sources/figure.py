@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streampose.sources.head import Head
-from streampose.sources.paint import Colour, mix
+from streampose.sources.paint import Colour, Floats, mix
 from streampose.sources.volume import Band, Body, Flat, Limb, Part
 
 __all__ = ["Figure", "Look", "Stance"]
 
-Floats: TypeAlias = NDArray[np.float64]
 Vector: TypeAlias = Sequence[float] | Floats
 _Add: TypeAlias = Callable[[float, Sequence[Part]], None]
 

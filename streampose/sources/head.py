@@ -5,17 +5,13 @@ Metres in the head's own axes: x to the person's left, y up, z to the front. The
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
-from streampose.sources.paint import Colour, mix
+from streampose.sources.paint import Colour, Floats, mix
 from streampose.sources.volume import Ball, Flat, Limb, Part
 
 __all__ = ["Head"]
-
-Floats: TypeAlias = NDArray[np.float64]
 
 _SKULL = np.array([0.0, 0.025, -0.008])
 _AXES = np.array([0.076, 0.098, 0.096])

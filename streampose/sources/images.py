@@ -94,7 +94,6 @@ class ImagesSource:
             return Frame(
                 stream=self._stream,
                 index=index,
-                epoch=0,
                 pts=index,
                 time_base=1 / self._rate,
                 captured_at=time.monotonic(),

@@ -62,7 +62,6 @@ class Looped:
         return Frame(
             stream=self._stream,
             index=index,
-            epoch=0,
             pts=index,
             time_base=1 / self._rate,
             captured_at=time.monotonic(),

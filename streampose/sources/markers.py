@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streampose.frame import Image
+from streampose.sources.paint import Floats
 
 __all__ = ["MARKER_RGB", "covered_markers", "draw_markers"]
-
-Floats: TypeAlias = NDArray[np.float64]
 
 MARKER_RGB = np.array([
     (255, 255, 0), (0, 255, 255), (255, 0, 255), (0, 0, 255), (255, 0, 0),  # nose, eyes, ears

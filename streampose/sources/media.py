@@ -206,7 +206,6 @@ class MediaSource:
             yield Frame(
                 stream=stream,
                 index=self._index,
-                epoch=0,
                 pts=pts,
                 time_base=time_base,
                 captured_at=captured_at,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streampose.frame import Image
 
-__all__ = ["Brush", "Colour", "ball", "mix", "ribbon"]
+__all__ = ["Brush", "Colour", "Floats", "ball", "mix", "ribbon"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Colour: TypeAlias = tuple[int, int, int]

@@ -151,7 +151,6 @@ class PushSource:
         return Frame(
             stream=self._stream,
             index=index,
-            epoch=0,
             pts=pts,
             time_base=_TIME_BASE,
             captured_at=captured_at,

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from streampose.frame import Image
-from streampose.sources.paint import Colour, mix
+from streampose.sources.paint import Colour, Floats, mix
 from streampose.sources.scene import EYE_M, Camera
 
 __all__ = ["room"]
-
-Floats: TypeAlias = NDArray[np.float64]
 
 _WALL_M = 7.5
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streampose.sources.figure import STEP_M, Figure, Look, Stance
-from streampose.sources.paint import Colour, mix
+from streampose.sources.paint import Colour, Floats, mix
 
 __all__ = ["EYE_M", "Actor", "Camera", "cast"]
-
-Floats: TypeAlias = NDArray[np.float64]
 
 EYE_M = 1.35
 """The camera's height over the floor."""

@@ -136,7 +136,6 @@ class SyntheticSource:
         return Frame(
             stream=self._stream,
             index=index,
-            epoch=0,
             pts=index,
             time_base=1 / self._rate,
             captured_at=time.monotonic(),

@@ -21,8 +21,7 @@ class Timeline:
     def __init__(self) -> None:
         self._time_base: Fraction | None = None
         self._shift = 0
-        self._last: int | None = None
-        self._last_at = 0.0
+        self._last, self._last_at = 0, 0.0
         # The smallest arrival − media time so far: nothing comes earlier than this, unless its clock was moved.
         self._origin = 0.0
         self._anew = False
@@ -45,9 +44,10 @@ class Timeline:
             time_base: the unit of `pts`, in seconds.
             at: monotonic seconds of its arrival.
         """
-        unit = self._time_base = self._time_base or time_base
+        first, unit = self._time_base is None, self._time_base or time_base
+        self._time_base = unit
         own = None if pts is None else pts if time_base == unit else round(pts * time_base / unit)
-        if self._last is None:
+        if first:
             place = own or 0
             self._origin, self._anew = at - float(place * unit), False
         else:
@@ -64,13 +64,9 @@ class Timeline:
         return place
 
     def _lags(self) -> bool:
-        assert self._last is not None
-        assert self._time_base is not None
-        return self._last_at - self._origin - float(self._last * self._time_base) > _JUMP_S
+        return self._last_at - self._origin - float(self._last * self.time_base) > _JUMP_S
 
     def _jumped(self, place: int, at: float) -> bool:
-        assert self._last is not None
-        assert self._time_base is not None
-        back_s = float((self._last - place) * self._time_base)
-        ahead_s = float(place * self._time_base) + self._origin - at
+        back_s = float((self._last - place) * self.time_base)
+        ahead_s = float(place * self.time_base) + self._origin - at
         return back_s > _JUMP_S or ahead_s > _JUMP_S

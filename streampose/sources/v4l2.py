@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -103,8 +104,7 @@ def v4l2_camera(path: Path) -> tuple[str, list[CameraMode]] | None:
     Raises:
         OSError: it cannot be opened, or is no video device.
     """
-    device = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    try:
+    with _opened(path) as device:
         capability = _Capability()
         fcntl.ioctl(device, _QUERYCAP, capability)
         # A driver with several nodes tells in device_caps what this one can.
@@ -112,8 +112,6 @@ def v4l2_camera(path: Path) -> tuple[str, list[CameraMode]] | None:
         if not able & _VIDEO_CAPTURE:
             return None
         return capability.card.decode(errors="replace"), list(_modes(device))
-    finally:
-        os.close(device)
 
 
 def v4l2_size(path: Path) -> tuple[int, int]:
@@ -122,12 +120,18 @@ def v4l2_size(path: Path) -> tuple[int, int]:
     Raises:
         OSError: it cannot be opened, or is no camera.
     """
-    device = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    try:
+    with _opened(path) as device:
         current = _Current(type=_VIDEO_CAPTURE)
         fcntl.ioctl(device, _G_FMT, current)
         width, height = current.picture.size
         return width, height
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    device = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        yield device
     finally:
         os.close(device)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -13,13 +12,11 @@ from numpy.typing import NDArray
 
 from streampose.frame import Image
 from streampose.sources.markers import covered_markers, draw_markers
-from streampose.sources.paint import Brush
+from streampose.sources.paint import Brush, Floats
 from streampose.sources.scene import Camera
 from streampose.sources.volume import Band, Body, Flat, Limb
 
 __all__ = ["View"]
-
-Floats: TypeAlias = NDArray[np.float64]
 
 _SOFT_M = 0.011  # the blur of the shading
 _X, _Y = np.meshgrid(np.linspace(-1, 1, 64), np.linspace(-1, 1, 64))

@@ -8,11 +8,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from streampose.sources.paint import Brush, Colour, ball, ribbon
+from streampose.sources.paint import Brush, Colour, Floats, ball, ribbon
 
 __all__ = ["Ball", "Band", "Body", "Flat", "Limb", "Part"]
-
-Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

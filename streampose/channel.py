@@ -1,17 +1,16 @@
-"""A bounded, closable queue between two tasks of one event loop, that counts what it drops."""
+"""A bounded, closable queue between two tasks of one event loop, that tells what it drops."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
 from streampose.errors import ChannelClosed
 
-__all__ = ["Channel", "ChannelStatistics", "Overflow"]
+__all__ = ["Channel", "Overflow"]
 
 T = TypeVar("T")
 
@@ -23,18 +22,6 @@ class Overflow(Enum):
     """Wait for room: nothing is lost, and the producer is slowed down."""
     DROP_OLDEST = "drop-oldest"
     """Make room: what is inside is always the freshest, and the producer never waits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelStatistics:
-    """Counts of one channel. ``put == taken + dropped + depth``, always."""
-
-    capacity: int
-    depth: int
-    put: int
-    taken: int
-    dropped: int
-    closed: bool
 
 
 class Channel(Generic[T]):
@@ -64,7 +51,6 @@ class Channel(Generic[T]):
         self._items: deque[T] = deque()
         self._getters: deque[asyncio.Future[None]] = deque()
         self._putters: deque[asyncio.Future[None]] = deque()
-        self._put = self._taken = self._dropped = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -107,11 +93,9 @@ class Channel(Generic[T]):
             if self._overflow is Overflow.WAIT:
                 raise asyncio.QueueFull
             oldest = self._items.popleft()
-            self._dropped += 1
             if self._on_drop is not None:
                 self._on_drop(oldest)
         self._items.append(item)
-        self._put += 1
         self._wake(self._getters)
         self._changed()
 
@@ -126,7 +110,7 @@ class Channel(Generic[T]):
                 raise ChannelClosed("the channel is closed and empty")
             await self._wait(self._getters)
         item = self._items.popleft()
-        self._taken_one()
+        self._wake(self._putters)
         return item
 
     def take(self, item: T) -> None:
@@ -138,7 +122,7 @@ class Channel(Generic[T]):
         for i, other in enumerate(self._items):
             if other is item:
                 del self._items[i]
-                self._taken_one()
+                self._wake(self._putters)
                 return
         raise ValueError("the item is not in the channel")
 
@@ -160,21 +144,6 @@ class Channel(Generic[T]):
             while waiters:
                 self._wake(waiters)
         self._changed()
-
-    def statistics(self) -> ChannelStatistics:
-        """The counts so far."""
-        return ChannelStatistics(
-            capacity=self._capacity,
-            depth=len(self._items),
-            put=self._put,
-            taken=self._taken,
-            dropped=self._dropped,
-            closed=self._closed,
-        )
-
-    def _taken_one(self) -> None:
-        self._taken += 1
-        self._wake(self._putters)
 
     def _changed(self) -> None:
         if self._on_change is not None:

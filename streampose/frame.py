@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Self, TypeAlias, TypeVar, overload
+from typing import Any, Self, TypeAlias, TypeGuard, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ Image: TypeAlias = NDArray[np.uint8]
 """A picture: (H, W, 3) uint8, BGR, C-contiguous."""
 
 
-def is_picture(given: object) -> bool:
+def is_picture(given: object) -> TypeGuard[Image]:
     """Whether it is what `Image` says."""
     return (
         isinstance(given, np.ndarray)

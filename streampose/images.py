@@ -3,7 +3,7 @@ to 1 or bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from numbers import Rational
 from typing import Any, TypeAlias
@@ -175,15 +175,14 @@ def face_images(
 def _painted(
     clip: Sequence[Moment], paint: Callable[[Moment, int], Image], progress: Progress | None
 ) -> NDArray[np.float32]:
-    def rows() -> Iterator[NDArray[np.float32]]:
-        for i, moment in enumerate(clip):
-            picture = paint(moment, i)
-            order = [2, 1, 0, 3][: picture.shape[2]]
-            yield picture[..., order].astype(np.float32) / np.float32(255)
-            if progress is not None:
-                progress(i + 1, len(clip))
-
-    return np.stack(list(rows())) if len(clip) else np.zeros((0, 1, 1, 3), np.float32)
+    rows: list[NDArray[np.float32]] = []
+    for i, moment in enumerate(clip):
+        picture = paint(moment, i)
+        order = [2, 1, 0, 3][: picture.shape[2]]
+        rows.append(picture[..., order].astype(np.float32) / np.float32(255))
+        if progress is not None:
+            progress(i + 1, len(clip))
+    return np.stack(rows) if rows else np.zeros((0, 1, 1, 3), np.float32)
 
 
 # Floats a little above 1 are what sharpening and enlarging leave, and are cut; those of 0 to 255 are a mistake.

@@ -94,12 +94,9 @@ class Histogram:
         """The duration below which a share `q` of them lies, in seconds; `None` when there is none."""
         if not self.count:
             return None
-        rank = q * self.count
-        for i, running in enumerate(itertools.accumulate(self._counts)):
-            if running >= rank and running:
-                # The geometric middle of the bucket.
-                return _BOUNDS[min(i, len(_BOUNDS) - 1)] / math.sqrt(_STEP)
-        raise AssertionError("unreachable: the counts add up to count")
+        bucket = bisect.bisect_left(tuple(itertools.accumulate(self._counts)), max(1, q * self.count))
+        # Its geometric middle.
+        return _BOUNDS[min(bucket, len(_BOUNDS) - 1)] / math.sqrt(_STEP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

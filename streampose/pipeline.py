@@ -187,14 +187,18 @@ class Pipeline:
             raise ConfigError(f"stream {stream.name!r} comes too late: the pipeline is stopping, or has run")
         check_apart([stream, *(other for other in self._running() if other.name != old)])
 
+    def _named(self, name: str) -> Flow:
+        if (flow := self._flows.get(name)) is None:
+            raise ConfigError(f"no stream is named {name!r}")
+        return flow
+
     async def ended(self, name: str) -> StreamReport:
         """Wait until a stream has come to its end, whatever ends it; first, if need be, until `run` begins.
 
         Raises:
             ConfigError: there is no such stream.
         """
-        if (flow := self._flows.get(name)) is None:
-            raise ConfigError(f"no stream is named {name!r}")
+        flow = self._named(name)
         await self._begun.wait()
         if (task := self._tasks.get(flow)) is not None:
             await asyncio.wait([task])
@@ -210,8 +214,7 @@ class Pipeline:
         Raises:
             ConfigError: there is no such stream.
         """
-        if (flow := self._flows.get(name)) is None:
-            raise ConfigError(f"no stream is named {name!r}")
+        flow = self._named(name)
         flow.stop()
         if (task := self._tasks.get(flow)) is not None:
             _, late = await asyncio.wait([task], timeout=drain_s)
@@ -230,8 +233,7 @@ class Pipeline:
         Raises:
             ConfigError: there is no such stream, or the budget is not positive.
         """
-        if (flow := self._flows.get(name)) is None:
-            raise ConfigError(f"no stream is named {name!r}")
+        flow = self._named(name)
         check(dataclasses.replace(flow.stream, budget_s=budget_s))
         flow.lane.budget_s = budget_s
 

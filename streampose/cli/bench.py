@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as json_module
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -146,16 +147,11 @@ async def _run(measurement: Measurement, seconds: float | None) -> int:
         if shown is not None:
             shown.update(_line(measurement))
 
-    try:
-        if shown is not None:
-            shown.start()
-        with interrupts(measurement.stop, measurement.cancel):
+    with shown or nullcontext(), interrupts(measurement.stop, measurement.cancel):
+        try:
             await measurement.run(seconds=seconds, tick=tick)
-    except asyncio.CancelledError:
-        return 130
-    finally:
-        if shown is not None:
-            shown.stop()
+        except asyncio.CancelledError:
+            return 130
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.live import Live
@@ -40,19 +40,15 @@ async def show(running: asyncio.Future[list[Recording]], recordings: Sequence[Re
     Who looks on sees a bar for each that is worked on, and one for all frames together.
     """
     bars, told = _Bars(), set[str]()
-    with ExitStack() as stack:
-        live = None
-        if has_watcher():
-            live = Live(bars.draw(recordings), console=console, refresh_per_second=4, transient=True)
-            stack.enter_context(live)
+    live = Live(bars.draw(recordings), console=console, refresh_per_second=4, transient=True)
+    with live if has_watcher() else nullcontext():
         while not running.done():
             await asyncio.wait([running], timeout=_REFRESH_S)
             for recording in recordings:
                 if recording.stage in _TOLD and recording.name not in told:
                     told.add(recording.name)
                     say(_line(recording))
-            if live is not None:
-                live.update(bars.draw(recordings))
+            live.update(bars.draw(recordings))
     return await running
 
 

@@ -18,6 +18,7 @@ from streampose.cli.mixture import Mixture
 from streampose.cli.progress import show_progress, summary
 from streampose.cli.roster import Roster
 from streampose.cli.say import dim, fail, say
+from streampose.cli.standard import to_nowhere
 from streampose.cores import share_cores
 from streampose.formats.coco import check_coco
 from streampose.inference.engine import EngineOptions
@@ -292,6 +293,4 @@ def _let_go(terminals: Sequence[int]) -> None:
     """What is said on these goes nowhere from now on, instead of being an error."""
     with contextlib.suppress(OSError):  # no file can be opened any more
         for number in terminals:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, number)
-            os.close(nowhere)
+            to_nowhere(number)

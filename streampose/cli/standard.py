@@ -7,10 +7,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from streampose.errors import SinkFailed
 
-__all__ = ["all_there", "standard_error", "standard_output"]
+__all__ = ["all_there", "standard_error", "standard_output", "to_nowhere"]
+
+F = TypeVar("F", bound=io.TextIOWrapper)
 
 
 def all_there() -> None:
@@ -38,14 +41,7 @@ def standard_output() -> Iterator[None]:
         yield
         return
     before.flush()
-    told = _Told(
-        before.buffer,
-        before.encoding,
-        "replace",
-        line_buffering=before.line_buffering,
-        write_through=before.write_through,
-    )
-    sys.stdout = told
+    sys.stdout = told = _like(before, _Told, "replace")
     try:
         yield
     finally:
@@ -53,7 +49,8 @@ def standard_output() -> Iterator[None]:
         try:
             told.flush()
         except OSError:
-            _to_nowhere(told)
+            # What is left would be written, and fail, once more at the interpreter's end.
+            to_nowhere(told.fileno())
             raise
         finally:
             told.detach()
@@ -69,13 +66,7 @@ def standard_error() -> Iterator[None]:
     if not isinstance(before, io.TextIOWrapper):  # closed, or somebody's own
         yield
         return
-    sys.stderr = lossy = _Lossy(
-        before.buffer,
-        before.encoding,
-        before.errors,
-        line_buffering=before.line_buffering,
-        write_through=before.write_through,
-    )
+    sys.stderr = lossy = _like(before, _Lossy, before.errors)
     try:
         yield
     finally:
@@ -84,14 +75,25 @@ def standard_error() -> Iterator[None]:
         try:
             before.flush()
         except OSError:
-            _to_nowhere(before)
+            to_nowhere(before.fileno())  # likewise
 
 
-def _to_nowhere(file: io.TextIOWrapper) -> None:
-    """What is left would be written, and fail, once more at the interpreter's end."""
+def to_nowhere(number: int) -> None:
+    """From now on nothing comes of what is written to this descriptor, not even an error.
+
+    Raises:
+        OSError: no file can be opened any more.
+    """
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, file.fileno())
+    os.dup2(nowhere, number)
     os.close(nowhere)
+
+
+def _like(file: io.TextIOWrapper, kind: type[F], errors: str | None) -> F:
+    """Another one around the same bytes."""
+    return kind(
+        file.buffer, file.encoding, errors, line_buffering=file.line_buffering, write_through=file.write_through
+    )
 
 
 class _Lossy(io.TextIOWrapper):

@@ -66,8 +66,7 @@ def ready(pipeline: Pipeline | None, need: Need = 1, named: Container[str] | Non
             "cause": fault_of(report),
             "age_s": None if age_s is None else round(age_s, 3),
         }
-    needed = len(streams) if need is None else min(need, len(streams))
-    enough = delivering >= (0 if need == 0 else max(1, needed))
     if need == 0:
-        return Verdict(enough, "the models are loaded", {"streams": streams})
-    return Verdict(enough, f"{delivering} of {len(streams)} streams deliver", {"streams": streams})
+        return Verdict(True, "the models are loaded", {"streams": streams})
+    needed = max(1, len(streams) if need is None else min(need, len(streams)))
+    return Verdict(delivering >= needed, f"{delivering} of {len(streams)} streams deliver", {"streams": streams})

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from streampose.errors import ConfigError, Disconnected, SourceError, SourceTimeout
-from streampose.frame import Frame, Image, StreamInfo, is_picture
+from streampose.frame import Frame, Image, StreamInfo, is_picture, no_picture
 from streampose.number import within
 
 __all__ = ["PushSource"]
@@ -74,7 +74,7 @@ class PushSource:
         """
         captured_at = time.monotonic() if captured_at is None else captured_at
         if not is_picture(picture):
-            raise SourceError("a picture that is pushed is an array, height × width × 3 uint8, BGR")
+            raise SourceError(f"nothing was pushed: {no_picture(picture)}")
         for told in (captured_at, time_s):
             if told is not None and not within(told, -_LONGEST_S, _LONGEST_S):
                 raise SourceError(f"a picture that is pushed has times in seconds, not {told!s:.80}")

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from streampose.errors import SourceError
-from streampose.frame import Frame, Latent, StreamInfo, is_picture, read_only
+from streampose.frame import Frame, Latent, StreamInfo, is_picture, no_picture, read_only
 
 __all__ = ["Selecting", "Source", "opened", "shareable"]
 
@@ -98,10 +98,7 @@ def shareable(given: object) -> Frame:
     image: object = vars(given)["image"]
     if isinstance(image, Latent):
         return given
-    if not isinstance(image, np.ndarray):
-        raise SourceError(f"the source gave a frame whose picture is {type(image).__name__}, not an array")
     if not is_picture(image):
-        shape = "×".join(map(str, image.shape))
-        raise SourceError(f"the source gave a picture of {shape} {image.dtype}; it is height × width × 3 uint8, BGR")
+        raise SourceError(f"the source gave a frame without one: {no_picture(image)}")
     fixed = read_only(np.ascontiguousarray(image))
     return given if fixed is image else given.but(image=fixed)

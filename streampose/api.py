@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeAlias, cast
 from streampose.batching import FixedBatch, LatencyBatch
 from streampose.engine_thread import give_up, is_lent, listed
 from streampose.errors import ConfigError, StreamposeError
-from streampose.handover import Giver, Handover
+from streampose.handover import Handover
 from streampose.inference.engine import EngineOptions
 from streampose.inference.estimator import Estimator
 from streampose.inference.loading import ModelChoice, load_estimators, usual_batch
@@ -113,7 +113,7 @@ async def stream(
                         name=name,
                         source=opened,
                         budget_s=budget_s,
-                        sinks=[Giver(handover, live=getattr(opened, "live", False), wants_picture=pictures)],
+                        sinks=[handover.sink(live=getattr(opened, "live", False), wants_picture=pictures)],
                         tracker=Tracker() if track or smooth else None,
                         smoother=OneEuro() if smooth else None,
                         renderer=Renderer(hud=False) if pictures else None,

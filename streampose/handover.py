@@ -7,11 +7,10 @@ from collections import deque
 from typing import Self
 
 from streampose.errors import ChannelClosed
-from streampose.frame import StreamInfo
 from streampose.result import Result
-from streampose.sinks.sink import StopRequested
+from streampose.sinks import CallSink, StopRequested
 
-__all__ = ["Giver", "Handover"]
+__all__ = ["Handover"]
 
 # Of a recording, so that its pipeline goes on while the loop computes.
 _AHEAD = 2
@@ -65,23 +64,14 @@ class Handover:
         self._room.set()
         return result
 
+    def sink(self, *, live: bool, wants_picture: bool) -> CallSink:
+        """What hands over the results of one stream, on the event loop that calls this; a recording's wait for room."""
+        loop = asyncio.get_running_loop()
 
-class Giver:
-    """A sink that hands results over, on the event loop that made it."""
+        def give(result: Result) -> None:
+            try:
+                asyncio.run_coroutine_threadsafe(self.put(result, live=live), loop).result()
+            except ChannelClosed:
+                raise StopRequested from None
 
-    def __init__(self, handover: Handover, *, live: bool, wants_picture: bool) -> None:
-        self._handover, self._live, self.wants_picture = handover, live, wants_picture
-        self._loop = asyncio.get_running_loop()
-
-    def open(self, stream: str, info: StreamInfo) -> None:
-        """Nothing to open."""
-
-    def write(self, result: Result) -> None:
-        """Wait until there is room for it, if it is a recording's."""
-        try:
-            asyncio.run_coroutine_threadsafe(self._handover.put(result, live=self._live), self._loop).result()
-        except ChannelClosed:
-            raise StopRequested from None
-
-    def close(self) -> None:
-        """Nothing to close."""
+        return CallSink(give, wants_picture=wants_picture)

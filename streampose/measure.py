@@ -19,6 +19,7 @@ from streampose.inference.estimator import Estimator
 from streampose.meter import Metered, Watch
 from streampose.metrics import Histogram, Place, Snapshot
 from streampose.pipeline import Pipeline
+from streampose.sinks import CallSink
 from streampose.sources import Paced
 from streampose.sources.source import Source
 from streampose.streams import Stream, StreamReport
@@ -74,7 +75,7 @@ class Measurement:
             Stream(
                 name=name,
                 source=Paced(meter) if live and not meter.live else meter,
-                sinks=[watch],
+                sinks=[CallSink(watch)],
                 tracker=Tracker() if track else None,
             )
             for (name, meter), watch in zip(self._meters.items(), self._watches, strict=True)

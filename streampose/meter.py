@@ -1,4 +1,4 @@
-"""What measures one stream: a source that times its reads, and a sink that times what comes."""
+"""What measures one stream: a source that times its reads, and a watch that times what comes."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ class Metered:
 
 
 class Watch:
-    """A sink that times what comes."""
-
-    wants_picture = False
+    """Times what comes."""
 
     def __init__(self, budget_s: float | None) -> None:
         self._budget_s = math.inf if budget_s is None else budget_s
@@ -76,10 +74,7 @@ class Watch:
         self.latency, self.wait, self.finish = Histogram(), Histogram(), Histogram()
         self.on_time = 0
 
-    def open(self, stream: str, info: StreamInfo) -> None:
-        """Nothing to open."""
-
-    def write(self, result: Result) -> None:
+    def __call__(self, result: Result) -> None:
         """Count one."""
         if not self.counting:
             return
@@ -88,6 +83,3 @@ class Watch:
         self.wait.add(max(0.0, timing.taken_at - timing.captured_at))
         self.finish.add(max(0.0, timing.delivered_at - timing.inferred_at))
         self.on_time += timing.latency_s <= self._budget_s
-
-    def close(self) -> None:
-        """Nothing to close."""

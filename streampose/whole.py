@@ -11,17 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from streampose.errors import ConfigError, SinkFailed, StreamposeError
+from streampose.errors import ConfigError, SinkFailed, SinkUnavailable, StreamposeError
 
 __all__ = [
     "appear",
     "appear_folder",
+    "check_folder",
     "check_link",
+    "creating",
     "followed",
     "is_device",
     "name_it",
     "of_nobody",
     "part_of",
+    "real",
     "remove_folder",
     "replaceable",
     "standard",
@@ -46,6 +49,41 @@ def writing(path: Path) -> Iterator[None]:
         raise SinkFailed(f"{path} cannot be written: {error.strerror or error}") from error
 
 
+@contextmanager
+def creating(path: Path | str) -> Iterator[None]:
+    """Around what creates a file: the system's errors name it.
+
+    Raises:
+        SinkUnavailable: it cannot be.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _no_folder(Path(error.filename or path).parent, path) from error
+    except OSError as error:
+        raise SinkUnavailable(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def check_folder(path: Path) -> None:
+    """See that there is a folder for an output.
+
+    Raises:
+        SinkUnavailable: there is none.
+    """
+    if not path.parent.is_dir():
+        raise _no_folder(path.parent, path)
+
+
+def _no_folder(folder: Path, path: Path | str) -> SinkUnavailable:
+    return SinkUnavailable(f"no folder {folder} for {path}: create it first")
+
+
+def real(path: Path) -> Path:
+    """What all names of one thing have in common: without links, and absolute."""
+    # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
+    return Path(os.path.realpath(path))
+
+
 def is_device(path: Path) -> bool:
     """Whether something is there that is written to, and never replaced: a device, a FIFO, a pipe."""
     try:
@@ -62,8 +100,7 @@ def followed(path: Path) -> Path:
         PermissionError: the link is one that a stranger may have put there.
     """
     check_link(path)
-    # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
-    return path if is_device(path) else Path(os.path.realpath(path))
+    return path if is_device(path) else real(path)
 
 
 def part_of(path: Path) -> Path:
@@ -72,8 +109,8 @@ def part_of(path: Path) -> Path:
     Raises:
         PermissionError: the link is one that a stranger may have put there.
     """
-    real = followed(path)
-    return path if is_device(path) else real.with_name(f"{real.name}.part")
+    file = followed(path)
+    return path if is_device(path) else file.with_name(f"{file.name}.part")
 
 
 def check_link(path: Path) -> None:

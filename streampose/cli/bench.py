@@ -31,7 +31,7 @@ from streampose.loop import run_async
 from streampose.measure import Measurement
 from streampose.redaction import redact
 from streampose.sources import Looped, Source, SyntheticSource, open_source
-from streampose.whole import writing
+from streampose.whole import check_folder, writing
 
 __all__ = ["bench"]
 
@@ -93,8 +93,8 @@ def bench(
     """
     if frames is not None and seconds is not None:
         raise ConfigError("give --frames or --seconds, not both")
-    if json not in {None, "-"} and not Path(str(json)).parent.is_dir():
-        raise ConfigError(f"no folder {Path(str(json)).parent} for {json}: create it first")
+    if json not in {None, "-"}:
+        check_folder(Path(str(json)))
     share_cores()
     sources = _sources(source, streams, live=live, hwaccel=hwaccel)
     live = live or any(s.live for s in sources.values())

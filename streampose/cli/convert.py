@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,8 @@ import typer
 from streampose import formats
 from streampose.cli.say import say
 from streampose.clip import Moment
-from streampose.errors import ConfigError, SinkUnavailable
+from streampose.errors import ConfigError
+from streampose.whole import check_folder, real
 
 __all__ = ["convert", "moments_in", "writable"]
 
@@ -74,10 +74,7 @@ def writable(out: Path, *others: Path | None) -> None:
     """
     if str(out) == "-":
         raise ConfigError("- is not standard output here: name a file (Linux and macOS have /dev/stdout)")
-    if not out.parent.is_dir():
-        raise SinkUnavailable(f"no folder {out.parent} for {out}: create it first")
-    # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
-    real = Path(os.path.realpath(out))
+    check_folder(out)
     for path in others:
-        if path is not None and real in {there := Path(os.path.realpath(path)), *there.parents}:
+        if path is not None and real(out) in {there := real(path), *there.parents}:
             raise ConfigError(f"{out} would overwrite {path}: name another")

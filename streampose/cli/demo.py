@@ -12,11 +12,11 @@ from streampose.cli.say import say
 from streampose.cli.session import Session, start_session
 from streampose.cli.values import at_least
 from streampose.evaluation import Pck, pck
-from streampose.frame import StreamInfo
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, default_cache
 from streampose.preview import Preview, why_no_screen
 from streampose.result import Result
+from streampose.sinks import CallSink
 from streampose.sources import SyntheticSource
 from streampose.streams import Stream
 from streampose.tracking import Tracker
@@ -49,9 +49,8 @@ def demo(
     outputs.check({"demo": "synthetic:"})
     judge = Judge(source)
     choice = ModelChoice(model=model, detector=detector, pose=pose)
-    stream = Stream(
-        name="demo", source=source, sinks=[*outputs.sinks("demo", live=source.live), judge], tracker=Tracker()
-    )
+    sinks = [*outputs.sinks("demo", live=source.live), CallSink(judge)]
+    stream = Stream(name="demo", source=source, sinks=sinks, tracker=Tracker())
     preview = Preview() if show else None
     session = Session(
         streams=[stream if preview is None else preview.watch(stream)],
@@ -73,20 +72,12 @@ def demo(
 
 
 class Judge:
-    """A sink that compares each result with what was drawn."""
-
-    wants_picture = False
+    """Compares each result with what was drawn."""
 
     def __init__(self, source: SyntheticSource) -> None:
         self._source = source
         self.score = Pck()
 
-    def open(self, stream: str, info: StreamInfo) -> None:
-        """Nothing to open."""
-
-    def write(self, result: Result) -> None:
+    def __call__(self, result: Result) -> None:
         """Compare one."""
         self.score += pck(self._source.truth(result.frame.index), result.poses)
-
-    def close(self) -> None:
-        """Nothing to close."""

@@ -27,6 +27,7 @@ from streampose.inference.loading import ModelChoice, default_cache, describe_al
 from streampose.inference.providers import no_gpu_here
 from streampose.pipeline import Pipeline
 from streampose.preview import why_no_screen
+from streampose.sinks import CallSink
 from streampose.sources import SyntheticSource, camera_names
 from streampose.streams import Stream
 
@@ -109,7 +110,7 @@ async def _self_test(seconds: float, advice: list[str]) -> bool:
     judge = Judge(source)
     estimators = load_estimators(ModelChoice(), EngineOptions(cache_dir=default_cache()), throughput=True)
     async with Pipeline(
-        [Stream(name="self-test", source=source, sinks=[judge])], estimators, policy=FixedBatch(4)
+        [Stream(name="self-test", source=source, sinks=[CallSink(judge)])], estimators, policy=FixedBatch(4)
     ) as run:
         asyncio.get_running_loop().call_later(seconds, run.stop)
         await run.run()

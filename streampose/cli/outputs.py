@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 from streampose.cli.references import resolve
 from streampose.cli.values import check_path
-from streampose.errors import ConfigError, SinkUnavailable
+from streampose.errors import ConfigError
 from streampose.redaction import redact
 from streampose.sinks import CocoSink, JsonlSink, PushSink, Rotation, Sink, SnapshotSink, VideoSink, is_push, send_to
 from streampose.sinks.encoder import check_encoder
 from streampose.sinks.rotation import original
-from streampose.whole import is_device, writing
+from streampose.whole import check_folder, is_device, real, writing
 
 __all__ = ["Outputs"]
 
@@ -71,7 +71,7 @@ class Outputs:
             SinkFailed: one cannot be made.
         """
         self._check_options(len(sources))
-        inputs = {_real(Path(text)) for text in sources.values() if Path(text).is_file()}
+        inputs = {real(Path(text)) for text in sources.values() if Path(text).is_file()}
         named: dict[str, set[Path]] = {name: set() for name in sources}
         new: set[Path] = set()
         for option, text in self._files.items():
@@ -85,18 +85,18 @@ class Outputs:
                 path = _file(text, name, _SUFFIXES[option])
                 if _is_made(text, path.parent):
                     new.add(path.parent)
-                elif not path.parent.is_dir():
-                    raise SinkUnavailable(f"no folder {path.parent} for {path}: create it first")
-                if _real(path) in inputs:
+                else:
+                    check_folder(path)
+                if real(path) in inputs:
                     raise ConfigError(f"{option} {path} would overwrite an input")
-                if any(_real(path) in paths for paths in named.values()):
+                if any(real(path) in paths for paths in named.values()):
                     raise ConfigError(f"two outputs would be written to {path}")
-                named[name].add(_real(path))
+                named[name].add(real(path))
         if self.rotation is not None:
             written = [_file(str(self.json), name, _SUFFIXES["--json"]) for name in sources]
             if devices := [path for path in written if is_device(path)]:
                 raise ConfigError(f"--json-rotate is for files, and {devices[0]} is a device or a pipe: leave it out")
-            rotating = {_real(path) for path in written}
+            rotating = {real(path) for path in written}
             if old := [path for paths in named.values() for path in paths if original(path) in rotating]:
                 raise ConfigError(f"{old[0]} is what an old file of --json-rotate is called: name its stream otherwise")
         for folder in new:
@@ -175,7 +175,7 @@ class Outputs:
         """The files that a stream begins, by the number of its take."""
         once = {"--snapshot"} if self.rotation is None else {"--snapshot", "--json"}
         files = {option: text for option, text in self._files.items() if option not in once}
-        return {_real(_file(text, name, _SUFFIXES[option], take)) for option, text in files.items()}
+        return {real(_file(text, name, _SUFFIXES[option], take)) for option, text in files.items()}
 
 
 _SUFFIXES = {"--out": ".mp4", "--json": ".jsonl", "--coco": ".coco.json", "--snapshot": ".jpg"}
@@ -199,11 +199,6 @@ def _is_folder(text: str) -> bool:
 def _is_made(text: str, folder: Path) -> bool:
     """Whether a folder that is not there is asked for as one, in one that is."""
     return text.endswith(("/", os.sep)) and not folder.is_dir() and folder.parent.is_dir()
-
-
-def _real(path: Path) -> Path:
-    # Not `Path.resolve`, which raises a RuntimeError of a link to itself before Python 3.13.
-    return Path(os.path.realpath(path))
 
 
 def _file(text: str, name: str, suffix: str, take: int = 1) -> Path:

@@ -12,7 +12,8 @@ import typer
 
 from streampose.cli.presets import PRESETS, Name
 from streampose.cli.say import say
-from streampose.errors import ConfigError, SinkUnavailable
+from streampose.errors import ConfigError
+from streampose.whole import creating
 
 __all__ = ["config", "template"]
 
@@ -39,10 +40,8 @@ def config(
     path = Path(out)
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already: --force overwrites it")
-    try:
+    with creating(path):
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SinkUnavailable(f"{path} cannot be written: {error.strerror}") from error
     say(f"written: {path}")
 
 

@@ -37,10 +37,6 @@ class AlphaVideoSink:
         self._path = Path(path)
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
-        self._time_base = Fraction(1, 90_000)
-        self._rate = Fraction(30)
-        self._colours = Colours(0, 0)
-        self._last_pts: int | None = None
 
     def open(self, stream: str, info: StreamInfo) -> None:
         """Create the file.
@@ -51,7 +47,7 @@ class AlphaVideoSink:
         if self._path.suffix.lower() != ".mov":
             raise SinkUnavailable(f"{self._path}: video with opacity is written as .mov (ProRes 4444)")
         self._time_base, self._rate, self._stream = info.time_base, info.rate or Fraction(30), None
-        self._last_pts = None
+        self._last_pts: int | None = None
         options = {"movie_timescale": str(info.time_base.denominator)}
         try:
             # "file:", since before a colon in a relative path FFmpeg sees a protocol.

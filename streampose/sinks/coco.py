@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from streampose.errors import SinkFailed, SinkUnavailable
+from streampose.errors import SinkFailed
 from streampose.formats.coco import entries_of
 from streampose.frame import Frame, StreamInfo
 from streampose.number import is_whole
 from streampose.result import Result
-from streampose.whole import name_it, part_of
+from streampose.whole import creating, name_it, part_of
 
 __all__ = ["CocoSink"]
 
@@ -35,8 +35,6 @@ class CocoSink:
         self.path = self._part = Path(path)
         self._image_id = image_id or (lambda frame: frame.index)
         self._file: IO[str] | None = None
-        self._empty = True
-        self._broken = False
 
     def open(self, stream: str, info: StreamInfo) -> None:
         """Create the file.
@@ -45,14 +43,10 @@ class CocoSink:
             SinkUnavailable: it cannot be created.
         """
         self._empty, self._broken = True, False
-        try:
+        with creating(self.path):
             self._part = part_of(self.path)
             self._file = self._part.open("w", encoding="utf-8")
             self._file.write("[")
-        except FileNotFoundError as error:
-            raise SinkUnavailable(f"no folder {self._part.parent} for {self.path}: create it first") from error
-        except OSError as error:
-            raise SinkUnavailable(f"{self.path} cannot be written: {error.strerror}") from error
 
     def write(self, result: Result) -> None:
         """Append the people of one frame.

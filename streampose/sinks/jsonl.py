@@ -9,16 +9,15 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from streampose.errors import SinkFailed, SinkUnavailable
-from streampose.formats.jsonl import SCHEMA_VERSION, dump, record_of
+from streampose.formats.jsonl import dump, record_of
 from streampose.frame import StreamInfo
 from streampose.result import Result
 from streampose.sinks.rotation import Rotation, create, rotate
-from streampose.whole import followed, standard
+from streampose.whole import creating, followed, standard
 
-__all__ = ["SCHEMA_VERSION", "JsonlSink", "to_line", "to_record"]
+__all__ = ["JsonlSink", "to_line"]
 
 # Several streams may share standard output, and a long line takes more than one write to a full pipe.
 _STDOUT = threading.Lock()
@@ -63,15 +62,11 @@ class JsonlSink:
             # Opened by its name (/dev/stdout) it would be emptied of what others have put there (>> file).
             self._file, self._shared = os.dup(number), True
             return
-        try:
+        with creating(self._path):
             if self._rotation is not None:
                 # Once: what /dev/stdout leads to is the old file as soon as that has another name.
                 self._written = followed(Path(self._path))
             self._begin()
-        except FileNotFoundError as error:
-            raise SinkUnavailable(f"no folder {Path(self._path).parent} for {self._path}: create it first") from error
-        except OSError as error:
-            raise SinkUnavailable(f"{self._path} cannot be written: {error.strerror}") from error
 
     def write(self, result: Result) -> None:
         """Append one line.
@@ -117,9 +112,4 @@ class JsonlSink:
 
 def to_line(result: Result) -> bytes:
     """One frame's line, with its end."""
-    return dump(to_record(result))
-
-
-def to_record(result: Result) -> dict[str, Any]:
-    """One frame's line as plain data; pixels to two decimals, scores to four."""
-    return record_of(result)
+    return dump(record_of(result))

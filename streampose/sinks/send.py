@@ -81,16 +81,9 @@ class SendSink:
         """Results since `open` that never were sent: they made room for newer ones, were refused, or the end came
         before."""
         self._carrier, self._depth, self._backoff = carrier, depth, backoff or Backoff()
-        self._stuck_s, self._moved_at = stuck_s, 0.0
+        self._stuck_s = stuck_s
         self._changed = threading.Condition()
-        self._waiting: deque[bytes] = deque()
-        self._in_flight = 0
-        self._size = BatchSize(_BATCH)
-        self._connected = self._tried_alone = False
         self._closing = threading.Event()
-        self._interrupted = self._given_up = False
-        self._end_at = 0.0
-        self._failure: StreamposeError | None = None
         self._thread: threading.Thread | None = None
 
     def open(self, stream: str, info: StreamInfo) -> None:
@@ -103,11 +96,12 @@ class SendSink:
         if self._thread is not None and self._thread.is_alive():
             raise SinkUnavailable(f"{server_of(self._carrier.url)} is still busy with what was sent to it before")
         self._closing.clear()
-        self._waiting.clear()
-        self.unsent = 0
+        self._waiting: deque[bytes] = deque()
+        self.unsent = self._in_flight = 0
         self._interrupted = self._given_up = False
         self._connected = self._tried_alone = False
-        self._failure = None
+        self._moved_at = self._end_at = 0.0
+        self._failure: StreamposeError | None = None
         self._size = BatchSize(_BATCH)
         self._stream = stream
         self._presence = Presence(stream, self._carrier.url, self._backoff)

@@ -11,7 +11,7 @@ import cv2
 from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import StreamInfo
 from streampose.result import Result
-from streampose.whole import name_it, part_of
+from streampose.whole import creating, name_it, part_of
 
 __all__ = ["SnapshotSink"]
 
@@ -31,7 +31,6 @@ class SnapshotSink:
     def __init__(self, path: str | Path, *, every_s: float = 10.0) -> None:
         self.path = self._part = Path(path)
         self._every_s = every_s
-        self._due_at = 0.0
 
     def open(self, stream: str, info: StreamInfo) -> None:
         """See that the file can be.
@@ -41,15 +40,11 @@ class SnapshotSink:
         """
         if self.path.suffix.lower() not in {".jpg", ".jpeg"}:
             raise SinkUnavailable(f"{self.path}: a snapshot is a .jpg, not {self.path.suffix or 'without a suffix'}")
-        try:
+        with creating(self.path):
             self._part = part_of(self.path)
             if self._part != self.path:
                 self._part.touch()
                 self._part.unlink()
-        except FileNotFoundError as error:
-            raise SinkUnavailable(f"no folder {self._part.parent} for {self.path}: create it first") from error
-        except OSError as error:
-            raise SinkUnavailable(f"{self.path} cannot be written: {error.strerror}") from error
         if self._part == self.path:
             raise SinkUnavailable(f"{self.path} is not a file, and a snapshot replaces what is there: name another")
         self._due_at = 0.0

@@ -14,7 +14,7 @@ from streampose.errors import SinkFailed, SinkUnavailable
 from streampose.frame import Image, StreamInfo
 from streampose.result import Result
 from streampose.sinks.film import Film, finish
-from streampose.whole import check_link
+from streampose.whole import check_folder, check_link
 
 __all__ = ["FRAGMENTED", "VIDEO_SUFFIXES", "VideoSink"]
 
@@ -65,8 +65,7 @@ class VideoSink:
             raise SinkUnavailable(
                 f"{self.path}: video is written as {known}, not {self.path.suffix or 'without a suffix'}"
             )
-        if not self.path.parent.is_dir():
-            raise SinkUnavailable(f"no folder {self.path.parent} for {self.path}: create it first")
+        check_folder(self.path)
         self._film, self._stream = Film(info, key_s=_FRAGMENT_S), None
         options: dict[str, str] = {}
         if container_format != "matroska":

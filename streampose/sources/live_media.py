@@ -83,22 +83,11 @@ class LiveMedia(MediaSource):
         self._stream = ""
         self._feed: Feed | None = None
         self._given: deque[Mark] = deque(maxlen=GIVEN)
-        self._timeline, self._wall = Timeline(), WallClock()
-        # When the packet came that the decoder had last.
-        self._decoded_at: float | None = None
-        # The same of the last one before others were given up.
-        self._gap_at = 0.0
-        self._told_delay = self._keyed = False
+        self._told_delay = False
         self._interrupted = threading.Event()
-        self._waiting_since = self._last_given_at = 0.0
-        self._dropped = 0
         self._tells_time = True
         # What has an end is a recording, unless it was live before: then its server may come back with more.
         self._is_finite = self._was_live = False
-        # What a list of HLS with an end says, and what came of it.
-        self._promised_s = self._played_s = 0.0
-        self._first_place: int | None = None
-        self._last_place = 0
         self.stale_frames = 0
         """Pictures that came too late to be shown, because the decoder was held up."""
 
@@ -111,8 +100,13 @@ class LiveMedia(MediaSource):
         self._stream = stream
         self._timeline, self._wall = Timeline(), WallClock()
         self._last_given_at = self._waiting_since = time.monotonic()
-        self._dropped, self._decoded_at, self._gap_at, self._keyed = 0, None, 0.0, False
-        self._played_s, self._first_place = 0.0, None
+        # When the packet came that the decoder had last, and the last one before others were given up.
+        self._decoded_at: float | None = None
+        self._gap_at = 0.0
+        self._dropped, self._keyed = 0, False
+        # What a list of HLS with an end says, and what came of it.
+        self._promised_s = self._played_s = 0.0
+        self._first_place: int | None = None
         info = super().open(stream)
         return info if self._tells_time else replace(info, rate=None)
 

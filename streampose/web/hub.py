@@ -12,9 +12,9 @@ from enum import Enum
 import cv2
 
 from streampose.channel import Channel, Overflow
+from streampose.formats.jsonl import record_of
 from streampose.frame import Image, StreamInfo
 from streampose.result import Result
-from streampose.sinks.jsonl import to_record
 
 __all__ = ["Hub", "Item", "Wish", "jpeg"]
 
@@ -129,7 +129,7 @@ def jpeg(picture: Image) -> bytes:
 
 def _line(result: Result) -> str:
     timing = result.timing
-    record = to_record(result) | {
+    record = record_of(result) | {
         "batch": timing.batch_size,
         "queue_ms": round(1000 * (timing.taken_at - timing.captured_at), 2),
         "inference_ms": round(1000 * (timing.inferred_at - timing.taken_at), 2),

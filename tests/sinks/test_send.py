@@ -37,11 +37,11 @@ from streampose.errors import (
     SinkUnavailable,
     StreamposeError,
 )
+from streampose.formats.jsonl import record_of
 from streampose.metrics import Cause, Place
 from streampose.observe.collector import PipelineCollector
 from streampose.pipeline import Pipeline
 from streampose.sinks import SendSink, send, send_to
-from streampose.sinks.jsonl import to_record
 from streampose.sinks.mqtt import MqttCarrier
 from streampose.sinks.redis_stream import RedisCarrier
 from streampose.sinks.webhook import WebhookCarrier
@@ -164,7 +164,7 @@ def test_what_arrives_is_what_a_file_would_have(far: Far):
         sink.write(result(i))
     sink.close()
     until(lambda: len(far.records()) >= 300)
-    assert far.records() == [json.loads(json.dumps(to_record(result(i)))) for i in range(300)]
+    assert far.records() == [json.loads(json.dumps(record_of(result(i)))) for i in range(300)]
     assert sink.unsent == 0
 
 

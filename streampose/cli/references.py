@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from streampose.errors import ConfigError
 
-__all__ = ["resolve"]
+__all__ = ["look_up", "resolve"]
 
 _REFERENCE = re.compile(r"\{(?P<kind>[a-z]+):(?P<what>[^{}]+)\}")
 
@@ -24,26 +24,34 @@ def resolve(text: str) -> str:
     """
 
     def value(match: re.Match[str]) -> str:
-        found = _look_up(match["kind"], match["what"])
+        found = look_up(match["kind"], match["what"])
         within = "://" in text[: match.start()] or text.startswith(("turn:", "turns:"))
         return quote(found, safe="") if within else found
 
     return _REFERENCE.sub(value, text)
 
 
-def _look_up(kind: str, what: str) -> str:
+def look_up(kind: str, what: str) -> str:
+    """A secret by where it is, since everybody sees a command line; it is never empty, and ends with no line's end.
+
+    Raises:
+        ConfigError: it is not there; the message names the place, and no value.
+    """
     if kind == "env":
-        found = os.environ.get(what, "")
-        if not found:
+        if not (found := os.environ.get(what, "")):
             raise ConfigError(f"the environment variable {what} is not set")
         return found
-    if kind == "file":
-        try:
-            found = Path(what).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            # Not chained: the bytes of a secret that is no text would be in the cause.
-            raise ConfigError(f"the file {what} cannot be read ({type(error).__name__})") from None
-        if not found:
-            raise ConfigError(f"the file {what} is empty")
-        return found
-    raise ConfigError(f"no reference is of the kind {kind!r}; there are {{env:NAME}} and {{file:PATH}}")
+    if kind != "file":
+        raise ConfigError(f"no reference is of the kind {kind!r}; there are {{env:NAME}} and {{file:PATH}}")
+    try:
+        found = (
+            Path(what).read_text(encoding="utf-8-sig").rstrip("\r\n")
+        )  # with the mark of Windows' editors, or without
+    except OSError as error:
+        raise ConfigError(f"the file {what} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        # Not chained: the bytes of the secret would be in the cause.
+        raise ConfigError(f"the file {what} is no text (UTF-8)") from None
+    if not found:
+        raise ConfigError(f"the file {what} is empty")
+    return found

@@ -12,13 +12,12 @@ from streampose.arenas import few_arenas
 from streampose.cli import engine, output
 from streampose.cli.command import flat
 from streampose.cli.config import Config, StreamEntry, load_config, use_config
-from streampose.cli.outputs import Outputs
 from streampose.cli.presets import Preset
 from streampose.cli.references import resolve
 from streampose.cli.roster import Roster
 from streampose.cli.service import Metrics, MetricsToken, parse_metrics, parse_need
 from streampose.cli.session import Session, start_session
-from streampose.cli.values import at_least, named_sources, parse_budget, parse_rotation, parse_seconds, parse_size
+from streampose.cli.values import at_least, named_sources, parse_budget, parse_size
 from streampose.errors import ConfigError
 from streampose.observe.watch import WatchOptions
 from streampose.preview import Preview
@@ -56,18 +55,7 @@ def run(
     preset: Preset = None,
     chosen: engine.Models,
     engines: engine.Engines,
-    out: output.Out = None,
-    encoder: output.Encoder = None,
-    json: output.Json = None,
-    json_rotate: output.JsonRotate = None,
-    json_keep: output.JsonKeep = None,
-    coco: output.Coco = None,
-    send: output.Send = None,
-    snapshot: output.Snapshot = None,
-    snapshot_every: output.SnapshotEvery = "10s",
-    show: output.Show = False,
-    mirror: output.Mirror = None,
-    snapshots: output.Snapshots = None,
+    places: output.Places,
     next_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -150,21 +138,8 @@ def run(
       streampose run door=rtsp://10.0.0.5/a yard=rtsp://10.0.0.6/a --model rtmo-s --json out/
     """
     choice = chosen.choice()
-    watch = WatchOptions(
-        need=parse_need(ready),
-        metrics=parse_metrics(metrics, metrics_token, ready),
-        trace=trace,
-    )
-    outputs = Outputs(
-        out=out,
-        encoder=encoder,
-        json=json,
-        rotation=parse_rotation(json_rotate, json_keep),
-        coco=coco,
-        send=send or (),
-        snapshot=snapshot,
-        snapshot_every_s=parse_seconds(snapshot_every),
-    )
+    watch = WatchOptions(need=parse_need(ready), metrics=parse_metrics(metrics, metrics_token, ready), trace=trace)
+    outputs = places.outputs()
     wanted = None if config is None else load_config(config)
     entries = _entries(context, sources or [], wanted)
     wish = CameraWish(
@@ -200,7 +175,7 @@ def run(
         raise ConfigError(
             "--camera-size, --camera-fps and --camera-format are for cameras of this machine (0, /dev/video0)"
         )
-    preview = Preview(mirror=mirror, style=style, hud=hud, snapshots=snapshots) if show else None
+    preview = Preview(mirror=places.mirror, style=style, hud=hud, snapshots=places.snapshots) if places.show else None
     session = Session(
         streams=streams if preview is None else [preview.watch(stream) for stream in streams],
         choice=choice,
@@ -211,7 +186,7 @@ def run(
         quiet=quiet,
         watch=watch,
         preview=preview,
-        roster=Roster(config, wanted, make) if config and wanted and wanted.streams and not show else None,
+        roster=Roster(config, wanted, make) if config and wanted and wanted.streams and not places.show else None,
         other_models=next_model or (),
     )
     raise typer.Exit(start_session(session))

@@ -133,22 +133,14 @@ def serve(
         origins=Origins(allow_origin or (), token=address.token is not None),
     )
     few_arenas()
-    choice = chosen.choice()
-    models = Models(
-        choices_of(choice, next_model or ()),
-        engines.options(batch),
-    )
+    models = Models(choices_of(chosen.choice(), next_model or ()), engines.options(batch))
     texts = named_sources(sources or [], for_urls=True)
     for name in texts:
         check_name(name)
     named = {name: open_source(resolve(text), live=True) for name, text in texts.items()}
     policy = LatencyBatch(parse_budget(budget), max_frames=batch or 16)
     # It is ready without a visitor; and a label of each visitor's would be one too many.
-    watch = WatchOptions(
-        metrics=parse_metrics(metrics, metrics_token),
-        need=0,
-        named=frozenset(named),
-    )
+    watch = WatchOptions(metrics=parse_metrics(metrics, metrics_token), need=0, named=frozenset(named))
     with before_anything():
         code = asyncio.run(_serve(options, memory_mb, models, named, policy, watch))
     raise typer.Exit(code)
@@ -162,8 +154,7 @@ class _Desk:
     loading: str | None = None
     error: str | None = None
 
-    def listen(self) -> None:
-        """Hear what becomes of each model."""
+    def __post_init__(self) -> None:
         self.models.on_loading = self._begin
         self.models.on_loaded = self._done
         self.models.on_failed = self._failed
@@ -206,7 +197,6 @@ async def _serve(
     async with Watch(wanted, version=streampose.__version__) as watch:
         await options.check()  # after that: both could want one port
         desk = _Desk(models)
-        desk.listen()
         await beside(models.load)
         return await _with_models(options, memory_mb, desk, named, policy, watch)
 

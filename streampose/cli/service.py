@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from streampose.cli.references import look_up
 from streampose.errors import ConfigError
 from streampose.observe.access import Address
 from streampose.observe.health import Need
@@ -61,7 +60,7 @@ def parse_metrics(text: str | None, token: str | None, ready: str = "1") -> Addr
 
 
 def parse_secret(reference: str | None) -> str | None:
-    """``env:NAME`` or ``file:PATH``: a secret by where it is, since everybody sees a command line.
+    """``env:NAME`` or ``file:PATH``: a token by where it is.
 
     Raises:
         ConfigError: something else (which is not repeated), or nothing is there.
@@ -69,19 +68,9 @@ def parse_secret(reference: str | None) -> str | None:
     if reference is None:
         return None
     kind, _, where = reference.partition(":")
-    if kind == "env":
-        secret = os.environ.get(where, "").strip()
-    elif kind == "file":
-        try:
-            secret = Path(where).read_text(encoding="utf-8-sig").strip()
-        except OSError as error:
-            raise ConfigError(f"the token in {where} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError:
-            # Not chained: the bytes of the secret would be in the cause.
-            raise ConfigError(f"the token in {where} is no text (UTF-8)") from None
-    else:
+    if kind not in {"env", "file"}:
         raise ConfigError("a token is given by where it is: env:NAME or file:PATH")
-    if not secret:
+    if not (secret := look_up(kind, where).strip()):
         raise ConfigError(f"there is no token in {reference}")
     return secret
 

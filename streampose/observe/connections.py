@@ -8,7 +8,7 @@ import socket
 import sys
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 __all__ = ["Connections"]
 
@@ -34,22 +34,18 @@ class Connections:
         self._open: dict[object, asyncio.Transport] = {}
         self._asked: dict[object, list[web.Request]] = {}
 
-    def middleware(self) -> Middleware:
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """For `aiohttp.web.Application`: it says who asks for something."""
-
-        @web.middleware
-        async def busy(request: web.Request, handler: Handler) -> web.StreamResponse:
-            # Requests of one connection may follow each other closely.
-            asked = self._asked.setdefault(request.protocol, [])
-            asked.append(request)
-            try:
-                return await handler(request)
-            finally:
-                asked.remove(request)
-                if not asked:
-                    del self._asked[request.protocol]
-
-        return busy
+        # Requests of one connection may follow each other closely.
+        asked = self._asked.setdefault(request.protocol, [])
+        asked.append(request)
+        try:
+            return await handler(request)
+        finally:
+            asked.remove(request)
+            if not asked:
+                del self._asked[request.protocol]
 
     def watch(self, server: web.Server) -> None:
         """Be told of each connection of a server."""

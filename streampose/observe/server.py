@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Container
 from typing import Self
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
@@ -55,7 +54,7 @@ class Observatory:
             collector(registry=self._registry)
         self._connections = Connections(_CONNECTIONS)
         self._guesses = Guesses(self._connections.most // 2)
-        app = web.Application(middlewares=[self._connections.middleware(), _plain, self._own()])
+        app = web.Application(middlewares=[self._connections.middleware, _plain, self._own])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
@@ -97,15 +96,12 @@ class Observatory:
         """Nothing new should come: from now on it is not ready."""
         self._stopping = True
 
-    def _own(self) -> Middleware:
-        @web.middleware
-        async def own(request: web.Request, handler: Handler) -> web.StreamResponse:
-            # No page's request is without a name, but one of a load balancer may be.
-            if not self._address.is_called(request.headers.get("Host", "localhost")):
-                raise web.HTTPMisdirectedRequest(text="this server is not called so: without a token only localhost\n")
-            return await handler(request)
-
-        return own
+    @web.middleware
+    async def _own(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        # No page's request is without a name, but one of a load balancer may be.
+        if not self._address.is_called(request.headers.get("Host", "localhost")):
+            raise web.HTTPMisdirectedRequest(text="this server is not called so: without a token only localhost\n")
+        return await handler(request)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         if not await self._guesses.knows(request, self._address):

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import errno
 import re
-import sys
 from pathlib import Path
 
 from streampose.errors import Disconnected, SourceError, SourceNotFound, SourceUnauthorized, SourceUnsupported
 from streampose.frame import StreamInfo
 from streampose.sources.hwaccel import words
-from streampose.sources.listing import CAMERA_FORMATS, camera_modes, camera_names, camera_size, why_not
+from streampose.sources.listing import CAMERA_FORMAT, camera_modes, camera_names, camera_size, why_not
 from streampose.sources.live_media import LiveMedia
 from streampose.sources.offer import CameraWish, completed, in_words
 
 __all__ = ["CameraSource"]
 
-# A plain str: type checkers take sys.platform for a constant, and the other systems' code for dead.
-_PLATFORM: str = sys.platform
 _NAMED = re.compile(r"(?P<format>v4l2|avfoundation|dshow):(?P<device>.+)", re.DOTALL)
 
 
@@ -36,7 +33,7 @@ class CameraSource(LiveMedia):
         self._device = device
         self._wish = wish or CameraWish()
         named = _NAMED.fullmatch(device)
-        container_format = named["format"] if named else CAMERA_FORMATS.get(_PLATFORM, "v4l2")
+        container_format = named["format"] if named else CAMERA_FORMAT
         url = named["device"] if named else f"/dev/video{device}" if device.isdigit() else device
         options = {"fflags": "nobuffer"}  # every picture stands alone: none is missed
         if self._wish.rate is not None:

@@ -15,7 +15,7 @@ import av.logging
 from streampose.sources.offer import CameraInfo, CameraMode
 
 __all__ = [
-    "CAMERA_FORMATS",
+    "CAMERA_FORMAT",
     "camera_modes",
     "camera_names",
     "camera_size",
@@ -25,10 +25,8 @@ __all__ = [
     "why_not",
 ]
 
-# FFmpeg's name of the system's camera interface.
-CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
-# A plain str: type checkers take sys.platform for a constant, and the other systems' code for dead.
-_PLATFORM: str = sys.platform
+CAMERA_FORMAT = {"darwin": "avfoundation", "win32": "dshow"}.get(sys.platform, "v4l2")
+"""FFmpeg's name of this system's camera interface."""
 _DEVICES, _NAMES = Path("/dev"), Path("/sys/class/video4linux")
 
 _DSHOW = re.compile(
@@ -40,15 +38,15 @@ _AVFOUNDATION = re.compile(r"(?P<w>\d+)x(?P<h>\d+)@\[(?P<low>[\d.]+) (?P<high>[\
 
 def cameras() -> list[CameraInfo]:
     """Every camera, with what it offers."""
-    return list(_on_linux() if _PLATFORM == "linux" else _elsewhere())
+    return list(_on_linux() if CAMERA_FORMAT == "v4l2" else _elsewhere())
 
 
 def camera_names() -> list[str]:
     """The cameras that the system names, in its order; empty where it cannot tell."""
-    if _PLATFORM == "linux":
+    if CAMERA_FORMAT == "v4l2":
         return [f"{device} ({_name(device)})" for device in _nodes()]
     try:
-        devices = av.enumerate_input_devices(CAMERA_FORMATS.get(_PLATFORM, "v4l2"))
+        devices = av.enumerate_input_devices(CAMERA_FORMAT)
     except (av.error.FFmpegError, ValueError, OSError):
         return []
     return [device.description for device in devices if "video" in device.media_types]
@@ -134,10 +132,9 @@ def _on_linux() -> Iterator[CameraInfo]:
 
 
 def _elsewhere() -> Iterator[CameraInfo]:
-    kind = CAMERA_FORMATS.get(_PLATFORM, "v4l2")
     for number, name in enumerate(camera_names()):
-        url = f"video={name}" if kind == "dshow" else str(number)
-        yield CameraInfo(device=str(number), name=name, modes=tuple(camera_modes(kind, url)))
+        url = f"video={name}" if CAMERA_FORMAT == "dshow" else str(number)
+        yield CameraInfo(device=str(number), name=name, modes=tuple(camera_modes(CAMERA_FORMAT, url)))
 
 
 def _nodes() -> list[Path]:

@@ -125,7 +125,7 @@ class WebServer:
         guard = Guard(options.address, options.origins, waiting=self._connections.most // 2)
         self._feeds = Feeds(self.catalogue, limits, guard)
         app = web.Application(
-            middlewares=[self._connections.middleware(), guard.middleware()], client_max_size=limits.body_bytes
+            middlewares=[self._connections.middleware, guard.middleware()], client_max_size=limits.body_bytes
         )
         for part in (
             Pages(),

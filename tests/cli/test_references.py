@@ -38,8 +38,9 @@ def test_of_an_output_only_its_server_is_shown(url: str, shown: str):
 
 
 def test_files_and_whole_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "cam").write_text("p@ss/word\n")
-    assert resolve(f"rtsp://me:{{file:{tmp_path}/cam}}@h/x") == "rtsp://me:p%40ss%2Fword@h/x"
+    for written in (b"p@ss/word\n", b"\xef\xbb\xbfp@ss/word\r\n"):  # as Windows' editors write it, too
+        (tmp_path / "cam").write_bytes(written)
+        assert resolve(f"rtsp://me:{{file:{tmp_path}/cam}}@h/x") == "rtsp://me:p%40ss%2Fword@h/x"
     monkeypatch.setenv("CAM_URL", "rtsp://a:b@h/x")
     assert resolve("{env:CAM_URL}") == "rtsp://a:b@h/x"
 

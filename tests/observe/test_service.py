@@ -420,7 +420,7 @@ def test_what_editors_and_shells_add_is_no_part_of_a_token(
         (["--metrics", "nine"], "write PORT or HOST:PORT"),
         (["--metrics", "9", "--metrics-token", "geheim"], "env:NAME or file:PATH"),
         (["--metrics", "9", "--metrics-token", ""], "env:NAME or file:PATH"),
-        (["--metrics", "9", "--metrics-token", "env:NO_SUCH_VARIABLE"], "no token in env:NO_SUCH_VARIABLE"),
+        (["--metrics", "9", "--metrics-token", "env:NO_SUCH_VARIABLE"], "variable NO_SUCH_VARIABLE is not set"),
         (["--metrics", "9", "--metrics-token", "file:/no/such"], "No such file"),
         (["--metrics-token", "env:NO_SUCH_VARIABLE"], "--metrics-token is for --metrics"),
         (["--ready", "none"], "a number of streams, or all"),
@@ -438,7 +438,7 @@ def test_a_token_that_is_no_text_is_told_in_a_line(tmp_path: Path, command):
     (tmp_path / "token").write_bytes(b"geheim\xff\xfe")
     for words in (["run", "synthetic:", "--metrics", "9", "--metrics-token"], ["serve", "--token"]):
         code, _, err = command(*words, f"file:{tmp_path}/token")
-        assert (code, err) == (1, f"error: the token in {tmp_path}/token is no text (UTF-8)\n")
+        assert (code, err) == (1, f"error: the file {tmp_path}/token is no text (UTF-8)\n")
 
 
 def unit() -> configparser.RawConfigParser:

@@ -74,7 +74,7 @@ class PushSource:
         """
         captured_at = time.monotonic() if captured_at is None else captured_at
         if not is_picture(picture):
-            raise SourceError(f"nothing was pushed: {no_picture(picture)}")
+            raise SourceError(f"this cannot be pushed: {no_picture(picture)}")
         for told in (captured_at, time_s):
             if told is not None and not within(told, -_LONGEST_S, _LONGEST_S):
                 raise SourceError(f"a picture that is pushed has times in seconds, not {told!s:.80}")

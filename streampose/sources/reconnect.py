@@ -180,21 +180,9 @@ class Reconnecting:
         Raises:
             SourceError: this one or a later one, of a kind that is not tried again.
         """
-        began, tries, link = time.monotonic(), 0, self.link
-        tried_at = began
-        first = not self._worked
-        if not first:
-            link.lost[error.cause] += 1
-            if began - self._up_since >= self._backoff.healthy_s:
-                self._waits = self._short = 0
-            else:
-                self._short += 1
-        flaps, told = self._short >= _FLAPS, False
-        if flaps and began - self._told_at >= _TOLD_EVERY_S:
-            self._told_at = began
-            text = "%s: comes and goes, lost %d times in a row (%s): told once a minute from now on"
-            tags = {"stream": self._stream, "event": "lost", "cause": error.cause}
-            log.warning(text, self._stream, self._short, error.cause, extra=tags)
+        began, tries, told, link = time.monotonic(), 0, False, self.link
+        tried_at, first = began, not self._worked
+        flaps = not first and self._flaps(error, began)
         while True:
             self.source.close()
             if self._stop.is_set():
@@ -231,6 +219,20 @@ class Reconnecting:
             level = logging.WARNING if told else logging.DEBUG
             log.log(level, "%s: %s after %.1f s (try %d)", self._stream, event, seconds, tries, extra=tags)
             return info
+
+    def _flaps(self, error: SourceError, now: float) -> bool:
+        """Count a loss: whether it is one of so many in a row that they are told together, once a minute."""
+        self.link.lost[error.cause] += 1
+        if now - self._up_since >= self._backoff.healthy_s:
+            self._waits = self._short = 0
+        else:
+            self._short += 1
+        if self._short >= _FLAPS and now - self._told_at >= _TOLD_EVERY_S:
+            self._told_at = now
+            text = "%s: comes and goes, lost %d times in a row (%s): told once a minute from now on"
+            tags = {"stream": self._stream, "event": "lost", "cause": error.cause}
+            log.warning(text, self._stream, self._short, error.cause, extra=tags)
+        return self._short >= _FLAPS
 
     def _settle(self) -> None:
         """One that came and went has been there for long enough."""

@@ -11,12 +11,12 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition
+from av.stream import Discard
 
 from streampose.errors import SourceUnsupported
 from streampose.sources.boxes import has_index_in_front
 from streampose.sources.hwaccel import words
-from streampose.sources.track import packets_of
+from streampose.sources.track import packets_of, played
 
 __all__ = ["sound_of"]
 
@@ -44,8 +44,7 @@ def sound_of(path: Path, start_s: float = 0.0) -> Iterator[Packet[AudioStream]]:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceUnsupported(f"{path} cannot be opened for its sound: {words(error)}") from error
     with container:
-        tracks = container.streams.audio
-        sound = next((one for one in tracks if one.disposition & Disposition.default), tracks[0] if tracks else None)
+        sound = played(container.streams.audio)
         if sound is None or sound.time_base is None:
             return
         for other in container.streams:

@@ -1,4 +1,4 @@
-"""The video of a container: which it is, and the packets of a stream."""
+"""The video and the sound of a container: which they are, and the packets of a stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-__all__ = ["main_video", "moving", "packets_of"]
+__all__ = ["main_video", "moving", "packets_of", "played"]
 
 T = TypeVar("T", VideoStream, AudioStream)
 
@@ -22,9 +22,13 @@ def moving(videos: Sequence[VideoStream]) -> list[VideoStream]:
 
 
 def main_video(videos: Sequence[VideoStream]) -> VideoStream | None:
-    """What players show: the first that is marked so, or else the first."""
-    shown = moving(videos)
-    return next((video for video in shown if video.disposition & Disposition.default), shown[0] if shown else None)
+    """What players show; see `played`."""
+    return played(moving(videos))
+
+
+def played(streams: Sequence[T]) -> T | None:
+    """The first that is marked as the default, or else the first."""
+    return next((one for one in streams if one.disposition & Disposition.default), streams[0] if streams else None)
 
 
 def packets_of(container: InputContainer, stream: T) -> Iterator[Packet[T]]:

@@ -78,12 +78,12 @@ def having(image: object) -> Frame:
         (frame(2, captured_at=1.0).but(pts=2**63), "no int (of 64 bits)"),
         (frame(2, captured_at=1.0).but(wall_time_s=math.nan), "wall_time_s is nan"),
         (frame(2, captured_at=1.0).but(wall_time_s=np.float32(1)), "wall_time_s is np.float32(1.0)"),
-        (having(None), "whose picture is NoneType"),
-        (having([[0]]), "whose picture is list"),
-        (having(np.zeros((48, 64), np.uint8)), "48×64 uint8"),
-        (having(np.zeros((48, 64, 4), np.uint8)), "48×64×4 uint8"),
-        (having(np.zeros((48, 64, 3), np.float32)), "48×64×3 float32"),
-        (having(np.zeros((0, 0, 3), np.uint8)), "0×0×3 uint8"),
+        (having(None), "uint8, BGR, not NoneType"),
+        (having([[0]]), "uint8, BGR, not list"),
+        (having(np.zeros((48, 64), np.uint8)), "(48, 64) of uint8"),
+        (having(np.zeros((48, 64, 4), np.uint8)), "(48, 64, 4) of uint8"),
+        (having(np.zeros((48, 64, 3), np.float32)), "(48, 64, 3) of float32"),
+        (having(np.zeros((0, 0, 3), np.uint8)), "(0, 0, 3) of uint8"),
     ],
 )
 async def test_what_is_no_frame_ends_its_stream_alone(given: object, words: str):

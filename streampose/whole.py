@@ -50,7 +50,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def creating(path: Path | str) -> Iterator[None]:
+def creating(path: Path) -> Iterator[None]:
     """Around what creates a file: the system's errors name it.
 
     Raises:
@@ -74,7 +74,7 @@ def check_folder(path: Path) -> None:
         raise _no_folder(path.parent, path)
 
 
-def _no_folder(folder: Path, path: Path | str) -> SinkUnavailable:
+def _no_folder(folder: Path, path: Path) -> SinkUnavailable:
     return SinkUnavailable(f"no folder {folder} for {path}: create it first")
 
 

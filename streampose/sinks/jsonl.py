@@ -37,9 +37,8 @@ class JsonlSink:
     wants_picture = False
 
     def __init__(self, path: str | Path, rotation: Rotation | None = None) -> None:
-        self._path, self._rotation = str(path), rotation
-        self._written = Path(path)
-        self.path = None if self._path == "-" else self._written
+        self._written, self._rotation = Path(path), rotation
+        self.path = None if str(path) == "-" else self._written
         """Of the file; `None` = standard output."""
         self.rotates = rotation is not None
         """Whether files beside `path`, with numbers, are its own, too."""
@@ -53,7 +52,7 @@ class JsonlSink:
         Raises:
             SinkUnavailable: it cannot be created.
         """
-        if self._path == "-":
+        if self.path is None:
             if sys.stdout is None:  # so it is where the shell said >&-
                 raise SinkUnavailable("standard output is closed: name a file instead of -")
             self._file, self._shared = os.dup(sys.stdout.fileno()), True
@@ -62,10 +61,10 @@ class JsonlSink:
             # Opened by its name (/dev/stdout) it would be emptied of what others have put there (>> file).
             self._file, self._shared = os.dup(number), True
             return
-        with creating(self._path):
+        with creating(self.path):
             if self._rotation is not None:
                 # Once: what /dev/stdout leads to is the old file as soon as that has another name.
-                self._written = followed(Path(self._path))
+                self._written = followed(self.path)
             self._begin()
 
     def write(self, result: Result) -> None:
@@ -90,7 +89,7 @@ class JsonlSink:
                     written += os.write(self._file, line[written:])
         except OSError as error:
             self._take_back(written)
-            where = "standard output" if self._path == "-" else self._path
+            where = "standard output" if self.path is None else self.path
             raise SinkFailed(f"{where} broke off: {error.strerror}; the lines before are whole") from error
 
     def close(self) -> None:

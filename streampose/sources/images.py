@@ -6,7 +6,6 @@ import glob
 import logging
 import os
 import re
-import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from streampose.errors import SourceCorrupt, SourceNotFound, SourceUnsupported
 from streampose.frame import Frame, Image, StreamInfo
+from streampose.sources.source import at_rate
 
 __all__ = ["IMAGE_SUFFIXES", "ImagesSource", "images_in", "natural", "read_image"]
 
@@ -91,14 +91,7 @@ class ImagesSource:
             if (image := read_image(self._paths[index])) is None:
                 self._damaged.append(self._paths[index])
                 continue
-            return Frame(
-                stream=self._stream,
-                index=index,
-                pts=index,
-                time_base=1 / self._rate,
-                captured_at=time.monotonic(),
-                image=image,
-            )
+            return at_rate(self._stream, index, self._rate, image)
         return None
 
     def close(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Self
 
 from streampose.errors import ConfigError
 from streampose.frame import Frame, Image, StreamInfo
+from streampose.sources.source import at_rate
 from streampose.sources.synthetic import SyntheticSource
 
 __all__ = ["Looped"]
@@ -59,14 +59,7 @@ class Looped:
     def read(self) -> Frame:
         """The next picture."""
         index, self._index = self._index, self._index + 1
-        return Frame(
-            stream=self._stream,
-            index=index,
-            pts=index,
-            time_base=1 / self._rate,
-            captured_at=time.monotonic(),
-            image=self.pictures[(self._first + index) % len(self.pictures)],
-        )
+        return at_rate(self._stream, index, self._rate, self.pictures[(self._first + index) % len(self.pictures)])
 
     def close(self) -> None:
         """Nothing to close."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Protocol, runtime_checkable
@@ -10,9 +11,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from streampose.errors import SourceError
-from streampose.frame import Frame, Latent, StreamInfo, is_picture, no_picture, read_only
+from streampose.frame import Frame, Image, Latent, StreamInfo, is_picture, no_picture, read_only
 
-__all__ = ["Selecting", "Source", "opened", "shareable"]
+__all__ = ["Selecting", "Source", "at_rate", "opened", "shareable"]
 
 _MOST = 2**63 - 1
 
@@ -52,6 +53,11 @@ class Selecting(Protocol):
 
     wanted: Callable[[int, float], bool] | None
     """Asked once for each frame, in order, with its number and media time in seconds; `None` = all are wanted."""
+
+
+def at_rate(stream: str, index: int, rate: Fraction, image: Image) -> Frame:
+    """A frame of a source whose pictures have a rate and no times of their own, captured now."""
+    return Frame(stream=stream, index=index, pts=index, time_base=1 / rate, captured_at=time.monotonic(), image=image)
 
 
 def opened(source: Source, stream: str) -> StreamInfo:

@@ -17,6 +17,7 @@ from streampose.pose import Poses
 from streampose.skeletons import COCO_17
 from streampose.sources.room import room
 from streampose.sources.scene import Camera, cast
+from streampose.sources.source import at_rate
 from streampose.sources.view import View
 
 __all__ = ["SyntheticSource"]
@@ -133,14 +134,7 @@ class SyntheticSource:
         if self.live:
             time.sleep(max(0.0, self._opened_at + float(index / self._rate) - time.monotonic()))
         self._next = index + 1
-        return Frame(
-            stream=self._stream,
-            index=index,
-            pts=index,
-            time_base=1 / self._rate,
-            captured_at=time.monotonic(),
-            image=image,
-        )
+        return at_rate(self._stream, index, self._rate, image)
 
     def close(self) -> None:
         """Stop."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 import zipfile
 import zlib
@@ -23,7 +24,6 @@ __all__ = ["Progress", "download", "extract_onnx", "is_archive", "sha256_of"]
 Progress = Callable[[int, int | None], None]
 """Called with the bytes there so far and the bytes in all, where the server says so."""
 
-_CHUNK = 1 << 18
 _ATTEMPTS = 5
 _LARGEST = 8 << 30
 
@@ -204,8 +204,7 @@ def extract_onnx(archive: Path, target: Path) -> None:
         with zipfile.ZipFile(archive) as opened:
             model = _one_model(opened, archive.name)
             with opened.open(model) as source, part.open("wb") as file:
-                while chunk := source.read(_CHUNK):
-                    file.write(chunk)
+                shutil.copyfileobj(source, file)
     # All that its reading raises of damaged ones, names that are no UTF-8 with it.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
         part.unlink(missing_ok=True)

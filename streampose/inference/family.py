@@ -77,58 +77,36 @@ def _rtmo_card(s: Signature, family: str) -> Card:
 # Of what finds people: its coarsest cells have 32 pixels.
 _SIDES_PX = range(32, MOST_PX + 1, 32)
 
+
+def _square(kind: Kind, side_px: int, **facts: Any) -> Callable[[Signature, str], Card]:
+    """The card of a family whose graphs add nothing to these facts but a size, where it is no such square."""
+    return lambda _, family: Card(family=family, kind=kind, size_px=(side_px, side_px), **facts)
+
+
+# No crop for true boxes is published. AP on 68 people: 1.0 → 0.39, 1.15 → 0.36, 1.25 → 0.35, 1.5 → 0.32; not the very
+# best of these, since a detector's boxes are often a little tight.
+_MOVENETS_PADDING = 1.15
+
 # In this order: the more specific signature first.
 FAMILIES: Mapping[str, tuple[Callable[[Signature], bool], Callable[[Signature, str], Card]]] = {
-    "yolox-nms": (
-        heads.is_yolox_nms,
-        lambda _, family: Card(family=family, kind=Kind.DETECTOR, size_px=(640, 640), rgb=False),
-    ),
+    "yolox-nms": (heads.is_yolox_nms, _square(Kind.DETECTOR, 640, rgb=False)),
     "rtmdet": (
         heads.is_rtmdet,
-        lambda _, family: Card(
-            family=family,
-            kind=Kind.DETECTOR,
-            size_px=(320, 320),
-            rgb=False,
-            mean=IMAGENET_MEAN[::-1],
-            std=IMAGENET_STD[::-1],
-        ),
+        _square(Kind.DETECTOR, 320, rgb=False, mean=IMAGENET_MEAN[::-1], std=IMAGENET_STD[::-1]),
     ),
     "rtmo": (heads.is_rtmo, _rtmo_card),
     "movenet": (
         heads.is_movenet,
-        lambda _, family: Card(
-            family=family,
-            kind=Kind.KEYPOINTS,
-            size_px=(192, 192),
-            channels_last=True,
-            points=17,
-            # No crop for true boxes is published. AP on 68 people: 1.0 → 0.39, 1.15 → 0.36, 1.25 → 0.35, 1.5 → 0.32;
-            # not the very best of these, since a detector's boxes are often a little tight.
-            padding=1.15,
-        ),
+        _square(Kind.KEYPOINTS, 192, channels_last=True, points=17, padding=_MOVENETS_PADDING),
     ),
     "heatmap": (heads.is_heatmap, _top_down_card),
     # ViTPose has heatmap's signature but UDP's geometry: it has to be named.
     "vitpose": (lambda _: False, lambda s, family: _top_down_card(s, family, udp=True)),
     "simcc": (heads.is_simcc, _top_down_card),
-    "picodet": (
-        heads.is_picodet,
-        lambda _, family: Card(
-            family=family,
-            kind=Kind.DETECTOR,
-            size_px=(320, 320),
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-            fit=Fit.STRETCH,
-        ),
-    ),
-    "yolox": (heads.is_yolox, lambda _, family: Card(family=family, kind=Kind.DETECTOR, size_px=(416, 416), rgb=False)),
+    "picodet": (heads.is_picodet, _square(Kind.DETECTOR, 320, mean=IMAGENET_MEAN, std=IMAGENET_STD, fit=Fit.STRETCH)),
+    "yolox": (heads.is_yolox, _square(Kind.DETECTOR, 416, rgb=False)),
     # YOLOX exported with its boxes decoded has the same signature: it has to be named.
-    "yolox-decoded": (
-        lambda _: False,
-        lambda _, family: Card(family=family, kind=Kind.DETECTOR, size_px=(640, 640), rgb=False),
-    ),
+    "yolox-decoded": (lambda _: False, _square(Kind.DETECTOR, 640, rgb=False)),
     "yolo-pose-end2end": (heads.is_yolo_pose_end2end, lambda s, family: _yolo_pose_card(s, family, 2, 6)),
     "yolo-end2end": (heads.is_yolo_end2end, _yolo_card),
     "yolo-pose": (heads.is_yolo_pose, lambda s, family: _yolo_pose_card(s, family, 1, 5)),
@@ -161,10 +139,8 @@ def read_card(
     if (kind := signature.inputs[0].dtype) not in TENSOR_TYPES:
         raise ModelUnknown(f"{name} takes {kind}, and pictures are given as one of {', '.join(TENSOR_TYPES)}")
     said = said_by(signature)
-    family = family or said.pop("family", None)
-    said.pop("family", None)
-    if family is None:
-        family = next((f for f, (matches, _) in FAMILIES.items() if matches(signature)), None)
+    own = said.pop("family", None)
+    family = family or own or next((f for f, (matches, _) in FAMILIES.items() if matches(signature)), None)
     if family is None:
         raise ModelUnknown(
             f"{name} is of no family that is known here: {signature}. Known: {', '.join(FAMILIES)}; "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from streampose.errors import ModelUnknown
@@ -32,18 +33,14 @@ def said_by(signature: Signature) -> dict[str, Any]:
     Raises:
         ModelUnknown: a value is not what its key wants.
     """
-    name, said = signature.path.name, signature.own()
+    said = signature.own()
     if unknown := sorted(said.keys() - _READERS.keys()):
         keys = ", ".join(_READERS)
         warn_once(signature.path, f"its metadata {METADATA_KEY!r} has {unknown}, which says nothing here: {keys}")
     read = {}
     for key in said.keys() & _READERS.keys():
-        try:
+        with _understanding(signature, METADATA_KEY, f"{key}: "):
             read[key] = _READERS[key](said[key])
-        except ValueError as error:
-            raise ModelUnknown(
-                f"{name}: its metadata {METADATA_KEY!r} cannot be understood: {key}: {error!s:.200}"
-            ) from error
     return read
 
 
@@ -54,13 +51,11 @@ def class_names(signature: Signature) -> dict[int, str]:
         ModelUnknown: they cannot be understood.
     """
     named = signature.ultralytics("names") or {}
-    try:
+    with _understanding(signature, "names"):
         _want("names by their numbers", named, isinstance(named, dict | list | tuple))
         pairs = named.items() if isinstance(named, dict) else enumerate(named)
         # Other tools' keys are text, as in JSON.
         return {_class(int(key) if isinstance(key, str) and key.isdecimal() else key): str(name) for key, name in pairs}
-    except ValueError as error:
-        raise _ununderstood(signature, "names", error) from error
 
 
 def picture_px(signature: Signature) -> tuple[int, int] | None:
@@ -72,10 +67,8 @@ def picture_px(signature: Signature) -> tuple[int, int] | None:
     said = signature.ultralytics("imgsz")
     if not said:
         return None
-    try:
+    with _understanding(signature, "imgsz"):
         return _size(list(said) if isinstance(said, tuple) else said)[::-1]
-    except ValueError as error:
-        raise _ununderstood(signature, "imgsz", error) from error
 
 
 def key_points(signature: Signature) -> tuple[int, int] | None:
@@ -87,17 +80,20 @@ def key_points(signature: Signature) -> tuple[int, int] | None:
     said = signature.ultralytics("kpt_shape")
     if said is None:
         return None
-    try:
+    with _understanding(signature, "kpt_shape"):
         good = isinstance(said, list | tuple) and len(said) == 2
         good = good and all(is_positive(each) and each <= _MOST_POINTS and each == int(each) for each in said)
         _want("two whole numbers, of points and of numbers each", said, good)
-    except ValueError as error:
-        raise _ununderstood(signature, "kpt_shape", error) from error
     return int(said[0]), int(said[1])
 
 
-def _ununderstood(signature: Signature, key: str, error: ValueError) -> ModelUnknown:
-    return ModelUnknown(f"{signature.path.name}: its metadata {key!r} cannot be understood: {error!s:.200}")
+@contextmanager
+def _understanding(signature: Signature, key: str, what: str = "") -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        words = f"its metadata {key!r} cannot be understood: {what}{error!s:.200}"
+        raise ModelUnknown(f"{signature.path.name}: {words}") from error
 
 
 def _want(what: str, value: Any, good: bool) -> None:

@@ -25,9 +25,7 @@ def shape_profiles(graph: bytes, max_batch: int) -> dict[str, str]:
     model = onnx.load_from_string(graph)
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
-    if len(inputs) != 1:
-        return {}
-    if not (dims := inputs[0].type.tensor_type.shape.dim):
+    if len(inputs) != 1 or not (dims := inputs[0].type.tensor_type.shape.dim):
         return {}
     first, *rest = dims
     if first.HasField("dim_value") or not all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in rest):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, cycle
 from typing import Any
 
 import numpy as np
@@ -85,19 +86,17 @@ class _Work:
             with _recording(estimator, calls):
                 estimator(chosen)
             self._rounds.append(calls)
-        for calls in self._rounds:
-            for call in calls:
-                call()
+        for call in chain(*self._rounds):
+            call()
 
     def repeat(self, until: float) -> None:
         try:
-            while True:
-                for calls in self._rounds:
-                    for call in calls:
-                        call()
-                    self.frames += self._batch
-                    if time.perf_counter() >= until:
-                        return
+            for calls in cycle(self._rounds):
+                for call in calls:
+                    call()
+                self.frames += self._batch
+                if time.perf_counter() >= until:
+                    return
         except StreamposeError as error:
             self.error = error
 
@@ -127,16 +126,12 @@ def _copied(value: Any) -> Any:
 @contextmanager
 def _recording(estimator: PoseEstimator, calls: list[Callable[[], Any]]) -> Iterator[None]:
     """Note every run of the estimator's engines, in order."""
-    parts: list[Any] = [
-        part
-        for name in ("_detector", "_keypoints", "_model")
-        if (part := getattr(estimator, name, None)) is not None and hasattr(part, "engine")
-    ]
-    engines = [part.engine for part in parts]
+    models: Sequence[Any] = estimator.models
+    engines = [model.engine for model in models]
     try:
-        for part in parts:
-            part.engine = _Tap(part.engine, calls)
+        for model in models:
+            model.engine = _Tap(model.engine, calls)
         yield
     finally:
-        for part, engine in zip(parts, engines, strict=True):
-            part.engine = engine
+        for model, engine in zip(models, engines, strict=True):
+            model.engine = engine

@@ -75,10 +75,11 @@ class Model(ABC):
 
 
 class OnModels(ABC):
-    """An estimator's models, in the order in which they run."""
+    """All models of an estimator."""
 
     def __init__(self, *models: Model) -> None:
-        self._models = models
+        self.models = models
+        """In the order in which they run."""
         self._staging = Staging()
 
     def __call__(self, images: Sequence[Image], pixels: Pixels | None = None) -> list[Poses]:
@@ -93,36 +94,36 @@ class OnModels(ABC):
     @property
     def on_gpu(self) -> bool:
         """Whether the first runs on a GPU."""
-        return self._models[0].engine.on_gpu
+        return self.models[0].engine.on_gpu
 
     @property
     def threads(self) -> int:
         """CPU threads of each of its sessions."""
-        return self._models[0].engine.threads
+        return self.models[0].engine.threads
 
     @property
     def single_threaded(self) -> bool:
         """Whether it computes on the thread that calls it alone; fused ones have their pictures joined by others."""
-        return not any(model.engine.on_gpu or model.engine.fused or model.engine.threads > 1 for model in self._models)
+        return not any(model.engine.on_gpu or model.engine.fused or model.engine.threads > 1 for model in self.models)
 
     @property
     def device(self) -> str:
         """What the first runs on: ``tensorrt``, ``cuda`` or ``cpu``."""
-        return DEVICE_OF[self._models[0].engine.provider]
+        return DEVICE_OF[self.models[0].engine.provider]
 
     @property
     def max_batch(self) -> int:
         """Of one run of the first."""
-        return self._models[0].engine.options.max_batch
+        return self.models[0].engine.options.max_batch
 
     @property
     def memory_refusals(self) -> int:
         """How often the device had no memory for a batch."""
-        return sum(model.engine.memory_refusals for model in self._models)
+        return sum(model.engine.memory_refusals for model in self.models)
 
     def warm_up(self, sizes: Sequence[int] | None = None) -> None:
         """Run once for each batch size (`None` = all), so that no real frame pays for a first time."""
-        for model in self._models:
+        for model in self.models:
             model.warm_up(range(1, model.engine.options.max_batch + 1) if sizes is None else sizes)
 
     @property
@@ -143,11 +144,11 @@ class OnModels(ABC):
         return pixels
 
     def _fused_on_gpu(self) -> list[Engine]:
-        return [model.engine for model in self._models if model.engine.fused and model.engine.on_gpu]
+        return [model.engine for model in self.models if model.engine.fused and model.engine.on_gpu]
 
     def stage_seconds(self) -> Mapping[str, float]:
         """Seconds spent so far in each of `STAGES`."""
-        return total_seconds(*(model.timings for model in self._models))
+        return total_seconds(*(model.timings for model in self.models))
 
     def __enter__(self) -> Self:
         return self
@@ -157,5 +158,5 @@ class OnModels(ABC):
 
     def close(self) -> None:
         """Let go of the sessions; ``with load_estimator() as estimator:`` does so at its end."""
-        for model in self._models:
+        for model in self.models:
             model.close()

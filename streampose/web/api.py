@@ -11,8 +11,7 @@ from aiohttp import web
 
 from streampose.errors import ConfigError, StreamposeError
 from streampose.redaction import redact
-from streampose.web.catalogue import Catalogue, Entry
-from streampose.web.guard import body_of
+from streampose.web.asked import body_of, stream_of
 from streampose.web.ice import IceServer
 from streampose.web.limits import Full, Limits
 from streampose.web.openapi import document
@@ -41,7 +40,7 @@ class Api:
         *,
         version: str,
     ) -> None:
-        self._studio, self._limits, self._ice_servers = studio, limits, ice_servers
+        self._studio, self._catalogue, self._limits, self._ice_servers = studio, studio.catalogue, limits, ice_servers
         self._document = document(version)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -56,10 +55,6 @@ class Api:
         router.add_get("/api/models", self._models)
         router.add_put("/api/models/current", self._choose)
 
-    @property
-    def _catalogue(self) -> Catalogue:
-        return self._studio.catalogue
-
     async def _openapi(self, request: web.Request) -> web.Response:
         return web.json_response(self._document)
 
@@ -71,7 +66,7 @@ class Api:
         return web.json_response({"streams": self._catalogue.list()})
 
     async def _show(self, request: web.Request) -> web.Response:
-        return web.json_response(self._catalogue.describe(self._entry(request)))
+        return web.json_response(self._catalogue.describe(stream_of(request, self._catalogue)))
 
     async def _add(self, request: web.Request) -> web.Response:
         wish = await self._object(request)
@@ -90,7 +85,7 @@ class Api:
         return web.json_response(about, status=201, headers={"Location": f"/api/streams/{name}"})
 
     async def _change(self, request: web.Request) -> web.Response:
-        entry, wishes = self._entry(request), await self._object(request)
+        entry, wishes = stream_of(request, self._catalogue), await self._object(request)
         try:
             self._catalogue.change(entry, wishes)
         except ConfigError as error:
@@ -98,7 +93,7 @@ class Api:
         return web.json_response(self._catalogue.describe(entry))
 
     async def _remove(self, request: web.Request) -> web.Response:
-        entry = self._entry(request)
+        entry = stream_of(request, self._catalogue)
         if entry.origin == "peer":
             raise web.HTTPConflict(text="a session of WebRTC publishes it: only that one can end it")
         # A client that hangs up meanwhile cancels this handler, not the end of the stream.
@@ -118,12 +113,6 @@ class Api:
         if not self._studio.choose(name):
             raise web.HTTPConflict(text="another model is being loaded")
         return web.json_response(dict(self._studio.models()), status=202)
-
-    def _entry(self, request: web.Request) -> Entry:
-        try:
-            return self._catalogue[request.match_info["id"]]
-        except KeyError:
-            raise web.HTTPNotFound(text="there is no such stream") from None
 
     async def _object(self, request: web.Request) -> dict[str, Any]:
         text = await body_of(request, _JSON, self._limits)

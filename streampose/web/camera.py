@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
@@ -103,10 +102,8 @@ class PeerCamera:
 
     def _next(self) -> Frame | None:
         with self._changed:
-            due = time.monotonic() + self._wait_s
-            while not self._slot and not self._ended and not self._interrupted:
-                if not self._changed.wait(due - time.monotonic()) and time.monotonic() >= due:
-                    raise SourceTimeout(f"the peer sent no picture for {self._wait_s:g} s")
+            if not self._changed.wait_for(lambda: self._slot or self._ended or self._interrupted, self._wait_s):
+                raise SourceTimeout(f"the peer sent no picture for {self._wait_s:g} s")
             if not self._slot or self._interrupted:
                 return None
             arrived, index = self._slot.pop(), self._count - 1

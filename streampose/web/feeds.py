@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 from streampose.channel import Channel
 from streampose.errors import ChannelClosed
 from streampose.result import Result
+from streampose.web.asked import running_stream, stream_of
 from streampose.web.catalogue import Catalogue, Entry
 from streampose.web.finishing import draw
 from streampose.web.guard import Guard
@@ -63,7 +64,7 @@ class Feeds:
             items.close()
 
     async def _poses(self, request: web.Request) -> web.StreamResponse:
-        entry = self._entry(request)
+        entry = stream_of(request, self._catalogue)
         if web.WebSocketResponse().can_prepare(request):
             return await self._socket(request, entry)
         if self._catalogue.is_over(entry):
@@ -109,7 +110,7 @@ class Feeds:
             return socket
 
     async def _picture(self, request: web.Request) -> web.Response:
-        entry = self._going_on(request)
+        entry = running_stream(request, self._catalogue)
         if (result := entry.hub.latest) is None:
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "1"}, text="there is no picture yet")
         with self._room():
@@ -125,7 +126,7 @@ class Feeds:
         return response
 
     async def _mjpeg(self, request: web.Request) -> web.StreamResponse:
-        entry = self._going_on(request)
+        entry = running_stream(request, self._catalogue)
         # Browsers show a picture when the next part's headers are there, so they get them with it; FFmpeg takes one at
         # once if it is told the length, which nobody knows ahead. The other way each has it a whole picture late.
         # In the address bar some say first that they take HTML, and name no kind of picture.
@@ -150,17 +151,6 @@ class Feeds:
                     data = _PART + head + b"\r\n" + item.jpeg + b"\r\n"
                 if not await self._write(request, response, data):
                     return response
-
-    def _entry(self, request: web.Request) -> Entry:
-        try:
-            return self._catalogue[request.match_info["id"]]
-        except KeyError:
-            raise web.HTTPNotFound(text="there is no such stream") from None
-
-    def _going_on(self, request: web.Request) -> Entry:
-        if self._catalogue.is_over(entry := self._entry(request)):
-            raise web.HTTPGone(text="the stream has ended")
-        return entry
 
     @contextlib.contextmanager
     def _following(self, entry: Entry, wish: Wish) -> Iterator[Channel[Item]]:

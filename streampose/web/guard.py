@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
@@ -15,10 +14,10 @@ from streampose.observe.access import Address
 from streampose.observe.guesses import Guesses
 from streampose.redaction import redact
 from streampose.typed import Typed
-from streampose.web.limits import Full, Limits
+from streampose.web.limits import Full
 from streampose.web.origins import Origins
 
-__all__ = ["Guard", "body_of"]
+__all__ = ["Guard"]
 
 log = logging.getLogger("streampose")
 
@@ -139,24 +138,3 @@ def _netloc(origin: str) -> str | None:
         return urlsplit(origin).netloc
     except ValueError:
         return None
-
-
-async def body_of(request: web.Request, kind: str, limits: Limits) -> str:
-    """A request's body as text.
-
-    Raises:
-        web.HTTPException: it is of another kind, compressed, too large, too slow, broken, or no text.
-    """
-    if request.content_type != kind:
-        raise web.HTTPUnsupportedMediaType(text=f"send {kind}")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise web.HTTPUnsupportedMediaType(text="send it as it is, without a Content-Encoding")
-    try:
-        async with asyncio.timeout(limits.body_s):
-            return (await request.read()).decode()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(text="the body took too long") from None
-    except UnicodeDecodeError:
-        raise web.HTTPBadRequest(text="the body is not UTF-8") from None
-    except web.RequestPayloadError:
-        raise web.HTTPBadRequest(text="the body breaks off, or its parts are not as they say") from None

@@ -53,7 +53,8 @@ class Hub:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._followers: dict[Channel[Item], Wish] = {}
-        self._closed = False
+        self.closed = False
+        """Whether the stream is over."""
         self.latest: Result | None = None
         self.dropped = 0
         """Items that followers did not take in time."""
@@ -67,17 +68,12 @@ class Hub:
         """Whether somebody looks at the drawn picture."""
         return self.wants(Wish.PICTURE, Wish.JPEG)
 
-    @property
-    def closed(self) -> bool:
-        """Whether the stream is over."""
-        return self._closed
-
     @contextlib.contextmanager
     def following(self, wish: Wish) -> Iterator[Channel[Item]]:
         """The newest results, while it lasts; the channel is closed when the stream ends."""
         # One that is being sent, and the next.
         channel = Channel[Item](1, Overflow.DROP_OLDEST, on_drop=self._count)
-        if self._closed:
+        if self.closed:
             channel.close()
         self._followers[channel] = wish
         try:
@@ -96,15 +92,13 @@ class Hub:
         picture = jpeg(result.picture) if result.picture is not None and drawn and self.wants(Wish.JPEG) else None
         self.latest = result
         if self._followers:
-            self._tell(Item(result=result, line=line, jpeg=picture))
+            item = Item(result=result, line=line, jpeg=picture)
+            self._loop.call_soon_threadsafe(self._publish, item)
 
     def close(self) -> None:
         """The stream is over."""
         with contextlib.suppress(RuntimeError):  # the loop is over, too
             self._loop.call_soon_threadsafe(self._end)
-
-    def _tell(self, item: Item) -> None:
-        self._loop.call_soon_threadsafe(self._publish, item)
 
     def _publish(self, item: Item) -> None:
         for channel, wish in self._followers.items():
@@ -113,7 +107,7 @@ class Hub:
                 channel.put_nowait(item)
 
     def _end(self) -> None:
-        self._closed = True
+        self.closed = True
         for channel in self._followers:
             channel.close()
 

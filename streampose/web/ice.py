@@ -7,9 +7,9 @@ import errno
 import ipaddress
 import re
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote
 
 from aioice import Candidate
@@ -72,13 +72,6 @@ class Offered:
         return [cls(public=address) for address in dict.fromkeys(found)]
 
 
-class Gathers(Protocol):
-    """What aioice calls for its local candidates."""
-
-    def __call__(self, component: int, addresses: list[str], timeout: int = 5) -> Awaitable[list[Candidate]]:
-        """Those of one component."""
-
-
 def offer_only(gatherer: RTCIceGatherer, offered: Sequence[Offered]) -> None:
     """Let a gatherer offer these addresses, loopback too; before it gathers.
 
@@ -86,7 +79,7 @@ def offer_only(gatherer: RTCIceGatherer, offered: Sequence[Offered]) -> None:
     own `get_component_candidates`: here this one connection gets another list.
     """
     connection = gatherer._connection
-    gather: Gathers = connection.get_component_candidates
+    gather = connection.get_component_candidates
 
     async def only(component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:  # noqa: ASYNC109 - aioice's
         found: list[Candidate] = []
@@ -109,7 +102,7 @@ def bound_addresses(gatherer: RTCIceGatherer) -> None:
     two seconds, and whose addresses they are only the peer knows. Checks from another one are not looked at.
     """
     connection = gatherer._connection
-    receive: Callable[[Message, tuple[str, int], StunProtocol], None] = connection.request_received
+    receive = connection.request_received
 
     def few(message: Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
         known = connection._remote_candidates

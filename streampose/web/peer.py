@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import secrets
 import time
@@ -234,8 +233,3 @@ class Peer(ABC):
 def _preference(codec: Any) -> int:
     name = codec.mimeType.lower()
     return _CODECS.index(name) if name in _CODECS else len(_CODECS)
-
-
-def as_text(kind: str, **what: Any) -> str:
-    """A message to a page."""
-    return json.dumps({"type": kind, **what}, separators=(",", ":"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,13 +14,12 @@ from aiortc import RTCDataChannel, RTCRtpTransceiver
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import VideoFrame
 
-from streampose.channel import Channel
-from streampose.errors import ChannelClosed, ConfigError
+from streampose.errors import ConfigError
 from streampose.web.camera import Arrived, PeerCamera
 from streampose.web.catalogue import Catalogue
-from streampose.web.hub import Hub, Item, Wish
+from streampose.web.hub import Hub, Wish
 from streampose.web.messages import Inbox
-from streampose.web.peer import Peer, Surroundings, as_text
+from streampose.web.peer import Peer, Surroundings
 from streampose.web.reception import Reception
 from streampose.web.video import DrawnVideo
 
@@ -134,7 +134,7 @@ class Publisher(Peer):
         elif channel.label == "control" and self._control is None:
             self._control = channel
             self._tasks.start(self._send_stats(channel), f"stats-{self.name}")
-            self._say("hello", stream=self.name, settings=self._settings(), models=self._studio.models())
+            self._say("hello", stream=self.name, settings=self._entry.settings.as_dict(), models=self._studio.models())
         elif (strange := self._strange + 1) > _STRANGE:
             self.end("more data channels than there are uses for")
         else:
@@ -144,7 +144,7 @@ class Publisher(Peer):
     async def _send_poses(self, channel: RTCDataChannel, hub: Hub) -> None:
         assert self._reception is not None
         with hub.following(Wish.POSES) as items:
-            while (item := await _next(items)) is not None:
+            async for item in items:
                 if channel.readyState != "open" or channel.bufferedAmount > self._around.limits.send_bytes:
                     self._unsent += 1
                     continue
@@ -200,16 +200,13 @@ class Publisher(Peer):
     def _changed(self) -> None:
         """The settings have, by a message of this session's own or over HTTP."""
         self._video.show(self._entry.settings.mode == "rendered")
-        self._say("settings", settings=self._settings())
-
-    def _settings(self) -> dict[str, Any]:
-        return self._entry.settings.as_dict()
+        self._say("settings", settings=self._entry.settings.as_dict())
 
     def _say(self, kind: str, **what: Any) -> None:
         channel = self._control
         room = channel is not None and channel.bufferedAmount < self._around.limits.send_bytes
         if channel is not None and room and channel.readyState == "open":
-            channel.send(as_text(kind, **what))
+            channel.send(json.dumps({"type": kind, **what}, separators=(",", ":")))
 
     async def _idle(self, now: float) -> str | None:
         idle_s = self._around.limits.idle_s
@@ -222,10 +219,3 @@ class Publisher(Peer):
         self._camera.end()
         self._video.stop()
         await self._studio.catalogue.release(self._entry)
-
-
-async def _next(items: Channel[Item]) -> Item | None:
-    try:
-        return await items.get()
-    except ChannelClosed:
-        return None

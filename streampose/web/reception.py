@@ -26,6 +26,7 @@ from streampose.web.limits import Limits
 
 __all__ = ["Reception"]
 
+_PRIVATE = "_RTCRtpReceiver__"
 # A decoder that is so many frames behind starts again at the next key frame.
 _BEHIND = 8
 _REMEMBERED = 64
@@ -64,13 +65,15 @@ class Reception:
         self._arrived: OrderedDict[int, float] = OrderedDict()
         self._recent: deque[float] = deque(maxlen=max(2, round(_RATE_OVER_S * limits.frame_rate)))
         self._delays: deque[tuple[float, float]] = deque()
-        decoding: Event = _part(receiver, "decoder_error")
-        _part(receiver, "decoder_queue")
-        _part(receiver, "jitter_buffer")
-        setattr(receiver, "_RTCRtpReceiver__decoder_queue", _Encoded(self, decoding))  # noqa: B010 - a private name
-        setattr(receiver, "_RTCRtpReceiver__jitter_buffer", _Prompt(self))  # noqa: B010
-        _part(receiver, "nack_generator")
-        setattr(receiver, "_RTCRtpReceiver__nack_generator", _Missing())  # noqa: B010
+        decoding: Event = getattr(receiver, f"{_PRIVATE}decoder_error")
+        parts = {
+            "decoder_queue": _Encoded(self, decoding),
+            "jitter_buffer": _Prompt(self),
+            "nack_generator": _Missing(),
+        }
+        for name, part in parts.items():
+            getattr(receiver, _PRIVATE + name)  # to put one in that is not looked at would be no error
+            setattr(receiver, _PRIVATE + name, part)
         self._receive: Callable[..., Awaitable[None]] = receiver._handle_rtp_packet
         self._senders: set[int] = set()
         receiver._handle_rtp_packet = self._received  # type: ignore[method-assign]
@@ -218,7 +221,3 @@ def _is_key(codec: str, data: bytes) -> bool:
         return bool(data) and not data[0] & 1
     kinds = {part[0] & 0x1F for part in data.split(b"\x00\x00\x01")[1:] if part}
     return bool(kinds & {5, 7})
-
-
-def _part(receiver: RTCRtpReceiver, name: str) -> Any:
-    return getattr(receiver, f"_RTCRtpReceiver__{name}")

@@ -8,8 +8,8 @@ from functools import partial
 
 from aiohttp import web
 
+from streampose.web.asked import body_of, running_stream
 from streampose.web.catalogue import Taken, new_name
-from streampose.web.guard import body_of
 from streampose.web.limits import check_memory
 from streampose.web.offer import checked, fragment
 from streampose.web.peer import Peer, Surroundings
@@ -79,12 +79,7 @@ class Whip:
 
     async def _play(self, request: web.Request) -> web.Response:
         offer = await body_of(request, _SDP, self._around.limits)
-        try:
-            entry = self._studio.catalogue[request.match_info["id"]]
-        except KeyError:
-            raise web.HTTPNotFound(text="there is no such stream") from None
-        if self._studio.catalogue.is_over(entry):
-            raise web.HTTPGone(text="the stream has ended")
+        entry = running_stream(request, self._studio.catalogue)
         return await self._open(request, partial(Player, self._around, hub=entry.hub), offer)
 
     async def _open(

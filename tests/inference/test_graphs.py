@@ -433,7 +433,7 @@ def test_buffers_of_a_device_are_written_over(tmp_path: Path, monkeypatch: pytes
     _, fused = both(choice)
     _, bound = both(choice)
     uploads = []
-    for model in bound._models:
+    for model in bound.models:
         sessions, upload = model.engine._sessions, Uploads("cpu")
         runner = BoundRunner(sessions.runner(1)._session, sessions.signature, "cpu")
         monkeypatch.setattr(upload, "_MOST", 2)
@@ -453,7 +453,7 @@ def test_pictures_sent_ahead_are_not_written_over_by_those_of_the_next_batch(tmp
     _, fused = both(choice)
     assert fused.ahead is None, "a CPU has them"
     _, bound = both(choice)
-    for model in bound._models:
+    for model in bound.models:
         sessions = model.engine._sessions
         runner = BoundRunner(sessions.runner(1)._session, sessions.signature, "cpu")
         sessions.upload, sessions.runner = Uploads("cpu"), lambda _, runner=runner: runner

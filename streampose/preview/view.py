@@ -14,6 +14,7 @@ import numpy as np
 
 from streampose.frame import Frame, Image, StreamInfo
 from streampose.metrics import StreamMetrics
+from streampose.naming import safe
 from streampose.pose import Poses
 from streampose.preview.keys import Action
 from streampose.preview.overlay import Row, card, panel
@@ -224,8 +225,8 @@ class View:
         picture = frame.image.copy()
         if poses is not None:
             draw_poses(picture, poses, self.style)
-        path = self._folder / f"{self.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
-        path = path.with_name(path.name + ".png")
+        when = f"{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
+        path = self._folder / f"{safe(self.name, 'stream')}-{when}.png"
         _, data = cv2.imencode(".png", picture)  # 30 ms for 720p: the view stands still for a frame
         try:
             path.write_bytes(data.tobytes())

@@ -212,6 +212,14 @@ def test_a_snapshot_is_what_the_camera_sees(tmp_path: Path, person: tuple[Frame,
     assert view._notice == f"saved {path}"
 
 
+def test_a_snapshot_stays_in_its_folder_whatever_its_stream_is_called(tmp_path: Path, person: tuple[Frame, Poses]):
+    (folder := tmp_path / "in").mkdir()
+    view = View("t", "../hall/1", style=BARE, snapshots=folder)
+    view.show(result(person[0].image, person[1]))
+    view.do(Action.SNAPSHOT)
+    assert [path.name[:10] for path in folder.iterdir()] == ["_hall_1-20"]
+
+
 def test_a_snapshot_that_cannot_be_written_is_said(tmp_path: Path, view: View):
     view._folder = tmp_path / "none"
     view.do(Action.SNAPSHOT)

@@ -14,7 +14,7 @@ from streampose.errors import ConfigError
 from streampose.frame import read_only
 from streampose.number import is_whole
 
-__all__ = ["Person", "Poses", "Skeleton"]
+__all__ = ["Person", "Poses", "Skeleton", "mirrored"]
 
 # Points that a skeleton may lack but that are defined by others: the mean of these.
 _DERIVED = {
@@ -68,7 +68,7 @@ class Skeleton:
     def flip(self) -> tuple[int, ...]:
         """For each point, the index of its mirror image; a point on the middle line, or without one, is its own."""
         index = {name: i for i, name in enumerate(self.points)}
-        return tuple(index.get(_mirrored(name), i) for i, name in enumerate(self.points))
+        return tuple(index.get(mirrored(name), i) for i, name in enumerate(self.points))
 
     def map_to(self, other: Skeleton) -> tuple[tuple[int, ...], ...]:
         """For each point of `other`, the indices here whose mean is that point; empty = it is not known here."""
@@ -80,13 +80,11 @@ class Skeleton:
         return tuple(rows)
 
 
-def _mirrored(name: str) -> str:
+def mirrored(name: str) -> str:
+    """The other side's name of a point, or its own."""
     side, _, rest = name.partition("_")
-    if side == "left":
-        return f"right_{rest}"
-    if side == "right":
-        return f"left_{rest}"
-    return name
+    other = {"left": "right", "right": "left"}.get(side)
+    return name if other is None else f"{other}_{rest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -115,13 +115,7 @@ def read_jsonl(path: Path) -> Iterator[Moment]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise FormatUnreadable(f"{path}:{number} is not JSON: {error}") from error
-            if not isinstance(record, dict):
-                raise FormatUnreadable(f"{path}:{number} is no line of poses")
-            try:
-                yield moment_of(record)
+                yield moment_of(line)
             except FormatUnreadable as error:
                 raise FormatUnreadable(f"{path}:{number}: {error}") from error
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streampose.pose import Poses, Skeleton
 
-__all__ = ["BONES", "Body", "Bone", "body_of", "mirrored"]
+__all__ = ["BONES", "Body", "Bone", "body_of"]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
@@ -54,14 +54,6 @@ BONES = (
 """Parents come before their children."""
 
 PARENT: Mapping[str, Bone] = {bone.child: bone for bone in BONES}
-
-
-def mirrored(name: str) -> str:
-    """The other side's name of a point, or its own."""
-    for side, other in (("left_", "right_"), ("right_", "left_")):
-        if name.startswith(side):
-            return other + name[len(side) :]
-    return name
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from streampose.pose import Poses
 
 __all__ = ["Choice", "Span", "largest", "only", "parse_choice", "pick"]
 
+_FIRST, _LAST = attrgetter("first_s"), attrgetter("last_s")
 # A click may come so much before the first frame: --start and the frame after it may be as far apart.
 _EARLY_S = 1.0
 
@@ -100,14 +102,14 @@ def pick(
     spans: list[Span] = []
     for seen in best:
         for span in list(_free(seen, spans)):
-            insort(spans, span, key=_first)
+            insort(spans, span, key=_FIRST)
     return spans
 
 
 def _free(seen: Sighting, spans: Sequence[Span]) -> Iterator[Span]:
     """Those parts of somebody's span that are nobody else's yet; less what they are away for at either end of one."""
     from_s = seen.first_s
-    for span in spans[bisect_left(spans, seen.first_s, key=_last) : bisect_right(spans, seen.last_s, key=_first)]:
+    for span in spans[bisect_left(spans, seen.first_s, key=_LAST) : bisect_right(spans, seen.last_s, key=_FIRST)]:
         yield from _part(seen, from_s, math.nextafter(span.first_s, -math.inf))
         from_s = math.nextafter(span.last_s, math.inf)
     yield from _part(seen, from_s, seen.last_s)
@@ -119,14 +121,6 @@ def _part(seen: Sighting, first_s: float, last_s: float) -> Iterator[Span]:
         last_s = gone_s if gone_s < last_s < back_s else last_s
     if first_s <= last_s:
         yield Span(id=seen.id, first_s=first_s, last_s=last_s)
-
-
-def _first(span: Span) -> float:
-    return span.first_s
-
-
-def _last(span: Span) -> float:
-    return span.last_s
 
 
 def largest(poses: Poses) -> Poses:

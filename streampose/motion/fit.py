@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from streampose.motion.bones import BONES, PARENT, Body, mirrored
+from streampose.motion.bones import BONES, PARENT, Body
+from streampose.pose import mirrored
 
 __all__ = ["Fit", "Retargeting", "anchor_of", "fit", "middle_of"]
 

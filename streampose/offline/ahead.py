@@ -6,7 +6,8 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 __all__ = ["ahead"]
 
@@ -14,11 +15,11 @@ T = TypeVar("T")
 _POLL_S = 0.1
 
 
-class _End(Generic[T]):
+@dataclass(frozen=True, slots=True)
+class _End:
     """Of the items, and why."""
 
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
+    error: BaseException | None
 
 
 @contextmanager
@@ -30,10 +31,10 @@ def ahead(items: Iterable[T], depth: int, close: Callable[[], None] = lambda: No
         depth: how many may wait.
         close: called on that thread in the end, however it ends.
     """
-    made: queue.Queue[T | _End[T]] = queue.Queue(depth)
+    made: queue.Queue[T | _End] = queue.Queue(depth)
     stopped = threading.Event()
 
-    def offer(item: T | _End[T]) -> bool:
+    def offer(item: T | _End) -> bool:
         while not stopped.is_set():
             try:
                 made.put(item, timeout=_POLL_S)

@@ -74,6 +74,10 @@ class Drawing:
         """The suffix of the container alone."""
         return Path(f"x{self.suffix}").suffix
 
+    def piece(self, number: int) -> str:
+        """What a piece of it is called while it is made."""
+        return f"{number:06d}{'' if self.is_folder else self.container}"
+
     def sink(self, path: Path) -> Sink:
         """What encodes it."""
         if self.is_folder:
@@ -142,7 +146,7 @@ def draw(
                 frames = stack.enter_context(ahead(_matched(moments, video, first.stream), _AHEAD, video.close))
             painted = stack.enter_context(ahead(_painted(frames, painter), _AHEAD))
             for piece in _pieces(painted):
-                name = f"{len(pieces):06d}{'' if drawing.is_folder else drawing.container}"
+                name = drawing.piece(len(pieces))
                 part = work / f"part-{name}"
                 try:
                     for _ in _encoded(piece, drawing.sink(part), rate):
@@ -170,8 +174,7 @@ def _done(work: Path, drawing: Drawing) -> list[Path]:
     for part in work.glob("part-*"):
         _remove(part)
     pieces: list[Path] = []
-    ending = "" if drawing.is_folder else drawing.container
-    while (path := work / f"{len(pieces):06d}{ending}").exists():
+    while (path := work / drawing.piece(len(pieces))).exists():
         pieces.append(path)
     if pieces:
         _remove(pieces.pop())

@@ -84,10 +84,7 @@ class Plan:
 
     def names(self, job: Job) -> list[str]:
         """Of all that is written into the folder."""
-        suffixes = [FORMATS[name].suffix for name in self.formats] + [drawing.suffix for drawing in self.drawings]
-        suffixes += [".prompts.json"] * self.prompts + [".report.json"] * self.refinement.looks_ahead
-        suffixes += [".images.json"] * job.input.is_row
-        return [job.name + suffix for suffix in suffixes]
+        return list(self.outputs(job, State()))
 
     def outputs(self, job: Job, state: State) -> dict[str, str]:
         """… of each output, by the name of its file or folder."""

@@ -40,7 +40,8 @@ class Models:
         load: Load | None = None,
     ) -> None:
         self._choices = dict(choices)
-        self._names = list(choices)
+        self.names = tuple(choices)
+        """The models there are to choose from."""
         if options.sessions is None and not throughput:
             options = replace(options, sessions=1)
         self._options = options
@@ -56,18 +57,9 @@ class Models:
         self.on_failed: Callable[[str, StreamposeError], None] = lambda name, error: None
         """… or that it cannot be had: the one before goes on."""
         self._at = 0
-        self._current = self._names[0]
-        self._thread: threading.Thread | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The models there are to choose from."""
-        return tuple(self._names)
-
-    @property
-    def current(self) -> str:
+        self.current = self.names[0]
         """The one that was loaded last."""
-        return self._current
+        self._thread: threading.Thread | None = None
 
     @property
     def ready(self) -> bool:
@@ -85,9 +77,9 @@ class Models:
         Raises:
             StreamposeError: it cannot be had.
         """
-        self.on_loading(self._names[0])
-        estimators = self._make(self._choices[self._names[0]])
-        self.on_loaded(self._names[0], estimators)
+        self.on_loading(self.names[0])
+        estimators = self._make(self._choices[self.names[0]])
+        self.on_loaded(self.names[0], estimators)
         self.engines[:] = [Switch(estimator) for estimator in estimators]
         # Those that come later have to be as many.
         self._options = replace(self._options, sessions=len(estimators) // len(self._options.each()))
@@ -98,17 +90,17 @@ class Models:
 
     def next(self) -> bool:
         """Begin to load the next one; whether there is one, and no other is being loaded."""
-        if len(self._names) < 2 or self.loading:
+        if len(self.names) < 2 or self.loading:
             return False
-        self._go((self._at + 1) % len(self._names))
+        self._go((self._at + 1) % len(self.names))
         return True
 
     def choose(self, name: str) -> bool:
         """Begin to load this one; whether it is known, and no other is being loaded."""
         if name not in self._choices or self.loading:
             return False
-        if name != self._current:
-            self._go(self._names.index(name))
+        if name != self.current:
+            self._go(self.names.index(name))
         return True
 
     def close(self) -> None:
@@ -118,9 +110,7 @@ class Models:
 
     def _go(self, at: int) -> None:
         self._at = at
-        self._thread = threading.Thread(
-            target=self._run, args=(self._names[at],), name="streampose-models", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(self.names[at],), name="streampose-models", daemon=True)
         self._thread.start()
 
     def _run(self, name: str) -> None:
@@ -135,7 +125,7 @@ class Models:
                 self.error = error
             self.on_failed(name, error)
             return
-        self._current = name
+        self.current = name
         # Told first: the new one's figures must not stand under the old one's name.
         self.on_loaded(name, estimators)
         for engine, estimator in zip(self.engines, estimators, strict=True):

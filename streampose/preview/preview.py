@@ -42,7 +42,9 @@ class Preview:
         snapshots: Path | None = None,
     ) -> None:
         self.screen = Screen()
-        self.screen.on_quit = lambda: None  # `on_stop` comes later; until then, whoever sets it looks at `quit`
+        self.on_stop: Callable[[], object] = lambda: None
+        """What ends the run: a viewer who quits, or that there is no model at all. Until it is set, `quit` says so."""
+        self.screen.on_quit = lambda: self.on_stop()  # noqa: PLW0108 - which one, only then
         self.on_loaded: Callable[[Sequence[PoseEstimator]], None] = lambda estimators: None
         """Told, on another thread, of each model."""
         self._mirror, self._style, self._hud, self._snapshots = mirror, style, hud, snapshots
@@ -91,15 +93,6 @@ class Preview:
         models.on_loading = lambda name: self._wait_for("model", f"loading {name}")
         models.on_loaded, models.on_failed = loaded, failed
         self.screen.on_model = following
-
-    @property
-    def on_stop(self) -> Callable[[], object]:
-        """What ends the run: a viewer who quits, or that there is no model at all."""
-        return self.screen.on_quit or (lambda: None)
-
-    @on_stop.setter
-    def on_stop(self, stop: Callable[[], object]) -> None:
-        self.screen.on_quit = stop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """`Screen.run`."""

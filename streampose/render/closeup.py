@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -26,15 +27,10 @@ class CloseUp:
     padding: float = 0.0
     """Around the face, as a share; already in the box."""
 
-    @property
-    def wants_image(self) -> bool:
-        """It cuts the video's own picture."""
-        return True
-
-    @property
-    def alpha(self) -> bool:
-        """Its pictures have three channels."""
-        return False
+    wants_image: ClassVar[bool] = True
+    """It cuts the video's own picture."""
+    alpha: ClassVar[bool] = False
+    """Its pictures have three channels."""
 
     def sized(self, size_px: tuple[int, int]) -> CloseUp:
         """It has a size of its own."""

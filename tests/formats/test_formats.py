@@ -355,11 +355,11 @@ def test_mot_counts_from_one(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.jsonl", "not json\n", "a.jsonl:1 is not JSON"),
+        ("a.jsonl", "not json\n", "a.jsonl:1: it is not JSON"),
         ("a.jsonl", '{"v": 2}\n', "version 2 of the schema"),
         ("a.jsonl", '{"v": 1}\n', "a.jsonl:1: it is no line of poses"),
-        ("a.jsonl", "[]\n", "a.jsonl:1 is no line of poses"),
-        pytest.param("a.jsonl", "[" * 100_000, "a.jsonl:1 is not JSON: .*recursion", id="deep lines"),
+        ("a.jsonl", "[]\n", "a.jsonl:1: a line of poses is an object of JSON"),
+        pytest.param("a.jsonl", "[" * 100_000, "a.jsonl:1: it is not JSON: .*recursion", id="deep lines"),
         ("a.csv", "a,b\n1,2\n", "a.csv: not a table of poses: it has no column 'stream'"),
         ("a.csv", "a,b", "a.csv: not a table of poses: it has no column 'stream'"),
         ("a.csv", ",".join(columns(COCO_17)[:12]), "a.csv: not a table of poses: it has no column 'y1'"),
@@ -524,7 +524,7 @@ def test_blank_lines_are_no_lines_of_poses(tmp_path: Path):
     path.write_bytes(b"\n" + path.read_bytes().replace(b"\n", b"\n\r\n \n"))
     assert [len(moment.poses) for moment in load(path)] == [1, 2]
     path.write_bytes(path.read_bytes() + b"{")
-    with pytest.raises(FormatUnreadable, match=r"a\.jsonl:8 is not JSON"):
+    with pytest.raises(FormatUnreadable, match=r"a\.jsonl:8: it is not JSON"):
         load(path)
 
 

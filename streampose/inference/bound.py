@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, cycle
+from itertools import chain, cycle, repeat
 from typing import Any
 
 import numpy as np
 
-from streampose.errors import StreamposeError
 from streampose.frame import Image
 from streampose.inference.loading import PoseEstimator
 
@@ -57,15 +56,10 @@ def engine_rate(
     best = EngineRate(fps=0.0, batch=0)
     for batch in batches:
         works = [_Work(estimator, pictures, batch) for estimator in estimators]
-        begin, until = time.perf_counter(), time.perf_counter() + seconds
-        threads = [threading.Thread(target=work.repeat, args=(until,), name="streampose-bound") for work in works]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if error := next((work.error for work in works if work.error is not None), None):
-            raise error
-        fps = sum(work.frames for work in works) / (time.perf_counter() - begin)
+        begin = time.perf_counter()
+        with ThreadPoolExecutor(len(works), "streampose-bound") as pool:
+            frames = sum(pool.map(_Work.repeat, works, repeat(begin + seconds)))
+        fps = frames / (time.perf_counter() - begin)
         if fps > best.fps:
             best = EngineRate(fps=fps, batch=batch)
     return best
@@ -75,8 +69,6 @@ class _Work:
     """One estimator's engine calls for a few batches."""
 
     def __init__(self, estimator: PoseEstimator, pictures: Sequence[Image], batch: int) -> None:
-        self.frames = 0
-        self.error: StreamposeError | None = None
         self._batch = batch
         self._rounds: list[list[Callable[[], Any]]] = []
         for i in range(_RECORDED):
@@ -89,16 +81,14 @@ class _Work:
         for call in chain(*self._rounds):
             call()
 
-    def repeat(self, until: float) -> None:
-        try:
-            for calls in cycle(self._rounds):
-                for call in calls:
-                    call()
-                self.frames += self._batch
-                if time.perf_counter() >= until:
-                    return
-        except StreamposeError as error:
-            self.error = error
+    def repeat(self, until: float) -> int:
+        """Again and again, until a time: how many frames that were."""
+        done, rounds = 0, cycle(self._rounds)
+        while not done or time.perf_counter() < until:
+            for call in next(rounds):
+                call()
+            done += self._batch
+        return done
 
 
 class _Tap:

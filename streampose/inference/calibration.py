@@ -7,15 +7,14 @@ import hashlib
 import json
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
-from streampose.errors import StreamposeError
 from streampose.gauges import machine
 from streampose.inference.download import sha256_of
 from streampose.inference.kept import keep
@@ -193,29 +192,18 @@ class _Try:
 
 def _rate(runs: Sequence[_Runnable]) -> float:
     """Frames a second of all of them side by side."""
-    done: list[float] = [0.0] * len(runs)
-    errors: list[StreamposeError] = []
     until = time.perf_counter() + _TRY_S
 
-    def repeat(index: int) -> None:
+    def repeat(run: _Runnable) -> float:
         count, begin = 0, time.perf_counter()
-        try:
-            while not count or time.perf_counter() < until:
-                runs[index].warm_up([_BATCH])
-                count += _BATCH
-        except StreamposeError as error:
-            errors.append(error)
+        while not count or time.perf_counter() < until:
+            run.warm_up([_BATCH])
+            count += _BATCH
         # Each by its own time: the last batch of one may end long after the other's.
-        done[index] = count / (time.perf_counter() - begin)
+        return count / (time.perf_counter() - begin)
 
-    threads = [threading.Thread(target=repeat, args=(i,), name="streampose-calibrate") for i in range(len(runs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return sum(done)
+    with ThreadPoolExecutor(len(runs), "streampose-calibrate") as pool:
+        return sum(pool.map(repeat, runs))
 
 
 def _quickest(run: _Runnable) -> float:

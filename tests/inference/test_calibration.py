@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -64,6 +65,16 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def measure(model: Path, folder: Path | None, made: list[Sleeper], **how) -> Calibration:
     return calibrate(lambda threads: made.append(Sleeper(threads)) or made[-1], [model], 2, folder, **how)
+
+
+def test_any_error_of_what_runs_beside_others_is_told(model: Path, tmp_path: Path):
+    class Broken(Sleeper):
+        def warm_up(self, sizes: Sequence[int]) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                raise ValueError("no such shape")
+
+    with pytest.raises(ValueError, match="no such shape"):
+        calibrate(Broken, [model], 2, tmp_path)
 
 
 def test_every_core_is_used_once():

@@ -14,10 +14,8 @@ that the whole curve is seen, and the best 20 of a photo (COCO's limit for key p
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +24,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from command import parser_of, write_to
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -148,11 +147,8 @@ def boxes_only(photos: Photos, model: FrameModel) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).parents[2] / "shared" / "assets"
-    parser.add_argument("--assets", type=Path, default=default, help="folder with models/ and photos/")
+    parser = parser_of(__doc__, assets="models/ and photos/")
     parser.add_argument("--nano", type=Path, help="folder with a nano of your own, to judge it in the place of ours")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     nano = {
         kind: arguments.nano / f"nano-{kind}.onnx" if arguments.nano else built_in(kind)
@@ -224,8 +220,7 @@ def main() -> int:
         figures[name] = {"reference": expected, "ours": round(ours, 4), "defaults": round(default, 4)}
         off += abs(ours - expected) > 0.01
         print(f"{name:<48} {expected:9.3f} {ours:6.3f} {ours - expected:+11.3f} {default:13.3f}", flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    write_to(arguments.json, figures)
     return 1 if off else 0
 
 

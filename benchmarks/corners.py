@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import time
 from collections.abc import Sequence
 from fractions import Fraction
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from command import write_to
 from machine import machine
 from simulator import Cost, Scenario, Speed, simulate
 
@@ -237,8 +237,7 @@ def run_corners(seconds: float, path: Path | None) -> int:
             )
     measuring.close()
     print(f"{len(rows) - apart} of {len(rows)} agree within {AGREES:.0%}")
-    if path:
-        path.write_text(json.dumps({"machine": machine(), "corners": rows}, indent=1) + "\n")
+    write_to(path, {"machine": machine(), "corners": rows})
     return int(apart > 0)
 
 

@@ -14,9 +14,7 @@ streampose-nano with a budget of 200 ms, one session of one thread for each core
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import statistics
 import sys
 import tempfile
@@ -26,6 +24,7 @@ from pathlib import Path
 from unittest import mock
 
 import av
+from command import parser_of, write_to
 from machine import machine
 
 from streampose.batching import LatencyBatch
@@ -83,11 +82,10 @@ def row(figures: list[Figures], beside: list[Figures]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--cases", default="1080:6,1080:10,360:24", help="HEIGHT:STREAMS, …")
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     share_cores()
     report: dict[str, object] = {"machine": machine()}
@@ -107,8 +105,7 @@ def main() -> None:
             for way, values in rows.items():
                 print(f"  {way:<14} " + ", ".join(f"{key} {value:g}" for key, value in values.items()), flush=True)
             report[f"{streams} streams of {height}p"] = rows
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    write_to(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ For each pair of models, side by side on the shared photos:
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import time
@@ -24,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from accuracy import LOW, Photos, end_to_end
+from command import parser_of, write_to
 from machine import machine
 
 from streampose.cores import share_cores
@@ -84,13 +83,10 @@ def apart(plain: PoseEstimator, fused: PoseEstimator, photos: Sequence[Image]) -
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).parents[2] / "shared" / "assets"
-    parser.add_argument("--assets", type=Path, default=default, help="folder with models/ and photos/")
+    parser = parser_of(__doc__, assets="models/ and photos/")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--models", default="", help="only those whose names have this in them")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
     share_cores()  # as the commands do
     photos = Photos(arguments.assets / "photos" / "coco_mini_val")
@@ -124,9 +120,7 @@ def main() -> int:
             print(f"  batch {batch}: OpenCV {f['opencv']:.1f} fps, in the graph {f['in_graph']:.1f}:"
                   f" {f['in_graph'] / f['opencv']:.2f} ×")  # fmt: skip
         print("  AP: " + "; ".join(f"{way} {ap:.3f}" for way, ap in row["ap"].items()), flush=True)
-    if arguments.json:
-        whole = {"machine": machine(), "device": arguments.device, "models": report}
-        arguments.json.write_text(json.dumps(whole, indent=1) + "\n")
+    write_to(arguments.json, {"machine": machine(), "device": arguments.device, "models": report})
     return 0
 
 

@@ -19,7 +19,6 @@ with losses and black holes made by the kernel, and the name service is one of o
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
@@ -28,6 +27,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from command import parser_of, write_to
 from machine import conditions, machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -87,9 +87,7 @@ class Table:
         print(f"{name:<42} {show(row)}", flush=True)
         if self._path is not None:  # after every row: the others of an earlier run stay
             there = json.loads(self._path.read_text())["faults"] if self._path.exists() else {}
-            here = machine() | conditions()
-            text = json.dumps({"machine": here, "faults": there | {name: row}}, indent=2, ensure_ascii=False)
-            self._path.write_text(text + "\n")
+            write_to(self._path, {"machine": machine() | conditions(), "faults": there | {name: row}})
 
 
 def judged(row: dict[str, Any]) -> list[str]:
@@ -265,10 +263,9 @@ def show(row: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--only", help="rows whose names hold one of these, comma-separated")
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if not has_gstreamer():
         print("GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")

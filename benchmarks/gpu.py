@@ -16,7 +16,6 @@ without a GPU it says so and exits with 2; `--device cpu --quick` rehearses ever
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import dataclasses
 import json
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from command import parser_of, write_to
 from machine import machine
 
 from streampose.batching import FixedBatch, LatencyBatch
@@ -243,14 +243,8 @@ def line(way: str, figures: dict[str, Any]) -> str:
     )
 
 
-def write(target: Path | None, report: dict[str, Any]) -> None:
-    if target is not None:
-        target.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--assets", type=Path, default=HERE.parents[1] / "shared" / "assets", help="has models/")
+    parser = parser_of(__doc__, assets="models/")
     parser.add_argument("--device", default="cuda", choices=("cuda", "tensorrt", "cpu"))
     parser.add_argument("--seconds", type=float, default=5, help="for each figure")
     parser.add_argument("--streams", type=int, default=128, help="the most that are tried")
@@ -258,7 +252,6 @@ def main() -> int:
     parser.add_argument("--ways", type=lambda names: names.split(","), help="only these, with commas between")
     parser.add_argument("--add", action="store_true", help="to the figures that are there, of the same card")
     parser.add_argument("--quick", action="store_true", help="a rehearsal: every step, as short as can be")
-    parser.add_argument("--json", type=Path, help="where the figures go; on a GPU, by default, results/<gpu>.json")
     arguments = parser.parse_args()
     if (why := provider_report()[arguments.device]) is not None:
         print(f"no GPU to measure: {why}", file=sys.stderr)
@@ -311,8 +304,8 @@ def main() -> int:
                 except StreamposeError as error:  # one way that fails here does not take the others' figures
                     ways[way] = {"left_out": f"failed: {error}"}
             print(line(way, ways[way]), flush=True)
-            write(target, report)
-    write(target, report)
+            write_to(target, report)
+    write_to(target, report)
     print(f"written: {target}")
     # A way that is not in this version is no failure; one that broke is.
     return int(any("failed" in w.get("left_out", "") for ways in report["models"].values() for w in ways.values()))

@@ -8,16 +8,14 @@ to delivery. Asked for: at most 5 ms at p50 and 15 ms at p99.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
+from command import parser_of, write_to
 from machine import machine
 
 from streampose import LatencyBatch, OneEuro, Pipeline, Poses, Result, Stream, StreamInfo, SyntheticSource, Tracker
@@ -106,9 +104,8 @@ async def measure(source: Source, *, full: bool) -> np.ndarray:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     report: dict[str, dict] = {"machine": machine()}
     seconds = arguments.seconds
@@ -122,8 +119,7 @@ def main() -> int:
         print(f"{name:<56} p50 {p50:5.2f} ms, p99 {p99:5.2f} ms ({len(overhead)} frames)")
         report[name] = {"p50_ms": round(float(p50), 3), "p99_ms": round(float(p99), 3)}
     p50_ms, p99_ms = report["results only"].values()
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    write_to(arguments.json, report)
     return 0 if p50_ms <= 5 and p99_ms <= 15 else 1
 
 

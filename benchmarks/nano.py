@@ -8,14 +8,13 @@ turns. PCK@0.1 of the person's height is over drawn figures of seeds that traini
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+from command import parser_of, write_to
 from machine import machine
 
 from streampose.evaluation import Pck, pck
@@ -29,11 +28,8 @@ SEEDS = range(100, 120)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).parents[2] / "shared" / "assets"
-    parser.add_argument("--assets", type=Path, default=default, help="folder with models/")
+    parser = parser_of(__doc__, assets="models/")
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--pictures", type=Path, help="draw usual frames, and below them the worst, into this file")
     arguments = parser.parse_args()
     models = arguments.assets / "models"
@@ -84,8 +80,7 @@ def main() -> None:
     sizes = {kind: built_in(kind).stat().st_size for kind in ("detector", "keypoints")}
     print(f"streampose-nano is {ratio:.2f} × as fast; its files: {sizes}")
     figures |= {"ratio": round(ratio, 2), "bytes": sizes}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    write_to(arguments.json, figures)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ brings other OpenCV and ONNX Runtime wheels.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 import av
 import numpy as np
 from bound import Work, bound
+from command import parser_of, write_to
 from machine import machine
 
 HERE = Path(__file__).parent
@@ -80,13 +80,10 @@ def rtmlib_python(folder: Path) -> Path:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    assets = HERE.parents[1] / "shared" / "assets"
-    parser.add_argument("--assets", type=Path, default=assets)
+    parser = parser_of(__doc__, assets="models/ and videos/")
     parser.add_argument("--frames", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rtmlib-venv", type=Path, default=Path(tempfile.gettempdir()) / "streampose-rtmlib-venv")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     video = arguments.assets / "videos" / "intel_one_by_one_person.mp4"
     arguments.detector = arguments.assets / "models" / "rtmdet_nano_person.onnx"
@@ -129,8 +126,7 @@ def main() -> int:
     }
     for name, ratio in ratios.items():
         print(f"  {name:<52} {ratio:6.2f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": report, "fps": fps, "ratios": ratios}, indent=2) + "\n")
+    write_to(arguments.json, {"machine": report, "fps": fps, "ratios": ratios})
     return 0
 
 

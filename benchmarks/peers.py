@@ -15,7 +15,6 @@ which FFmpeg's parser holds every picture back, and the ways there and on. The p
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -30,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from command import parser_of, write_to
 from machine import machine
 from watcher import FRAMES, GOP, RATE, stamp
 
@@ -140,15 +140,13 @@ def measure(name: str, way: Way, python: Path, urls: list[str], seconds: float) 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--assets", type=Path, default=HERE.parents[1] / "shared" / "assets")
+    parser = parser_of(__doc__, assets="models/ and videos/")
     parser.add_argument("--cameras", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--budget", type=float, default=0.2, help="seconds, with the pair; twice that with YOLO")
     parser.add_argument("--only", default="", help="ways whose name has this")
     parser.add_argument("--environments", type=Path, default=Path(tempfile.gettempdir()) / "streampose-peers")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     if not has_gstreamer():
         raise SystemExit("needs GStreamer's RTSP server: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0 …")
@@ -175,8 +173,7 @@ def main() -> int:
     for name, rounds in rows.items():
         report[name] = {key: round(statistics.median(r[key] for r in rounds), 3) for key in rounds[0]}
         print(f"{name:<36} " + ", ".join(f"{key} {value:g}" for key, value in report[name].items()))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    write_to(arguments.json, report)
     return 0
 
 

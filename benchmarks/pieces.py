@@ -9,8 +9,6 @@ in the caches; several threads share out the items of a run. Models of a fixed b
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import threading
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from command import parser_of, write_to
 from machine import machine
 
 from streampose.cores import available_cores
@@ -75,10 +74,8 @@ def measured(model: Path, rounds: int) -> dict[str, dict[int, float]] | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--assets", type=Path, default=Path(__file__).parents[2] / "shared" / "assets")
+    parser = parser_of(__doc__, assets="models/")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     report: dict[str, object] = {"machine": machine(), "sizes": SIZES}
     models = [built_in("detector"), built_in("keypoints"), *sorted((arguments.assets / "models").glob("*.onnx"))]
@@ -88,8 +85,7 @@ def main() -> None:
         report[model.stem] = found
         for way, by_size in found.items():
             print(f"{model.stem:<36} {way:<14} " + "  ".join(f"{n}: {ms:.2f}" for n, ms in by_size.items()) + " ms")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    write_to(arguments.json, report)
 
 
 if __name__ == "__main__":

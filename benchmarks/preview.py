@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
-import json
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from command import parser_of, write_to
 from live import Beforehand, Collect, Nothing
 from machine import machine
 
@@ -137,10 +137,9 @@ def measure(seconds: float) -> dict[str, list[float]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.watch:
@@ -162,8 +161,7 @@ def main() -> int:
         p50, p99 = np.percentile(values, [50, 99])
         print(f"{name:<45} p50 {p50:5.2f} ms, p99 {p99:5.2f} ms ({len(values)})")
         report[name] = {"p50_ms": round(float(p50), 3), "p99_ms": round(float(p99), 3), "count": len(values)}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    write_to(arguments.json, report)
     return 0
 
 

@@ -11,7 +11,6 @@ side.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 import av
 import numpy as np
 from bound import Work, bound
+from command import parser_of, write_to
 from machine import machine
 from offline import cut, rtmlib_python
 
@@ -201,15 +201,13 @@ def rates(videos: list[Path], arguments: argparse.Namespace, device: list[str]) 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--assets", type=Path, default=HERE.parents[1] / "shared" / "assets")
+    parser = parser_of(__doc__, assets="models/ and videos/")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rtmlib-venv", type=Path, default=Path(tempfile.gettempdir()) / "streampose-rtmlib-venv")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--skip-rates", action="store_true", help="neither of the first two tables")
     parser.add_argument("--skip-rtmlib", action="store_true")
     parser.add_argument("--skip-memory", action="store_true")
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     models = arguments.assets / "models"
     arguments.pair = [models / "rtmdet_nano_person.onnx", models / "pp_tinypose_256x192.onnx"]
@@ -224,8 +222,7 @@ def main() -> int:
         result["table"] = seeds_table(videos[0], Path(name), arguments, device)
         if not arguments.skip_memory:
             result["peak_mib"] = memory(videos[0], Path(name), device)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    write_to(arguments.json, result)
     return 0
 
 

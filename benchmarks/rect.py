@@ -9,13 +9,11 @@ person boxes on the shared photos, most of them 4:3 (`accuracy.py`).
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
-from pathlib import Path
 
 from accuracy import LOW, Photos, boxes_only, detector
+from command import parser_of, write_to
 from machine import machine
 
 from streampose.cores import share_cores
@@ -48,11 +46,8 @@ def times_ms(choice: ModelChoice, size_px: tuple[int, int], rounds: int) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).parents[2] / "shared" / "assets"
-    parser.add_argument("--assets", type=Path, default=default, help="folder with models/ and photos/")
+    parser = parser_of(__doc__, assets="models/ and photos/")
     parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     share_cores()
     photos = Photos(arguments.assets / "photos" / "coco_mini_val")
@@ -75,8 +70,7 @@ def main() -> None:
         row["box AP"] = {way: round(value, 4) for way, value in found.items()}
         print(f"{name:<34} box AP {found['whole']:.3f} → {found['rect']:.3f}", flush=True)
         figures[name] = row
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    write_to(arguments.json, figures)
 
 
 if __name__ == "__main__":

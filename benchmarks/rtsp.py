@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from av.video.frame import VideoFrame
+from command import parser_of, write_to
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -37,11 +38,10 @@ CLIENTS = {"ours": "auto", "FFmpeg's": "tcp"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--cameras", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--read", nargs="+", help=argparse.SUPPRESS)  # this script, as one of the clients
     arguments = parser.parse_args()
     if arguments.read:
@@ -56,15 +56,8 @@ def main() -> None:
             urls = [server.url(f"live{i}") for i in range(arguments.cameras)]
             for _ in range(arguments.rounds):
                 for client, transport in CLIENTS.items():
-                    command = [
-                        sys.executable,
-                        __file__,
-                        "--seconds",
-                        str(arguments.seconds),
-                        "--read",
-                        transport,
-                        *urls,
-                    ]
+                    words = ["--seconds", str(arguments.seconds), "--read", transport, *urls]
+                    command = [sys.executable, __file__, *words]
                     done = subprocess.run(command, capture_output=True, text=True, check=True)
                     found[client].append(json.loads(done.stdout))
         finally:
@@ -76,8 +69,7 @@ def main() -> None:
     print(f"{arguments.cameras} cameras, H.264 {SIZE[0]}x{SIZE[1]} at {RATE} fps, medians of {arguments.rounds} rounds")
     for client, row in table.items():
         print(f"{client:>9}: " + ", ".join(f"{name} {value:g}" for name, value in row.items()))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": machine(), "cameras": arguments.cameras, **table}, indent=2))
+    write_to(arguments.json, {"machine": machine(), "cameras": arguments.cameras, **table})
 
 
 def pictures() -> Iterable[VideoFrame]:

@@ -14,9 +14,7 @@ step that does not hold is measured once more.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import sys
 import tempfile
@@ -26,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from command import parser_of, write_to
 from live import Nothing
 from machine import conditions, machine
 
@@ -191,11 +190,10 @@ def draw(rows: list[dict[str, Any]], line: dict[str, float], path: Path) -> None
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--most", type=int, default=96)
     parser.add_argument("--seconds", type=float, default=10, help="of each step")
     parser.add_argument("--assets", type=Path, default=ASSETS)
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     if not has_gstreamer():
@@ -210,8 +208,7 @@ def main() -> int:
     print(line)
     here = machine() | conditions()
     report = {"machine": here, "film": film.name if film else "drawn", "line": line, "steps": rows}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_to(arguments.json, report)
     if arguments.plot:
         draw(rows, line, arguments.plot)
     return 0 if line["r²"] > 0.98 else 1

@@ -8,14 +8,13 @@ ways take turns, and the CPU time of their thread counts; medians over the round
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from command import parser_of, write_to
 from machine import machine
 
 from streampose.inference.engine import PIECE
@@ -51,19 +50,15 @@ def measured(model: Path, rounds: int) -> dict[str, float] | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    assets = Path(__file__).parents[2] / "shared" / "assets"
+    parser = parser_of(__doc__, assets="models/")
     parser.add_argument("models", nargs="*", type=Path, help="ONNX files; by default PP-TinyPose's")
-    parser.add_argument("--assets", type=Path, default=assets, help="folder with models/")
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     rows = {}
     for model in arguments.models or sorted((arguments.assets / "models").glob("pp_tinypose*.onnx")):
         rows[model.name] = row = measured(model, arguments.rounds)
         print(model.name, "has no shuffles" if row is None else row)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "models": rows}, indent=2) + "\n")
+    write_to(arguments.json, {"machine": machine(), "models": rows})
 
 
 if __name__ == "__main__":

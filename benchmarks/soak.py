@@ -14,7 +14,6 @@ up, always; every stream is back at the end; no thread or file is left.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import random
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from command import parser_of, write_to
 from live import Nothing
 from machine import conditions, machine
 
@@ -172,11 +172,10 @@ async def run(cameras: list[Camera], minutes: float, dice: random.Random, most_a
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--most-age-s", type=float, default=MOST_AGE_S, help="of a healthy frame")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if not has_gstreamer():
         print("GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
@@ -184,10 +183,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         row = asyncio.run(soak(arguments.minutes, arguments.seed, Path(folder), arguments.most_age_s))
     report = {"machine": machine() | conditions(), "soak": row}
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    print(json.dumps(report, indent=2, ensure_ascii=False))
+    write_to(arguments.json, report)
     return 1 if row["not as asked for"] else 0
 
 

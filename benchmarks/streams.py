@@ -14,8 +14,6 @@ flat in the second half of a run. `FixedBatch(8)` is there for contrast.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import time
@@ -23,9 +21,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from bound import Work, bound
+from command import parser_of, write_to
 from machine import machine
 
 from streampose.batching import BatchPolicy, FixedBatch, LatencyBatch
@@ -110,15 +108,12 @@ def mean_batch(figures: Figures) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    assets = Path(__file__).parents[2] / "shared" / "assets"
-    parser.add_argument("--assets", type=Path, default=assets, help="folder with models/")
+    parser = parser_of(__doc__, assets="models/")
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--people", type=int, default=1, help="figures in each picture")
     parser.add_argument("--only", help="run only the pair whose name has this in it")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     share_cores()
     models, cores = arguments.assets / "models", available_cores()
@@ -174,8 +169,7 @@ def main() -> int:
         )
         reached &= met and ours["rss_growth_mb"] < 20
         report[name] = {"alone_best": dict(wins), **rows}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    write_to(arguments.json, report)
     return 0 if reached else 1
 
 

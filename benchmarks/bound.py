@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 from streampose.frame import Image
+
+
+def session(model: Path | bytes, threads: int) -> ort.InferenceSession:
+    """On a CPU, as ours are: threads that wait leave the core to others."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    source = model if isinstance(model, bytes) else str(model)
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 class Work:
@@ -42,14 +52,7 @@ class Work:
         self._blobs, self._crops = np.stack(blobs), np.stack(crops)
 
     def sessions(self, threads: int) -> tuple[ort.InferenceSession, ort.InferenceSession]:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return tuple(
-            ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            for path in (self.detector, self.pose)
-        )
+        return session(self.detector, threads), session(self.pose, threads)
 
     def run(self, sessions: tuple[ort.InferenceSession, ort.InferenceSession], batch: int, part: range) -> None:
         detect, estimate = sessions
@@ -80,12 +83,9 @@ def bound(work: Work, *, sessions: int, threads: int, batch: int, frames: int | 
         share = -(-frames // sessions)
         parts = [range(i * share, min((i + 1) * share, frames)) for i in range(sessions)]
         # Interleaved frames would balance better than halves; people are spread evenly enough.
-        threads_ = [threading.Thread(target=work.run, args=(p, batch, r)) for p, r in zip(made, parts, strict=True)]
         start = time.perf_counter()
-        for thread in threads_:
-            thread.start()
-        for thread in threads_:
-            thread.join()
+        with ThreadPoolExecutor(sessions) as pool:
+            list(pool.map(work.run, made, repeat(batch), parts))
         return frames / (time.perf_counter() - start)
 
     return measure

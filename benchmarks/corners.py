@@ -28,7 +28,7 @@ from command import write_to
 from machine import machine
 from simulator import Cost, Scenario, Speed, simulate
 
-from streampose import LatencyBatch, Pipeline, Result, Stream, StreamInfo, SyntheticSource
+from streampose import CallSink, LatencyBatch, Pipeline, Result, Stream, StreamInfo, SyntheticSource
 from streampose.batching import BatchPolicy, Decision, FixedBatch, TimeoutBatch
 from streampose.frame import Frame, Image
 from streampose.inference.engine import EngineOptions
@@ -74,24 +74,6 @@ class Repeating:
         )  # fmt: skip
         self._index += 1
         return frame
-
-    def close(self) -> None:
-        pass
-
-
-class Timings:
-    wants_picture = False
-
-    def __init__(self, count_from: float) -> None:
-        self._count_from = count_from
-        self.timings: list[Timing] = []
-
-    def open(self, stream: str, info: StreamInfo) -> None:
-        pass
-
-    def write(self, result: Result) -> None:
-        if result.timing.captured_at >= self._count_from:
-            self.timings.append(result.timing)
 
     def close(self) -> None:
         pass
@@ -145,14 +127,19 @@ async def live(
 ) -> tuple[list[Timing], Arrivals, float]:
     """What became of the frames of one run, when they came, and when it began."""
     arrivals, start = Arrivals(len(times_s)), time.monotonic() + 0.5
-    sinks = [Timings(start + WARM_S) for _ in times_s]
+    timings: list[Timing] = []
+
+    def took(result: Result) -> None:
+        if result.timing.captured_at >= start + WARM_S:
+            timings.append(result.timing)
+
     streams = [
-        Stream(name=f"s{i}", source=Repeating(pictures, times, start), sinks=[sink], budget_s=BUDGET_S)
-        for i, (times, sink) in enumerate(zip(times_s, sinks, strict=True))
+        Stream(name=f"s{i}", source=Repeating(pictures, times, start), sinks=[CallSink(took)], budget_s=BUDGET_S)
+        for i, times in enumerate(times_s)
     ]
     async with Pipeline(streams, estimator, policy=policy, trace=arrivals) as pipeline:
         await pipeline.run()
-    return [timing for sink in sinks for timing in sink.timings], arrivals, start
+    return timings, arrivals, start
 
 
 def beside(timings: Sequence[Timing], alone: Cost, start: float) -> tuple[Cost, Speed, float]:

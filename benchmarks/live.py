@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Sequence
-from fractions import Fraction
 
 import numpy as np
 from command import parser_of, write_to
 from machine import machine
 
-from streampose import LatencyBatch, OneEuro, Pipeline, Poses, Result, Stream, StreamInfo, SyntheticSource, Tracker
+from streampose import CallSink, LatencyBatch, OneEuro, Pipeline, Poses, Result, Stream, SyntheticSource, Tracker
 from streampose.frame import Frame, Image
 from streampose.skeletons import COCO_17
-from streampose.sources import Paced, Source
+from streampose.sources import Looped, Paced, Source
 
 
 class Nothing:
@@ -43,64 +41,35 @@ class Nothing:
         pass
 
 
-class Collect:
-    def __init__(self, *, wants_picture: bool) -> None:
-        self.wants_picture = wants_picture
-        self.results: list[tuple[float, float]] = []
-
-    def open(self, stream: str, info: StreamInfo) -> None:
-        pass
-
-    def write(self, result: Result) -> None:
-        t = result.timing
-        self.results.append((t.latency_s - (t.inferred_at - t.taken_at), t.latency_s))
-
-    def close(self) -> None:
-        pass
-
-
-class Beforehand:
-    """The same pictures, drawn before the start: a camera's pictures cost this process nothing."""
-
-    live = False
+class Beforehand(Looped):
+    """Pictures drawn before the start, for so long: a camera's cost this process nothing."""
 
     def __init__(self, seconds: float) -> None:
-        self._synthetic = SyntheticSource(rate=30, live=False)
-        self._pictures = [self._synthetic.render(i) for i in range(60)]
+        synthetic = SyntheticSource(rate=30, live=False)
+        super().__init__([synthetic.render(i) for i in range(60)])
         self._frames = round(seconds * 30)
-        self._index = 0
-
-    def open(self, stream: str) -> StreamInfo:
-        self._stream = stream
-        return self._synthetic.open(stream)
 
     def read(self) -> Frame | None:
-        if self._index == self._frames:
-            return None
-        image = self._pictures[self._index % len(self._pictures)]
-        frame = Frame(
-            stream=self._stream, index=self._index, epoch=0, pts=self._index, time_base=Fraction(1, 30),
-            captured_at=time.monotonic(), image=image,
-        )  # fmt: skip
-        self._index += 1
-        return frame
-
-    def close(self) -> None:
-        self._synthetic.close()
+        return None if self._index == self._frames else super().read()
 
 
 async def measure(source: Source, *, full: bool) -> np.ndarray:
-    sink = Collect(wants_picture=full)
+    added_s: list[float] = []
+
+    def took(result: Result) -> None:
+        t = result.timing
+        added_s.append(t.latency_s - (t.inferred_at - t.taken_at))
+
     stream = Stream(
         name="live",
         source=source,
-        sinks=[sink],
+        sinks=[CallSink(took, wants_picture=full)],
         tracker=Tracker() if full else None,
         smoother=OneEuro() if full else None,
     )
     async with Pipeline([stream], Nothing(), policy=LatencyBatch(0.1)) as pipeline:
         await pipeline.run()
-    return np.array(sink.results)[15:, 0] * 1000  # without the first half second
+    return np.array(added_s[15:]) * 1000  # without the first half second
 
 
 def main() -> int:

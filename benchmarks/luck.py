@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from servers.proxy import Proxy
 from servers.rtsp import RtspServer
 
-from streampose import Result, StreamInfo
+from streampose import Result
 from streampose.frame import Frame
 from streampose.sources import LinkState, NetworkSource, Reconnecting
 
@@ -34,14 +34,13 @@ class Counted(Reconnecting):
 
 @dataclass
 class Camera:
-    """One stream: its server, its network, its source, and, as a sink, what comes of it."""
+    """One stream: its server, its network, its source, and what comes of it."""
 
     name: str
     server: RtspServer
     relay: Proxy
     faulty: bool
     transport: str
-    wants_picture: bool = False
     taken: int = 0
     epoch: int = -1
     hit: bool = False
@@ -56,10 +55,7 @@ class Camera:
         url = f"rtsp://127.0.0.1:{self.relay.port}/live"
         self.source = Counted(NetworkSource(url, transport=self.transport))
 
-    def open(self, stream: str, info: StreamInfo) -> None:
-        pass
-
-    def write(self, result: Result) -> None:
+    def took(self, result: Result) -> None:
         self.taken += 1
         frame, timing = result.frame, result.timing
         self.epoch = frame.epoch
@@ -70,9 +66,6 @@ class Camera:
         self.age_s.append(timing.latency_s)
         if frame.wall_time_s is not None:
             self.by_camera_s.append(timing.delivered_at + time.time() - time.monotonic() - frame.wall_time_s)
-
-    def close(self) -> None:
-        pass
 
     async def flows(self, epoch: int | None) -> None:
         """Until frames come again: of a later epoch, if the connection was lost."""

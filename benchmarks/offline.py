@@ -29,7 +29,7 @@ from machine import machine
 HERE = Path(__file__).parent
 
 
-def pictures(video: Path, frames: int) -> Iterator[np.ndarray]:
+def pictures(video: Path, frames: int | None = None) -> Iterator[np.ndarray]:
     with av.open(str(video)) as container:
         for frame in islice(container.decode(video=0), frames):
             yield frame.to_ndarray(format="bgr24")

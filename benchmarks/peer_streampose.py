@@ -6,7 +6,7 @@ import sys
 
 from watcher import Watcher
 
-from streampose import LatencyBatch, Pipeline, Result, Stream, StreamInfo
+from streampose import CallSink, LatencyBatch, Pipeline, Result, Stream
 from streampose.cores import share_cores
 from streampose.inference.boxes import Limits
 from streampose.inference.engine import EngineOptions
@@ -16,23 +16,12 @@ from streampose.sinks import StopRequested
 from streampose.sources import NetworkSource, Reconnecting
 
 
-class Seen:
-    """A sink that shows its results to the watcher."""
-
-    wants_picture = False
-
-    def __init__(self, watcher: Watcher, stream: int) -> None:
-        self._watcher, self._stream = watcher, stream
-
-    def open(self, stream: str, info: StreamInfo) -> None:
-        pass
-
-    def write(self, result: Result) -> None:
-        if not self._watcher.saw(self._stream, result.frame.image, len(result.poses)):
+def shown_to(watcher: Watcher, stream: int) -> CallSink:
+    def saw(result: Result) -> None:
+        if not watcher.saw(stream, result.frame.image, len(result.poses)):
             raise StopRequested
 
-    def close(self) -> None:
-        pass
+    return CallSink(saw)
 
 
 async def main() -> None:
@@ -47,7 +36,7 @@ async def main() -> None:
     )
     estimators = load_estimators(choice, EngineOptions(device="cpu"), throughput=False, streams=len(urls))
     streams = [
-        Stream(name=f"camera-{i}", source=Reconnecting(NetworkSource(url)), sinks=[Seen(watcher, i)])
+        Stream(name=f"camera-{i}", source=Reconnecting(NetworkSource(url)), sinks=[shown_to(watcher, i)])
         for i, url in enumerate(urls)
     ]
     async with Pipeline(streams, estimators, policy=LatencyBatch(float(budget_s))) as pipeline:

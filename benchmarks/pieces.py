@@ -10,12 +10,13 @@ in the caches; several threads share out the items of a run. Models of a fixed b
 from __future__ import annotations
 
 import statistics
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from bound import session
 from command import parser_of, write_to
 from machine import machine
 
@@ -27,13 +28,6 @@ SIZES = (1, 2, 3, 4, 6, 8, 16)
 OPEN_PX = 320  # for a model that leaves its size open
 
 
-def session(model: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-
-
 def item_ms(sessions: list[ort.InferenceSession], name: str, batch: np.ndarray) -> float:
     """Milliseconds for one item, all sessions at work on so many runs that they do 16 items or more each."""
     runs = max(1, 16 // len(batch))
@@ -42,12 +36,9 @@ def item_ms(sessions: list[ort.InferenceSession], name: str, batch: np.ndarray) 
         for _ in range(runs):
             one.run(None, {name: batch})
 
-    threads = [threading.Thread(target=repeat, args=(one,)) for one in sessions]
     begin = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        list(pool.map(repeat, sessions))
     return (time.perf_counter() - begin) * 1000 / (runs * len(batch) * len(sessions))
 
 

@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 from command import parser_of, write_to
-from live import Beforehand, Collect, Nothing
+from live import Beforehand, Nothing
 from machine import machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from servers.screen import XServer
 
-from streampose import LatencyBatch, OneEuro, Pipeline, Result, Stream, Tracker, WindowSink, run_with_windows
+from streampose import CallSink, LatencyBatch, OneEuro, Pipeline, Stream, Tracker, WindowSink, run_with_windows
 from streampose.sources import Paced
 
 _CODES = 60
@@ -41,24 +41,14 @@ class Numbered(Beforehand):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        for code, picture in enumerate(self._pictures):
+        for code, picture in enumerate(self.pictures):
             picture.setflags(write=True)
             picture[:40, 600:680] = (4 * code, 255, 128)
 
 
-class Delivered(Collect):
-    """Also when each frame was captured and came here."""
-
-    def __init__(self) -> None:
-        super().__init__(wants_picture=False)
-        self.frames: list[tuple[int, float, float]] = []
-
-    def write(self, result: Result) -> None:
-        self.frames.append((result.frame.index, result.frame.captured_at, time.monotonic()))
-
-
 async def run(seconds: float, window: WindowSink | None) -> list[tuple[int, float, float]]:
-    sink = Delivered()
+    frames: list[tuple[int, float, float]] = []
+    sink = CallSink(lambda r: frames.append((r.frame.index, r.frame.captured_at, time.monotonic())))
     stream = Stream(
         name="live",
         source=Paced(Numbered(seconds)),
@@ -68,7 +58,7 @@ async def run(seconds: float, window: WindowSink | None) -> list[tuple[int, floa
     )
     async with Pipeline([stream], Nothing(), policy=LatencyBatch(0.1)) as pipeline:
         await pipeline.run()
-    return sink.frames[15:]
+    return frames[15:]
 
 
 class Screen:

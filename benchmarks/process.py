@@ -16,15 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import av
-import numpy as np
 from bound import Work, bound
 from command import parser_of, write_to
 from machine import machine
-from offline import cut, rtmlib_python
+from offline import cut, pictures, rtmlib_python
 
 HERE = Path(__file__).parent
 # Frames a second, and milliseconds of CPU time a frame.
@@ -33,13 +33,6 @@ CLIPS = ("intel_one_by_one_person", *(f"pose2sim_multi_cam0{i}" for i in range(1
 
 # Sessions, threads and batch of ONNX Runtime alone; the best one is what we are compared with.
 BOUNDS = ((1, 2, 4), (2, 1, 2), (2, 1, 4))
-
-
-def pictures(videos: list[Path]) -> Iterator[np.ndarray]:
-    for video in videos:
-        with av.open(str(video)) as container:
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="bgr24")
 
 
 def figure(command: list[object]) -> list[str]:
@@ -164,7 +157,7 @@ def memory(video: Path, folder: Path, device: list[str]) -> dict[int, list[float
 
 
 def rates(videos: list[Path], arguments: argparse.Namespace, device: list[str]) -> dict[str, object]:
-    work = Work(pictures(videos), *arguments.pair)
+    work = Work(chain.from_iterable(map(pictures, videos)), *arguments.pair)
     print(f"all six clips, {work.frames} frames, {sum(work.people)} people")
     ways: dict[str, Way] = {
         f"ONNX Runtime alone, batch {batch}, {sessions} × {threads} threads": alone(

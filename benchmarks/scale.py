@@ -33,7 +33,7 @@ from servers.clip import footage, moving, write_clip
 from servers.rtsp import RtspServer, has_gstreamer
 from trial import quantile
 
-from streampose import LatencyBatch, Pipeline, Result, Stream, StreamInfo
+from streampose import CallSink, LatencyBatch, Pipeline, Result, Stream
 from streampose.sources import NetworkSource, Reconnecting
 
 RATE, SIZE = 10, (640, 360)
@@ -42,22 +42,8 @@ ASSETS = Path(os.environ["STREAMPOSE_ASSETS"]) if "STREAMPOSE_ASSETS" in os.envi
 STEPS = [1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128]
 
 
-class Ages:
-    """A sink for all streams: when each frame came, and how old it was."""
-
-    wants_picture = False
-
-    def __init__(self) -> None:
-        self.frames: list[tuple[float, float]] = []
-
-    def open(self, stream: str, info: StreamInfo) -> None:
-        pass
-
-    def write(self, result: Result) -> None:
-        self.frames.append((result.timing.delivered_at, result.timing.latency_s))
-
-    def close(self) -> None:
-        pass
+Ages = list[tuple[float, float]]
+"""When each frame came, and how old it was."""
 
 
 async def step(pipeline: Pipeline, ages: Ages, server: psutil.Process, streams: int, seconds: float) -> dict[str, Any]:
@@ -69,12 +55,12 @@ async def step(pipeline: Pipeline, ages: Ages, server: psutil.Process, streams: 
         busy = sum(all_of_it) - all_of_it.idle - getattr(all_of_it, "iowait", 0.0)
         return time.monotonic(), mine.user + mine.system, theirs.user + theirs.system, busy
 
-    ages.frames.clear()
+    ages.clear()
     before = now()
     await asyncio.sleep(seconds)
     after = now()
     passed_s, mine_s, server_s, busy_s = (b - a for a, b in zip(before, after, strict=True))
-    frames = list(ages.frames)
+    frames = list(ages)
     third = passed_s / 3
     first = [age for at, age in frames if at < before[0] + third]
     last = [age for at, age in frames if at >= after[0] - third]
@@ -110,12 +96,16 @@ async def scale(most: int, seconds: float, clip: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     try:
         process, ages, there = psutil.Process(server.process.pid), Ages(), 0
+
+        def came(result: Result) -> None:
+            ages.append((result.timing.delivered_at, result.timing.latency_s))
+
         async with Pipeline([], Nothing(), policy=LatencyBatch(), keep_running=True) as pipeline:
             running = asyncio.create_task(pipeline.run())
             for streams in (n for n in STEPS if n <= most):
                 for i in range(there, streams):
                     source = Reconnecting(NetworkSource(server.url()))
-                    await pipeline.add(Stream(name=f"cam{i}", source=source, sinks=[ages]))
+                    await pipeline.add(Stream(name=f"cam{i}", source=source, sinks=[CallSink(came)]))
                     await asyncio.sleep(0.05)
                 there = streams
                 await asyncio.sleep(SETTLE_S)

@@ -13,18 +13,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
+from bound import session
 from command import parser_of, write_to
 from machine import machine
 
 from streampose.inference.engine import PIECE
 from streampose.inference.graphs import gathered
-
-
-def session(graph: bytes) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 1, 1, 4
-    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def measured(model: Path, rounds: int) -> dict[str, float] | None:
@@ -33,7 +27,7 @@ def measured(model: Path, rounds: int) -> dict[str, float] | None:
     other = gathered(graph)
     if other is None:
         return None
-    ways = {"as_it_is": session(graph), "gathered": session(other)}
+    ways = {"as_it_is": session(graph, 1), "gathered": session(other, 1)}
     (tensor,) = ways["as_it_is"].get_inputs()
     feeds = {tensor.name: np.random.default_rng(0).random((PIECE, *tensor.shape[1:]), np.float32)}
     times: dict[str, list[float]] = {way: [] for way in ways}

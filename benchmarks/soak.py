@@ -38,7 +38,7 @@ from servers.proxy import Proxy
 from servers.rtsp import RtspServer, has_gstreamer
 from trial import Held, quantile
 
-from streampose import LatencyBatch, Pipeline, Stream
+from streampose import CallSink, LatencyBatch, Pipeline, Stream
 from streampose.metrics import Place
 
 RATE = 10
@@ -111,7 +111,7 @@ async def soak(minutes: float, seed: int, folder: Path, most_age_s: float) -> di
 
 async def run(cameras: list[Camera], minutes: float, dice: random.Random, most_age_s: float) -> dict[str, Any]:
     record, made = Record(), Counter[str]()
-    streams = [Stream(name=camera.name, source=camera.source, sinks=[camera]) for camera in cameras]
+    streams = [Stream(name=camera.name, source=camera.source, sinks=[CallSink(camera.took)]) for camera in cameras]
     # Little is asked of it, so that nothing is dropped for being late: what waits is seen as age.
     async with Pipeline(streams, Nothing(), policy=LatencyBatch(0.5)) as pipeline:
         running = asyncio.create_task(pipeline.run())

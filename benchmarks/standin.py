@@ -12,6 +12,7 @@ import argparse
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,21 +68,17 @@ class StandIn:
 
 
 def alone(estimators: list[StandIn], seconds: float) -> float:
-    done = [0] * len(estimators)
-    until = time.perf_counter() + seconds
-
-    def work(i: int) -> None:
-        while time.perf_counter() < until:
-            estimators[i].compute()
-            done[i] += BATCH
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(estimators))]
     begin = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(done) / (time.perf_counter() - begin)
+
+    def work(estimator: StandIn) -> int:
+        done = 0
+        while time.perf_counter() < begin + seconds:
+            estimator.compute()
+            done += BATCH
+        return done
+
+    with ThreadPoolExecutor(len(estimators)) as pool:
+        return sum(pool.map(work, estimators)) / (time.perf_counter() - begin)
 
 
 def pipeline(estimators: list[StandIn], loop: Looped, seconds: float) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 from live import Nothing
 
-from streampose import FixedBatch, Pipeline, Result, Stream, StreamInfo
+from streampose import CallSink, FixedBatch, Pipeline, Result, Stream
 from streampose.metrics import Cause, Place
 from streampose.observe.collector import PipelineCollector
 from streampose.sources import Link, LinkState, NetworkSource, Reconnecting
@@ -25,9 +25,7 @@ CALM_S = 6.0
 
 
 class Seen:
-    """A sink that keeps times, not pictures."""
-
-    wants_picture = False
+    """Keeps times, not pictures."""
 
     def __init__(self) -> None:
         self.delivered_at: list[float] = []
@@ -39,10 +37,7 @@ class Seen:
         self.epoch = -1
         self.epoch_at: dict[int, float] = {}
 
-    def open(self, stream: str, info: StreamInfo) -> None:
-        pass
-
-    def write(self, result: Result) -> None:
+    def took(self, result: Result) -> None:
         timing, frame = result.timing, result.frame
         self.delivered_at.append(timing.delivered_at)
         self.latency_s.append(timing.latency_s)
@@ -56,9 +51,6 @@ class Seen:
             self.sizes.append((width, height))
         self.epoch = frame.epoch
         self.epoch_at.setdefault(self.epoch, timing.delivered_at)
-
-    def close(self) -> None:
-        pass
 
     def figures(self, since: float, until: float) -> dict[str, float]:
         """Rate, and latency in ms, of what was delivered between these moments."""
@@ -159,8 +151,8 @@ async def attempt(
     seen, other = Seen(), Seen()
     source = Reconnecting(NetworkSource(url, **options))
     streams = [
-        Stream(name="victim", source=source, sinks=[seen]),
-        Stream(name="bystander", source=Reconnecting(NetworkSource(bystander)), sinks=[other]),
+        Stream(name="victim", source=source, sinks=[CallSink(seen.took)]),
+        Stream(name="bystander", source=Reconnecting(NetworkSource(bystander)), sinks=[CallSink(other.took)]),
     ]
     row: dict[str, Any] = {}
     async with Pipeline(streams, Nothing(), policy=FixedBatch(1)) as pipeline:

@@ -204,10 +204,7 @@ def load(kind: str, count: int, seconds: float) -> dict[str, Any]:
     try:
         time.sleep(1)  # the connection that asked whether it is there is closed by now
         before = server.resources()
-        found = []
-        for process in clients(count, seconds, "rendered"):
-            found.append(process)
-        during = []
+        found, during = clients(count, seconds, "rendered"), []
         while any(process.poll() is None for process in found):
             during.append(server.resources()["rss_mb"])
             time.sleep(1)

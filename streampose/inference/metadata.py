@@ -101,58 +101,19 @@ def _want(what: str, value: Any, good: bool) -> None:
         raise ValueError(f"{what}, not {value!r:.80}")
 
 
-def _text(value: Any) -> str:
-    _want("a name", value, isinstance(value, str))
-    return str(value)
+def _reader(what: str, good: Callable[[Any], bool], made: Callable[[Any], T]) -> Callable[[Any], T]:
+    """Of a value that is good, what is made of it; of others, the words on what is wanted."""
 
-
-def _one_of(named: Mapping[str, T]) -> Callable[[Any], T]:
     def read(value: Any) -> T:
-        _want(f"one of {', '.join(named)}", value, isinstance(value, str) and value in named)
-        return named[value]
+        _want(what, value, good(value))
+        return made(value)
 
     return read
 
 
-def _yes(value: Any) -> bool:
-    _want("true or false", value, isinstance(value, bool))
-    return bool(value)
-
-
-def _padding(value: Any) -> float:
-    _want(f"a number above 0, at most {_MOST_PADDING}", value, is_positive(value) and value <= _MOST_PADDING)
-    return float(value)
-
-
-def _deviation(value: Any) -> float:
-    _want(f"a number above 0, at least {_LEAST_STD}", value, within(value, _LEAST_STD, _LARGEST))
-    return float(value)
-
-
-def _three(value: Any) -> tuple[float, ...]:
-    good = isinstance(value, list) and len(value) == 3 and all(within(each, -_LARGEST, _LARGEST) for each in value)
-    _want("three numbers, one for each colour", value, good)
-    return tuple(value)
-
-
-def _deviations(value: Any) -> tuple[float, ...]:
-    return tuple(map(_deviation, _three(value)))
-
-
-def _grey(value: Any) -> int:
-    _want("a grey of 0 to 255", value, is_whole(value) and 0 <= value <= 255)
-    return int(value)
-
-
-def _class(value: Any) -> int:
-    _want("the number of a class, from 0 on", value, is_whole(value) and 0 <= value < 100_000)
-    return int(value)
-
-
-def _odd(value: Any) -> int:
-    good = is_whole(value) and 0 < value <= _MOST_BLUR_PX and value % 2 == 1
-    _want(f"an odd number of pixels, at most {_MOST_BLUR_PX}", value, good)
-    return int(value)
+def _one_of(named: Mapping[str, T]) -> Callable[[Any], T]:
+    words = f"one of {', '.join(named)}"
+    return _reader(words, lambda value: isinstance(value, str) and value in named, named.__getitem__)
 
 
 def _skeleton(value: Any) -> Skeleton:
@@ -178,27 +139,45 @@ def _is_word(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 64 and value.isprintable()
 
 
-def _size(value: Any) -> tuple[int, int]:
-    good = isinstance(value, list) and len(value) == 2
-    good = good and all(is_whole(side) and 0 < side <= MOST_PX for side in value)
-    _want(f"width and height, two whole numbers of 1 to {MOST_PX}", value, good)
-    width, height = value
-    return width, height
+def _are(value: Any, count: int, good: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and len(value) == count and all(map(good, value))
 
+
+_yes = _reader("true or false", lambda value: isinstance(value, bool), bool)
+_class = _reader("the number of a class, from 0 on", lambda value: is_whole(value) and 0 <= value < 100_000, int)
+_size = _reader(
+    f"width and height, two whole numbers of 1 to {MOST_PX}",
+    lambda value: _are(value, 2, lambda side: is_whole(side) and 0 < side <= MOST_PX),
+    lambda value: (value[0], value[1]),
+)
+_three = _reader(
+    "three numbers, one for each colour",
+    lambda value: _are(value, 3, lambda each: within(each, -_LARGEST, _LARGEST)),
+    tuple,
+)
+_deviation = _reader(
+    f"a number above 0, at least {_LEAST_STD}", lambda value: within(value, _LEAST_STD, _LARGEST), float
+)
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    "family": _text,
+    "family": _reader("a name", lambda value: isinstance(value, str), str),
     "skeleton": _skeleton,
     "size_px": _size,
     "rgb": _yes,
     "mean": _three,
-    "std": _deviations,
+    "std": lambda value: tuple(map(_deviation, _three(value))),
     "fit": _one_of({fit.value: fit for fit in Fit}),
-    "fill": _grey,
+    "fill": _reader("a grey of 0 to 255", lambda value: is_whole(value) and 0 <= value <= 255, int),
     "rect": _yes,
     "person": _class,
-    "padding": _padding,
+    "padding": _reader(
+        f"a number above 0, at most {_MOST_PADDING}", lambda value: is_positive(value) and value <= _MOST_PADDING, float
+    ),
     "udp": _yes,
     "refine": _one_of({refine.value: refine for refine in Refine}),
-    "blur_px": _odd,
+    "blur_px": _reader(
+        f"an odd number of pixels, at most {_MOST_BLUR_PX}",
+        lambda value: is_whole(value) and 0 < value <= _MOST_BLUR_PX and value % 2 == 1,
+        int,
+    ),
 }

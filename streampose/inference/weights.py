@@ -21,7 +21,8 @@ def files_of(model: Path) -> list[Path]:
     except DecodeError:  # it is no ONNX model, as who loads it says
         return [model]
     graphs = loaded.graph, *loaded.functions
-    named = {entry.value for graph in graphs for tensor in _tensors(graph) for entry in _locations(tensor)}
+    entries = (entry for graph in graphs for tensor in _tensors(graph) for entry in tensor.external_data)
+    named = {entry.value for entry in entries if entry.key == "location"}
     beside = (model.parent / name for name in sorted(named) if _is_within(model.parent, name))
     return [model, *(path for path in beside if os.path.isfile(path))]  # noqa: PTH113 - no name is too long for it
 
@@ -51,7 +52,3 @@ def _tensors(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.Tenso
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
                 yield from _tensors(inner)
-
-
-def _locations(tensor: onnx.TensorProto) -> Iterator[onnx.StringStringEntryProto]:
-    return (entry for entry in tensor.external_data if entry.key == "location")

@@ -27,18 +27,14 @@ _ENOUGH = 12  # of the 68
 _HEAD = slice(0, 5)  # of COCO's 17: nose, eyes, ears
 
 
-def face_box(points: Floats, scores: Floats, poses: Poses, min_score: float) -> Floats | None:
+def face_box(poses: Poses, row: int, min_score: float) -> Floats | None:
     """(4,) x1 y1 x2 y2 pixels of one person's face; `None` = it is not seen.
 
     From the 68 points where the skeleton has them, else from nose, eyes and ears, whose distances say how large a face
     is: its height is about 2.2 times that from ear to ear or 4 times that from eye to eye, whichever is more.
-
-    Args:
-        points: (k, 2) of the person.
-        scores: (k,).
-        poses: whose skeleton they are of.
-        min_score: points below are not there.
+    Points below `min_score` are not there.
     """
+    points, scores = poses.points[row], poses.scores[row]
     if poses.skeleton == COCO_WHOLEBODY_133 and (scores[FACE] >= min_score).sum() >= _ENOUGH:
         seen = points[FACE][scores[FACE] >= min_score]
         low, high = seen.min(axis=0), seen.max(axis=0)
@@ -87,7 +83,7 @@ def face_squares(
 
 def _squared(moment: Moment, padding: float, min_score: float) -> Moment:
     poses = moment.poses.take(np.arange(min(1, len(moment.poses))))
-    if not len(poses) or (box := face_box(poses.points[0], poses.scores[0], poses, min_score)) is None:
+    if not len(poses) or (box := face_box(poses, 0, min_score)) is None:
         return moment.having(replace(Poses.empty(poses.skeleton), ids=np.zeros(0, np.int64)))
     half = max(box[2] - box[0], box[3] - box[1]) / 2 * (1 + 2 * padding)
     centre = (box[:2] + box[2:]) / 2

@@ -42,13 +42,13 @@ def retarget(poses: Poses, found: Fit, options: Retargeting, known: dict[int, Bo
     """
     known = {} if known is None else known
     points, scores, boxes = poses.points.copy(), poses.scores.copy(), poses.boxes.copy()
+    gone = _left_out(poses.skeleton, found, options)
     for row in range(len(poses)):
         person = row if poses.ids is None else int(poses.ids[row])
         body = _remembered(body_of(poses, row, options.min_score), known.get(person))
         known[person] = body
         places = _placed(body, poses.boxes[row], found)
         new = _spread(poses.skeleton, poses.points[row], body, places, found)
-        gone = _left_out(poses.skeleton, found, options)
         scores[row][gone] = 0
         seen = (scores[row] >= options.min_score) & (scores[row] > 0)
         boxes[row] = _boxed(poses.boxes[row], poses.points[row][seen], new[seen])

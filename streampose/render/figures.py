@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from streampose.frame import Image
 from streampose.pose import Poses
-from streampose.render.palette import HAND_EDGES, Palette, hand_colours
+from streampose.render.palette import HAND_COLOURS, HAND_EDGES, Palette
 from streampose.render.parts import LIGHT, Parts, Show
 from streampose.render.style import Colour
 from streampose.skeletons import COCO_WHOLEBODY_133, FACE, LEFT_HAND, RIGHT_HAND
@@ -83,7 +83,7 @@ def _head_light(palette: Palette, head: Show) -> tuple[float, ...]:
 
 
 def _draw_hand(image: Image, points: Floats, seen: NDArray[np.bool_], joints: Colour, width: int) -> None:
-    for (a, b), colour in zip(HAND_EDGES, hand_colours(), strict=True):
+    for (a, b), colour in zip(HAND_EDGES, HAND_COLOURS, strict=True):
         if seen[a] and seen[b]:
             _line(image, points[a], points[b], width, colour)
     _dots(image, points[seen], [joints] * int(seen.sum()), max(1, width))

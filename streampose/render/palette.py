@@ -9,7 +9,7 @@ from streampose.pose import Skeleton
 from streampose.render.style import Colour
 from streampose.skeletons import ANIMATION_20, COCO_17, OPENPOSE_18, OPENPOSE_25
 
-__all__ = ["HAND_EDGES", "PALETTES", "Palette", "Width"]
+__all__ = ["HAND_COLOURS", "HAND_EDGES", "PALETTES", "Palette", "Width"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +81,11 @@ HAND_EDGES = tuple(
     for edge in ((0, root), (root, root + 1), (root + 1, root + 2), (root + 2, root + 3))
 )
 """The bones of one hand, finger after finger; bone i has the hue i / 20."""
-
-
-def hand_colours() -> tuple[Colour, ...]:
-    """Of `HAND_EDGES`: each finger has its own part of the colour circle."""
-    colours = (colorsys.hsv_to_rgb(i / len(HAND_EDGES), 1, 1) for i in range(len(HAND_EDGES)))
-    return tuple((round(255 * blue), round(255 * green), round(255 * red)) for red, green, blue in colours)
+HAND_COLOURS: tuple[Colour, ...] = tuple(
+    (round(255 * blue), round(255 * green), round(255 * red))
+    for red, green, blue in (colorsys.hsv_to_rgb(i / len(HAND_EDGES), 1, 1) for i in range(len(HAND_EDGES)))
+)
+"""Of `HAND_EDGES`: each finger has its own part of the colour circle."""
 
 
 def _coco_colour(point: int) -> Colour:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
 from fractions import Fraction
 
 from av import VideoFrame
@@ -13,18 +12,9 @@ from streampose.errors import Disconnected, SourceTimeout
 from streampose.frame import Frame, StreamInfo
 from streampose.sources.conversion import Conversion
 
-__all__ = ["Arrived", "PeerCamera"]
+__all__ = ["PeerCamera"]
 
 _CLOCK = Fraction(1, 90_000)  # of video over RTP
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
-    """A decoded picture and when it arrived."""
-
-    picture: VideoFrame
-    pts: int
-    captured_at: float
 
 
 class PeerCamera:
@@ -38,7 +28,7 @@ class PeerCamera:
 
     def __init__(self, wait_s: float) -> None:
         self._wait_s = wait_s
-        self._slot: deque[Arrived] = deque(maxlen=1)
+        self._slot: deque[tuple[VideoFrame, float]] = deque(maxlen=1)
         self._changed = threading.Condition()
         self._ended = self._interrupted = False
         self._count = 0
@@ -50,11 +40,11 @@ class PeerCamera:
         self.dropped = 0
         """Pictures for which a fresher one came before they were taken."""
 
-    def put(self, arrived: Arrived) -> None:
-        """A picture came."""
+    def put(self, picture: VideoFrame, captured_at: float) -> None:
+        """A picture came, which has a time (pts), at this moment, monotonic seconds."""
         with self._changed:
             self.dropped += len(self._slot)
-            self._slot.append(arrived)
+            self._slot.append((picture, captured_at))
             self._count += 1
             self._changed.notify()
 
@@ -106,8 +96,9 @@ class PeerCamera:
                 raise SourceTimeout(f"the peer sent no picture for {self._wait_s:g} s")
             if not self._slot or self._interrupted:
                 return None
-            arrived, index = self._slot.pop(), self._count - 1
-        size = (arrived.picture.width, arrived.picture.height)
+            (picture, captured_at), index = self._slot.pop(), self._count - 1
+        assert picture.pts is not None
+        size = (picture.width, picture.height)
         if self._size not in {None, size}:  # WebRTC changes sizes on the way: what was tracked is elsewhere now
             self._epoch += 1
         self._size = size
@@ -115,8 +106,8 @@ class PeerCamera:
             stream=self._stream,
             index=index,
             epoch=self._epoch,
-            pts=arrived.pts,
+            pts=picture.pts,
             time_base=_CLOCK,
-            captured_at=arrived.captured_at,
-            image=self._convert(arrived.picture),
+            captured_at=captured_at,
+            image=self._convert(picture),
         )

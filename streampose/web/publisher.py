@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import VideoFrame
 
 from streampose.errors import ConfigError
-from streampose.web.camera import Arrived, PeerCamera
+from streampose.web.camera import PeerCamera
 from streampose.web.catalogue import Catalogue
 from streampose.web.hub import Hub, Wish
 from streampose.web.messages import Inbox
@@ -31,19 +32,15 @@ _LATER_S = 5.0
 _STRANGE = 4
 
 
+@dataclass(frozen=True, slots=True)
 class Studio:
-    """What publishers share: the streams, and what can be chosen for all.
+    """What publishers share: the streams, and what can be chosen for all."""
 
-    Args:
-        catalogue: the streams.
-        models: what is said of the models to a page.
-        choose: begins to load a model; whether it is known and no other is being loaded.
-    """
-
-    def __init__(
-        self, catalogue: Catalogue, models: Callable[[], Mapping[str, Any]], choose: Callable[[str], bool]
-    ) -> None:
-        self.catalogue, self.models, self.choose = catalogue, models, choose
+    catalogue: Catalogue
+    models: Callable[[], Mapping[str, Any]]
+    """What is said of the models to a page."""
+    choose: Callable[[str], bool]
+    """Begins to load a model; whether it is known and no other is being loaded."""
 
 
 class Publisher(Peer):
@@ -119,7 +116,7 @@ class Publisher(Peer):
                 self.end(f"pictures of {picture.width}x{picture.height} are too large")
                 return
             arrived_at = self._reception.arrival(picture.pts)
-            self._camera.put(Arrived(picture=picture, pts=picture.pts, captured_at=arrived_at))
+            self._camera.put(picture, arrived_at)
 
     def _opened(self, channel: RTCDataChannel) -> None:
         if self.ending:  # what begins now would never end

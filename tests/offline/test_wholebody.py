@@ -14,7 +14,7 @@ from test_process import FAST, clip, command  # noqa: F401 - a fixture
 
 from streampose import load
 from streampose.motion import groups
-from streampose.render.palette import HAND_EDGES, hand_colours
+from streampose.render.palette import HAND_COLOURS, HAND_EDGES
 from streampose.skeletons import COCO_WHOLEBODY_133
 
 SIZE = (288, 384)
@@ -71,6 +71,6 @@ def test_poses_without_hands_are_told_once_where_hands_are_drawn(command, tmp_pa
 
 
 def test_each_finger_has_its_own_colours():
-    assert len(set(hand_colours())) == len(HAND_EDGES) == 20
+    assert len(set(HAND_COLOURS)) == len(HAND_EDGES) == 20
     roots = [edge for edge in HAND_EDGES if edge[0] == 0]
     assert [b for _, b in roots] == [1, 5, 9, 13, 17]

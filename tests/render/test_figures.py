@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streampose.clip import Moment
 from streampose.pose import Poses
 from streampose.render import PALETTES, FigurePainter, Parts, Style
-from streampose.render.palette import hand_colours
+from streampose.render.palette import HAND_COLOURS
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133
 
 
@@ -112,7 +112,7 @@ def colours(picture: np.ndarray) -> set[tuple[int, ...]]:
 def test_hands_have_a_colour_for_each_bone_and_faces_white_dots():
     moment = standing((1280, 960))
     drawn = FigurePainter(look=PALETTES["whole-body"], parts=Parts(hand_width=1.0, width=0.2))(moment)
-    assert len(colours(drawn) & set(hand_colours())) >= 18
+    assert len(colours(drawn) & set(HAND_COLOURS)) >= 18
     assert (255, 255, 255) in colours(drawn)
     bare = FigurePainter(look=PALETTES["whole-body"], parts=Parts(hands=False, face="none"))(moment)
     assert (255, 255, 255) not in colours(bare)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from streampose.cli.references import resolve
 from streampose.errors import ConfigError, Disconnected, SourceTimeout
-from streampose.web.camera import Arrived, PeerCamera
+from streampose.web.camera import PeerCamera
 from streampose.web.effort import Effort
 from streampose.web.finishing import draw
 from streampose.web.ice import IceServer, Offered, bound_addresses, offer_only, parse_ice_server, usable
@@ -27,21 +27,22 @@ from streampose.web.reception import Reception
 from streampose.web.settings import Settings
 
 
-def arrived(i: int, width: int = 64) -> Arrived:
+def arrived(i: int, width: int = 64) -> tuple[av.VideoFrame, float]:
     picture = av.VideoFrame.from_ndarray(np.full((48, width, 3), i, np.uint8), format="bgr24")
-    return Arrived(picture=picture, pts=3000 * i, captured_at=float(i))
+    picture.pts = 3000 * i
+    return picture, float(i)
 
 
 def test_a_camera_gives_the_newest_picture_and_counts_the_others():
     camera = PeerCamera(wait_s=1)
-    camera.put(arrived(0))
+    camera.put(*arrived(0))
     assert camera.open("me").width_px == 64
     for i in range(1, 5):
-        camera.put(arrived(i))
+        camera.put(*arrived(i))
     frames = [camera.read(), camera.read()]
     assert [(f.index, f.pts, f.captured_at) for f in frames if f] == [(0, 0, 0.0), (4, 12000, 4.0)]
     assert camera.dropped == 3
-    camera.put(arrived(5, width=32))
+    camera.put(*arrived(5, width=32))
     changed = camera.read()
     assert changed is not None
     assert (changed.epoch, changed.time_base) == (1, Fraction(1, 90000))  # of another size: nobody is where he was
@@ -249,10 +250,10 @@ def test_a_mirrored_picture_has_everybody_in_it():
 
 def test_time_is_not_lost_in_a_slot():
     camera = PeerCamera(wait_s=30)
-    camera.put(arrived(0))
+    camera.put(*arrived(0))
     camera.open("me")
     camera.read()
-    threading.Timer(0.05, camera.put, [arrived(1)]).start()
+    threading.Timer(0.05, camera.put, arrived(1)).start()
     began_at = time.monotonic()
     assert camera.read() is not None
     assert time.monotonic() - began_at < 10

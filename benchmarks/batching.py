@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +78,6 @@ def measure(cell: Cell, frames: int, seed: int, rounds: int) -> Row:
     row["ceiling"] = ceiling(scenario, MAX_FRAMES, near=best, rounds=rounds)
     row["blind_ceiling"] = ceiling(scenario, MAX_FRAMES, near=best, rounds=rounds, blind=True)
     return row
-
-
-def _measure(job: tuple[Cell, int, int, int]) -> Row:
-    return measure(*job)
 
 
 def summary(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
@@ -175,7 +172,7 @@ def main() -> int:
     every = (*plain, *icy, *cells)
     rows: list[Row] = []
     with ProcessPoolExecutor(arguments.processes) as pool:
-        for row in pool.map(_measure, [(cell, frames, arguments.seed, rounds) for cell in every]):
+        for row in pool.map(measure, every, repeat(frames), repeat(arguments.seed), repeat(rounds)):
             rows.append(row)
             print(f"\r{len(rows)} of {len(every)} cells", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
+import venv
 from pathlib import Path
 
 ASSETS = Path(__file__).parents[2] / "shared" / "assets"
@@ -22,3 +25,13 @@ def write_to(path: Path | None, figures: object) -> None:
     """Where a file was named."""
     if path is not None:
         path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def python_with(packages: list[str], folder: Path) -> Path:
+    """The interpreter of a virtual environment, which is made where it is not there."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        print(f"installing {packages[0]} into {folder} …", file=sys.stderr, flush=True)
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
+    return python

@@ -18,6 +18,7 @@ import asyncio
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +31,7 @@ from machine import machine
 from streampose.batching import LatencyBatch
 from streampose.cores import available_cores, share_cores
 from streampose.figures import Figures, jain
+from streampose.frame import Image
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.loop import run_async
@@ -46,16 +48,16 @@ WAYS: dict[str, AbstractContextManager[object]] = {
 }
 
 
-def encode(path: Path, height: int, seconds: float) -> None:
-    width = height * 16 // 9
-    source = SyntheticSource(width_px=width, height_px=height, people=2, live=False)
+def encode(path: Path, pictures: Iterable[Image]) -> None:
+    """H.264, at 30 fps."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for i in range(round(seconds * RATE)):
-            picture = av.VideoFrame.from_ndarray(source.render(i), format="bgr24")
-            picture.pts, picture.time_base = i, Fraction(1, RATE)
-            container.mux(stream.encode(picture))
+        stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"}, pix_fmt="yuv420p")
+        for i, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            if not i:
+                stream.width, stream.height = frame.width, frame.height
+            frame.pts, frame.time_base = i, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
@@ -93,7 +95,8 @@ def main() -> None:
         for case in arguments.cases.split(","):
             height, streams = map(int, case.split(":"))
             clip = Path(folder) / f"{height}.mp4"
-            encode(clip, height, arguments.seconds + 4)
+            source = SyntheticSource(width_px=height * 16 // 9, height_px=height, people=2, live=False)
+            encode(clip, map(source.render, range(round((arguments.seconds + 4) * RATE))))
             played: dict[str, list[Figures]] = {way: [] for way in WAYS}
             for i in range(arguments.rounds):
                 for way in [*WAYS][i % len(WAYS) :] + [*WAYS][: i % len(WAYS)]:

@@ -25,11 +25,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-import av
 from command import parser_of, write_to
+from decoded import encode
 from machine import machine
 
 from streampose.batching import FixedBatch, LatencyBatch
@@ -192,14 +193,7 @@ def decoding(plan: Plan, device: str) -> dict[str, Any]:
     """Frames a second of a 720p H.264 file, to BGR in this machine's memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast"})
-            height, width = plan.loop.pictures[0].shape[:2]
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for i in range(round(60 * plan.seconds)):
-                picture = plan.loop.pictures[i % len(plan.loop.pictures)]
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
-            container.mux(stream.encode(None))
+        encode(path, islice(cycle(plan.loop.pictures), round(60 * plan.seconds)))
         report: dict[str, Any] = {}
         for name in ("none", device):
             source, count = FileSource(path, hwaccel=name), 0

@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -23,7 +22,7 @@ from pathlib import Path
 import av
 import numpy as np
 from bound import Work, bound
-from command import parser_of, write_to
+from command import parser_of, python_with, write_to
 from machine import machine
 
 HERE = Path(__file__).parent
@@ -71,12 +70,7 @@ def cut(video: Path, frames: int, folder: Path) -> Path:
 
 
 def rtmlib_python(folder: Path) -> Path:
-    python = folder / "bin" / "python"
-    if not python.exists():
-        print(f"installing rtmlib into {folder} …", flush=True)
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "rtmlib", "onnxruntime", "opencv-python"], check=True)
-    return python
+    return python_with(["rtmlib", "onnxruntime", "opencv-python"], folder)
 
 
 def main() -> int:

@@ -20,7 +20,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import venv
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -29,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from command import parser_of, write_to
+from command import parser_of, python_with, write_to
 from machine import machine
 from watcher import FRAMES, GOP, RATE, stamp
 
@@ -72,15 +71,6 @@ def with_words(model: Path, folder: Path) -> Path:
     onnx.helper.set_model_props(proto, words)
     onnx.save(proto, folder / model.name)
     return folder / model.name
-
-
-def python_of(peer: str, folder: Path) -> Path:
-    python = folder / peer / "bin" / "python"
-    if not python.exists():
-        print(f"installing {peer} into {folder / peer} …", file=sys.stderr, flush=True)
-        venv.create(folder / peer, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PEERS[peer]], check=True)
-    return python
 
 
 def version_of(peer: str, python: Path) -> str:
@@ -151,10 +141,11 @@ def main() -> int:
     if not has_gstreamer():
         raise SystemExit("needs GStreamer's RTSP server: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0 …")
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
+    environments = arguments.environments
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         compared = {
-            name: (way, python_of(way.peer, arguments.environments) if way.peer else Path(sys.executable))
+            name: (way, python_with(PEERS[way.peer], environments / way.peer) if way.peer else Path(sys.executable))
             for name, way in ways(arguments.assets, folder, arguments.seconds, arguments.budget).items()
             if arguments.only.lower() in name.lower()
         }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 # Ours in one strong colour, the others quieter; told apart without colour by their marks, too.
 STYLES = {
@@ -29,9 +30,19 @@ LABELS = {
 TITLES = {"gpu": "A GPU: a batch costs much, a frame little", "cpu": "A CPU: a frame costs, a batch next to nothing"}
 
 
+mpl.rcParams |= {"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "streampose", "axes.axisbelow": True}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """PNG, and SVG beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=160, facecolor="white")
+    figure.savefig(path.with_suffix(".svg"), facecolor="white", metadata={"Date": None})
+    plt.close(figure)
+
+
 def draw(rows: list[dict], path: Path) -> None:
-    """Goodput (above) and latency (below) over load, for each curve; PNG, and SVG beside it."""
-    mpl.rcParams |= {"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "streampose", "axes.axisbelow": True}
+    """Goodput (above) and latency (below) over load, for each curve."""
     curves = list(dict.fromkeys(row["cell"]["curve"] for row in rows))
     figure, axes = plt.subplots(
         2, len(curves), figsize=(10.5, 6.6), sharex=True, squeeze=False, layout="constrained", height_ratios=(1.15, 1)
@@ -66,7 +77,4 @@ def draw(rows: list[dict], path: Path) -> None:
     figure.legend(
         [handles[i] for i in order], [labels[i] for i in order], loc="outside lower center", ncols=4, frameon=False
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=160, facecolor="white")
-    figure.savefig(path.with_suffix(".svg"), facecolor="white", metadata={"Date": None})
-    plt.close(figure)
+    save(figure, path)

@@ -147,11 +147,9 @@ def fit(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def draw(rows: list[dict[str, Any]], line: dict[str, float], path: Path) -> None:
-    """Cores (above) and age (below) over the number of streams; PNG, and SVG beside it."""
-    import matplotlib as mpl
-    from matplotlib import pyplot as plt
+    """Cores (above) and age (below) over the number of streams."""
+    from plots import plt, save
 
-    mpl.rcParams |= {"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "streampose", "axes.axisbelow": True}
     n = [row["streams"] for row in rows]
     figure, (above, below) = plt.subplots(2, 1, figsize=(7, 6.4), sharex=True, layout="constrained")
     most = line["most streams that held"]
@@ -173,10 +171,7 @@ def draw(rows: list[dict[str, Any]], line: dict[str, float], path: Path) -> None
         ax.axvspan(most, max(*n, most), color="#eef0f3", lw=0)
         ax.grid(color="#e3e6ea", lw=0.8)
         ax.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=160, facecolor="white")
-    figure.savefig(path.with_suffix(".svg"), facecolor="white", metadata={"Date": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def main() -> int:

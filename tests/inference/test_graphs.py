@@ -486,7 +486,7 @@ def test_the_cpu_goes_on_from_the_pictures_that_it_has(tmp_path: Path, caplog, f
         def fail(self):
             raise RuntimeError("CUDA failure 700: an illegal memory access was encountered ; GPU=0")
 
-    for model in estimator._models:
+    for model in estimator.models:
         model.engine._sessions, model.engine.provider = Gone(), "CUDAExecutionProvider"
     pictures = [people_of(17, seed) for seed in range(3)]
     sent = estimator.ahead(pictures)
@@ -506,7 +506,7 @@ def test_no_room_for_the_pictures_is_said(tmp_path: Path):
     def full(_):
         raise RuntimeError("Failed to allocate memory for requested buffer of size 8388608")
 
-    (model,) = estimator._models
+    (model,) = estimator.models
     model.engine._sessions.upload = full
     with pytest.raises(EngineFailed, match=r"m\.onnx failed on CPU.* at batch 1: Failed to allocate memory"):
         estimator([people_of(17, 0), people_of(17, 1)])

@@ -150,8 +150,9 @@ def main() -> int:
     parser = parser_of(__doc__, assets="models/ and photos/")
     parser.add_argument("--nano", type=Path, help="folder with a nano of your own, to judge it in the place of ours")
     arguments = parser.parse_args()
-    nano = {
-        kind: arguments.nano / f"nano-{kind}.onnx" if arguments.nano else built_in(kind)
+    nano: dict[str, Path] = {
+        # Absolute, so that a folder in front of it is none.
+        kind: arguments.nano.absolute() / f"nano-{kind}.onnx" if arguments.nano else built_in(kind)
         for kind in ("detector", "keypoints")
     }
     models = arguments.assets / "models"
@@ -159,25 +160,21 @@ def main() -> int:
 
     reference = True
 
-    def pose(name: str) -> KeypointModel:
+    def pose(name: str | Path) -> KeypointModel:
         return keypoints(models / name, reference=reference)
 
-    def true_boxes(name: str) -> float:
+    def true_boxes(name: str | Path) -> float:
         return with_true_boxes(photos, pose(name))
 
-    def pair(name: str, size: int | None = None) -> float:
+    def pair(name: str | Path, size: int | None = None, second: str | Path = "pp_tinypose_256x192.onnx") -> float:
         people = detector(models / name, size, replace(LOW, max_people=20), reference=reference)
-        return end_to_end(photos, TopDown(people, pose("pp_tinypose_256x192.onnx")))
+        return end_to_end(photos, TopDown(people, pose(second)))
 
     def one_stage(name: str) -> float:
         return end_to_end(photos, OneStage(detector(models / name, None, LOW, reference=reference)))
 
-    def boxes(name: str, size: int | None = None) -> float:
+    def boxes(name: str | Path, size: int | None = None) -> float:
         return boxes_only(photos, detector(models / name, size, LOW, reference=reference))
-
-    def nano_pair() -> float:
-        people = detector(nano["detector"], None, replace(LOW, max_people=20), reference=reference)
-        return end_to_end(photos, TopDown(people, keypoints(nano["keypoints"], reference=reference)))
 
     rtmdet, yolox = "rtmdet_nano_person.onnx", "yolox_nano_416.onnx"
     rows: list[tuple[str, float | None, Callable[[], float]]] = [
@@ -192,17 +189,9 @@ def main() -> int:
         ("person boxes: rtmdet@320", 0.427, lambda: boxes(rtmdet)),
         ("person boxes: picodet", 0.412, lambda: boxes("picodet_s_320_pedestrian.onnx")),
         ("person boxes: yolox", 0.397, lambda: boxes(yolox)),
-        (
-            "key points, true boxes: streampose-nano",
-            None,
-            lambda: with_true_boxes(photos, keypoints(nano["keypoints"], reference=reference)),
-        ),
-        ("end to end: streampose-nano", None, nano_pair),
-        (
-            "person boxes: streampose-nano",
-            None,
-            lambda: boxes_only(photos, detector(nano["detector"], None, LOW, reference=reference)),
-        ),
+        ("key points, true boxes: streampose-nano", None, lambda: true_boxes(nano["keypoints"])),
+        ("end to end: streampose-nano", None, lambda: pair(nano["detector"], second=nano["keypoints"])),
+        ("person boxes: streampose-nano", None, lambda: boxes(nano["detector"])),
     ]
     print(f"{'COCO AP on the 79 photos':<48} {'reference':>9} {'ours':>6} {'difference':>11} {'our defaults':>13}")
     figures, off = {}, 0

@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -65,16 +64,13 @@ def write_npz(path: Path, moments: Iterable[Moment]) -> None:
             time_s=np.array([m.time_s for m in clip], np.float64),
             size_px=np.array([m.size_px for m in clip], np.int64).reshape(-1, 2),
             frame_row=np.repeat(np.arange(len(clip)), counts),
-            ids=_joined(ids, np.zeros(0, np.int64)),
-            boxes=_joined([p.boxes for p in every], np.zeros((0, 4), np.float32)),
-            box_scores=_joined([p.box_scores for p in every], np.zeros(0, np.float32)),
-            points=_joined([p.points for p in every], np.zeros((0, k, 2), np.float32)),
-            scores=_joined([p.scores for p in every], np.zeros((0, k), np.float32)),
+            # Behind nobody's, so that there is something to join.
+            ids=np.concatenate([np.zeros(0, np.int64), *ids]),
+            boxes=np.concatenate([np.zeros((0, 4), np.float32), *(p.boxes for p in every)]),
+            box_scores=np.concatenate([np.zeros(0, np.float32), *(p.box_scores for p in every)]),
+            points=np.concatenate([np.zeros((0, k, 2), np.float32), *(p.points for p in every)]),
+            scores=np.concatenate([np.zeros((0, k), np.float32), *(p.scores for p in every)]),
         )
-
-
-def _joined(arrays: list[Any], empty: Any) -> Any:
-    return np.concatenate([empty, *arrays])
 
 
 def read_npz(path: Path) -> Iterator[Moment]:

@@ -24,6 +24,12 @@ def _shapes(signature: Signature) -> list[_Shape]:
     return [t.shape for t in signature.outputs]
 
 
+def _single(signature: Signature) -> _Shape:
+    """Of the only output, if it has three dimensions; else none is known."""
+    shapes = _shapes(signature)
+    return shapes[0] if len(shapes) == 1 and len(shapes[0]) == 3 else (None,) * 3
+
+
 def _named(signature: Signature, *names: str) -> bool:
     return [t.name for t in signature.outputs] == list(names)
 
@@ -89,10 +95,8 @@ def is_picodet(s: Signature) -> bool:
 
 def is_yolox(s: Signature) -> bool:
     """[b, n, 5 + classes] for the n cells of strides 8, 16 and 32."""
-    size, shapes = s.size_px, _shapes(s)
-    if len(shapes) != 1 or len(shapes[0]) != 3 or size is None or (shapes[0][2] or 0) < 6:
-        return False
-    return shapes[0][1] == _cells(size)
+    _, cells, numbers = _single(s)
+    return s.size_px is not None and (numbers or 0) >= 6 and cells == _cells(s.size_px)
 
 
 def _cells(size: tuple[int, int]) -> int:
@@ -102,10 +106,7 @@ def _cells(size: tuple[int, int]) -> int:
 
 def yolo_columns(s: Signature) -> int:
     """The C of a YOLO head's [batch, C, anchors], else 0."""
-    shapes = _shapes(s)
-    if len(shapes) != 1 or len(shapes[0]) != 3:
-        return 0
-    _, columns, anchors = shapes[0]
+    _, columns, anchors = _single(s)
     # Exported for pictures of any size, the number of anchors is open; then only Ultralytics' metadata tells.
     said = "task" in s.metadata
     if columns and anchors:
@@ -125,10 +126,7 @@ def is_yolo(s: Signature) -> bool:
 
 def end2end_rows(s: Signature) -> int:
     """The R of an NMS-free YOLO head's [batch, boxes, R], else 0."""
-    shapes = _shapes(s)
-    if len(shapes) != 1 or len(shapes[0]) != 3:
-        return 0
-    _, boxes, rows = shapes[0]
+    _, boxes, rows = _single(s)
     said = "task" in s.metadata
     # Any number is right where the metadata says how long a row is: with NMS inside it is what `max_det` was.
     if boxes is None or (said and rows == _said_row(s)):

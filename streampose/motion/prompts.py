@@ -77,11 +77,9 @@ def _person(poses: Poses, row: int, min_score: float) -> dict[str, Any]:
 
 
 def _hull(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    if len(points) < 3:
-        return points[:0]
     try:
         return np.asarray(points[ConvexHull(points).vertices], np.float32)
-    except QhullError:  # all on one line
+    except (QhullError, ValueError):  # too few, all on one line; or none
         return points[:0]
 
 

@@ -106,7 +106,6 @@ class Publisher(Peer):
             try:
                 picture = await track.recv()
             except MediaStreamError:
-                self._camera.end()
                 self.end("the video ended")
                 return
             self._heard_at = time.monotonic()

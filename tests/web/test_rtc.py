@@ -31,6 +31,18 @@ from streampose.web.limits import Limits
 QUICK = Limits(idle_s=1.5, connect_s=10.0)
 
 
+def warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Of ours: asyncio's own tell of busy machines."""
+    return [record for record in caplog.records if record.name == "streampose" and record.levelno >= logging.WARNING]
+
+
+class Silent(Pictures):
+    """A camera that is on, and gives no picture."""
+
+    async def recv(self):
+        await asyncio.sleep(60)
+
+
 def figures(width: int = 640, height: int = 480) -> Iterator[Image]:
     source = SyntheticSource(width_px=width, height_px=height, live=False)
     return itertools.cycle([source.render(i) for i in range(60)])
@@ -218,7 +230,17 @@ async def test_one_who_vanishes_is_noticed_and_everything_comes_back(caplog: pyt
             await gone(served)
             await client.__aexit__()
         assert resources() <= before + 2
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING], caplog.text
+    assert not warnings(caplog), caplog.text
+
+
+async def test_who_leaves_before_the_first_picture_is_no_failure(served: Served, caplog: pytest.LogCaptureFixture):
+    """As a page does that is left at once, or that its framework mounts twice."""
+    async with RtcClient(served.url, Silent(grey())) as client:
+        await client.until(lambda: client.said)
+        client.location = None
+        await client.pc.close()
+        await gone(served)
+    assert not warnings(caplog), caplog.text
 
 
 async def test_who_has_crashed_gets_the_name_again_and_nobody_else_does(served: Served, monkeypatch):
@@ -329,10 +351,6 @@ async def test_who_sends_too_much_has_to_go(
 
 
 async def test_who_sends_nothing_has_to_go():
-    class Silent(Pictures):
-        async def recv(self):
-            await asyncio.sleep(60)
-
     async with serving(limits=QUICK) as served, RtcClient(served.url, Silent(grey())) as client:
         await client.until(lambda: client.said)
         await gone(served)

@@ -114,7 +114,8 @@ class Guard:
             # that sends one, if a wrong one, asks by itself.
             by_page = foreign or sent.lower().startswith("bearer")
             scheme = "Basic" if request.path.endswith(_PICTURES) and not by_page else "Bearer"
-            raise web.HTTPUnauthorized(headers=_challenge(scheme), text="a token is needed")
+            words = "that is not the token" if sent else "a token is needed"
+            raise web.HTTPUnauthorized(headers=_challenge(scheme), text=words)
 
 
 def _challenge(scheme: str) -> dict[str, str]:

@@ -49,7 +49,8 @@ async def test_who_guesses_the_token_is_told_once(http: aiohttp.ClientSession, c
     async with serving(token=TOKEN) as served:
         for header in ({}, *[{"Authorization": f"Bearer guess-{i}"} for i in range(5)]):
             async with http.get(f"{served.url}/api/streams", headers=header) as answer:
-                assert answer.status == 401
+                words = "that is not the token" if header else "a token is needed"
+                assert (answer.status, await answer.json()) == (401, {"error": words})
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and r.name == "streampose"] == [
         "127.0.0.1 sent a wrong token (said once a minute)"
     ]

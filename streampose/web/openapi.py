@@ -4,79 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from streampose.web.schemas import NAME, SCHEMAS, ref
+
 __all__ = ["document"]
 
 _JSON, _SDP = "application/json", "application/sdp"
-_NAME = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
-_NUMBER_OR_NONE = {"type": ["number", "null"]}
 
 _ORIGINS = (
     "Pages of other origins are refused, except those that --allow-origin names: they are answered with CORS headers, "
     "their preflights (OPTIONS with Access-Control-Request-Method) by 204 at any path. They send the token as Bearer."
 )
 
-_SETTINGS: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "mode": {"enum": ["overlay", "rendered"]},
-        "budget_ms": {"type": ["integer", "null"], "minimum": 10, "maximum": 5000},
-        "mirror": {"type": "boolean"},
-        "smooth": {"type": "boolean"},
-        "ids": {"type": "boolean"},
-        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-    },
-}
-_FIGURES: dict[str, Any] = {
-    "type": "object",
-    "description": "null = not known yet; empty = it has not begun",
-    "properties": {
-        name: _NUMBER_OR_NONE | {"description": words}
-        for name, words in {
-            "fps_in": "frames captured a second, lately",
-            "fps_out": "poses delivered a second, lately",
-            "latency_ms": "capture to delivery, lately: the median",
-            "latency_p95_ms": "the same, 95th percentile",
-            "captured": "frames since it began",
-            "delivered": "of them with poses",
-            "dropped": "of them without, dropped",
-            "people": "in the last frame",
-            "batch": "frames in the last frame's batch",
-            "batch_ms": "median time of a batch, of all streams",
-            "streams": "how many there are",
-        }.items()
-    },
-}
-_STREAM: dict[str, Any] = {
-    "type": "object",
-    "required": ["id", "origin", "state", "fault", "size_px", "figures", "settings"],
-    "properties": {
-        "id": _NAME,
-        "origin": {"enum": ["server", "api", "peer"]},
-        "state": {"enum": ["opening", "running", "lost", "ended", "stopped", "failed", "cancelled"]},
-        "fault": {"type": ["string", "null"]},
-        "size_px": {"type": ["array", "null"], "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
-        "figures": _FIGURES,
-        "settings": _SETTINGS,
-    },
-}
-_MODELS: dict[str, Any] = {
-    "type": "object",
-    "required": ["names", "current", "loading", "error"],
-    "properties": {
-        "names": {"type": "array", "items": {"type": "string"}},
-        "current": {"type": "string"},
-        "loading": {"type": ["string", "null"]},
-        "error": {"type": ["string", "null"]},
-    },
-}
-_ERROR: dict[str, Any] = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
-_ID = {"name": "id", "in": "path", "required": True, "schema": _NAME}
+_ID = {"name": "id", "in": "path", "required": True, "schema": NAME}
 _ANY_ID = _ID | {"schema": {"type": "string"}}
-
-
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _says(text: str, schema: dict[str, Any] | None = None, kind: str = _JSON) -> dict[str, Any]:
@@ -102,8 +42,8 @@ def _answers(*errors: int, **good: dict[str, Any]) -> dict[str, Any]:
         503: "no room, or no picture, now",
     }
     found = {code.removeprefix("ok"): answer for code, answer in good.items()}
-    found["401"] = _says("a token is needed", _ref("Error"))
-    return found | {str(code): _says(words[code], _ref("Error")) for code in (403, 421, 429, *errors)}
+    found["401"] = _says("a token is needed", ref("Error"))
+    return found | {str(code): _says(words[code], ref("Error")) for code in (403, 421, 429, *errors)}
 
 
 def _takes(schema: dict[str, Any], kind: str = _JSON) -> dict[str, Any]:
@@ -123,22 +63,21 @@ _OPTIONS_OF_A_SESSION = _OPTIONS | {"summary": "What is taken here (Accept-Patch
 def document(version: str) -> dict[str, Any]:
     """The OpenAPI document, as plain data."""
     body_errors = (400, 408, 413, 415)
-    stream, text, binary = _ref("Stream"), {"type": "string"}, {"type": "string", "format": "binary"}
+    stream, text, binary = ref("Stream"), {"type": "string"}, {"type": "string", "format": "binary"}
     streams = {"type": "object", "required": ["streams"], "properties": {"streams": {"type": "array", "items": stream}}}
     new = {
         "type": "object",
         "additionalProperties": False,
         "required": ["id", "source"],
-        "properties": {"id": _NAME, "source": text},
+        "properties": {"id": NAME, "source": text},
     }
     name = {"type": "object", "additionalProperties": False, "required": ["name"], "properties": {"name": text}}
-    config = {"type": "object", "properties": {"ice_servers": {"type": "array", "items": {"type": "object"}}}}
     paths: dict[str, Any] = {
         "/api/openapi.json": {
             "get": {"summary": "This document", "responses": _answers(ok200=_says("it", {"type": "object"}))}
         },
         "/api/config": {
-            "get": {"summary": "What a page needs to begin", "responses": _answers(ok200=_says("it", config))}
+            "get": {"summary": "What a page needs to begin", "responses": _answers(ok200=_says("it", ref("Config")))}
         },
         "/api/streams": {
             "get": {"summary": "All public streams", "responses": _answers(ok200=_says("them", streams))},
@@ -153,7 +92,7 @@ def document(version: str) -> dict[str, Any]:
             "get": {"summary": "One stream", "responses": _answers(404, ok200=_says("it", stream))},
             "patch": {
                 "summary": "Change its settings",
-                "requestBody": _takes(_ref("Settings")),
+                "requestBody": _takes(ref("Settings")),
                 "responses": _answers(*body_errors, 404, 422, ok200=_says("changed", stream)),
             },
             "delete": {
@@ -168,10 +107,10 @@ def document(version: str) -> dict[str, Any]:
                 "responses": _answers(
                     404,
                     503,
-                    ok200=_says("one event a frame (docs/formats.md)", text, "text/event-stream"),
+                    ok200=_says("one event a frame, its data of the schema Poses", text, "text/event-stream"),
                     ok204=_says("the stream has ended"),
                 )
-                | {"101": _says("a WebSocket: one text a frame")},
+                | {"101": _says("a WebSocket: one text a frame, of the schema Poses")},
             },
         },
         "/api/streams/{id}/picture.jpg": {
@@ -188,12 +127,12 @@ def document(version: str) -> dict[str, Any]:
                 "responses": _answers(404, 410, 503, ok200=_says("they", binary, "multipart/x-mixed-replace")),
             },
         },
-        "/api/models": {"get": {"summary": "The models", "responses": _answers(ok200=_says("they", _ref("Models")))}},
+        "/api/models": {"get": {"summary": "The models", "responses": _answers(ok200=_says("they", ref("Models")))}},
         "/api/models/current": {
             "put": {
                 "summary": "Load another model, for all streams",
                 "requestBody": _takes(name),
-                "responses": _answers(*body_errors, 409, 422, ok202=_says("it is being loaded", _ref("Models"))),
+                "responses": _answers(*body_errors, 409, 422, ok202=_says("it is being loaded", ref("Models"))),
             }
         },
         "/whip": {"post": _session("Publish video (WHIP, RFC 9725) for oneself alone", 409), "options": _OPTIONS},
@@ -224,7 +163,7 @@ def document(version: str) -> dict[str, Any]:
         "info": {"title": "streampose", "version": version, "description": _ORIGINS},
         "paths": paths,
         "components": {
-            "schemas": {"Stream": _STREAM, "Settings": _SETTINGS, "Models": _MODELS, "Error": _ERROR},
+            "schemas": SCHEMAS,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"token": []}, {}],

@@ -52,7 +52,8 @@ async def serving(
             await running
 
 
-async def gone(served: Served, within_s: float = 10.0) -> None:
+async def gone(served: Served, within_s: float = 10.0, streams: int = 0) -> None:
+    """Wait until no session is there, and no stream but those of the server."""
     async with asyncio.timeout(within_s):
-        while served.server.sessions or served.pipeline.reports:
+        while served.server.sessions or len(served.pipeline.reports) > streams:
             await asyncio.sleep(0.02)

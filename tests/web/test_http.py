@@ -277,6 +277,12 @@ async def test_who_follows_is_told_of_the_end(served: Served, http: aiohttp.Clie
             assert "event: end" in (await events.content.read()).decode()
 
 
+async def _to_the_end(socket: aiohttp.ClientWebSocketResponse) -> int | None:
+    async for _ in socket:
+        pass
+    return socket.close_code
+
+
 async def test_who_follows_a_server_that_stops_is_cut_off_between_two_frames(http: aiohttp.ClientSession):
     """And is not told that the stream has ended: it may be there again with the server."""
     async with serving() as served:
@@ -284,8 +290,11 @@ async def test_who_follows_a_server_that_stops_is_cut_off_between_two_frames(htt
         url = f"{served.url}/api/streams/cam"
         answers = [await http.get(f"{url}/{kind}") for kind in ("poses", "video.mjpeg")]
         begun = [await answer.content.readany() for answer in answers]
+        socket = await http.ws_connect(f"{url}/poses")
+        heard = asyncio.ensure_future(_to_the_end(socket))
     async with asyncio.timeout(5):
         rest = [await answer.read() for answer in answers]  # neither breaks off in the middle
+        assert await heard == 1001
     poses = begun[0] + rest[0]
     assert poses.endswith(b"\n\n")
     assert b"event: end" not in poses
@@ -347,9 +356,10 @@ async def test_who_follows_a_stream_that_does_not_begin_is_told(served: Served, 
     await served.server.show("removed", Slow("none.mp4"))
     unmade = catalogue.reserve("unmade")
 
-    async def end_of(name: str) -> aiohttp.WSMsgType:
+    async def end_of(name: str) -> int | None:
         async with http.ws_connect(f"{url}/{name}/poses") as socket:
-            return (await socket.receive(timeout=5)).type
+            assert (await socket.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+            return socket.close_code
 
     names = ("fails", "removed", "unmade")
     ends = [asyncio.ensure_future(end_of(name)) for name in names]
@@ -360,12 +370,12 @@ async def test_who_follows_a_stream_that_does_not_begin_is_told(served: Served, 
     removing = asyncio.ensure_future(catalogue.release(catalogue["removed"]))
     await catalogue.release(unmade)
     opening.set()
-    assert await asyncio.gather(*ends) == [aiohttp.WSMsgType.CLOSE] * 3
+    assert await asyncio.gather(*ends) == [1000] * 3
     async with asyncio.timeout(5):
         texts = [await one.read() for one in events]
     assert texts == [b"event: end\ndata: {}\n\n", b""] * 3
     await removing
-    assert await end_of("fails") is aiohttp.WSMsgType.CLOSE  # and who comes then
+    assert await end_of("fails") == 1000  # and who comes then
     async with asyncio.timeout(5):
         while served.server._feeds._viewers:
             await asyncio.sleep(0.01)

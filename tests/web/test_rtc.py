@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import av
+import jsonschema_rs
 import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamTrack
@@ -24,8 +27,10 @@ from servers.serving import Served, gone, serving
 from streampose.frame import Image
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator
+from streampose.pose import Poses, Skeleton
 from streampose.sources import FileSource, SyntheticSource
-from streampose.web import limits, whip
+from streampose.web import limits, publisher, whip
+from streampose.web.ice import IceServer
 from streampose.web.limits import Limits
 
 QUICK = Limits(idle_s=1.5, connect_s=10.0)
@@ -430,17 +435,6 @@ async def test_a_slow_model_delays_and_drops_but_nothing_piles_up():
         assert stats["dropped"] + stats["replaced"] > 10
 
 
-async def test_the_server_says_goodbye():
-    async with serving() as served:
-        client = RtcClient(served.url, Pictures(grey()))
-        await client.__aenter__()
-        await client.until(lambda: client.poses)
-    await client.until(lambda: client.said[-1]["type"] == "bye", within_s=5)
-    assert "stopping" in client.said[-1]["reason"]
-    client.location = None
-    await client.__aexit__()
-
-
 async def test_added_latency_is_small(served: Served):
     """From arrival to the message, beyond the model; the figures of a quiet machine are in benchmarks/results."""
     async with RtcClient(served.url, Pictures(figures(320, 240), fps=10)) as client:
@@ -450,3 +444,69 @@ async def test_added_latency_is_small(served: Served):
         added = [r["age_ms"] - r["inference_ms"] for _, r in client.poses]
     # Of a machine that others use the better quarter.
     assert np.percentile(added, 25) < 50, np.percentile(added, [25, 50, 90, 99])
+
+
+LEG = Skeleton(name="leg", points=("hip", "knee", "ankle"), edges=((0, 1), (1, 2)))
+
+
+class Legs(FakeEstimator):
+    """One leg in each picture: of a skeleton that is not ours, so that each record says its points."""
+
+    def __call__(self, images):
+        ones = np.ones((1, 3), np.float32)
+        points, boxes = np.ones((1, 3, 2), np.float32), np.ones((1, 4), np.float32)
+        leg = Poses(skeleton=LEG, points=points, scores=ones, boxes=boxes, box_scores=ones[0, :1])
+        return [leg for _ in super().__call__(images)]
+
+
+def strict(schema: Any) -> Any:
+    """The same, for messages that have nothing else in them."""
+    if isinstance(schema, list):
+        return [strict(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    more = {"additionalProperties": False} if schema.get("type") == "object" else {}
+    return {key: strict(value) for key, value in schema.items()} | more
+
+
+async def test_what_is_sent_is_what_is_described_up_to_the_goodbye(monkeypatch: pytest.MonkeyPatch):
+    """No more and no less than the document of the interface says."""
+    monkeypatch.setattr(publisher, "_STATS_S", 0.05)
+    said = [{"type": "set", "mirror": True}, {"type": "ping", "t": 1.5}, {"type": "model", "name": "none"}]
+    got: dict[str, Any] = {"Config": {"ice_servers": [IceServer(url="turn:a", user="me", secret="x").for_page()]}}
+    async with aiohttp.ClientSession() as http:
+        async with serving(Legs()) as served:
+
+            async def get(path: str) -> Any:
+                async with http.get(f"{served.url}/api/{path}") as answer:
+                    return await answer.json()
+
+            schemas = strict((await get("openapi.json"))["components"]["schemas"])
+            client = RtcClient(served.url, Pictures(grey()), stream="me")
+            await client.__aenter__()
+            heard = client.said
+            await client.until(lambda: heard)
+            for message in said:
+                client.say(**message)
+            async with http.ws_connect(f"{served.url}/api/streams/me/poses") as socket:
+                got["Poses"] = json.loads((await socket.receive(timeout=10)).data)
+            await client.until(lambda: {m["type"] for m in heard} >= {"hello", "settings", "pong", "error"})
+            await client.until(lambda: heard[-1]["type"] == "stats" and "people" in heard[-1] and client.poses)
+            got |= {"Stream": await get("streams/me"), "Models": await get("models"), "Error": await get("none")}
+        await client.until(lambda: heard[-1]["type"] == "bye", within_s=5)
+        client.location = None
+        await client.__aexit__()
+    assert "stopping" in heard[-1]["reason"]
+    fits = {
+        name: jsonschema_rs.validator_for({"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}})
+        for name in schemas
+    }
+    figures = schemas["Stream"]["properties"]["figures"]["properties"].keys()
+    for name, message in [*got.items(), ("OwnPoses", client.poses[-1][1]), *(("Heard", one) for one in heard)]:
+        assert fits[name].is_valid(message), (name, message)
+        assert not fits[name].is_valid(message | {"unheard": 1})
+        for key in message.keys() - {"names", "edges", *figures}:
+            assert not fits[name].is_valid({k: v for k, v in message.items() if k != key}), (name, key)
+    assert all(fits["Said"].is_valid(message) for message in said)
+    for wrong in ({"type": "set", "confidence": 2}, {"type": "ping"}, {"type": "hello"}):
+        assert not fits["Said"].is_valid(wrong)

@@ -17,7 +17,7 @@ from streampose.typed import Typed
 from streampose.web.limits import Full
 from streampose.web.origins import Origins
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "unread"]
 
 log = logging.getLogger("streampose")
 
@@ -120,6 +120,13 @@ class Guard:
 
 def _challenge(scheme: str) -> dict[str, str]:
     return {"WWW-Authenticate": f'{scheme} realm="streampose"'}
+
+
+def unread() -> web.Response:
+    """The answer to what is no request: nobody knows whose it is, or of which page."""
+    response = _problem(400, "this is no HTTP (nor is https:// without --tls-cert), or a line is broken or too long")
+    response.headers.update(_HEADERS)
+    return response
 
 
 def _problem(status: int, text: str, headers: object = None) -> web.Response:

@@ -20,6 +20,7 @@ from streampose.pipeline import Pipeline
 from streampose.sources import Source
 from streampose.web.api import Api
 from streampose.web.catalogue import Catalogue
+from streampose.web.connection import connections_of
 from streampose.web.effort import Effort
 from streampose.web.feeds import Feeds
 from streampose.web.guard import Guard
@@ -154,7 +155,7 @@ class WebServer:
         self._connections.watch(server)
         try:
             self._listening = await asyncio.get_running_loop().create_server(
-                server,
+                connections_of(server),
                 address.host,
                 address.port,
                 ssl=self._options.tls,

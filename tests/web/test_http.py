@@ -627,6 +627,11 @@ async def test_a_request_that_cannot_be_read_is_no_news(caplog, sent: list[bytes
                 writer.transport.abort()
         head = await reader.readline()
         assert (int(head.split()[1]) if head else None) == status
+        if head:  # the answer is as any other, and quotes nothing
+            answer = (await reader.read()).decode()
+            assert answer.partition("\r\n\r\n")[2].startswith('{"error": "')
+            assert "Server: streampose\r\n" in answer
+            assert not [word for word in ("aiohttp", "hunter2", "hun") if word in answer]
         writer.close()
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
     assert "hunter2" not in caplog.text

@@ -32,7 +32,11 @@ class _Connection(web.RequestHandler):
         return mine
 
 
-def connections_of(server: web.Server) -> Callable[[], asyncio.Protocol]:
-    """What `create_server` takes, in place of the server itself."""
-    options: dict[str, Any] = server._kwargs
+def connections_of(server: web.Server, **options: Any) -> Callable[[], asyncio.Protocol]:
+    """What `create_server` takes, in place of the server itself.
+
+    Args:
+        server: of the runner.
+        options: of each connection; the same that the runner has.
+    """
     return lambda: _Connection(server, loop=asyncio.get_running_loop(), **options)

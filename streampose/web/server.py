@@ -135,16 +135,15 @@ class WebServer:
             self._feeds,
         ):
             part.add_to(app.router)
+        self._of_each: dict[str, Any] = {
+            "logger": Complaints(),
+            "access_log": None,
+            "keepalive_timeout": limits.header_s,
+            "lingering_time": 1.0,
+            "auto_decompress": False,
+        }
         self._runner = web.AppRunner(
-            app,
-            logger=Complaints(),
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=1.0,
-            keepalive_timeout=limits.header_s,
-            lingering_time=1.0,
-            handler_cancellation=True,
-            auto_decompress=False,
+            app, handle_signals=False, shutdown_timeout=1.0, handler_cancellation=True, **self._of_each
         )
 
     async def __aenter__(self) -> Self:
@@ -155,7 +154,7 @@ class WebServer:
         self._connections.watch(server)
         try:
             self._listening = await asyncio.get_running_loop().create_server(
-                connections_of(server),
+                connections_of(server, **self._of_each),
                 address.host,
                 address.port,
                 ssl=self._options.tls,

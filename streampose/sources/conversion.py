@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from streampose.errors import SourceUnsupported
 from streampose.frame import Frame, Image, Latent
+from streampose.sources.fields import uncombed
 from streampose.sources.hwaccel import words
 from streampose.sources.orientation import Orientation, orientation_of
 from streampose.sources.source import shareable
@@ -179,6 +180,8 @@ def _bgr(picture: VideoFrame, orientation: Orientation, size: tuple[int, int]) -
         image = tone_mapped(pixels.astype(np.uint16, copy=False), picture.color_trc, picture.color_primaries)
     else:
         image = pixels.astype(np.uint8, copy=False)
+    if picture.interlaced_frame:
+        image = uncombed(image)
     image = np.ascontiguousarray(orientation(image))
     image.setflags(write=False)
     return image

@@ -39,9 +39,10 @@ def probe(path: Path) -> StreamInfo | None:
 
 
 def peculiarities(path: Path) -> tuple[str, ...]:
-    """What of a video's pictures is not as they are stored: ``square`` (its pixels are not), ``hdr``, ``mirrored``.
+    """What of a video's pictures is not as they are stored: ``square`` (its pixels are not), ``hdr``, ``mirrored``,
+    ``fields`` (it is interlaced).
 
-    The last its first picture says, and is decoded for that. Nothing where it cannot be read.
+    The last two its first picture says, and is decoded for that. Nothing where it cannot be read.
     """
     found: list[str] = []
     try:
@@ -52,8 +53,9 @@ def peculiarities(path: Path) -> tuple[str, ...]:
                 return ()
             found += ["square"] * (pixel_aspect(video) != 1) + ["hdr"] * (context.color_trc in TRANSFERS)
             first = next(container.decode(video), None)
-            if first is not None and (orientation_of(first) or Orientation()).mirrored:
-                found.append("mirrored")
+            if first is not None:
+                found += ["mirrored"] * (orientation_of(first) or Orientation()).mirrored
+                found += ["fields"] * first.interlaced_frame
     except (av.error.FFmpegError, OSError, ValueError):
         pass  # opening it will explain
     return tuple(found)

@@ -476,8 +476,9 @@ def test_only_what_is_read_in_another_way_than_before_is_done_anew(tmp_path: Pat
     video(tmp_path / "d.mp4", count=2, matrix=(-(1 << 16), 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
     turned(tmp_path / "e.mp4")
     video(tmp_path / "f.mp4", count=2, options={"x264-params": "transfer=arib-std-b67"})
+    video(tmp_path / "g.mp4", count=2, options={"x264-params": "tff=1"})
     anew = [one.read_anew for one in find_inputs([str(tmp_path)])]
-    assert anew == [(), ("spliced",), ("square",), ("mirrored",), (), ("hdr",)]
+    assert anew == [(), ("spliced",), ("square",), ("mirrored",), (), ("hdr",), ("fields",)]
 
 
 def test_rows_that_begin_with_one_image_keep_a_name_each(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811

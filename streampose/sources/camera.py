@@ -41,6 +41,7 @@ class CameraSource(LiveMedia):
         elif container_format == "avfoundation":
             options["framerate"] = "30"  # its default, 29.97, is refused by Apple's own cameras
         super().__init__(url, options=options, container_format=container_format, open_timeout_s=10.0, stall_s=5.0)
+        self._convert.hd_is_bt709 = False  # UVC's default is BT.601's matrix, whatever the size
         self._worked = False
 
     def open(self, stream: str) -> StreamInfo:

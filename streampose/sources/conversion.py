@@ -21,7 +21,7 @@ from streampose.sources.orientation import Orientation, orientation_of
 from streampose.sources.source import shareable
 from streampose.sources.tonemap import TRANSFERS, tone_mapped
 
-__all__ = ["Conversion", "pixel_aspect", "read_latent"]
+__all__ = ["Conversion", "is_untold_hd", "pixel_aspect", "read_latent"]
 
 log = logging.getLogger("streampose")
 
@@ -29,6 +29,7 @@ log = logging.getLogger("streampose")
 _later: ContextVar[bool] = ContextVar("later", default=False)
 # Matrix, range, primaries and transfer of a video that says nothing of them.
 _UNSAID = (2, 0, 2, 2)
+_BT709 = 1
 # Matrices that there are, and FFmpeg cannot convert: YCgCo, YDzDx, ICtCp, IPT-C2, YCgCo-Re and -Ro. Others that it
 # cannot (10, 12, 13: constant luminance and derived from the primaries) are near enough to YCbCr to be read as such.
 _OTHER_MATRICES = {8, 11, 14, 15, 16, 17}
@@ -62,6 +63,12 @@ def pixel_aspect(video: VideoStream) -> Fraction:
     return said if said and Fraction(1, 4) <= said <= 4 and abs(said - 1) > 0.02 else Fraction(1)
 
 
+def is_untold_hd(picture: VideoFrame) -> bool:
+    """Whether it is HD, as mpv and our own videos have it, in YUV of a matrix that is not named."""
+    is_hd = picture.width >= 1280 or picture.height > 576
+    return is_hd and picture.colorspace == _UNSAID[0] and not picture.format.is_rgb
+
+
 class Conversion:
     """Converts decoded pictures: at once, or within `read_latent` when somebody looks.
 
@@ -77,6 +84,8 @@ class Conversion:
         """Of the source, for messages."""
         self.pixel_aspect = Fraction(1)
         """Width of a decoded pixel by height; what comes out has square ones."""
+        self.hd_is_bt709 = True
+        """Whether HD that names no matrix has BT.709's, as players take it; else, and of what is smaller, BT.601's."""
 
     def __call__(self, picture: VideoFrame) -> Image | Latent:
         """As it is to be seen: with square pixels, turned and mirrored as its metadata says.
@@ -89,6 +98,8 @@ class Conversion:
     def _seen(self, picture: VideoFrame, orientation: Orientation) -> Image | Latent:
         size = self._stretched(picture.width), picture.height
         width, height = size[::-1] if orientation.transposed else size
+        if self.hd_is_bt709 and is_untold_hd(picture):
+            picture.colorspace = _BT709
         colours = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
         kind = (picture.format.name, width, height, orientation, picture.interlaced_frame, colours)
         if _later.get() and kind == self._kind:

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 
 from streampose.frame import StreamInfo
-from streampose.sources.conversion import pixel_aspect
+from streampose.sources.conversion import is_untold_hd, pixel_aspect
 from streampose.sources.orientation import Orientation, orientation_of
 from streampose.sources.tonemap import TRANSFERS
 from streampose.sources.track import main_video
@@ -40,9 +40,9 @@ def probe(path: Path) -> StreamInfo | None:
 
 def peculiarities(path: Path) -> tuple[str, ...]:
     """What of a video's pictures is not as they are stored: ``square`` (its pixels are not), ``hdr``, ``mirrored``,
-    ``fields`` (it is interlaced).
+    ``fields`` (it is interlaced); or taken for another's than they were, ``hd`` (BT.709's colours, which are not told).
 
-    The last two its first picture says, and is decoded for that. Nothing where it cannot be read.
+    The last three its first picture says, and is decoded for that. Nothing where it cannot be read.
     """
     found: list[str] = []
     try:
@@ -56,6 +56,7 @@ def peculiarities(path: Path) -> tuple[str, ...]:
             if first is not None:
                 found += ["mirrored"] * (orientation_of(first) or Orientation()).mirrored
                 found += ["fields"] * first.interlaced_frame
+                found += ["hd"] * is_untold_hd(first)
     except (av.error.FFmpegError, OSError, ValueError):
         pass  # opening it will explain
     return tuple(found)

@@ -37,6 +37,7 @@ class PeerCamera:
         self._size: tuple[int, int] | None = None
         self._first: Frame | None = None
         self._convert = Conversion()
+        self._convert.hd_is_bt709 = False  # VP8 is of BT.601, by its standard
         self.dropped = 0
         """Pictures for which a fresher one came before they were taken."""
 

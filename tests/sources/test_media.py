@@ -50,6 +50,7 @@ from streampose.sources.conversion import read_latent
 from streampose.sources.images import images_in
 from streampose.sources.probe import peculiarities, probe
 from streampose.sources.seeking import read_table
+from streampose.web.camera import PeerCamera
 
 WIDTH, HEIGHT = 96, 64
 
@@ -808,3 +809,40 @@ def test_what_comes_through_a_fifo_is_read_from_its_beginning_to_its_end(tmp_pat
 def test_standard_input_has_another_name():
     with pytest.raises(SourceNotFound, match="standard input is /dev/stdin"):
         open_source("-")
+
+
+@pytest.mark.parametrize(
+    ("size", "untold_is", "source"),
+    [
+        ((1280, 720), 1, "file"),
+        ((404, 720), 1, "file"),
+        ((720, 576), 5, "file"),
+        ((1280, 720), 5, "camera"),
+        ((1280, 720), 5, "browser"),
+    ],
+)
+def test_colours_that_are_not_told_are_those_that_players_take_them_for(
+    size: tuple[int, int], untold_is: int, source: str
+):
+    sources = {"file": FileSource("a.mp4"), "camera": CameraSource("0"), "browser": PeerCamera(1)}
+    convert = vars(sources[source])["_convert"]
+    green = (60, 160, 30)
+    pixels = np.full((size[1], size[0], 3), green, np.uint8)
+    for told in (2, 1, 5):
+        matrix = untold_is if told == 2 else told
+        picture = av.VideoFrame.from_ndarray(pixels, format="bgr24").reformat(format="yuv444p", dst_colorspace=matrix)
+        picture.colorspace = told
+        image = convert(picture)
+        assert isinstance(image, np.ndarray)
+        assert np.abs(image[9, 9].astype(int) - green).max() <= 4
+
+
+def test_work_on_hd_in_other_colours_is_not_gone_on_with(tmp_path: Path):
+    path = tmp_path / "v.mp4"
+    for told, expected in ((2, ("hd",)), (1, ())):
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+            stream.width, stream.height, stream.pix_fmt = 64, 720, "yuv420p"
+            stream.codec_context.colorspace = told
+            container.mux([*stream.encode(av.VideoFrame(64, 720, "yuv420p")), *stream.encode(None)])
+        assert peculiarities(path) == expected

@@ -19,7 +19,7 @@ from streampose.sources.fields import uncombed
 from streampose.sources.hwaccel import words
 from streampose.sources.orientation import Orientation, orientation_of
 from streampose.sources.source import shareable
-from streampose.sources.tonemap import TRANSFERS, tone_mapped
+from streampose.sources.tonemap import TRANSFERS, is_wide, tone_mapped
 
 __all__ = ["Conversion", "is_untold_hd", "pixel_aspect", "read_latent"]
 
@@ -184,10 +184,10 @@ class Conversion:
 
 
 def _bgr(picture: VideoFrame, orientation: Orientation, size: tuple[int, int]) -> Image:
-    is_hdr = picture.color_trc in TRANSFERS
+    wide = is_wide(picture.color_trc, picture.color_primaries)
     # More threads would be started and ended for each picture: of 1080p 1.3 ms instead of 1.0, by hand.
-    pixels = picture.to_ndarray(format="bgr48le" if is_hdr else "bgr24", width=size[0], height=size[1], threads=1)
-    if is_hdr:
+    pixels = picture.to_ndarray(format="bgr48le" if wide else "bgr24", width=size[0], height=size[1], threads=1)
+    if wide:
         image = tone_mapped(pixels.astype(np.uint16, copy=False), picture.color_trc, picture.color_primaries)
     else:
         image = pixels.astype(np.uint8, copy=False)

@@ -10,7 +10,7 @@ import av
 from streampose.frame import StreamInfo
 from streampose.sources.conversion import is_untold_hd, pixel_aspect
 from streampose.sources.orientation import Orientation, orientation_of
-from streampose.sources.tonemap import TRANSFERS
+from streampose.sources.tonemap import TRANSFERS, is_wide
 from streampose.sources.track import main_video
 
 __all__ = ["peculiarities", "probe"]
@@ -39,8 +39,8 @@ def probe(path: Path) -> StreamInfo | None:
 
 
 def peculiarities(path: Path) -> tuple[str, ...]:
-    """What of a video's pictures is not as they are stored: ``square`` (its pixels are not), ``hdr``, ``mirrored``,
-    ``fields`` (it is interlaced); or taken for another's than they were, ``hd`` (BT.709's colours, which are not told).
+    """What of a video's pictures is not as they are stored: ``square`` (its pixels are not), ``hdr``, ``wide``
+    (BT.2020's colours), ``mirrored``, ``fields`` (it is interlaced), ``hd`` (BT.709's matrix, which is not told).
 
     The last three its first picture says, and is decoded for that. Nothing where it cannot be read.
     """
@@ -51,7 +51,9 @@ def peculiarities(path: Path) -> tuple[str, ...]:
             context = getattr(video, "codec_context", None)  # what nothing here decodes has none
             if video is None or context is None:
                 return ()
-            found += ["square"] * (pixel_aspect(video) != 1) + ["hdr"] * (context.color_trc in TRANSFERS)
+            found += ["square"] * (pixel_aspect(video) != 1)
+            if is_wide(context.color_trc, context.color_primaries):
+                found.append("hdr" if context.color_trc in TRANSFERS else "wide")
             first = next(container.decode(video), None)
             if first is not None:
                 found += ["mirrored"] * (orientation_of(first) or Orientation()).mirrored

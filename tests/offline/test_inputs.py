@@ -477,8 +477,9 @@ def test_only_what_is_read_in_another_way_than_before_is_done_anew(tmp_path: Pat
     turned(tmp_path / "e.mp4")
     video(tmp_path / "f.mp4", count=2, options={"x264-params": "transfer=arib-std-b67"})
     video(tmp_path / "g.mp4", count=2, options={"x264-params": "tff=1"})
+    video(tmp_path / "h.mp4", count=2, options={"x264-params": "colorprim=bt2020"})
     anew = [one.read_anew for one in find_inputs([str(tmp_path)])]
-    assert anew == [(), ("spliced",), ("square",), ("mirrored",), (), ("hdr",), ("fields",)]
+    assert anew == [(), ("spliced",), ("square",), ("mirrored",), (), ("hdr",), ("fields",), ("wide",)]
 
 
 def test_rows_that_begin_with_one_image_keep_a_name_each(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811

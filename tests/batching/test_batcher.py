@@ -190,6 +190,33 @@ async def test_who_was_silent_for_long_does_not_have_all_turns_then():
     assert 2 <= sum(i >= 100 for (i,) in engine.batches[20:26]) <= 4, engine.batches[20:]
 
 
+class OneOfAll(FixedBatch):
+    """Takes the first frame; the others are too late."""
+
+    def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
+        return Take(frames=tuple(waiting[:1]), drop=tuple(waiting[1:])) if waiting else Wait()
+
+
+async def test_whose_frame_went_lost_comes_first_among_those_of_equal_claim():
+    """Two slow cameras in step beside a quick one: both have all the claim that there is, and one can be in time."""
+    engine, quick, one, other = Engine(), lane("quick", credits=99), lane("one"), lane("other")
+    async with Running([engine], OneOfAll(1), [quick, one, other]):
+        for turn in range(4):
+            for i in range(3):
+                quick.ingress.put_nowait(frame(10 * turn + i))
+                await settle()
+                engine.let_go()
+            await settle()
+            one.ingress.put_nowait(frame(100 + turn))
+            other.ingress.put_nowait(frame(200 + turn))
+            await settle()
+            engine.let_go()
+            await deliver(one, len(one.outbox))
+            await deliver(other, len(other.outbox))
+            await settle()
+    assert [i for (i,) in engine.batches if i >= 100] == [100, 201, 102, 203]
+
+
 async def test_streams_are_served_by_their_weights():
     engine = Engine()
     heavy, light = lane("heavy", weight=3.0), lane("light")

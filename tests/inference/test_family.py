@@ -82,6 +82,7 @@ def graph(*outputs: tuple[int | None, ...], **metadata: str) -> Signature:
         (heads.is_yolo_end2end, [(1, None, 6)], {"task": "detect"}, True),
         (heads.is_yolo_end2end, [(1, None, 6)], {}, False),  # may be a raw head's
         (heads.is_yolo_end2end, [(1, 25200, 6)], {}, False),
+        (heads.is_yolo_end2end, [(1, 300, None)], {}, False),
         (heads.is_yolo_pose_end2end, [(1, 3, 57)], {"task": "pose", "kpt_shape": "[17, 3]"}, True),
         (heads.is_yolo, [(1, 4, 1000)], {"task": "detect"}, False),  # no class
         (heads.is_heatmap, [(1, 17, 64, 48)], {}, True),

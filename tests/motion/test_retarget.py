@@ -218,6 +218,14 @@ def _two(skeleton: Skeleton = COCO_17) -> tuple[Poses, Poses]:
     return found[0], found[1]
 
 
+def test_without_a_measure_that_both_show_boxes_say_how_far_somebody_goes():
+    one, _ = _two()
+    head = replace(one, scores=np.where(np.arange(17) < 5, one.scores, 0))
+    half = replace(head, points=head.points / 2, boxes=head.boxes / 2)
+    first, then = run([half, replace(half, points=half.points + 10, boxes=half.boxes + 10)], head)
+    assert np.allclose(then.poses.points[0, :5] - first.poses.points[0, :5], 20, atol=0.1)
+
+
 def test_nobody_to_take_from():
     one, _ = _two()
     with pytest.raises(ConfigError, match="nobody is in the reference"):

@@ -93,6 +93,19 @@ def test_what_is_not_known_is_left_out():
     assert short[2] < long[2] / 3
 
 
+def test_every_figure_has_its_place():
+    image = np.full((432, 768, 3), 200, np.uint8)
+    figures = [name for name in Hud.__dataclass_fields__ if name != "stream"]
+    ends = [rectangle(Renderer()(image, NOBODY, replace(HUD, **{name: None})) != image)[2] for name in figures]
+    assert max(ends) < rectangle(Renderer()(image, NOBODY, HUD) != image)[2]
+
+
+@pytest.mark.parametrize("width", [200, 260, 320])
+def test_the_display_takes_as_many_lines_as_it_needs(width: int):
+    image = np.full((240, width, 3), 200, np.uint8)
+    assert rectangle(Renderer()(image, NOBODY, HUD) != image)[2] <= width - 4
+
+
 def test_the_display_can_be_switched_off():
     image = noise(320, 240)
     np.testing.assert_array_equal(Renderer(Style(), hud=False)(image, NOBODY, HUD), image)

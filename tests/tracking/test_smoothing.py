@@ -66,6 +66,17 @@ def test_near_and_far_are_smoothed_alike(walk, scale):
         np.testing.assert_allclose(a.points * scale, b.points, rtol=1e-5, atol=1e-3)
 
 
+def test_lying_and_standing_people_are_smoothed_alike_wherever_they_are():
+    standing, lying = OneEuro(), OneEuro()
+    for i in range(4):
+        up = person(np.arange(34).reshape(17, 2) + 9 * i * i)
+        down = replace(
+            up, points=up.points[..., ::-1] + (50, 900), boxes=up.boxes[:, [1, 0, 3, 2]] + (50, 900, 50, 900)
+        )
+        a, b = standing.update(up, i / 30), lying.update(down, i / 30)
+        np.testing.assert_allclose(a.points[..., ::-1] + (50, 900), b.points, rtol=1e-4)
+
+
 @given(arrays(np.float32, (17, 2), elements=st.floats(-100, 2000, width=32)), st.lists(st.floats(0, 1), max_size=8))
 def test_who_stands_still_stays_as_they_are(points, steps):
     smoother, time_s = OneEuro(), 0.0

@@ -276,7 +276,6 @@ class Batcher:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # a stream that is gone will not look: no warning for that
-        self._wake.set()
 
     def _retire(self) -> None:
         """Let go of lanes that have ended."""

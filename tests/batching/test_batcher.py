@@ -481,6 +481,20 @@ async def test_a_full_batch_starts_before_the_last_ones_results_are_out():
     await finishing
 
 
+async def test_what_a_camera_has_credits_for_starts_before_the_last_results_are_out():
+    engine, camera, begun = Engine(), lane("camera", credits=3), []
+    async with Running([engine], LatencyBatch(1e6), [camera]):
+        camera.ingress.put_nowait(frame(0))
+        await settle()
+        camera.ingress.put_nowait(frame(1))
+        (_, future) = await camera.outbox.get()
+        future.add_done_callback(lambda _: begun.append(len(engine.batches)))
+        engine.let_go()
+        await settle()
+        assert begun == [2]
+        engine.let_go()
+
+
 async def test_a_batch_that_returning_credits_would_fill_does_not_start_early():
     film = lane("film", live=False, credits=4, capacity=8)
     engine = Engine()
@@ -808,6 +822,17 @@ async def test_a_stream_that_is_gone_while_its_batch_runs_breaks_nothing():
         assert not running.task.done()
         _, future = await other.outbox.get()
         assert (await future).batch_size == 2
+
+
+async def test_what_waits_already_when_a_stream_joins_is_taken():
+    engine, one = Engine(), lane("a")
+    async with Running([engine], FixedBatch(1), []) as running:
+        one.ingress.put_nowait(frame(0))
+        running.batcher.add(one)
+        running.lanes.append(one)
+        await settle()
+        assert engine.batches == [[0]]
+        engine.let_go()
 
 
 async def test_who_joins_after_a_failure_is_told_of_it():

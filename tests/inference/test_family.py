@@ -84,6 +84,8 @@ def graph(*outputs: tuple[int | None, ...], **metadata: str) -> Signature:
         (heads.is_yolo_end2end, [(1, 25200, 6)], {}, False),
         (heads.is_yolo_end2end, [(1, 300, None)], {}, False),
         (heads.is_yolo_pose_end2end, [(1, 3, 57)], {"task": "pose", "kpt_shape": "[17, 3]"}, True),
+        (heads.is_yolo_pose_end2end, [(1, 3, 21)], {"task": "pose", "kpt_shape": "[5, 3]"}, True),  # nobody's skeleton
+        (heads.is_yolo_pose_end2end, [(1, 300, 21)], {}, False),
         (heads.is_yolo, [(1, 4, 1000)], {"task": "detect"}, False),  # no class
         (heads.is_heatmap, [(1, 17, 64, 48)], {}, True),
         (heads.is_heatmap, [(1, 17, 32, 24)], {}, False),

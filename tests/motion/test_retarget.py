@@ -218,6 +218,14 @@ def _two(skeleton: Skeleton = COCO_17) -> tuple[Poses, Poses]:
     return found[0], found[1]
 
 
+def test_whoever_shows_but_their_feet_still_stands_where_they_stood():
+    driving, reference = _two()
+    ankles = [COCO_17.points.index(f"{side}_ankle") for side in ("left", "right")]
+    feet = replace(driving, scores=np.where(np.isin(np.arange(17), ankles), driving.scores, 0))
+    whole, out = run([driving, feet], reference)
+    assert np.allclose(out.poses.points[0, ankles], whole.poses.points[0, ankles], atol=0.01)
+
+
 def test_without_a_measure_that_both_show_boxes_say_how_far_somebody_goes():
     one, _ = _two()
     head = replace(one, scores=np.where(np.arange(17) < 5, one.scores, 0))

@@ -10,7 +10,7 @@ import pytest
 from streampose.errors import ConfigError
 from streampose.pose import Poses
 from streampose.render import Hud, Renderer, Style
-from streampose.render.hud import _AMBER, _GREY, _OPACITY, _PANEL, _WHITE
+from streampose.render.hud import _AMBER, _GREY, _OPACITY, _PANEL, _WHITE, _duration
 from streampose.skeletons import COCO_17
 
 HUD = Hud(
@@ -104,6 +104,10 @@ def test_every_figure_has_its_place():
 def test_the_display_takes_as_many_lines_as_it_needs(width: int):
     image = np.full((240, width, 3), 200, np.uint8)
     assert rectangle(Renderer()(image, NOBODY, HUD) != image)[2] <= width - 4
+
+
+def test_times_are_as_fine_as_anybody_needs():
+    assert [_duration(s) for s in (0.0042, 0.0412, 9.8, 12.3)] == ["4.2 ms", "41 ms", "9800 ms", "12 s"]
 
 
 def test_the_display_can_be_switched_off():

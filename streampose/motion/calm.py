@@ -57,8 +57,7 @@ def _calmed(window: Sequence[Moment], place: int, sigma_s: float, min_score: flo
     poses = moment.poses
     if poses.ids is None or not len(poses):
         return moment
-    alike = (m for m in window if m.epoch == moment.epoch and m.poses.skeleton == poses.skeleton)
-    near = [m for m in alike if abs(m.time_s - moment.time_s) <= _REACH * sigma_s]
+    near = [m for m in window if m.epoch == moment.epoch and m.poses.skeleton == poses.skeleton]
     points, boxes = poses.points.copy(), poses.boxes.copy()
     for row, person in enumerate(poses.ids.tolist()):
         seen = [(m, int(r)) for m in near if m.poses.ids is not None for r in np.flatnonzero(m.poses.ids == person)]

@@ -602,6 +602,28 @@ async def test_a_policy_that_takes_more_than_it_says_is_caught():
         await running.batcher.run()
 
 
+@pytest.mark.parametrize(("until", "again_s"), [(5.0, 5.0), (1.0, 1.02)])
+async def test_a_policy_that_waits_is_asked_again_then_and_not_before(until: float, again_s: float):
+    """One that waits for what is past, a little later: it would be asked for ever."""
+    asked: list[float] = []
+
+    class Waits(FixedBatch):
+        def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:
+            asked.append(now)
+            return Wait(until=until)
+
+    one = lane("a")
+    async with Running([Engine()], Waits(1), [one]) as running:
+        running.clock.advance(1.0)
+        one.ingress.put_nowait(frame(0))
+        await settle()
+        for seconds in (again_s - 1.001, 0.001):
+            running.clock.advance(seconds)
+            await settle()
+        assert asked == [1.0, pytest.approx(again_s)]
+        one.clear()
+
+
 async def test_a_policy_may_take_nothing_and_one_that_drops_is_asked_again_at_once():
     class Picky(FixedBatch):
         def decide(self, now: float, waiting: Sequence[Waiting], more: bool) -> Decision:

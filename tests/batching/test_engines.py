@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from streampose.batching import LatencyBatch, Load, Take, Waiting
@@ -14,6 +16,13 @@ def test_an_engine_with_two_batches_is_free_after_both():
     station.take(10.0, 0.5)
     station.take(10.1, 0.25)
     assert station.free_at(10.2) == 10.75
+
+
+@pytest.mark.parametrize(("live", "opens_at"), [(True, math.inf), (False, -math.inf)])
+def test_an_engine_that_needs_no_time_ahead_is_given_live_frames_when_it_is_free(live: bool, opens_at: float):
+    station = Station(lambda images: None)
+    station.take(10.0, 0.5)
+    assert station.opens_at(10.2, live=live) == opens_at
 
 
 def test_a_policy_that_waits_for_models_is_told_how_many_engines_there_are():

@@ -77,6 +77,22 @@ def same(a: Moment, b: Moment) -> bool:
     return facts[0] == facts[1] and ids[0] == ids[1] and close
 
 
+def test_two_decimals_are_kept_of_pixels_and_four_of_scores():
+    fine = poses(1)
+    for numbers, value in (
+        (fine.points, 12.34567),
+        (fine.boxes, 12.34567),
+        (fine.scores, 0.123456),
+        (fine.box_scores, 0.123456),
+    ):
+        numbers[:] = value
+    (moment,) = (replace(m, poses=fine) for m in moments([1]))
+    (person,) = record_of(moment)["people"]
+    assert (person["score"], person["box"], person["points"]) == (0.1235, [12.35] * 4, [[12.35, 12.35, 0.1235]] * 17)
+    (row,) = rows_of(moment)
+    assert row[-4 - 1 - 17 * 3 :] == [0.1235, *[12.35] * 4, *[12.35, 12.35, 0.1235] * 17]
+
+
 def written(path: Path) -> list[bytes]:
     return [file.read_bytes() for file in (path.iterdir() if path.is_dir() else [path])]
 

@@ -610,6 +610,13 @@ def test_a_damaged_table_is_told_in_a_line(tmp_path: Path, there: bytes, damage:
     assert "\n" not in str(told.value)
 
 
+def test_times_in_a_table_are_as_fine_after_a_week(tmp_path: Path):
+    (moment,) = moments([1])
+    write(path := tmp_path / "a.parquet", [replace(moment, pts=7 * 86400 * 600 + 1)])
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert parquet.read_table(path)["time_s"].to_pylist() == [pytest.approx(604800 + 1 / 600, abs=1e-6)]
+
+
 def test_names_that_say_nothing(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"known: \.jsonl") as caught:
         load(tmp_path / "a.xyz")

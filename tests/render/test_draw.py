@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from streampose.pose import Poses, Skeleton
 from streampose.render import Style, draw_poses
 from streampose.render.anatomy import anatomy
+from streampose.render.tile import Canvas
 from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, SKELETONS
 
 BONES = Style(boxes=False, ids=False)
@@ -66,6 +67,26 @@ def test_boxes_and_labels_stay_at_the_box(seed):
     assert xs.max() <= max(x2 + 4, x1 + 30)
     assert ys.min() >= y1 - 30
     assert ys.max() <= y2 + 4
+
+
+@pytest.mark.parametrize("box", [(40, 0, 140, 200), (240, 120, 340, 230), (-50, 120, 140, 230)])
+def test_ids_are_shown_whole_wherever_somebody_is(box: tuple[int, ...]):
+    def shown(box: tuple[int, ...]) -> int:
+        picture, poses = canvas(), crowd(0, 1)
+        poses = replace(poses, scores=poses.scores * 0, boxes=np.array([box], np.float32))
+        draw_poses(picture, poses, Style(boxes=False))
+        return int(touched(picture).sum())
+
+    assert shown(box) == shown((40, 120, 140, 230)) > 100
+
+
+def test_what_is_drawn_over_something_covers_it_by_its_opacity():
+    canvas = Canvas(9, 9)
+    canvas.panel((10, 20, 30), 1.0, 0)
+    canvas.panel((50, 60, 70), 0.5, 0)
+    tile = canvas.tile()
+    assert (tile.colour == (30, 40, 50)).all()
+    assert not tile.keep.any()
 
 
 @settings(max_examples=20)

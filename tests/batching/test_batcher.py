@@ -857,6 +857,19 @@ async def test_what_waits_already_when_a_stream_joins_is_taken():
         engine.let_go()
 
 
+async def test_it_runs_until_it_is_closed_and_all_streams_have_ended():
+    engine, one = Engine(), lane("a")
+    async with Running([engine], FixedBatch(1), []) as running:
+        assert not running.task.done()
+        running.batcher.add(one)
+        running.batcher.close()
+        await settle()
+        assert not running.task.done()
+        one.ingress.close()
+        await settle()
+        assert running.task.done()
+
+
 async def test_who_joins_after_a_failure_is_told_of_it():
     def broken(images):
         raise RuntimeError("no device")

@@ -31,6 +31,14 @@ def test_a_policy_that_waits_for_models_is_told_how_many_engines_there_are():
     assert policy.engines == 3
 
 
+def test_a_policy_that_waits_for_models_learns_from_what_then_runs():
+    policy = LatencyBatch()
+    gated = Gated(policy, lambda: True)
+    gated.observe(Load(frames=1), 0.5)
+    assert gated.expected_s(Load(frames=1)) == policy.expected_s(Load(frames=1)) == pytest.approx(0.5, rel=0.2)
+    assert gated.depth == policy.depth
+
+
 @pytest.mark.parametrize(("engines", "old_is_taken"), [(1, False), (2, True)])
 def test_an_old_frame_that_forces_a_small_batch_is_passed_over_only_where_engines_are_busy(
     engines: int, old_is_taken: bool

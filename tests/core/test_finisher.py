@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from fakes import MemorySink, ScriptedSource, frame, poses_of
 
 from streampose.finisher import Finisher
@@ -54,3 +55,11 @@ def test_what_takes_long_is_not_done_on_the_event_loop():
     assert not brief(9, tracker=Tracker())
     assert not brief(1, tracker=Theirs())
     assert not brief(0, sinks=[MemorySink(wants_picture=True)])
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_a_picture_that_several_outputs_share_none_of_them_draws_on(sinks: int):
+    outputs = [MemorySink(wants_picture=True) for _ in range(sinks)] + [MemorySink()]
+    finish = Finisher(Stream(name="s", source=ScriptedSource([]), sinks=outputs))
+    _, picture = finish(frame(0), poses_of(0), None)
+    assert picture.flags.writeable is (sinks == 1)

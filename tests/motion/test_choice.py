@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from motion.clips import moment, person, walk
 
@@ -48,3 +50,9 @@ def test_a_click_on_nobody_does_not_take_who_comes_later():
     clip = [moment(0, {1: person(100)}), moment(1000, {1: person(100), 2: person(500)})]
     with pytest.raises(ConfigError, match="nobody is in the box"):
         pick(survey(clip), parse_choice("box:480,60,520,140@0"), clip)
+
+
+def test_a_click_on_people_without_ids_is_on_nobody():
+    clip = [m.having(replace(m.poses, ids=None)) for m in walk([0, 100])]
+    with pytest.raises(ConfigError, match="nobody is in the box"):
+        pick(survey(clip), parse_choice("box:0,0,640,480"), clip)

@@ -857,6 +857,34 @@ async def test_what_waits_already_when_a_stream_joins_is_taken():
         engine.let_go()
 
 
+async def test_the_policy_learns_how_long_each_batch_took_and_how_many_were_in_it():
+    engine, one, learned = Engine(), lane("a"), []
+
+    class Learns(FixedBatch):
+        def observe(self, load: Load, seconds: float) -> None:
+            learned.append((load, seconds))
+
+    async with Running([engine], Learns(2), [one]) as running:
+        for i in range(2):
+            one.ingress.put_nowait(frame(i))
+        await settle()
+        running.clock.advance(0.25)
+        engine.let_go()
+        await settle()
+        assert learned == [(Load(frames=2, people=2), 0.25)]
+
+
+async def test_whoever_waits_for_its_end_is_told_of_a_failure_once():
+    def broken(images: Sequence[Image]) -> None:
+        raise ValueError("no model")
+
+    one, told = lane("a"), []
+    async with Running([broken], FixedBatch(1), [one], on_failure=lambda: told.append(one.failure)):
+        one.ingress.put_nowait(frame(0))
+        await settle()
+        assert [str(error) for error in told] == ["the model failed: ValueError: no model"]
+
+
 async def test_it_runs_until_it_is_closed_and_all_streams_have_ended():
     engine, one = Engine(), lane("a")
     async with Running([engine], FixedBatch(1), []) as running:

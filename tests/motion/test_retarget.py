@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from streampose.clip import Moment
 from streampose.errors import ConfigError
 from streampose.motion import Retargeting, retargeted
 from streampose.motion.bones import BONES, body_of
-from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26
+from streampose.skeletons import COCO_17, COCO_WHOLEBODY_133, HALPE_26, LEFT_HAND, RIGHT_HAND
 
 SKELETONS = st.sampled_from([COCO_17, HALPE_26, COCO_WHOLEBODY_133])
 SIZE = (640, 480)
@@ -194,6 +195,14 @@ def test_half_a_reference_leaves_out_what_it_does_not_show():
     assert half.poses.scores.sum() == 13
 
 
+def test_half_a_reference_leaves_out_hands_on_wrists_that_it_does_not_show():
+    driving, reference = _two(COCO_WHOLEBODY_133)
+    reference.scores[0, COCO_WHOLEBODY_133.points.index("left_wrist")] = 0
+    (out,) = run([driving], reference, drop_unseen=True)
+    assert (out.poses.scores[0, LEFT_HAND] == 0).all()
+    assert (out.poses.scores[0, RIGHT_HAND] == 1).all()
+
+
 def test_hands_and_face_are_optional_and_go_with_their_joints():
     driving, reference = _two(COCO_WHOLEBODY_133)
     (out,) = run([driving], reference)
@@ -208,6 +217,12 @@ def test_hands_and_face_are_optional_and_go_with_their_joints():
 
 
 def _two(skeleton: Skeleton = COCO_17) -> tuple[Poses, Poses]:
+    a, b = _drawn(skeleton)
+    return replace(a, scores=a.scores.copy()), replace(b, scores=b.scores.copy())
+
+
+@cache
+def _drawn(skeleton: Skeleton) -> tuple[Poses, Poses]:
     found: list[Poses] = []
 
     @given(a=people(skeleton), b=people(skeleton))

@@ -201,6 +201,21 @@ def test_offline_frames_fill_what_live_ones_leave():
     assert len(later.frames) == 16
 
 
+def test_recordings_of_crowds_fill_less():
+    policy = LatencyBatch(BUDGET_S)
+    for i in range(200):
+        n, people = i % 8 + 1, i % 5
+        policy.observe(Load(frames=n, people=people * n), 0.005 + 0.001 * n + 0.002 * people * n)
+
+    def taken(people: float) -> int:
+        films = [waiting(0.0, stream=f"film{i}", people=people, budget_s=math.inf) for i in range(6)]
+        decision = policy.decide(0.0, [waiting(0.0, people=0), *films], True)
+        assert isinstance(decision, Take)
+        return len(decision.frames)
+
+    assert (taken(0), taken(5)) == (7, 2)
+
+
 def test_overload_drops_what_is_lost_and_takes_the_rest():
     old, fresh = waiting(0.0), waiting(0.09)
     decision = latency_batch(0.02, 0.01).decide(0.095, [old, fresh], True)

@@ -151,7 +151,11 @@ def run(
 
     def build(name: str, entry: StreamEntry) -> Stream:
         text = resolve(entry.source)
-        source = open_source(text, live=live, reconnect=reconnect, hwaccel=hwaccel, camera=wish, transport=rtsp)
+        # What stands in a file was right once: a camera that boots, or whose name is gone with it, will be there again.
+        patient = wanted is not None and bool(wanted.streams)
+        source = open_source(
+            text, live=live, reconnect=reconnect, hwaccel=hwaccel, camera=wish, transport=rtsp, patient=patient
+        )
         return Stream(
             name=name,
             source=source,

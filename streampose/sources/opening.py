@@ -45,6 +45,7 @@ def open_source(
     hwaccel: str = SOFTWARE,
     camera: CameraWish | None = None,
     transport: str = "auto",
+    patient: bool = False,
 ) -> Source:
     """The source that a text, a path or a camera's number means; it is not opened yet.
 
@@ -65,6 +66,7 @@ def open_source(
         hwaccel: what decodes files and network streams: ``none`` (software), ``auto``, or a device (``cuda``, …).
         camera: what to ask of a camera of this machine.
         transport: of RTSP, as `NetworkSource` takes it.
+        patient: wait for hosts and streams that there are not, as `Reconnecting` does.
 
     Raises:
         ConfigError: it is not understood, or cannot be had this way; no such device decodes here; no such transport.
@@ -81,7 +83,7 @@ def open_source(
             f"{redact(text)} is live: it cannot wait until every frame is processed (leave out --offline or live=False)"
         )
     if reconnect and isinstance(source, LiveMedia) and source.live:
-        return Reconnecting(source)
+        return Reconnecting(source, patient=patient)
     return Paced(source) if live and not source.live else source
 
 

@@ -85,12 +85,14 @@ class Reconnecting:
     Args:
         source: can be opened again after it was closed.
         backoff: how long the waits are.
+        patient: no such host, or no such stream, is waited for without end, at the first opening, too: for a list of
+            cameras that was right yesterday, most of which boot when the power is back.
     """
 
     live = True
 
-    def __init__(self, source: Source, *, backoff: Backoff | None = None) -> None:
-        self.source = source
+    def __init__(self, source: Source, *, backoff: Backoff | None = None, patient: bool = False) -> None:
+        self.source, self._patient = source, patient
         self.link = Link()
         self._backoff = backoff or Backoff()
         self._stop = threading.Event()
@@ -246,7 +248,9 @@ class Reconnecting:
         Raises:
             SourceError: it does not.
         """
-        if isinstance(error, Disconnected):
+        if self._patient and isinstance(error, HostNotFound | SourceNotFound):
+            hopeless = False
+        elif isinstance(error, Disconnected):
             hopeless = isinstance(error, HostNotFound) and not self._worked
         elif isinstance(error, SourceNotFound):
             hopeless = not self._worked or away_s > _NOT_FOUND_S

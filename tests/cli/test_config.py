@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import re
 import signal
@@ -11,14 +12,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from test_run import clip, command  # noqa: F401
 
+from streampose.backoff import Backoff
 from streampose.cli.config import StreamEntry, load_config
 from streampose.cli.outputs import Outputs
-from streampose.errors import ConfigError
+from streampose.cli.session import Session
+from streampose.errors import ConfigError, HostNotFound
+from streampose.frame import StreamInfo
 from streampose.interrupt import keep_hang_ups, let_hang_ups_come
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cameras.toml"
@@ -63,6 +68,39 @@ def test_one_of_what_may_be_several_needs_no_list(command, write: Callable[[str]
         said.append(command("run", "--config", write(f"send = {value}\n[streams.a]\nsource = 'synthetic:'")))
     assert said[0] == said[1]
     assert (said[0][0], "gopher" in said[0][2]) == (1, True)
+
+
+def test_a_camera_of_a_file_that_is_unknown_is_waited_for_and_one_of_the_command_line_is_a_slip(
+    command,  # noqa: F811
+    write: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    sessions: list[Session] = []
+    module = importlib.import_module("streampose.cli.run")
+    monkeypatch.setattr(module, "start_session", lambda it: sessions.append(it) or 0)
+    monkeypatch.setattr(Backoff, "wait_s", lambda *_: 0.0)
+    unknown = "rtsp://nowhere.invalid/a"
+    assert command("run", "--config", write(f"[streams.a]\nsource = '{unknown}'"))[0] == 0
+    assert command("run", unknown)[0] == 0
+    (kept,), (typed,) = (session.streams for session in sessions)
+    monkeypatch.setattr(kept.source.source, "open", HostNotFoundOnce())
+    assert kept.source.open("a").width_px == 64
+    monkeypatch.setattr(typed.source.source, "open", HostNotFoundOnce())
+    with pytest.raises(HostNotFound):
+        typed.source.open("a")
+
+
+class HostNotFoundOnce:
+    """The `open` of a source whose host is known from its second try on."""
+
+    def __init__(self) -> None:
+        self._tries = 0
+
+    def __call__(self, stream: str) -> StreamInfo:
+        self._tries += 1
+        if self._tries == 1:
+            raise HostNotFound(stream)
+        return StreamInfo(width_px=64, height_px=48, time_base=Fraction(1, 1000))
 
 
 @pytest.mark.parametrize(

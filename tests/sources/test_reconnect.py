@@ -348,6 +348,25 @@ def test_a_camera_that_is_off_at_the_start_is_waited_for(error: SourceError, cap
     assert len(caplog.messages) == 2
 
 
+@pytest.mark.parametrize("error", [HostNotFound("x"), SourceNotFound("x")])
+def test_with_patience_what_is_unknown_now_is_waited_for_at_the_start_and_for_longer_than_a_minute(
+    error: SourceError, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reconnect, "_NOT_FOUND_S", 0.0)
+    script = Script(error, error, [0, Disconnected("x")], error, error, [1])
+    source = Reconnecting(script, backoff=AT_ONCE, patient=True)
+    assert [f.epoch for f in read_all(source)] == [0, 1]
+    told = [getattr(r, "event", None) for r in caplog.records]
+    assert told == ["away", "there", "lost", "back"]
+
+
+def test_no_patience_helps_against_a_wrong_password():
+    script = Script(SourceUnauthorized("x"))
+    with pytest.raises(SourceUnauthorized):
+        Reconnecting(script, backoff=AT_ONCE, patient=True).open("cam")
+    assert script.tries == 1
+
+
 def test_no_log_has_the_password_of_a_camera(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     error = SourceRefused("rtsp://me:geheim@x/ refused")

@@ -821,6 +821,49 @@ def test_a_codec_that_is_not_the_announced_one_is_read_all_the_same(
     assert caplog.text.count(f"announces {says}, but sends {sends}, and is read as that") == 1
 
 
+@pytest.mark.parametrize("first", ["H264", "H265"])
+def test_a_codec_that_changes_in_mid_stream_is_had_by_the_next_connection_without_a_wait(
+    coded: list[bytes], first: str
+):
+    before, after = (coded, coded_hevc(2))[:: 1 if first == "H264" else -1]
+    after = [after[0]] * 3  # a key frame, with its parameters
+    connections = itertools.count()
+
+    def talk(connection: socket.socket) -> None:
+        again = next(connections)
+        begin(connection, sdp(first))
+        for i, picture in enumerate(after if again else [*before[:2], *after]):
+            send(connection, picture, i)
+        until_closed(connection)
+
+    with serving(talk) as url:
+        source = camera(url, stall_s=5.0)
+        began = time.monotonic()
+        source.open("cam")
+        old, new = ("H.264", "H.265") if first == "H264" else ("H.265", "H.264")
+        with pytest.raises(Disconnected, match=f"changed its codec from {old} to {new}"):
+            list(iter(source.read, None))
+        source.close()
+        assert source.open("cam").codec == ("hevc" if first == "H264" else "h264")
+        assert source.read().size_px == (64, 48)
+        source.close()
+        assert time.monotonic() - began < 4
+
+
+def test_a_single_packet_that_looks_like_another_codec_s_ends_nothing(coded: list[bytes]):
+    def talk(connection: socket.socket) -> None:
+        begin(connection)
+        for i, picture in enumerate([*coded[:2], coded[0], annexb([b"\x42\x01damage"]), coded[0]] * 2):
+            send(connection, picture, i)
+
+    with serving(talk) as url:
+        source = camera(url)
+        source.open("cam")
+        with pytest.raises(SourceEnded):  # as the server closes it, after the last picture
+            list(iter(source.read, None))
+        source.close()
+
+
 def coded_hevc(count: int) -> list[bytes]:
     encoder = av.CodecContext.create("libx265", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "yuv420p", Fraction(1, 30)

@@ -21,7 +21,7 @@ from av.format import ContainerFormat
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from streampose.errors import SourceTimeout
+from streampose.errors import Disconnected, SourceTimeout
 from streampose.redaction import redact
 from streampose.sources.rtsp.description import Track
 from streampose.sources.rtsp.gaps import Gaps
@@ -32,6 +32,8 @@ from streampose.sources.rtsp.units import AccessUnit, AccessUnits
 __all__ = ["NoPicture", "RtspContainer"]
 
 _WORDS = {"h264": "H.264", "hevc": "H.265"}
+# Parameters in a row of another codec than that which is decoded.
+_SURELY_ANOTHER = 2
 
 
 class NoPicture(SourceTimeout):
@@ -210,3 +212,6 @@ class RtspContainer:
                     self._track = replace(self._track, codec=units.shown, parameter_sets=b"")
                     units = AccessUnits(units.shown, self._track.payload_type)
                     yield from ((unit, None) for unit in units.push(packet))
+                elif units.others >= _SURELY_ANOTHER:  # no picture will come of it, and a new session can begin anew
+                    was, now = _WORDS[self._track.codec], _WORDS[cast("str", units.shown)]
+                    raise Disconnected(f"{self._session.name} changed its codec from {was} to {now}")

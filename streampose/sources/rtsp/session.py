@@ -38,7 +38,7 @@ class RtspSession:
 
     def __init__(self, url: str, *, alone: bool = False) -> None:
         parts = urlsplit(url)
-        self._name, scheme, self._alone = redact(url), parts.scheme.lower(), alone
+        self.name, scheme, self._alone = redact(url), parts.scheme.lower(), alone
         self._connection = Connection(parts.hostname or "", parts.port or _PORTS[scheme], tls=scheme == "rtsps")
         self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._credentials = Credentials.of(url)
@@ -120,7 +120,7 @@ class RtspSession:
                         self._heard(came)
                         continue
                 except NotSpoken as error:
-                    raise Disconnected(f"{self._name} was lost: {error}") from error
+                    raise Disconnected(f"{self.name} was lost: {error}") from error
                 if came is None:
                     return
                 channel, data = came
@@ -173,7 +173,7 @@ class RtspSession:
     def _ask(self, method: str, url: str, **headers: str) -> Answer:
         answer = self._try(method, url, **headers)
         if answer.status in {401, 403}:
-            raise SourceUnauthorized(f"{self._name} refuses us ({answer.status}): check user and password")
+            raise SourceUnauthorized(f"{self.name} refuses us ({answer.status}): check user and password")
         if answer.status != 200:
             raise NotSpoken(
                 f"{method} is answered with {answer.status}",

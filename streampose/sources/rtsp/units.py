@@ -60,6 +60,8 @@ class AccessUnits:
         self._sender = 0
         self.shown: str | None = None
         """The codec whose parameters came last, whatever was announced."""
+        self.others = 0
+        """How many parameters in a row were of another codec than this; one may be damage."""
 
     def push(self, packet: bytes) -> Iterator[AccessUnit]:
         """One RTP packet.
@@ -118,7 +120,8 @@ class AccessUnits:
         header = 2 if self._hevc else 1
         if end - begin <= header:
             return
-        self.shown = _shown(packet[begin : begin + 6]) or self.shown
+        if (shown := _shown(packet[begin : begin + 6])) is not None:
+            self.shown, self.others = shown, self.others + 1 if (shown == "hevc") != self._hevc else 0
         kind = self._kind(packet[begin])
         if kind == (48 if self._hevc else 24):
             at = begin + header

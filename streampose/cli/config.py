@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from streampose.cli.values import parse_budget
+from streampose.cli.values import parse_budget, parse_seconds
 from streampose.errors import ConfigError
 from streampose.number import is_positive
 
@@ -30,6 +30,8 @@ class StreamEntry:
     """With its references, which are resolved when it is opened: a secret may change."""
     budget_s: float | None = None
     weight: float = 1.0
+    timeout_s: float | None = None
+    """Patience with its network camera; `None` = the usual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,18 +157,27 @@ def _parsed(file: Path) -> tuple[Config, dict[str, int]]:
 
 
 def _entry(table: Mapping[str, Any], where: Callable[[str], str]) -> StreamEntry:
-    if unknown := sorted(set(table) - {"source", "budget", "weight"}):
-        raise ConfigError(f"{where(unknown[0])}: a stream has no {unknown[0]!r}; it has source, budget and weight")
-    source, budget, weight = table.get("source"), table.get("budget"), table.get("weight", 1.0)
+    if unknown := sorted(set(table) - {"source", "budget", "weight", "timeout"}):
+        what = "it has source, budget, weight and timeout"
+        raise ConfigError(f"{where(unknown[0])}: a stream has no {unknown[0]!r}; {what}")
+    source, weight = table.get("source"), table.get("weight", 1.0)
     if not isinstance(source, str) or not source:
         raise ConfigError(f'{where("source")}: a stream needs source = "…": a URL, a file, a camera\'s number')
     if not is_positive(weight):
         raise ConfigError(f"{where('weight')}: weight is a number above 0")
-    try:
-        seconds = None if budget is None else parse_budget(str(budget))
-    except ConfigError as error:
-        raise ConfigError(f"{where('budget')}: {error}") from None
-    return StreamEntry(source=source, budget_s=seconds, weight=float(weight))
+
+    def seconds(key: str, parse: Callable[[str], float]) -> float | None:
+        try:
+            return parse(str(table[key])) if key in table else None
+        except ConfigError as error:
+            raise ConfigError(f"{where(key)}: {error}") from None
+
+    return StreamEntry(
+        source=source,
+        budget_s=seconds("budget", parse_budget),
+        weight=float(weight),
+        timeout_s=seconds("timeout", parse_seconds),
+    )
 
 
 def _statements(text: str) -> Iterator[tuple[tuple[str, ...], int]]:

@@ -154,7 +154,14 @@ def run(
         # What stands in a file was right once: a camera that boots, or whose name is gone with it, will be there again.
         patient = wanted is not None and bool(wanted.streams)
         source = open_source(
-            text, live=live, reconnect=reconnect, hwaccel=hwaccel, camera=wish, transport=rtsp, patient=patient
+            text,
+            live=live,
+            reconnect=reconnect,
+            hwaccel=hwaccel,
+            camera=wish,
+            transport=rtsp,
+            patient=patient,
+            timeout_s=entry.timeout_s,
         )
         return Stream(
             name=name,

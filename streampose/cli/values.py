@@ -36,6 +36,8 @@ _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?")
 _DURATION = re.compile(rf"(?P<number>{_NUMBER.pattern})\s*(?P<unit>ms|s|m|h|d)?")
 # Who waits longer for what is live says so.
 _LONGEST_S = 10
+# Nobody says so of that.
+_NO_LATENCY_S = 600
 _SECONDS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[kmg]?)(?P<binary>i?)b")
 
@@ -142,7 +144,8 @@ def at_least(least_s: float) -> Callable[[Any], float]:
 
 
 def parse_budget(text: str) -> float:
-    """Latency that live streams aim at, as `parse_seconds`; a bare 100 is refused, which seldom means 100 s.
+    """Latency that live streams aim at, as `parse_seconds`, up to 10 min; a bare 100 is refused, which seldom means
+    100 s.
 
     Raises:
         ConfigError: something else.
@@ -150,7 +153,10 @@ def parse_budget(text: str) -> float:
     number = text.strip()
     if _NUMBER.fullmatch(number) and float(number) > _LONGEST_S:
         raise ConfigError(f"a budget of {number} may be {number}ms or {number}s: write which")
-    return parse_seconds(text)
+    seconds = parse_seconds(text)
+    if seconds > _NO_LATENCY_S:
+        raise ConfigError(f"a budget of {number} is no latency: write 100ms, or --offline where nothing is in a hurry")
+    return seconds
 
 
 def parse_rotation(text: str | None, keep: int | None) -> Rotation | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from streampose.errors import ConfigError, SourceNotFound, SourceUnauthorized
+from streampose.number import is_positive
 from streampose.redaction import redact, unspaced
 from streampose.sources.camera import CameraSource
 from streampose.sources.file import FileSource
@@ -46,6 +49,7 @@ def open_source(
     camera: CameraWish | None = None,
     transport: str = "auto",
     patient: bool = False,
+    timeout_s: float | None = None,
 ) -> Source:
     """The source that a text, a path or a camera's number means; it is not opened yet.
 
@@ -67,6 +71,7 @@ def open_source(
         camera: what to ask of a camera of this machine.
         transport: of RTSP, as `NetworkSource` takes it.
         patient: wait for hosts and streams that there are not, as `Reconnecting` does.
+        timeout_s: of a network stream, until it must be open, and the longest time without a picture; `None` = 5 s.
 
     Raises:
         ConfigError: it is not understood, or cannot be had this way; no such device decodes here; no such transport.
@@ -77,7 +82,13 @@ def open_source(
     if not isinstance(text, str | Path | int):
         raise ConfigError(f"a source is a text, a path or a camera's number, not {text!r}")
     text = unspaced(str(text).strip())
-    source = _recognise(text, live, hwaccel, camera, transport)
+    within_s = 5.0 if timeout_s is None else timeout_s
+    if not is_positive(within_s):
+        raise ConfigError(f"a timeout is positive, not {timeout_s!r} s")
+    network = partial(NetworkSource, hwaccel=hwaccel, transport=transport, open_timeout_s=within_s, stall_s=within_s)
+    source = _recognise(text, live, hwaccel, camera, network)
+    if timeout_s is not None and not isinstance(source, NetworkSource):
+        raise ConfigError(f"{redact(text)} comes over no network: there is no timeout for it")
     if live is False and source.live:
         raise ConfigError(
             f"{redact(text)} is live: it cannot wait until every frame is processed (leave out --offline or live=False)"
@@ -92,7 +103,9 @@ def is_camera(source: Source) -> bool:
     return isinstance(source.source if isinstance(source, Reconnecting) else source, CameraSource)
 
 
-def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | None, transport: str) -> Source:
+def _recognise(
+    text: str, live: bool | None, hwaccel: str, camera: CameraWish | None, network: Callable[[str], NetworkSource]
+) -> Source:
     if not text:
         raise ConfigError("the source is empty: give a file, a folder, a URL, a camera number, or synthetic:")
     if text.startswith("synthetic:"):
@@ -103,13 +116,13 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
         return CameraSource(text, camera)
     scheme, colon, _ = text.partition("://")
     if colon:
-        return _network(text, scheme.lower(), live, hwaccel, transport)
+        return _network(text, scheme.lower(), live, network)
     path = Path(text)
     is_there = _is_there(path)
     if is_there and (path.is_dir() or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())):
         return ImagesSource(text)
     if path.suffix.lower() == ".sdp" and is_there:
-        return NetworkSource(f"file:{path}", hwaccel=hwaccel)
+        return network(f"file:{path}")
     if is_there:
         return FileSource(path, hwaccel=hwaccel)
     if _HOST.fullmatch(text) and not _is_there(Path(path.parts[0])):
@@ -124,13 +137,13 @@ def _recognise(text: str, live: bool | None, hwaccel: str, camera: CameraWish | 
     raise SourceNotFound(f"no file at {text}" + (f"; did you mean {path.with_name(near[0])}?" if near else ""))
 
 
-def _network(text: str, scheme: str, live: bool | None, hwaccel: str, transport: str) -> Source:
+def _network(text: str, scheme: str, live: bool | None, network: Callable[[str], NetworkSource]) -> Source:
     if scheme not in _SCHEMES:
         # Letters in a wrong order (rstp) first: by its own measure difflib finds rtp nearer.
         near = [s for s in _SCHEMES if sorted(s) == sorted(scheme)] or difflib.get_close_matches(scheme, _SCHEMES, n=1)
         hint = f"did you mean {near[0]}://?" if near else f"known: {', '.join(f'{s}://' for s in _SCHEMES)}"
         raise ConfigError(f"{redact(text)}: the protocol {scheme}:// is not known; {hint}")
-    source = NetworkSource(text, hwaccel=hwaccel, transport=transport)
+    source = network(text)
     parts = urlsplit(text)
     if not parts.hostname and not (scheme in {"udp", "rtp"} and parts.port):
         raise ConfigError(f"{redact(text)} names no host")

@@ -22,9 +22,10 @@ from streampose.backoff import Backoff
 from streampose.cli.config import StreamEntry, load_config
 from streampose.cli.outputs import Outputs
 from streampose.cli.session import Session
-from streampose.errors import ConfigError, HostNotFound
+from streampose.errors import ConfigError, HostNotFound, SourceTimeout
 from streampose.frame import StreamInfo
 from streampose.interrupt import keep_hang_ups, let_hang_ups_come
+from streampose.sources import network, open_source
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cameras.toml"
 
@@ -90,6 +91,34 @@ def test_a_camera_of_a_file_that_is_unknown_is_waited_for_and_one_of_the_command
         typed.source.open("a")
 
 
+@pytest.mark.parametrize("silent", ["from the start", "after the first picture"])
+def test_a_camera_has_the_patience_that_its_file_gives_it(
+    silent: str, write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+):
+    (entry,) = load_config(write("[streams.a]\nsource = 'rtsp://h/a'\ntimeout = '40s'")).streams.values()
+    source = open_source(entry.source, timeout_s=entry.timeout_s).source
+    told: list[float] = []
+    if silent == "from the start":
+        monkeypatch.setattr(network, "look_up", lambda *_, within_s: told.append(within_s))
+        monkeypatch.setattr(network.RtspContainer, "open", opening_fails)
+        with pytest.raises(SourceTimeout, match="gave no picture within 40 s"):
+            source.open("a")
+        assert told == [40]
+    else:
+        assert str(source._reading_error(TimeoutError())) == "rtsp://h/a went silent for 40 s"
+
+
+def opening_fails(url: str, **_: object) -> None:
+    raise TimeoutError(url)
+
+
+def test_there_is_no_timeout_for_what_comes_over_no_network():
+    with pytest.raises(ConfigError, match="0 comes over no network: there is no timeout for it"):
+        open_source("0", timeout_s=9)
+    with pytest.raises(ConfigError, match="a timeout is positive, not 0 s"):
+        open_source("rtsp://h/a", timeout_s=0)
+
+
 class HostNotFoundOnce:
     """The `open` of a source whose host is known from its second try on."""
 
@@ -129,6 +158,7 @@ class HostNotFoundOnce:
         ("[streams.a]\nsource = '0'\n[streams.b]\nweight = 1", 3, "source"),
         ("[streams]\na = {source = '0'}\nb = {source = '1', weight = -1}", 3, "weight"),
         ("[streams.a]\nsource = '0'\nweight = true", 3, "weight"),
+        ("[streams.a]\nsource = 'rtsp://h/a'\ntimeout = '0s'", 3, "'0s' is not a time"),
         ("[streams.a]\nsource = '0'\nbudget = 'soon'", 3, "soon"),
         ("[streams.a]\nsource = '0'\nbudget = 100", 3, "100ms or 100s"),
         ("[streams.'a/b']\nsource = '0'", 1, "a/b"),

@@ -58,6 +58,9 @@ def test_a_budget_without_its_unit_is_seconds_or_refused():
             parse_budget(text)
     with pytest.raises(ConfigError, match="is not a time"):
         parse_budget("0")
+    assert parse_budget("10m") == 600
+    with pytest.raises(ConfigError, match="a budget of 5h is no latency: write 100ms"):
+        parse_budget("5h")
 
 
 @pytest.mark.parametrize(

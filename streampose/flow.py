@@ -76,7 +76,7 @@ class Flow:
         alone: Callable[[], bool],
         stop_all: Callable[[], None],
     ) -> None:
-        self.stream, self.lane, self.report = stream, lane, StreamReport()
+        self.stream, self.lane, self.report = stream, lane, StreamReport(sinks=stream.sinks)
         self._clock, self._engine_name, self._trace = clock, engine_name, trace
         self._latent, self._alone, self._stop_all = latent, alone, stop_all
         self._sinks: list[tuple[Worker[Sink], Channel[Result]]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -200,6 +200,13 @@ class StreamReport:
     """Once it has ended."""
     error: Exception | None = None
     """By which it failed."""
+    sinks: Sequence[Sink] = field(default=(), repr=False)
+    """Where its results go."""
+
+    @property
+    def outputs_away(self) -> int:
+        """How many of them go to a server that is away; those of others need not say so."""
+        return 0 if self.outcome is not None else sum(getattr(sink, "away", False) is True for sink in self.sinks)
 
 
 class Trace(Protocol):

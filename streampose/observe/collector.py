@@ -155,6 +155,7 @@ def _states(rows: Sequence[_Row]) -> Iterator[Metric]:
             faults.add_metric([name, fault], 1)
     yield states
     yield faults
+    yield _gauge(rows, "outputs_away", "Of its outputs, those whose server is away.", lambda row: row[2].outputs_away)
 
 
 def _links(rows: Sequence[_Row]) -> Iterator[Metric]:

@@ -69,6 +69,12 @@ class PushSink:
         self._encoder: VideoCodecContext | None = None
         self._up = self._told = False
 
+    @property
+    def away(self) -> bool:
+        """Whether its server was away, or took nothing, the last time that it was tried. From any thread."""
+        presence: Presence | None = getattr(self, "_presence", None)  # there is none before `open`
+        return presence is not None and presence.away
+
     def open(self, stream: str, info: StreamInfo) -> None:
         """Get ready; a server that is not there yet is tried again."""
         self._stream, self._film = stream, Film(info, key_s=_KEY_S)

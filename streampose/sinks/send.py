@@ -86,6 +86,12 @@ class SendSink:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def away(self) -> bool:
+        """Whether its server was away, or took nothing, the last time that it was tried. From any thread."""
+        presence: Presence | None = getattr(self, "_presence", None)  # there is none before `open`
+        return presence is not None and presence.away
+
     def open(self, stream: str, info: StreamInfo) -> None:
         """Begin; a server that is not there yet is tried again.
 

@@ -8,8 +8,9 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -19,8 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from servers.rtsp import RtspServer, has_gstreamer
 
 from streampose import errors
+from streampose.backoff import Backoff
 from streampose.batching import FixedBatch
-from streampose.errors import ConfigError, Disconnected, SinkFailed
+from streampose.errors import ConfigError, Disconnected, SinkAway, SinkFailed
 from streampose.frame import Frame
 from streampose.inference.loading import ModelChoice, load_estimators
 from streampose.metrics import BOUNDS_S
@@ -31,8 +33,9 @@ from streampose.observe.scrape import read_view
 from streampose.observe.server import Observatory
 from streampose.observe.watch import Watch, WatchOptions
 from streampose.pipeline import Pipeline
+from streampose.sinks import SendSink
 from streampose.sources import Reconnecting, open_source
-from streampose.streams import Stream
+from streampose.streams import Outcome, Stream, StreamReport
 
 rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
 
@@ -186,6 +189,55 @@ async def test_a_loss_is_counted_from_none_on_whatever_its_cause():
         assert lost() == dict.fromkeys(causes, 0)
         source.link.lost.update({"lost": 2, "unauthorized": 1})
         assert lost() == dict.fromkeys(causes, 0) | {"lost": 2, "unauthorized": 1}
+
+
+class Broker:
+    """A server that is away at first."""
+
+    url = "broker://host/secret"
+
+    def __init__(self) -> None:
+        self.there = threading.Event()
+
+    def connect(self, _: str) -> None:
+        if not self.there.is_set():
+            raise SinkAway("no connection")
+
+    def send(self, _: Sequence[bytes]) -> None:
+        """It takes them."""
+
+    def close(self) -> None:
+        """There is no connection."""
+
+
+async def test_an_output_whose_server_is_away_is_told_until_it_is_back():
+    brokers, over = [Broker(), Broker()], threading.Event()
+    brokers[1].there.set()
+    sinks = [SendSink(broker, backoff=Backoff(first_s=0.001, cap_s=0.001)) for broker in brokers]
+    source = ScriptedSource([0, lambda: over.wait(10)], live=True)
+    async with Pipeline([Stream(name="door", source=source, sinks=sinks)], FakeEstimator()) as pipeline:
+        registry = CollectorRegistry()
+        registry.register(PipelineCollector(pipeline, "1.0"))
+
+        def away() -> float | None:
+            return registry.get_sample_value("streampose_outputs_away", {"stream": "door"})
+
+        async def comes_to(count: int) -> None:
+            while away() != count:
+                await asyncio.sleep(0.001)
+
+        assert away() == 0
+        running = asyncio.create_task(pipeline.run())
+        await asyncio.wait_for(comes_to(1), 10)
+        assert not any(broker.url in repr(pipeline.reports) for broker in brokers)
+        brokers[0].there.set()
+        await asyncio.wait_for(comes_to(0), 10)
+        over.set()
+        await running
+    report = StreamReport(sinks=[SimpleNamespace(away=True), MemorySink()])  # of an own sink, which need not say
+    assert report.outputs_away == 1
+    report.outcome = Outcome.ENDED
+    assert report.outputs_away == 0
 
 
 async def test_lost_packets_are_told_where_they_are_known():

@@ -342,8 +342,9 @@ def test_what_makes_no_sense_is_told(url: str, encoder: str, words: str):
 
 def test_what_could_not_be_pushed_is_counted_from_the_opening_on():
     sink = PushSink(f"rtsp://127.0.0.1:{free_port()}/x", backoff=SOON)
+    assert not sink.away
     sink.open("s", INFO)
-    pushed(sink, lambda _: sink.unsent > 0)
+    pushed(sink, lambda _: sink.unsent > 0 and sink.away)
     sink.close()
     sink.open("s", INFO)
     sink.close()

@@ -561,9 +561,11 @@ class Stuck(Scripted):
 def test_a_server_that_takes_nothing_counts_as_away(caplog: pytest.LogCaptureFixture):
     carrier = Stuck()
     sink = SendSink(carrier, depth=5, stuck_s=0.2)
+    assert not sink.away
     sink.open("s", INFO)
     for i in range(100):
         sink.write(result(i))
+    assert sink.away
     (line,) = said(caplog)
     assert line == "s: output to stuck://host: it took nothing for 0.2 s; trying again"
     carrier.let_go.set()

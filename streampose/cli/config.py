@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,9 @@ from streampose.cli.values import parse_budget, parse_seconds
 from streampose.errors import ConfigError
 from streampose.number import is_positive
 
-__all__ = ["Config", "StreamEntry", "load_config", "use_config"]
+__all__ = ["Config", "StreamEntry", "load_config", "tell_twins", "use_config"]
+
+log = logging.getLogger("streampose")
 
 _NAME = re.compile(r"[\w.-]+")
 _NOT_KEYS = {"sources", "inputs", "config", "help"}
@@ -117,6 +120,15 @@ def _other_side(context: typer.Context, key: str) -> str | None:
 
 def _key(word: str) -> str:
     return word.lstrip("-").replace("-", "_")
+
+
+def tell_twins(streams: Mapping[str, StreamEntry]) -> None:
+    """Warn of streams with one network source: in a long list that is mostly a line that was copied, not changed."""
+    first: dict[str, str] = {}
+    for name, entry in streams.items():
+        if "://" in entry.source and (twin := first.setdefault(entry.source, name)) != name:
+            text = "%s has the same source as %s: is it the right one? Each takes a connection, and time of the engines"
+            log.warning(text, name, twin, extra={"stream": name, "event": "twin"})
 
 
 def load_config(file: Path) -> Config:

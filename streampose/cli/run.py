@@ -11,7 +11,7 @@ import typer
 from streampose.arenas import few_arenas
 from streampose.cli import engine, output
 from streampose.cli.command import flat
-from streampose.cli.config import Config, StreamEntry, load_config, use_config
+from streampose.cli.config import Config, StreamEntry, load_config, tell_twins, use_config
 from streampose.cli.presets import Preset
 from streampose.cli.references import resolve
 from streampose.cli.roster import Roster
@@ -176,6 +176,7 @@ def run(
 
     def make(entries: Mapping[str, StreamEntry], names: Sequence[str]) -> list[Stream]:
         outputs.check({name: entry.source for name, entry in entries.items()})
+        tell_twins(entries)
         with outputs.all_or_none():
             return [build(name, entries[name]) for name in names]
 

@@ -19,7 +19,7 @@ import pytest
 from test_run import clip, command  # noqa: F401
 
 from streampose.backoff import Backoff
-from streampose.cli.config import StreamEntry, load_config
+from streampose.cli.config import StreamEntry, load_config, tell_twins
 from streampose.cli.outputs import Outputs
 from streampose.cli.session import Session
 from streampose.errors import ConfigError, HostNotFound, SourceTimeout
@@ -75,20 +75,31 @@ def test_a_camera_of_a_file_that_is_unknown_is_waited_for_and_one_of_the_command
     command,  # noqa: F811
     write: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ):
     sessions: list[Session] = []
     module = importlib.import_module("streampose.cli.run")
     monkeypatch.setattr(module, "start_session", lambda it: sessions.append(it) or 0)
     monkeypatch.setattr(Backoff, "wait_s", lambda *_: 0.0)
     unknown = "rtsp://nowhere.invalid/a"
-    assert command("run", "--config", write(f"[streams.a]\nsource = '{unknown}'"))[0] == 0
+    twins = "\n".join(f"[streams.{name}]\nsource = '{unknown}'" for name in "ab")
+    assert command("run", "--config", write(twins))[0] == 0
+    assert "b has the same source as a" in caplog.text
     assert command("run", unknown)[0] == 0
-    (kept,), (typed,) = (session.streams for session in sessions)
+    (kept, _), (typed,) = (session.streams for session in sessions)
     monkeypatch.setattr(kept.source.source, "open", HostNotFoundOnce())
     assert kept.source.open("a").width_px == 64
     monkeypatch.setattr(typed.source.source, "open", HostNotFoundOnce())
     with pytest.raises(HostNotFound):
         typed.source.open("a")
+
+
+def test_one_camera_under_two_names_is_told_and_clips_and_figures_are_not(caplog: pytest.LogCaptureFixture):
+    sources = {"door": "rtsp://u:pw@h/a", "yard": "rtsp://h/b", "gate": "rtsp://u:pw@h/a", "a": "x.mp4", "b": "x.mp4"}
+    tell_twins({name: StreamEntry(source=source) for name, source in sources.items()})
+    (record,) = caplog.records
+    assert (record.stream, record.event) == ("gate", "twin")
+    assert record.getMessage().startswith("gate has the same source as door: ")
 
 
 @pytest.mark.parametrize("silent", ["from the start", "after the first picture"])

@@ -103,6 +103,9 @@ def summary(snapshot: Snapshot, reports: Mapping[str, StreamReport], *, live: bo
         if outcome is Outcome.FAILED and not figures.delivered:
             continue  # its error says it all
         ended = outcome.value if outcome else "not run"
+        if info is None and (link := reports[name].link) is not None and link.cause is not None:
+            lines.append(Text(f"{name}: {ended}, was never there ({link.cause}), tries: {link.tries + 1}"))
+            continue
         fps = figures.delivered / snapshot.elapsed_s if snapshot.elapsed_s > 0 else 0.0
         drops = f", {figures.dropped_total} dropped" if figures.dropped_total else ""
         if missed := figures.dropped.get((Place.SINK, Cause.OVERFLOW), 0):

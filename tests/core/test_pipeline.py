@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from fakes import FakeEstimator, MemorySink, ScriptedSource, VirtualClock, poses_of
 
+from streampose.backoff import Backoff
 from streampose.batching import FixedBatch, LatencyBatch
 from streampose.cli.progress import summary
 from streampose.errors import (
@@ -23,12 +24,14 @@ from streampose.errors import (
     SourceCorrupt,
     SourceError,
     SourceNotFound,
+    SourceRefused,
 )
-from streampose.frame import Image
+from streampose.frame import Image, StreamInfo
 from streampose.metrics import Cause, Place, StreamSnapshot
 from streampose.pipeline import Pipeline
 from streampose.pose import Poses
 from streampose.sinks.sink import StopRequested
+from streampose.sources import Reconnecting
 from streampose.streams import Outcome, Stream
 from streampose.tracking import Tracker, TrackerOptions
 
@@ -428,6 +431,29 @@ async def test_a_slow_viewer_of_one_stream_does_not_touch_another():
     assert adds_up(pipeline)
     told = summary(pipeline.snapshot(), pipeline.reports, live=True).plain.splitlines()[0]
     assert f", {missed} not taken in time by outputs, " in told, told
+
+
+class Away(ScriptedSource):
+    """A camera that is off."""
+
+    tries = 0
+
+    def open(self, stream: str) -> StreamInfo:
+        self.tries += 1
+        raise SourceRefused(stream)
+
+
+async def test_a_camera_that_never_was_there_is_told_as_such_at_the_end():
+    away = Away([], live=True)
+    source = Reconnecting(away, backoff=Backoff(first_s=0.001, cap_s=0.001))
+    async with Pipeline([Stream(name="cam", source=source)], FakeEstimator()) as pipeline:
+        running = asyncio.create_task(pipeline.run())
+        while away.tries < 3:
+            await asyncio.sleep(0.001)
+        pipeline.stop()
+        await running
+    told = summary(pipeline.snapshot(), pipeline.reports, live=True).plain
+    assert told == f"cam: stopped, was never there (refused), tries: {away.tries}"
 
 
 async def test_credits_bound_what_is_in_flight():

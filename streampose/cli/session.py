@@ -262,7 +262,7 @@ def interrupts(
         loop.call_soon_threadsafe(hung_up)
 
     if screen is not None:
-        screen.on_interrupt = lambda: loop.call_soon_threadsafe(interrupted)
+        screen.on_interrupt = lambda number: loop.call_soon_threadsafe(interrupted, number)
         yield
         return
     signals = (signal.SIGINT, signal.SIGTERM)

@@ -53,8 +53,8 @@ class Screen:
         """Whether the viewer wants to stop."""
         self.on_quit: Callable[[], object] | None = None
         """What stops the run when the viewer wants it; called on the main thread. Sinks are told, too."""
-        self.on_interrupt: Callable[[], object] | None = None
-        """What Ctrl-C does, on the main thread; by default it cancels the run."""
+        self.on_interrupt: Callable[[int], object] | None = None
+        """What Ctrl-C does, or another signal of this number, on the main thread; by default it cancels the run."""
         self.on_model: Callable[[], None] = lambda: self.say("no other model here")
         """What the key for the next model does."""
 
@@ -213,10 +213,10 @@ class Screen:
         elif self._run is not None:
             self._run.cancel(after_s=_PATIENCE_S)
 
-    def _interrupt(self, *_: object) -> None:
+    def _interrupt(self, number: int = signal.SIGINT, *_: object) -> None:
         self._interrupted = True
         if self.on_interrupt is not None:
-            self.on_interrupt()
+            self.on_interrupt(number)
         elif self._run is not None:
             self._run.cancel()
 

@@ -30,6 +30,7 @@ from streampose.cli.main import main
 from streampose.cli.service import parse_secret
 from streampose.cli.session import interrupts
 from streampose.observe.notify import ServiceManager
+from streampose.preview import Screen
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 rtsp = pytest.mark.skipif(not has_gstreamer(), reason="GStreamer's RTSP server is absent (gir1.2-gst-rtsp-server-1.0)")
@@ -286,6 +287,19 @@ async def test_a_sigterm_to_the_process_and_to_its_group_is_one(monkeypatch: pyt
         assert calls == ["stop"]
         monkeypatch.setattr("streampose.cli.session._SAME_WISH_S", 0)
         os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.01)
+    assert calls == ["stop", "cancel"]
+
+
+async def test_with_windows_it_is_one_too():
+    calls: list[str] = []
+    screen = Screen()
+    with interrupts(lambda: calls.append("stop"), lambda: calls.append("cancel"), screen):
+        for number in (signal.SIGTERM, signal.SIGTERM):
+            screen._interrupt(number, None)
+            await asyncio.sleep(0.01)
+        assert calls == ["stop"]
+        screen._interrupt(signal.SIGINT, None)
         await asyncio.sleep(0.01)
     assert calls == ["stop", "cancel"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import threading
@@ -52,6 +53,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Counter(item.path for item in items)
     # File by file: these, then those with many tests.
     items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -tests[item.path]))
+    for item in items:
+        # Not for the rest: a loop of their own would take most of their time.
+        if isinstance(item, pytest.Function) and item.get_closest_marker("asyncio"):
+            item.fixturenames.insert(0, "no_leaked_tasks")
 
 
 def assets_dir() -> Path | None:
@@ -98,9 +103,11 @@ def no_leaked_threads() -> Iterator[None]:
         time.sleep(0.01)
 
 
-@pytest_asyncio.fixture(autouse=True)
+@pytest_asyncio.fixture
 async def no_leaked_tasks() -> AsyncIterator[None]:
-    """Fail a test that leaves a task running."""
+    """Fail an asynchronous test that leaves a task running."""
+    # The loop's remarks on what took 0.1 s tell how busy the machine is, among what a test asks to be logged.
+    asyncio.get_running_loop().slow_callback_duration = math.inf
     yield
     leaked = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
     if leaked:

@@ -145,7 +145,7 @@ def grid(quick: bool, seed: int = 1) -> list[Cell]:
 
 def plotted(quick: bool) -> list[Cell]:
     """The plain cells of the plots."""
-    loads = (0.3, 1.0, 2.0) if quick else PLOTTED_LOADS
+    loads = (1.0,) if quick else PLOTTED_LOADS
     return [Cell(curve=curve, load=load, streams=16) for curve in ("gpu", "cpu") for load in loads]
 
 
@@ -155,4 +155,4 @@ def cold(quick: bool) -> list[Cell]:
         Cell(curve="gpu", load=load, streams=streams, engines=engines, first_times=6.0)
         for streams, load, engines in itertools.product((8, 32, 64), (0.5, 0.9, 1.3), (1, 2))
     ]
-    return [cell for cell in cells if cell.cost() is not None][:: 4 if quick else 1]
+    return [cell for cell in cells if cell.cost() is not None][: 1 if quick else None]

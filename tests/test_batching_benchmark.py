@@ -23,7 +23,9 @@ def test_quick_run_writes_every_policy_of_every_cell(tmp_path: Path):
     assert run.returncode == 0, run.stderr
     whole = json.loads(figures.read_text())
     assert len(whole["grid"]) >= 4
-    for row in (*whole["grid"], *whole["plotted"]):
+    assert len(whole["plotted"]) == 2
+    assert len(whole["cold"]) == 1
+    for row in (*whole["grid"], *whole["plotted"], *whole["cold"]):
         assert len(row["policies"]) == 10
         for name, policy in row["policies"].items():
             assert policy["goodput"] <= row["ceiling"] <= row["bound"] <= row["captured"], name

@@ -19,10 +19,12 @@ async def until(page: Any, expression: str, within_s: float = 30.0) -> None:
             await asyncio.sleep(0.03)
 
 
-async def live(page: Any, poses: int = 20) -> None:
+async def live(page: Any, poses: int = 5) -> None:
     await until(page, "document.getElementById('status').dataset.state === 'live'")
     await page.evaluate("shown.length = 0")
-    await until(page, f"shown.length >= {poses}")
+    # How many a second they are is for the machine to say; that they come is asked for.
+    for more in range(5, poses + 5, 5):
+        await until(page, f"shown.length >= {min(more, poses)}")
 
 
 async def last_shown(page: Any) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from servers.browser import CHROMIUM, Serve, chromium, free_port, make_clip
 from servers.page import distance_px, last_shown, live, until
 from servers.serving import serving
@@ -20,10 +21,13 @@ from streampose.formats.jsonl import read_jsonl
 from streampose.inference.engine import EngineOptions
 from streampose.inference.loading import ModelChoice, load_estimator
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or find_spec("playwright") is None,
-    reason="Chromium or Playwright is absent: apt-get install chromium; pip install '.[test]'",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        CHROMIUM is None or find_spec("playwright") is None,
+        reason="Chromium or Playwright is absent: apt-get install chromium; pip install '.[test]'",
+    ),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 # Where somebody who wants to look at them finds the pictures.
 SHOTS = os.environ.get("STREAMPOSE_SHOTS")
 
@@ -36,14 +40,22 @@ def clip(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def serve(assets: Path) -> Iterator[Serve]:
     other = str(assets / "models" / "movenet_lightning_192_from_int8.onnx")
-    with Serve("synthetic:?size=320x240&fps=10", "--next-model", other, "--budget", "400ms", port=free_port()) as serve:
+    with Serve("synthetic:?size=320x240&fps=2", "--next-model", other, "--budget", "400ms", port=free_port()) as serve:
         yield serve
 
 
-@pytest.fixture
-async def browser(clip: Path) -> AsyncIterator[Any]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_browser(clip: Path) -> AsyncIterator[Any]:
     async with chromium(clip) as browser:
         yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(one_browser: Any) -> AsyncIterator[Any]:
+    """Without the pages of the test before."""
+    yield one_browser
+    for context in one_browser.contexts:
+        await context.close()
 
 
 async def open_page(browser: Any, url: str, *, script: str = "", **options: Any) -> Any:
@@ -107,7 +119,7 @@ async def test_poses_over_the_right_body_in_both_ways(browser: Any, serve: Serve
     await until(page, "Number(document.getElementById('figure-latency').textContent) > 5")
     await snapshot(page, "rendered")
     await page.check("input[value=overlay]", force=True)
-    await live(page, poses=5)
+    await live(page)
 
     async with page.expect_download() as waiting:
         await page.click("#save")
@@ -177,13 +189,13 @@ async def test_another_model_stop_and_start(browser: Any, serve: Serve):
     for name in (names[1], names[0]):
         await page.select_option("#model", name)
         await until(page, f"(s => s.value === '{name}' && !s.disabled)(document.getElementById('model'))")
-        await live(page, poses=5)
+        await live(page)
     await page.click("#start")
     assert "off" in await page.inner_text("#status")
     assert await page.is_disabled("#model")  # nobody is there to choose it
     await asyncio.sleep(0.3)
     await page.click("#start")
-    await live(page, poses=5)
+    await live(page)
     await until(page, "!document.getElementById('model').disabled")
     assert page.faults == []
 
@@ -243,7 +255,7 @@ async def test_stop_and_start_in_the_midst_of_everything(browser: Any):
 
 
 async def test_it_comes_back_after_the_server_was_killed(browser: Any):
-    with Serve(port=free_port()) as serve:
+    with Serve("--budget", "2s", port=free_port()) as serve:
         page = await open_page(browser, serve.url)
         await page.click("#start")
         await live(page)
@@ -263,19 +275,20 @@ async def test_nobody_is_left_out(browser: Any, serve: Serve):
     import axe_core_python
 
     axe = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
+    page = await open_page(browser, serve.url)
+    await page.wait_for_selector("#tiles img[src^=blob]", timeout=20_000)
+    await page.click("#start")
+    await live(page)
+    await page.evaluate(axe)
     for scheme in ("light", "dark"):
-        page = await open_page(browser, serve.url, color_scheme=scheme)
-        await page.wait_for_selector("#tiles img[src^=blob]", timeout=20_000)
-        await page.click("#start")
-        await live(page, poses=5)
+        await page.emulate_media(color_scheme=scheme)
         for width in (1280, 390):
             await page.set_viewport_size({"width": width, "height": 844})
-            await page.evaluate(axe)
             found = (await page.evaluate("axe.run()"))["violations"]
             assert [(v["id"], v["impact"]) for v in found] == []
             assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             await snapshot(page, f"{scheme}-{width}")
-        assert page.faults == []
+    assert page.faults == []
     # Where the system has its own few colours, which way is chosen is still seen.
     await page.emulate_media(forced_colors="active")
     looks = await page.evaluate(
@@ -317,11 +330,10 @@ async def test_clear_words_where_it_is_not_secure_or_ice_fails(browser: Any, ser
 
 async def test_clear_words_and_a_place_later_where_the_server_is_full(browser: Any, tmp_path: Path):
     (tmp_path / "token").write_text("sesame")
-    with Serve("--max-peers", "1", "--token", f"file:{tmp_path / 'token'}", port=free_port()) as serve:
+    token = ("--token", f"file:{tmp_path / 'token'}")
+    with Serve("--max-peers", "1", "--budget", "2s", *token, port=free_port()) as serve:
         first = await open_page(browser, serve.url + "#token=sesame")
         assert "sesame" not in first.url
-        await first.click("#start")
-        await live(first, poses=3)
         third = await open_page(browser, serve.url + "#token=%")
         assert "%" not in third.url
         assert not [fault for fault in third.faults if "malformed" in fault]
@@ -334,6 +346,8 @@ async def test_clear_words_and_a_place_later_where_the_server_is_full(browser: A
         await asyncio.sleep(3.5)
         assert asked == []  # without a token it is not asked again and again
         await snapshot(second, "token")
+        await first.click("#start")
+        await live(first, poses=3)
         await second.fill("#token", "sesame")
         await second.press("#token", "Enter")
         await until(second, "document.getElementById('notice').textContent.includes('full')")

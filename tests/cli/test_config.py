@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from test_run import clip, command  # noqa: F401
+from test_run import clip, command, models  # noqa: F401
 
 from streampose.backoff import Backoff
 from streampose.cli.config import StreamEntry, load_config, tell_twins
@@ -28,11 +28,6 @@ from streampose.interrupt import keep_hang_ups, let_hang_ups_come
 from streampose.sources import network, open_source
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cameras.toml"
-
-
-def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "streampose", "run", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.fixture
@@ -61,6 +56,15 @@ def test_a_file_of_a_windows_editor_is_read_and_its_lines_are_counted_as_ever(wr
     assert load_config(write(text)) == load_config(write(text[1:]))
     with pytest.raises(ConfigError, match=r"cameras\.toml:4: .*'weigth'"):
         load_config(write(f"{text}weigth = 2\r\n"))
+
+
+@pytest.fixture
+def hang_ups_as_they_were() -> Iterator[None]:
+    """A run with a file leaves them ignored, since its process ends."""
+    before = signal.getsignal(signal.SIGHUP) if hasattr(signal, "SIGHUP") else None
+    yield
+    if before is not None:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_one_of_what_may_be_several_needs_no_list(command, write: Callable[[str], Path]):  # noqa: F811
@@ -196,22 +200,35 @@ def test_what_is_wrong_is_told_with_its_line(
     ("text", "words"),
     [("a =\nb = 1", "line 1"), ("a = 1\na = 2\nb = 1", "line 2"), ("json = '-'", "SOURCE"), (None, "No such file")],
 )
-def test_what_cannot_be_read_is_told(write: Callable[[str], Path], tmp_path: Path, text: str | None, words: str):
+def test_what_cannot_be_read_is_told(
+    command,  # noqa: F811
+    write: Callable[[str], Path],
+    tmp_path: Path,
+    text: str | None,
+    words: str,
+):
     file = tmp_path / "none.toml" if text is None else write(text)
-    done = run("--config", file)
-    assert done.returncode in {1, 2}
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, err = command("run", "--config", file)
+    assert code in {1, 2}
+    assert words in err
+    assert "Traceback" not in err
 
 
-def test_the_command_line_goes_before_the_file(write: Callable[[str], Path], tmp_path: Path):
-    file = write(f"seconds = 600\nfp16 = false\nquiet = true\njson = '{tmp_path}/'\n[streams.a]\nsource = 'synthetic:'")
-    done = run("--config", file, "--seconds", 2)
-    assert (done.returncode, done.stderr) == (0, "")
+@pytest.mark.usefixtures("hang_ups_as_they_were")
+def test_the_command_line_goes_before_the_file(
+    command,  # noqa: F811
+    write: Callable[[str], Path],
+    models: list[object],  # noqa: F811
+    tmp_path: Path,
+):
+    figures = "[streams.a]\nsource = 'synthetic:?size=160x120'"
+    file = write(f"seconds = 600\nfp16 = false\nquiet = true\njson = '{tmp_path}/'\n{figures}")
+    code, _, err = command("run", "--config", file, "--seconds", 0.5, *models)
+    assert (code, err) == (0, "")
     assert (tmp_path / "a.jsonl").stat().st_size
-    both = run("--config", file, "0")
-    assert both.returncode == 1
-    assert "one place" in both.stderr
+    code, _, err = command("run", "--config", file, "0")
+    assert code == 1
+    assert "one place" in err
 
 
 def test_the_example_makes_sense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -257,17 +274,21 @@ def running(
 
 @hang_up
 def test_a_hang_up_changes_what_changed_and_nothing_else(write: Callable[[str], Path], tmp_path: Path):
-    start = f"json = '{tmp_path}/'\n[streams.stays]\nsource = 'synthetic:'\n"
-    file = write(start + "[streams.changes]\nsource = 'synthetic:'\n[streams.goes]\nsource = 'synthetic:'\n")
+    start = f"json = '{tmp_path}/'\n[streams.stays]\nsource = 'synthetic:?size=64x64'\n"
+    file = write(
+        start
+        + "[streams.changes]\nsource = 'synthetic:?size=64x64'\n[streams.goes]\nsource = 'synthetic:?size=64x64'\n"
+    )
     words = [sys.executable, "-m", "streampose", "run", "--config", str(file), "--hwaccel", "none"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as program:
         try:
             until(lambda: all(len(frames(tmp_path / f"{name}.jsonl")) > 5 for name in ("stays", "changes", "goes")))
-            write(start + "[streams.changes]\nsource = 'synthetic:?people=2'\n[streams.comes]\nsource = 'synthetic:'\n")
+            changed = "[streams.changes]\nsource = 'synthetic:?size=64x64&people=2'\n"
+            write(start + changed + "[streams.comes]\nsource = 'synthetic:?size=64x64'\n")
             program.send_signal(signal.SIGHUP)
             until(lambda: all(len(frames(tmp_path / name)) > 5 for name in ("changes.2.jsonl", "comes.jsonl")))
             before = len(frames(tmp_path / "goes.jsonl"))
-            write(start + "[streams.comes]\nsource = 'synthetic:'\nbudget = 'never'\n")
+            write(start + "[streams.comes]\nsource = 'synthetic:?size=64x64'\nbudget = 'never'\n")
             program.send_signal(signal.SIGHUP)
             seen = len(frames(tmp_path / "changes.2.jsonl"))
             until(lambda: len(frames(tmp_path / "changes.2.jsonl")) > seen + 10)
@@ -291,18 +312,19 @@ def test_a_hang_up_overwrites_no_file_of_another_stream_and_a_refused_one_takes_
     write: Callable[[str], Path], tmp_path: Path
 ):
     door, other = (tmp_path / f"{name}.jsonl" for name in ("door", "door.2"))
-    start = f"json = '{tmp_path}/'\nlive = true\n[streams.'door.2']\nsource = 'synthetic:?fps=20'\n[streams.door]\n"
-    file = write(start + "source = 'synthetic:?fps=20'\n")
+    start = f"json = '{tmp_path}/'\nlive = true\n[streams.'door.2']\n"
+    start += "source = 'synthetic:?size=64x64&fps=20'\n[streams.door]\n"
+    file = write(start + "source = 'synthetic:?size=64x64&fps=20'\n")
     with running(file) as program:
         until(lambda: min(len(frames(door)), len(frames(other))) > 5)
-        write(start + "source = 'synthetic:?fps=10'\n")
+        write(start + "source = 'synthetic:?size=64x64&fps=10'\n")
         program.send_signal(signal.SIGHUP)
         until(lambda: len(frames(tmp_path / "door.3.jsonl")) > 5)
-        write(start + "source = 'synthetic:?fps=5'\n[streams.third]\nsource = '{env:NO_SUCH_VARIABLE}'\n")
+        write(start + "source = 'synthetic:?size=64x64&fps=5'\n[streams.third]\nsource = '{env:NO_SUCH_VARIABLE}'\n")
         program.send_signal(signal.SIGHUP)
         seen = len(frames(other))
         until(lambda: len(frames(other)) > seen + 10)
-        write(start + "source = 'synthetic:?fps=15'\n")
+        write(start + "source = 'synthetic:?size=64x64&fps=15'\n")
         program.send_signal(signal.SIGHUP)
         until(lambda: len(frames(tmp_path / "door.4.jsonl")) > 5)
         program.send_signal(signal.SIGTERM)
@@ -324,7 +346,7 @@ def test_a_hang_up_brings_back_a_stream_that_failed_and_an_empty_file_takes_none
     source, bad, stays = (tmp_path / name for name in ("bad.mp4", "bad.jsonl", "stays.jsonl"))
     source.write_bytes(b"no video")
     text = f"json = '{tmp_path}/'\n[streams.bad]\nsource = '{source}'\n"
-    file = write(text + "[streams.stays]\nsource = 'synthetic:?fps=20'\n")
+    file = write(text + "[streams.stays]\nsource = 'synthetic:?size=64x64&fps=20'\n")
     with running(file, "--live") as program:
         until(lambda: len(frames(stays)) > 5)
         source.write_bytes(clip.read_bytes())
@@ -349,7 +371,7 @@ def test_a_hang_up_before_there_is_anything_to_change_is_remembered_and_one_at_t
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    text = f"metrics = '{port}'\nlive = true\njson = '{tmp_path}/'\n[streams.a]\nsource = 'synthetic:'\n"
+    text = f"metrics = '{port}'\nlive = true\njson = '{tmp_path}/'\n[streams.a]\nsource = 'synthetic:?size=64x64'\n"
     file = write(text)
 
     def listens() -> bool:
@@ -371,7 +393,7 @@ main()
 """
     with running(file, program=["-c", waits]) as program:
         until(listens)
-        write(text + "[streams.b]\nsource = 'synthetic:'\n")
+        write(text + "[streams.b]\nsource = 'synthetic:?size=64x64'\n")
         program.send_signal(signal.SIGHUP)
         changed.touch()
         until(lambda: min(len(frames(tmp_path / f"{name}.jsonl")) for name in "ab") > 5)

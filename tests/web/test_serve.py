@@ -26,6 +26,7 @@ import pytest
 from aiortc.rtcdtlstransport import RTCCertificate
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from servers.rtc_client import bare_offer
+from test_run import command  # noqa: F401
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def program(
     *options: object, answer: bytes = b"", **variables: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
     """Its address, as it says it, itself, and all that it says; what it asks for is answered once."""
-    command = [sys.executable, "-m", "streampose", "serve", "--port", "0", *map(str, options)]
+    words = [sys.executable, "-m", "streampose", "serve", "--port", "0", *map(str, options)]
     with (
         tempfile.NamedTemporaryFile("w+") as said,
         tempfile.TemporaryFile() as typed,
@@ -41,7 +42,7 @@ def program(
         typed.write(answer)
         typed.seek(0)
         # In a session of its own it has no terminal to ask at.
-        one = subprocess.Popen(command, stdin=typed, stderr=said, env=os.environ | variables, start_new_session=True)
+        one = subprocess.Popen(words, stdin=typed, stderr=said, env=os.environ | variables, start_new_session=True)
         try:
             until_s = time.monotonic() + 60
             while (found := re.search(r"open (https?://\S+:\d+)", Path(said.name).read_text())) is None:
@@ -147,12 +148,11 @@ async def test_addresses_places_and_memory_as_asked():
         (["--port", "47613", "--metrics", "47613", "--model", "none.onnx"], "cannot listen on 127.0.0.1:47613"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_line(options: list[str], words: str):
-    command = [sys.executable, "-m", "streampose", "serve", *options]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode in {1, 2}
-    assert words in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+def test_what_cannot_be_is_said_in_a_line(command, options: list[str], words: str):  # noqa: F811
+    code, _, err = command("serve", *options)
+    assert code in {1, 2}
+    assert words in " ".join(err.split())
+    assert "Traceback" not in err
 
 
 async def test_what_has_no_name_gets_one_that_a_url_can_have(tmp_path: Path):

@@ -22,11 +22,15 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.assets
 @pytest.mark.timeout(300)
 def test_a_rehearsal_on_the_cpu(assets: Path, tmp_path: Path):
-    done = run("--device", "cpu", "--quick", "--assets", assets, "--json", tmp_path / "r.json")
-    assert done.returncode == 0, done.stdout + done.stderr
+    rehearse = ("--device", "cpu", "--quick", "--assets", assets, "--json", tmp_path / "r.json")
+    # Every way with one model, and the figures of the other are added to them.
+    few = "one session,TensorRT with CPU preprocessing"
+    for only in (("--models", "rtmdet"), ("--models", "yolov8n", "--ways", few, "--add")):
+        done = run(*rehearse, *only)
+        assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["quick"]
-    assert len(report["models"]) == 2
+    assert [len(ways) for ways in report["models"].values()] == [10, 2]
     for ways in report["models"].values():
         figures = ways["one session"]
         assert figures["of_alone"] == pytest.approx(figures["pipeline_fps"] / figures["alone_fps"])

@@ -164,7 +164,9 @@ class Publisher(Peer):
             )
 
     def _said(self, channel: RTCDataChannel, message: str | bytes) -> None:
-        """The limits are for all channels together; only one is listened to."""
+        """The limits are for all channels together; only one is listened to, and none behind the goodbye."""
+        if self.ending:
+            return
         try:
             said = self._inbox.read(message)
         except ConfigError as error:

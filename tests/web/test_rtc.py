@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -297,7 +298,13 @@ async def test_who_still_connects_keeps_the_name_and_so_does_a_camera_of_the_ser
     assert not publisher.ending
     async with post(served, "door", offer) as answer:
         assert (answer.status, answer.headers.get("Retry-After")) == (409, None)
-    await publisher.ended("the test is over")
+    # What was on its way when the end began is not answered, and nothing comes behind the goodbye.
+    said: list[str] = []
+    publisher._control = SimpleNamespace(readyState="open", bufferedAmount=0, send=said.append)
+    ended = publisher.end("the test is over")
+    publisher._said(publisher._control, '{"type": "ping"}')
+    await ended
+    assert [json.loads(text)["type"] for text in said] == ["bye"]
 
 
 async def _nothing(*_: object) -> None:

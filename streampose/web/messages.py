@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import time
@@ -24,7 +25,7 @@ from streampose.errors import ConfigError
 from streampose.web.bucket import Bucket
 from streampose.web.limits import Limits
 
-__all__ = ["Inbox", "bound"]
+__all__ = ["Inbox", "bound", "heard"]
 
 # Of SCTP: a page uses two, and data channels that nobody has a use for end their session sooner.
 _STREAMS = 16
@@ -71,6 +72,18 @@ def bound(sctp: RTCSctpTransport, limits: Limits, on_excess: Callable[[str], obj
 
     sctp._handle_data = short  # type: ignore[method-assign]
     sctp._receive_chunk = few  # type: ignore[method-assign]
+
+
+async def heard(sctp: RTCSctpTransport, within_s: float) -> None:
+    """Wait until the peer has acknowledged what was sent, or is gone, or has not for so long.
+
+    Closing drops what still waits for room on the way, a goodbye say.
+    """
+    until = time.monotonic() + within_s
+    while time.monotonic() < until and sctp.state == "connected":
+        if not (sctp._data_channel_queue or sctp._outbound_queue or sctp._sent_queue):
+            return
+        await asyncio.sleep(0.01)
 
 
 def _items(packet: bytes) -> float:

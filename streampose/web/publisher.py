@@ -19,7 +19,7 @@ from streampose.errors import ConfigError
 from streampose.web.camera import PeerCamera
 from streampose.web.catalogue import Catalogue
 from streampose.web.hub import Hub, Wish
-from streampose.web.messages import Inbox
+from streampose.web.messages import Inbox, heard
 from streampose.web.peer import Peer, Surroundings
 from streampose.web.reception import Reception
 from streampose.web.video import DrawnVideo
@@ -28,6 +28,7 @@ __all__ = ["Publisher", "Studio"]
 
 _STATS_S = 0.5
 _LATER_S = 5.0
+_GOODBYE_S = 0.5
 # Data channels of other names are closed, so many times.
 _STRANGE = 4
 
@@ -217,3 +218,5 @@ class Publisher(Peer):
         self._camera.end()
         self._video.stop()
         await self._studio.catalogue.release(self._entry)
+        if self._pc.sctp is not None:
+            await heard(self._pc.sctp, _GOODBYE_S)

@@ -421,6 +421,17 @@ async def test_random_bytes_on_a_data_channel_end_that_session_only(served: Serv
         await good.until(lambda: len(good.poses) > got + 10)
 
 
+async def test_the_goodbye_comes_behind_all_that_was_still_on_its_way(served: Served):
+    async with RtcClient(served.url, Pictures(grey())) as client:
+        await client.until(lambda: client.said)
+        (session,) = served.server._sessions._peers.values()
+        for _ in range(100):
+            session._control.send(json.dumps({"type": "error", "message": 500 * "x"}))  # more than one window's
+        await session.ended("the test is over")
+        await client.until(lambda: client.said[-1]["type"] == "bye", within_s=2)
+        client.location = None
+
+
 async def test_there_is_room_for_so_many():
     async with serving(limits=Limits(peers=2)) as served:
         async with RtcClient(served.url, Pictures(grey())) as one, RtcClient(served.url, Pictures(grey())) as two:

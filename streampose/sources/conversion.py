@@ -66,7 +66,8 @@ def pixel_aspect(video: VideoStream) -> Fraction:
 def is_untold_hd(picture: VideoFrame) -> bool:
     """Whether it is HD, as mpv and our own videos have it, in YUV of a matrix that is not named."""
     is_hd = picture.width >= 1280 or picture.height > 576
-    return is_hd and picture.colorspace == _UNSAID[0] and not picture.format.is_rgb
+    is_yuv = len(picture.format.components) > 2 and not picture.format.is_rgb  # grey and palettes have no matrix
+    return is_hd and picture.colorspace == _UNSAID[0] and is_yuv
 
 
 class Conversion:
@@ -86,6 +87,8 @@ class Conversion:
         """Width of a decoded pixel by height; what comes out has square ones."""
         self.hd_is_bt709 = True
         """Whether HD that names no matrix has BT.709's, as players take it; else, and of what is smaller, BT.601's."""
+        self.are_woven = True
+        """Whether pictures that are interlaced are two fields, line by line."""
 
     def __call__(self, picture: VideoFrame) -> Image | Latent:
         """As it is to be seen: with square pixels, turned and mirrored as its metadata says.
@@ -102,9 +105,10 @@ class Conversion:
             picture.colorspace = _BT709
         colours = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
         kind = (picture.format.name, width, height, orientation, picture.interlaced_frame, colours)
+        convert = partial(_bgr, picture, orientation, size, woven=picture.interlaced_frame and self.are_woven)
         if _later.get() and kind == self._kind:
-            return Latent(partial(_bgr, picture, orientation, size), (width, height))
-        image = _bgr(picture, orientation, size)
+            return Latent(convert, (width, height))
+        image = convert()
         self._kind, self._colours = kind, colours
         if picture.color_trc in TRANSFERS and not self._is_hdr:
             self._is_hdr = True  # told once, however often it is opened
@@ -183,7 +187,7 @@ class Conversion:
         return width if self.pixel_aspect == 1 else max(1, round(width * self.pixel_aspect / 2) * 2 - width % 2)
 
 
-def _bgr(picture: VideoFrame, orientation: Orientation, size: tuple[int, int]) -> Image:
+def _bgr(picture: VideoFrame, orientation: Orientation, size: tuple[int, int], *, woven: bool) -> Image:
     wide = is_wide(picture.color_trc, picture.color_primaries)
     # More threads would be started and ended for each picture: of 1080p 1.3 ms instead of 1.0, by hand.
     pixels = picture.to_ndarray(format="bgr48le" if wide else "bgr24", width=size[0], height=size[1], threads=1)
@@ -191,7 +195,7 @@ def _bgr(picture: VideoFrame, orientation: Orientation, size: tuple[int, int]) -
         image = tone_mapped(pixels.astype(np.uint16, copy=False), picture.color_trc, picture.color_primaries)
     else:
         image = pixels.astype(np.uint8, copy=False)
-    if picture.interlaced_frame:
+    if woven:
         image = uncombed(image)
     image = np.ascontiguousarray(orientation(image))
     image.setflags(write=False)

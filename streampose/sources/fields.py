@@ -6,10 +6,18 @@ import numpy as np
 
 from streampose.frame import Image
 
-__all__ = ["uncombed"]
+__all__ = ["are_woven", "uncombed"]
+
+# Whose pictures say "interlaced" and are not: HEVC's and VVC's are one field each, and PNG's are sent in seven passes.
+_NOT_WOVEN = {"hevc", "vvc", "png", "apng"}
 
 # Lines at a time: what is between the steps stays in the cache. 1080i takes 4 ms, by hand.
 _STRIP = 32
+
+
+def are_woven(codec: str) -> bool:
+    """Whether this codec's interlaced pictures are two fields, line by line."""
+    return codec not in _NOT_WOVEN
 
 
 def uncombed(woven: Image) -> Image:

@@ -20,6 +20,7 @@ from streampose.errors import SourceCorrupt, SourceEnded, SourceError, SourceUns
 from streampose.frame import Frame, Image, Latent, StreamInfo
 from streampose.redaction import redact, spaced
 from streampose.sources.conversion import Conversion, pixel_aspect
+from streampose.sources.fields import are_woven
 from streampose.sources.hwaccel import SOFTWARE, accelerator, candidates, why_not, words
 from streampose.sources.losses import Losses
 from streampose.sources.spliced import Spliced, followed
@@ -123,6 +124,7 @@ class MediaSource:
         video.thread_type = "SLICE" if self.live or self._threads == 1 else "AUTO"
         codec.thread_count = self._threads
         self._convert.name, self._convert.pixel_aspect = self._name, pixel_aspect(video)
+        self._convert.are_woven = are_woven(codec.name)
         self._frames = self._decode(container, video, stream)
         # Rotation is known only with the first picture, and so is whether anything can be decoded at all.
         self._first = next(self._frames, None)

@@ -9,6 +9,7 @@ import av
 
 from streampose.frame import StreamInfo
 from streampose.sources.conversion import is_untold_hd, pixel_aspect
+from streampose.sources.fields import are_woven
 from streampose.sources.orientation import Orientation, orientation_of
 from streampose.sources.tonemap import TRANSFERS, is_wide
 from streampose.sources.track import main_video
@@ -57,7 +58,7 @@ def peculiarities(path: Path) -> tuple[str, ...]:
             first = next(container.decode(video), None)
             if first is not None:
                 found += ["mirrored"] * (orientation_of(first) or Orientation()).mirrored
-                found += ["fields"] * first.interlaced_frame
+                found += ["fields"] * (first.interlaced_frame and are_woven(context.name))
                 found += ["hd"] * is_untold_hd(first)
     except (av.error.FFmpegError, OSError, ValueError):
         pass  # opening it will explain

@@ -37,12 +37,16 @@ def woven(path: Path, *, marked: bool = True) -> Path:
         lines = lines.copy()
         lines[1::2] = others[1::2]
         plane.update(lines.tobytes())
+    options = {"qp": "4", "x264-params": "tff=1"} if marked else {"qp": "4"}
+    return written(path, upper, "libx264", options)
+
+
+def written(path: Path, picture: av.VideoFrame, codec: str, options: dict[str, str]) -> Path:
     with av.open(str(path), "w") as container:
-        options = {"qp": "4", "x264-params": "tff=1"} if marked else {"qp": "4"}
-        stream = container.add_stream("libx264", rate=25, options=options)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        upper.pts, upper.time_base = 0, Fraction(1, 25)
-        container.mux([*stream.encode(upper), *stream.encode(None)])
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "rgb24" if codec == "png" else "yuv420p"
+        picture.pts, picture.time_base = 0, Fraction(1, 25)
+        container.mux([*stream.encode(picture), *stream.encode(None)])
     return path
 
 
@@ -67,6 +71,20 @@ def test_a_picture_is_of_one_time(tmp_path: Path, suffix: str):
 def test_what_is_not_marked_is_left_as_it_is(tmp_path: Path):
     picture = seen(woven(tmp_path / "v.mp4", marked=False)).astype(int)
     assert set(np.abs(picture[4:32, 36, 2] - picture[6:34, 36, 2]) > 80) == {True}, "as stripes have it"
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [("libx265", {"x265-params": "interlace=tff:qp=4:log-level=none"}), ("png", {"flags": "+ildct"})],
+    ids=["hevc", "png"],
+)
+def test_what_is_interlaced_in_another_way_keeps_its_lines(tmp_path: Path, codec: str, options: dict[str, str]):
+    """HEVC has a picture for each field, and an interlaced PNG comes in seven passes."""
+    stripes = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
+    stripes[1::2] = 200
+    path = written(tmp_path / "v.mov", av.VideoFrame.from_ndarray(stripes, format="bgr24"), codec, options)
+    assert np.abs(seen(path).astype(int) - stripes).max() < 30
+    assert peculiarities(path) == ()
 
 
 def test_work_on_combed_pictures_is_not_gone_on_with(tmp_path: Path):

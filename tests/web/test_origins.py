@@ -156,6 +156,13 @@ async function without() {
 onload = () => (token ? withToken() : without()).then((t) => (window.told = t), (e) => (window.told = String(e)));
 </script>"""
 
+# From now on no server answers that page, and its camera can be looked at.
+HUNG = """() => {
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (wish) => (window.camera = await ask(wish));
+  window.fetch = () => new Promise(() => (window.asked = true));
+}"""
+
 
 @asynccontextmanager
 async def page_elsewhere() -> AsyncIterator[int]:
@@ -201,6 +208,11 @@ async def test_a_page_of_another_port_asks_follows_and_publishes_if_it_was_named
             await page.click("#start")
             await gone(served, streams=1)
             assert await page.evaluate(said) == "Stopped"
+            await page.evaluate(HUNG)
+            await page.click("#start")
+            await until(page, "window.asked")
+            await page.click("#start")
+            assert await page.evaluate("camera.getTracks()[0].readyState") == "ended"  # and not when it answers
         async with serving(origins=Origins([friend])) as served:
             await playing(served)
             assert await told(friend, served.url) == ["followed", "followed", "shown", "shown"]

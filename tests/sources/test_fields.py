@@ -12,6 +12,7 @@ import pytest
 
 from streampose.frame import Image
 from streampose.sources import FileSource
+from streampose.sources.fields import uncombed
 from streampose.sources.probe import peculiarities
 
 WIDTH, HEIGHT = 64, 48
@@ -85,6 +86,16 @@ def test_what_is_interlaced_in_another_way_keeps_its_lines(tmp_path: Path, codec
     path = written(tmp_path / "v.mov", av.VideoFrame.from_ndarray(stripes, format="bgr24"), codec, options)
     assert np.abs(seen(path).astype(int) - stripes).max() < 30
     assert peculiarities(path) == ()
+
+
+@pytest.mark.parametrize("height", [1, 2, 33, 34, 65, 100])
+def test_a_lower_line_is_the_middle_one_of_three_values_whatever_the_height(height: int):
+    woven = np.random.default_rng(height).integers(0, 256, (height, 8, 3)).astype(np.uint8)
+    expected = woven.copy()
+    for line in range(1, height, 2):
+        below = line + 1 if line + 1 < height else line - 1
+        expected[line] = np.median(woven[[line - 1, line, below]], axis=0)
+    assert np.array_equal(uncombed(woven), expected)
 
 
 def test_work_on_combed_pictures_is_not_gone_on_with(tmp_path: Path):

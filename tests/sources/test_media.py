@@ -814,7 +814,7 @@ def test_standard_input_has_another_name():
 @pytest.mark.parametrize(
     ("size", "untold_is", "source"),
     [
-        ((1280, 720), 1, "file"),
+        ((1280, 534), 1, "file"),
         ((404, 720), 1, "file"),
         ((720, 576), 5, "file"),
         ((1280, 720), 5, "camera"),
@@ -839,7 +839,7 @@ def test_colours_that_are_not_told_are_those_that_players_take_them_for(
 
 def test_work_on_hd_in_other_colours_is_not_gone_on_with(tmp_path: Path):
     path = tmp_path / "v.mkv"
-    for told, kind, expected in ((2, "yuv420p", ("hd",)), (1, "yuv420p", ()), (2, "gray", ())):
+    for told, kind, expected in ((2, "yuv420p", ("hd",)), (1, "yuv420p", ()), (2, "gray", ()), (2, "bgr0", ())):
         with av.open(str(path), "w") as container:
             stream = container.add_stream("ffv1", rate=25)
             stream.width, stream.height, stream.pix_fmt = 64, 720, kind

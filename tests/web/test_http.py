@@ -633,7 +633,8 @@ async def test_a_request_that_cannot_be_read_is_no_news(caplog, sent: list[bytes
             assert "Server: streampose\r\n" in answer
             assert not [word for word in ("aiohttp", "hunter2", "hun") if word in answer]
         writer.close()
-    assert not [record for record in caplog.records if record.levelno > logging.INFO and record.name != "asyncio"]
+    allowed = {"asyncio": logging.WARNING}  # it tells of busy machines
+    assert not [record for record in caplog.records if record.levelno > allowed.get(record.name, logging.INFO)]
     assert "hunter2" not in caplog.text
     assert "hun\\x00ter2" not in caplog.text
 

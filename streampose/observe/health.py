@@ -14,7 +14,7 @@ __all__ = ["Need", "Verdict", "live", "ready"]
 
 # No batch takes so long; the first ones, which may, run while the models are loaded.
 _STUCK_S = 30.0
-# The longest time without a picture that a live source is given before it counts as lost is 5 s.
+# Or twice the longest time without a picture that a live source is given before it counts as lost, mostly 5 s.
 _SILENT_S = 10.0
 
 Need = int | None
@@ -43,7 +43,8 @@ def live(pipeline: Pipeline | None) -> Verdict:
 
 
 def ready(pipeline: Pipeline | None, need: Need = 1, named: Container[str] | None = None) -> Verdict:
-    """Whether results come: the models are loaded, and enough streams have delivered within the last ten seconds.
+    """Whether results come: the models are loaded, and enough streams have delivered within the last ten seconds,
+    or twice the timeout of their own.
 
     Args:
         pipeline: `None` = the models are not loaded.
@@ -58,7 +59,8 @@ def ready(pipeline: Pipeline | None, need: Need = 1, named: Container[str] | Non
         if named is not None and name not in named:
             continue
         age_s, state = figures[name].age_s, state_of(report)
-        delivers = state is StreamState.RUNNING and age_s is not None and age_s < _SILENT_S
+        silent_s = _SILENT_S if report.link is None else max(_SILENT_S, 2 * report.link.stall_s)
+        delivers = state is StreamState.RUNNING and age_s is not None and age_s < silent_s
         delivering += delivers
         streams[redact(name)] = {
             "delivering": delivers,

@@ -172,6 +172,11 @@ class LiveMedia(MediaSource):
         return super()._connect()
 
     @property
+    def stall_s(self) -> float:
+        """The longest time without a picture."""
+        return self._stall_s
+
+    @property
     def _longest_dial_s(self) -> float:
         return self._open_timeout_s
 

@@ -69,6 +69,8 @@ class Link:
     """RTP packets that never came; `None` = the client that reads does not tell."""
     stale_frames: int = 0
     """Pictures that were decoded too late to be shown."""
+    stall_s: float = 5.0
+    """The longest time without a picture that it is given before it counts as lost."""
 
 
 class Reconnecting:
@@ -93,7 +95,7 @@ class Reconnecting:
 
     def __init__(self, source: Source, *, backoff: Backoff | None = None, patient: bool = False) -> None:
         self.source, self._patient = source, patient
-        self.link = Link()
+        self.link = Link(stall_s=getattr(source, "stall_s", Link().stall_s))
         self._backoff = backoff or Backoff()
         self._stop = threading.Event()
         self._stream = ""

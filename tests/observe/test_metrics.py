@@ -386,22 +386,24 @@ async def test_a_stuck_engine_is_not_healthy(monkeypatch: pytest.MonkeyPatch):
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_who_has_been_silent_for_ten_seconds_does_not_deliver():
+async def test_who_has_been_silent_for_ten_seconds_or_twice_its_timeout_does_not_deliver():
     goes_on = threading.Event()
 
     class Camera(ScriptedSource):
         """Its one frame is so old."""
 
-        def __init__(self, age_s: float) -> None:
+        def __init__(self, age_s: float, stall_s: float = 5.0) -> None:
             super().__init__([0, lambda: goes_on.wait(5)])
-            self._age_s = age_s
+            self._age_s, self.stall_s = age_s, stall_s
 
         def read(self) -> Frame | None:
             seen = super().read()
             return None if seen is None else seen.but(captured_at=seen.captured_at - self._age_s)
 
+    slow = Reconnecting(Camera(11, stall_s=6))
     streams = [Stream(name="well", source=Camera(5)), Stream(name="silent", source=Camera(11))]
-    async with observatory(need=None) as door, Pipeline(streams, FakeEstimator()) as pipeline:
+    streams.append(Stream(name="slow", source=slow))
+    async with observatory(need=None) as door, Pipeline(streams, FakeEstimator(), policy=FixedBatch(1)) as pipeline:
         client = Client(door)
         door.watch(pipeline)
         running = asyncio.create_task(pipeline.run())
@@ -411,9 +413,9 @@ async def test_who_has_been_silent_for_ten_seconds_does_not_deliver():
                 if all(one["age_s"] is not None for one in seen.values()):
                     break
                 await asyncio.sleep(0.01)
-        assert (answer.status_code, answer.json()["reason"]) == (503, "1 of 2 streams deliver")
+        assert (answer.status_code, answer.json()["reason"]) == (503, "2 of 3 streams deliver")
         states = {name: (one["state"], one["delivering"]) for name, one in seen.items()}
-        assert states == {"well": ("running", True), "silent": ("running", False)}
+        assert states == {"well": ("running", True), "silent": ("running", False), "slow": ("running", True)}
         goes_on.set()
         await running
 

@@ -46,7 +46,7 @@ log = logging.getLogger("streampose")
 # first picture comes a whole group of pictures later (2.1 s where one lasts 2 s). "low_delay" changes nothing there: no
 # decoder held a picture back.
 _QUICK = {"probesize": "500000", "analyzeduration": "100000"}
-_PROBE_S = 2.0
+_PROBE_S, _PROBING = 2.0, 0.4  # or so much of a longer timeout: who gives one has a slow camera
 # Of a description of a session, which is a file.
 _OF_AN_SDP = "file,rtp,srtp,udp"
 # By itself FFmpeg would also open ports here (udp, rtp), wherever a web server's answer says so.
@@ -205,10 +205,11 @@ class NetworkSource(LiveMedia):
             raise HostNotFound(f"{self._name}: no host {self._host} can be found ({words(error)})") from error
         if self._probes and self._scheme in _PORTS:
             address = (self._host or "", self._port or _PORTS[self._scheme])
+            probe_s = max(_PROBE_S, _PROBING * self._open_timeout_s)
             try:
-                socket.create_connection(address, timeout=_PROBE_S).close()
+                socket.create_connection(address, timeout=probe_s).close()
             except TimeoutError as error:
-                raise SourceTimeout(f"{self._name} did not answer within {_PROBE_S:g} s") from error
+                raise SourceTimeout(f"{self._name} did not answer within {probe_s:g} s") from error
         usual = self._options
         if self._own_client:
             try:

@@ -27,6 +27,8 @@ from streampose.sources.transport import transport_options
 
 __all__ = ["is_camera", "open_source"]
 
+# No system waits for as long as a number may be.
+_LONGEST_S = 86_400
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "udp", "rtp", "tcp")
 _CAMERA = re.compile(r"\d{1,2}|/dev/video.*|(v4l2|avfoundation|dshow):.+", re.DOTALL)
 # An address whose scheme was forgotten: 10.0.0.5/a?x=1, user:password@camera/a, localhost:8554/a, [::1]/a.
@@ -70,8 +72,9 @@ def open_source(
         hwaccel: what decodes files and network streams: ``none`` (software), ``auto``, or a device (``cuda``, …).
         camera: what to ask of a camera of this machine.
         transport: of RTSP, as `NetworkSource` takes it.
-        patient: wait for hosts and streams that there are not, as `Reconnecting` does.
-        timeout_s: of a network stream, until it must be open, and the longest time without a picture; `None` = 5 s.
+        patient: of what is opened again: wait also for hosts and streams that there are not, as `Reconnecting` can.
+        timeout_s: of a network stream alone: until it must be open, and the longest time without a picture; `None` =
+            5 s.
 
     Raises:
         ConfigError: it is not understood, or cannot be had this way; no such device decodes here; no such transport.
@@ -83,8 +86,8 @@ def open_source(
         raise ConfigError(f"a source is a text, a path or a camera's number, not {text!r}")
     text = unspaced(str(text).strip())
     within_s = 5.0 if timeout_s is None else timeout_s
-    if not is_positive(within_s):
-        raise ConfigError(f"a timeout is positive, not {timeout_s!r} s")
+    if not (is_positive(within_s) and within_s <= _LONGEST_S):
+        raise ConfigError(f"a timeout is positive, and a day at most, not {timeout_s!r} s")
     network = partial(NetworkSource, hwaccel=hwaccel, transport=transport, open_timeout_s=within_s, stall_s=within_s)
     source = _recognise(text, live, hwaccel, camera, network)
     if timeout_s is not None and not isinstance(source, NetworkSource):

@@ -119,6 +119,9 @@ def test_a_camera_has_the_patience_that_its_file_gives_it(
         with pytest.raises(SourceTimeout, match="gave no picture within 40 s"):
             source.open("a")
         assert told == [40]
+        monkeypatch.setattr(network.socket, "create_connection", opening_fails)
+        with pytest.raises(SourceTimeout, match="did not answer within 16 s"):
+            source.open("a")
     else:
         assert str(source._reading_error(TimeoutError())) == "rtsp://h/a went silent for 40 s"
 
@@ -130,8 +133,9 @@ def opening_fails(url: str, **_: object) -> None:
 def test_there_is_no_timeout_for_what_comes_over_no_network():
     with pytest.raises(ConfigError, match="0 comes over no network: there is no timeout for it"):
         open_source("0", timeout_s=9)
-    with pytest.raises(ConfigError, match="a timeout is positive, not 0 s"):
-        open_source("rtsp://h/a", timeout_s=0)
+    for timeout_s in (0, 1e300):
+        with pytest.raises(ConfigError, match="a timeout is positive, and a day at most, not "):
+            open_source("rtsp://h/a", timeout_s=timeout_s)
 
 
 class HostNotFoundOnce:

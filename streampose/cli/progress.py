@@ -103,8 +103,9 @@ def summary(snapshot: Snapshot, reports: Mapping[str, StreamReport], *, live: bo
         if outcome is Outcome.FAILED and not figures.delivered:
             continue  # its error says it all
         ended = outcome.value if outcome else "not run"
-        if info is None and (link := reports[name].link) is not None and link.cause is not None:
-            lines.append(Text(f"{name}: {ended}, was never there ({link.cause}), tries: {link.tries + 1}"))
+        if outcome and info is None and (link := reports[name].link) is not None:
+            why = f" ({link.cause})" if link.cause else ""  # of the first try there is none until it is over
+            lines.append(Text(f"{name}: {ended}, was never there{why}, tries: {link.tries + 1}"))
             continue
         fps = figures.delivered / snapshot.elapsed_s if snapshot.elapsed_s > 0 else 0.0
         drops = f", {figures.dropped_total} dropped" if figures.dropped_total else ""

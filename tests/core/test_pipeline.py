@@ -443,17 +443,35 @@ class Away(ScriptedSource):
         raise SourceRefused(stream)
 
 
+class Silent(ScriptedSource):
+    """A camera that has not answered yet."""
+
+    over = threading.Event()
+
+    def open(self, stream: str) -> StreamInfo:
+        self.over.wait(5)
+        raise Disconnected(stream)
+
+    def interrupt(self) -> None:
+        self.over.set()
+
+
 async def test_a_camera_that_never_was_there_is_told_as_such_at_the_end():
     away = Away([], live=True)
     source = Reconnecting(away, backoff=Backoff(first_s=0.001, cap_s=0.001))
-    async with Pipeline([Stream(name="cam", source=source)], FakeEstimator()) as pipeline:
+    silent = Reconnecting(Silent([], live=True))
+    streams = [Stream(name="cam", source=source), Stream(name="silent", source=silent)]
+    async with Pipeline(streams, FakeEstimator()) as pipeline:
         running = asyncio.create_task(pipeline.run())
         while away.tries < 3:
             await asyncio.sleep(0.001)
         pipeline.stop()
         await running
     told = summary(pipeline.snapshot(), pipeline.reports, live=True).plain
-    assert told == f"cam: stopped, was never there (refused), tries: {away.tries}"
+    assert told.splitlines() == [
+        f"cam: stopped, was never there (refused), tries: {away.tries}",
+        "silent: stopped, was never there, tries: 1",
+    ]
 
 
 async def test_credits_bound_what_is_in_flight():

@@ -126,7 +126,8 @@ def tell_twins(streams: Mapping[str, StreamEntry]) -> None:
     """Warn of streams with one network source: in a long list that is mostly a line that was copied, not changed."""
     first: dict[str, str] = {}
     for name, entry in streams.items():
-        if "://" in entry.source and (twin := first.setdefault(entry.source, name)) != name:
+        is_network = "://" in entry.source and not entry.source.startswith("file://")
+        if is_network and (twin := first.setdefault(entry.source, name)) != name:
             text = "%s has the same source as %s: is it the right one? Each takes a connection, and time of the engines"
             log.warning(text, name, twin, extra={"stream": name, "event": "twin"})
 

@@ -100,6 +100,7 @@ def test_a_camera_of_a_file_that_is_unknown_is_waited_for_and_one_of_the_command
 
 def test_one_camera_under_two_names_is_told_and_clips_and_figures_are_not(caplog: pytest.LogCaptureFixture):
     sources = {"door": "rtsp://u:pw@h/a", "yard": "rtsp://h/b", "gate": "rtsp://u:pw@h/a", "a": "x.mp4", "b": "x.mp4"}
+    sources |= dict.fromkeys("cd", "file:///x.mp4")
     tell_twins({name: StreamEntry(source=source) for name, source in sources.items()})
     (record,) = caplog.records
     assert (record.stream, record.event) == ("gate", "twin")

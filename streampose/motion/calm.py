@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,6 +37,12 @@ def calm(moments: Iterable[Moment], *, sigma_s: float = 0.04, min_score: float =
     if sigma_s <= 0:
         yield from moments
         return
+    for _, epoch in groupby(moments, key=lambda moment: moment.epoch):
+        yield from _each_calmed(epoch, sigma_s, min_score)
+
+
+def _each_calmed(moments: Iterable[Moment], sigma_s: float, min_score: float) -> Iterator[Moment]:
+    """Of one epoch: the next one's times may begin anew, and nothing of it would ever be out of reach."""
     reach_s = _REACH * sigma_s
     window: deque[Moment] = deque()
     place = 0  # of the next one to give out
@@ -57,7 +64,7 @@ def _calmed(window: Sequence[Moment], place: int, sigma_s: float, min_score: flo
     poses = moment.poses
     if poses.ids is None or not len(poses):
         return moment
-    near = [m for m in window if m.epoch == moment.epoch and m.poses.skeleton == poses.skeleton]
+    near = [m for m in window if m.poses.skeleton == poses.skeleton]
     points, boxes = poses.points.copy(), poses.boxes.copy()
     for row, person in enumerate(poses.ids.tolist()):
         seen = [(m, int(r)) for m in near if m.poses.ids is not None for r in np.flatnonzero(m.poses.ids == person)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -38,6 +38,13 @@ def test_played_backwards_smoothing_gives_the_same(times: list[int], seed: int):
     back = [replace(m, pts=2000 - m.pts) for m in reversed(clip)]
     there, again = list(calm(clip)), list(calm(back))
     assert np.allclose(points_of(there), points_of(again)[::-1], atol=0.01)
+
+
+def test_smoothing_gives_out_an_epoch_when_the_next_begins_whose_times_begin_anew():
+    epochs = [*walk(list(range(0, 200, 20))), *(replace(m, epoch=1) for m in walk([0, 20]))]
+    begun = iter(epochs)
+    assert [m.epoch for m in islice(calm(begun), 10)] == [0] * 10
+    assert len(list(begun)) == 1
 
 
 def test_smoothing_calms_and_does_not_lag():

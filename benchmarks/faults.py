@@ -86,7 +86,7 @@ class Table:
         row["not as asked for"] = judged(row)
         print(f"{name:<42} {show(row)}", flush=True)
         if self._path is not None:  # after every row: the others of an earlier run stay
-            there = json.loads(self._path.read_text())["faults"] if self._path.exists() else {}
+            there = json.loads(self._path.read_text(encoding="utf-8"))["faults"] if self._path.exists() else {}
             write_to(self._path, {"machine": machine() | conditions(), "faults": there | {name: row}})
 
 

@@ -272,7 +272,7 @@ def main() -> int:
         "models": {},
     }
     if arguments.add and target is not None and target.exists():
-        before = json.loads(target.read_text())
+        before = json.loads(target.read_text(encoding="utf-8"))
         report |= {name: before[name] for name in ("models", "decoding")}
     print(f"{gpu}; {where['cpu']}, {where['cores']} cores; 1280×720, two people")
     if "decoding" not in report:

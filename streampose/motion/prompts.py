@@ -77,9 +77,11 @@ def _person(poses: Poses, row: int, min_score: float) -> dict[str, Any]:
 
 
 def _hull(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not len(points):
+        return points
     try:
         return np.asarray(points[ConvexHull(points).vertices], np.float32)
-    except (QhullError, ValueError):  # too few, all on one line; or none
+    except QhullError:  # too few, or all on one line
         return points[:0]
 
 

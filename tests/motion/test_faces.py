@@ -130,6 +130,13 @@ def test_prompts_are_four_frames_with_points_inside():
     assert [key_frames(n) for n in (0, 1, 2, 4, 9)] == [[], [0], [0, 1], [0, 1, 2, 3], [0, 3, 5, 8]]
 
 
+@pytest.mark.parametrize("seen", range(3))
+def test_who_shows_too_few_points_has_no_outline(seen: int):
+    poses = head(100, 120, 60, whole=False)
+    (asked, *_) = prompts(lambda: iter(clip([replace(poses, scores=np.float32([np.arange(17) < seen]))])))["frames"]
+    assert asked["people"][0]["outline"] == []
+
+
 def test_no_prompt_is_of_a_frame_in_which_nobody_is():
     nobody = [Poses.empty(COCO_17)]
     frames = clip(nobody * 5 + [head(100, 120, 60, whole=False)] * 3 + nobody * 90 + [head(100, 120, 60, whole=False)])

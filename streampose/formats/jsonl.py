@@ -71,7 +71,7 @@ def moment_of(line: Mapping[str, Any] | str | bytes | bytearray | memoryview) ->
         raise FormatUnreadable(f"a line of poses is an object of JSON, not {type(record).__name__}")
     if (version := record.get("v")) != SCHEMA_VERSION:
         raise FormatUnreadable(
-            f"version {version!r} of the schema is not known; this streampose reads {SCHEMA_VERSION}"
+            f"version {version!r:.80} of the schema is not known; this streampose reads {SCHEMA_VERSION}"
         )
     try:
         skeleton = skeleton_of(record["skeleton"], record.get("names"), record.get("edges"))

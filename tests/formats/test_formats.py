@@ -373,6 +373,7 @@ def test_mot_counts_from_one(tmp_path: Path):
     [
         ("a.jsonl", "not json\n", "a.jsonl:1: it is not JSON"),
         ("a.jsonl", '{"v": 2}\n', "version 2 of the schema"),
+        pytest.param("a.jsonl", f'{{"v": "{"2" * 999}"}}\n', "version '2{79} of the schema", id="long version"),
         ("a.jsonl", '{"v": 1}\n', "a.jsonl:1: it is no line of poses"),
         ("a.jsonl", "[]\n", "a.jsonl:1: a line of poses is an object of JSON"),
         pytest.param("a.jsonl", "[" * 100_000, "a.jsonl:1: it is not JSON: .*recursion", id="deep lines"),

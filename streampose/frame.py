@@ -95,7 +95,7 @@ class Frame:
     index: int
     """0, 1, 2 … as captured, so that a gap shows a drop. Goes on counting across epochs."""
     epoch: int = 0
-    """+ 1 at each reconnect, by who reconnects: what was tracked before has no meaning after."""
+    """0 at first, + 1 at each reconnect: what was tracked before has no meaning after."""
     pts: int
     """Media time in units of `time_base`. Strictly increasing within an epoch."""
     time_base: Fraction

@@ -93,8 +93,8 @@ def bench(
     """
     if frames is not None and seconds is not None:
         raise ConfigError("give --frames or --seconds, not both")
-    if json not in {None, "-"}:
-        check_folder(Path(str(json)))
+    if json is not None and json != "-":
+        check_folder(Path(json))
     share_cores()
     sources = _sources(source, streams, live=live, hwaccel=hwaccel)
     live = live or any(s.live for s in sources.values())

@@ -40,15 +40,16 @@ async def show(running: asyncio.Future[list[Recording]], recordings: Sequence[Re
     Who looks on sees a bar for each that is worked on, and one for all frames together.
     """
     bars, told = _Bars(), set[str]()
-    live = Live(bars.draw(recordings), console=console, refresh_per_second=4, transient=True)
-    with live if has_watcher() else nullcontext():
+    live = Live(bars.draw(recordings), console=console, refresh_per_second=4, transient=True) if has_watcher() else None
+    with live or nullcontext():
         while not running.done():
             await asyncio.wait([running], timeout=_REFRESH_S)
             for recording in recordings:
                 if recording.stage in _TOLD and recording.name not in told:
                     told.add(recording.name)
                     say(_line(recording))
-            live.update(bars.draw(recordings))
+            if live is not None:
+                live.update(bars.draw(recordings))
     return await running
 
 

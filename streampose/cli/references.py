@@ -44,9 +44,8 @@ def look_up(kind: str, what: str) -> str:
     if kind != "file":
         raise ConfigError(f"no reference is of the kind {kind!r}; there are {{env:NAME}} and {{file:PATH}}")
     try:
-        found = (
-            Path(what).read_text(encoding="utf-8-sig").rstrip("\r\n")
-        )  # with the mark of Windows' editors, or without
+        # With the mark that Windows' editors put first, or without it.
+        found = Path(what).read_text(encoding="utf-8-sig").rstrip("\r\n")
     except OSError as error:
         raise ConfigError(f"the file {what} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:

@@ -68,7 +68,7 @@ def parse_secret(reference: str | None) -> str | None:
     if reference is None:
         return None
     kind, _, where = reference.partition(":")
-    if kind not in {"env", "file"}:
+    if kind not in {"env", "file"} or not where:
         raise ConfigError("a token is given by where it is: env:NAME or file:PATH")
     if not (secret := look_up(kind, where).strip()):
         raise ConfigError(f"there is no token in {reference}")

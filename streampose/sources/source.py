@@ -105,6 +105,6 @@ def shareable(given: object) -> Frame:
     if isinstance(image, Latent):
         return given
     if not is_picture(image):
-        raise SourceError(f"the source gave a frame without one: {no_picture(image)}")
+        raise SourceError(f"the source gave a frame without a picture: {no_picture(image)}")
     fixed = read_only(np.ascontiguousarray(image))
     return given if fixed is image else given.but(image=fixed)

@@ -434,6 +434,7 @@ def test_what_editors_and_shells_add_is_no_part_of_a_token(
         (["--metrics", "nine"], "write PORT or HOST:PORT"),
         (["--metrics", "9", "--metrics-token", "geheim"], "env:NAME or file:PATH"),
         (["--metrics", "9", "--metrics-token", ""], "env:NAME or file:PATH"),
+        (["--metrics", "9", "--metrics-token", "file:"], "env:NAME or file:PATH"),  # a shell's variable is not set
         (["--metrics", "9", "--metrics-token", "env:NO_SUCH_VARIABLE"], "variable NO_SUCH_VARIABLE is not set"),
         (["--metrics", "9", "--metrics-token", "file:/no/such"], "No such file"),
         (["--metrics-token", "env:NO_SUCH_VARIABLE"], "--metrics-token is for --metrics"),

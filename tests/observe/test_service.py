@@ -47,7 +47,7 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def wait_for(url: str, running: subprocess.Popen, timeout_s: float = 20) -> None:
+def wait_for(url: str, running: subprocess.Popen, timeout_s: float = 60) -> None:
     """Until it answers 200."""
     until = time.monotonic() + timeout_s
     while time.monotonic() < until and running.poll() is None:

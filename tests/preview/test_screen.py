@@ -207,7 +207,7 @@ class Desk:
         subprocess.run(["import", "-window", "root", path], env=self._environment, check=True)
         return np.asarray(cv2.imread(str(path)), np.uint8)
 
-    def see(self, what: Callable[[Image], bool], within_s: float = 20.0) -> Image:
+    def see(self, what: Callable[[Image], bool], within_s: float = 60.0) -> Image:
         """Wait until the screen shows it."""
         until = time.monotonic() + within_s
         while True:

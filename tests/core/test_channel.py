@@ -30,7 +30,13 @@ async def test_a_full_channel_makes_the_producer_wait():
     assert not waiting.done()
     assert await channel.get() == 0
     await waiting
-    assert await channel.get() == 1
+    waiting = asyncio.create_task(channel.put(2))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    channel.take(1)
+    async with asyncio.timeout(1):
+        await waiting
+    assert await channel.get() == 2
 
 
 async def test_drop_oldest_keeps_the_freshest_and_tells():

@@ -394,6 +394,14 @@ def test_a_camera_that_comes_and_goes_does_not_fill_the_log(caplog: pytest.LogCa
     ]
 
 
+def test_a_camera_that_is_lost_now_and_then_is_told_each_time(caplog: pytest.LogCaptureFixture):
+    gone = Disconnected("x")
+    short, long = [0, gone], [0, lambda: time.sleep(0.05), gone]
+    read_all(Reconnecting(Script(short, short, long, short, [0]), backoff=Backoff(cap_s=0.001, healthy_s=0.04)))
+    assert [r.message for r in caplog.records if "comes and goes" in r.message] == []
+    assert sum("lost, trying again" in r.message for r in caplog.records) == 4
+
+
 def test_a_camera_that_came_and_went_and_stays_away_is_told(caplog: pytest.LogCaptureFixture):
     gone = Disconnected("x")
     tries = [gone] * 400  # at 1 ms and more between them

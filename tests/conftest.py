@@ -10,8 +10,10 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Set
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -55,8 +57,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -tests[item.path]))
     for item in items:
         # Not for the rest: a loop of their own would take most of their time.
-        if isinstance(item, pytest.Function) and item.get_closest_marker("asyncio"):
-            item.fixturenames.insert(0, "no_leaked_tasks")
+        if isinstance(item, pytest.Function) and (marker := item.get_closest_marker("asyncio")):
+            shared = marker.kwargs.get("loop_scope") == "module"
+            item.fixturenames.insert(0, "no_tasks_leaked_in_a_shared_loop" if shared else "no_leaked_tasks")
 
 
 def assets_dir() -> Path | None:
@@ -106,9 +109,25 @@ def no_leaked_threads() -> Iterator[None]:
 @pytest_asyncio.fixture
 async def no_leaked_tasks() -> AsyncIterator[None]:
     """Fail an asynchronous test that leaves a task running."""
+    with tasks_watched():
+        yield
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def no_tasks_leaked_in_a_shared_loop() -> AsyncIterator[None]:
+    """The same where the tests of a file share a loop: what was there before may stay, as a browser does."""
+    before = asyncio.all_tasks()
+    with tasks_watched(before):
+        yield
+        # A browser's word that something is closed may still be on its way.
+        if others := asyncio.all_tasks() - before - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=2)
+
+
+@contextmanager
+def tasks_watched(before: Set[asyncio.Task[Any]] = frozenset()) -> Iterator[None]:
     # The loop's remarks on what took 0.1 s tell how busy the machine is, among what a test asks to be logged.
     asyncio.get_running_loop().slow_callback_duration = math.inf
     yield
-    leaked = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-    if leaked:
+    if leaked := asyncio.all_tasks() - before - {asyncio.current_task()}:
         pytest.fail(f"leaked tasks: {leaked}")

@@ -26,8 +26,9 @@ def test_eight_streams_with_random_faults(tmp_path: Path):
     row = json.loads(path.read_text())["soak"]
     assert row["not as asked for"] == [], row
     assert done.returncode == 0, done.stderr
-    assert sum(row["faults"].values()) >= 6
-    assert sum(row["lost"].values()) >= 3
+    assert sum(row["faults"].values()) >= 6  # one at least of each camera that has any
+    lose = sum(row["faults"].get(name, 0) for name in ("killed", "silent", "held", "reset", "half_open"))
+    assert sum(row["lost"].values()) >= lose >= 1
     frames = row["frames"]
     # What a sink was too slow for had been delivered.
     before = sum(n for cause, n in frames["dropped"].items() if not cause.startswith("sink"))

@@ -228,9 +228,12 @@ def test_the_command_line_goes_before_the_file(
 ):
     figures = "[streams.a]\nsource = 'synthetic:?size=160x120'"
     file = write(f"seconds = 600\nfp16 = false\nquiet = true\njson = '{tmp_path}/'\n{figures}")
-    code, _, err = command("run", "--config", file, "--seconds", 0.5, *models)
-    assert (code, err) == (0, "")
-    assert (tmp_path / "a.jsonl").stat().st_size
+    for seconds in (0.5, 5):  # where the machine is busy, nothing may come of half a second
+        code, _, err = command("run", "--config", file, "--seconds", seconds, *models)
+        assert (code, err) == (0, "")
+        if frames(tmp_path / "a.jsonl"):
+            break
+    assert frames(tmp_path / "a.jsonl")
     code, _, err = command("run", "--config", file, "0")
     assert code == 1
     assert "one place" in err

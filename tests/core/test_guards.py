@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 import pytest
@@ -22,3 +23,9 @@ async def test_tasks_are_watched(request: pytest.FixtureRequest):
 def test_nothing_asynchronous_is_made_for_what_is_not(request: pytest.FixtureRequest):
     assert "no_leaked_tasks" not in request.fixturenames
     assert "no_leaked_threads" in request.fixturenames
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_tasks_are_watched_in_a_loop_that_tests_share(request: pytest.FixtureRequest):
+    assert "no_tasks_leaked_in_a_shared_loop" in request.fixturenames
+    assert asyncio.get_running_loop().slow_callback_duration == math.inf  # so it is this one

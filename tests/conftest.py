@@ -59,7 +59,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # Not for the rest: a loop of their own would take most of their time.
         if isinstance(item, pytest.Function) and (marker := item.get_closest_marker("asyncio")):
             shared = marker.kwargs.get("loop_scope") == "module"
-            item.fixturenames.insert(0, "no_tasks_leaked_in_a_shared_loop" if shared else "no_leaked_tasks")
+            guard = "no_tasks_leaked_in_a_shared_loop" if shared else "no_leaked_tasks"
+            # After those of the whole file, such as its browser, and before those of the test.
+            item.fixturenames.insert(item.fixturenames.index("no_leaked_threads"), guard)
 
 
 def assets_dir() -> Path | None:

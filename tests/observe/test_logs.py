@@ -170,9 +170,9 @@ def test_what_is_no_secret_stays(text: str):
      "turn:", "a:@a.", "x-key: a ", "?token=&"],
 )  # fmt: skip
 def test_a_long_text_takes_no_long_time(begin: str, part: str):
-    began = time.monotonic()
+    began = time.thread_time()
     redact(begin + part * (64_000 // len(part)))
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1
 
 
 # What is meant, whatever it costs.

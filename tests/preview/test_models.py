@@ -137,7 +137,7 @@ async def test_frames_wait_for_the_first_model_and_old_ones_are_given_up():
     figures = pipeline.snapshot().streams["s"]
     assert figures.captured == figures.delivered + figures.dropped_total == 60
     assert sink.results[0].frame.index > 10, "a frame from before the model was kept for it"
-    assert median(r.timing.latency_s for r in sink.results) < 0.25
+    assert median(r.timing.latency_s for r in sink.results) < 0.5
 
 
 def test_what_is_put_into_a_closed_switch_is_closed():

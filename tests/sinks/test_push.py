@@ -92,8 +92,7 @@ def numbers(pictures: list[tuple[Fraction, float]]) -> list[int]:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    ours = (record for record in caplog.records if record.name != "asyncio")  # it tells of steps that took long
-    return [record.getMessage() for record in ours if record.levelno >= logging.WARNING]
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 class Listener:

@@ -147,8 +147,7 @@ def close_soon(sink: SendSink) -> None:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    ours = (record for record in caplog.records if record.name != "asyncio")  # it tells of steps that took long
-    return [record.getMessage() for record in ours if record.levelno >= logging.WARNING]
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_what_every_sink_does(far: Far):

@@ -199,7 +199,7 @@ def test_a_reader_that_was_held_up_goes_on_with_what_is_fresh(server: RtspServer
     source.close()
     assert all(a.captured_at < b.captured_at for a, b in pairwise(frames))
     assert all(age < 2 * feed.MAX_AGE_S + 1 for age in ages)
-    assert min(ages[-5:]) < 0.1
+    assert min(ages[-5:]) < 0.5
     # What was left out leaves a gap in the indices.
     assert frames[0].index - before > 25
 
@@ -220,7 +220,7 @@ def test_the_cameras_own_clock():
     server.kill()
     assert len(told) == 10
     assert all(late_s < 0.1 for late_s in told)
-    assert median(told) > -0.5
+    assert median(told) > -2
 
 
 def test_mjpeg_over_http():

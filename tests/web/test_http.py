@@ -63,7 +63,7 @@ STILL: Any = SimpleNamespace(frame=SimpleNamespace(index=3), moment=SimpleNamesp
 
 async def playing(served: Served, name: str = "cam") -> None:
     await served.server.show(name, SyntheticSource(width_px=320, height_px=240))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while served.server.catalogue[name].hub.latest is None:
             await asyncio.sleep(0.01)
 
@@ -258,10 +258,10 @@ async def test_poses_as_events_and_over_a_websocket(served: Served, http: aiohtt
     assert frames[0]["frame"] < frames[1]["frame"] < frames[2]["frame"]
     assert len(frames[0]["people"][0]["points"]) == 17
     async with http.ws_connect(url) as socket:
-        record = json.loads((await socket.receive(timeout=5)).data)
+        record = json.loads((await socket.receive(timeout=30)).data)
         assert record["frame"] > frames[2]["frame"]
         await socket.send_str("hello")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not socket.closed:
                 await socket.receive()
         assert socket.close_code == 1003
@@ -273,7 +273,7 @@ async def test_who_follows_is_told_of_the_end(served: Served, http: aiohttp.Clie
         await events.content.readline()
         async with http.delete(f"{served.url}/api/streams/cam"):
             pass
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert "event: end" in (await events.content.read()).decode()
 
 
@@ -292,7 +292,7 @@ async def test_who_follows_a_server_that_stops_is_cut_off_between_two_frames(htt
         begun = [await answer.content.readany() for answer in answers]
         socket = await http.ws_connect(f"{url}/poses")
         heard = asyncio.ensure_future(_to_the_end(socket))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         rest = [await answer.read() for answer in answers]  # neither breaks off in the middle
         assert await heard == 1001
     poses = begun[0] + rest[0]
@@ -304,7 +304,7 @@ async def test_a_stream_that_has_ended_is_over_for_who_comes_then(served: Served
     await served.server.show("short", SyntheticSource(width_px=64, height_px=64, seconds=0.3))
     url = f"{served.url}/api/streams/short"
     async with http.get(f"{url}/poses") as events:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert "event: end" in (await events.content.read()).decode()
     assert served.server.catalogue["short"].hub.latest is not None
     async with http.get(f"{url}/poses") as events:  # an EventSource does, after each end
@@ -325,7 +325,7 @@ async def test_a_stream_may_be_there_before_its_pipeline_runs():
         entry = await catalogue.add("early", SyntheticSource(width_px=64, height_px=64), origin="server")
         await asyncio.sleep(0)  # who waits for its end begins to
         running = asyncio.create_task(pipeline.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             with entry.hub.following(Wish.POSES) as results:
                 assert (await anext(aiter(results))).line
         pipeline.stop()
@@ -364,19 +364,19 @@ async def test_who_follows_a_stream_that_does_not_begin_is_told(served: Served, 
     names = ("fails", "removed", "unmade")
     ends = [asyncio.ensure_future(end_of(name)) for name in names]
     events = [await http.get(f"{url}/{name}/{kind}") for name in names for kind in ("poses", "video.mjpeg")]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while served.server._feeds._viewers < 9:
             await asyncio.sleep(0.01)
     removing = asyncio.ensure_future(catalogue.release(catalogue["removed"]))
     await catalogue.release(unmade)
     opening.set()
     assert await asyncio.gather(*ends) == [1000] * 3
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         texts = [await one.read() for one in events]
     assert texts == [b"event: end\ndata: {}\n\n", b""] * 3
     await removing
     assert await end_of("fails") == 1000  # and who comes then
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while served.server._feeds._viewers:
             await asyncio.sleep(0.01)
 
@@ -412,11 +412,11 @@ async def test_each_picture_comes_whole_at_once_to_browsers_and_to_programs(
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", ahead),  # Firefox's address bar
         ("*/*", head + b"Content-Length: %d\r\nX-Frame: 3\r\nX-Time: 0.100000\r\n\r\n%b\r\n" % (len(picture), picture)),
     ):
-        async with http.get(url, headers={"Accept": accept}) as answer, asyncio.timeout(5):
+        async with http.get(url, headers={"Accept": accept}) as answer, asyncio.timeout(30):
             hub._publish(Item(result=STILL, line="", jpeg=picture))
             assert await answer.content.readexactly(len(whole)) == whole
     hub._end()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while served.server._feeds._viewers:
             await asyncio.sleep(0.01)
 
@@ -454,7 +454,7 @@ async def test_a_picture_that_many_ask_for_is_drawn_once(
 
     hasty = asyncio.ensure_future(get())
     others = [asyncio.ensure_future(get()) for _ in range(10)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while served.server._feeds._viewers < 11:
             await asyncio.sleep(0.01)
     hasty.cancel()  # who leaves takes the picture from nobody
@@ -477,7 +477,7 @@ async def test_a_viewer_who_does_not_read_loses_frames_and_nobody_else_does(http
         await asyncio.sleep(0.2)
         async with http.get(f"{served.url}/api/streams/cam/poses") as events:
             got = 0
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while served.server.catalogue["cam"].hub.draws or got < 20:
                     got += (await events.content.readline()).startswith(b"data:")
         writer.close()
@@ -496,7 +496,7 @@ async def test_the_connection_of_who_does_not_read_is_ended(kind: str):
         with socket.create_connection(("127.0.0.1", port)) as unread:
             path = f"/api/streams/much/{kind.replace('WebSocket', 'poses')}"
             unread.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n{more}\r\n".encode())
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(10):
                 while not served.server._feeds._viewers:
                     await asyncio.sleep(0.01)
                 while served.server._connections._open:
@@ -780,7 +780,7 @@ async def test_a_thousand_half_open_sessions(http: aiohttp.ClientSession):
         assert statuses.count(201) < 20 + 4 * took
         delivered = served.pipeline.snapshot().streams["cam"].delivered - before
         assert delivered > 0.3 * alone_hz * took, (alone_hz, delivered, took)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while served.server.sessions:
                 await asyncio.sleep(0.1)
 
@@ -890,7 +890,7 @@ async def test_idle_connections_lock_nobody_out(http: aiohttp.ClientSession):
         async with http.get(f"{served.url}/api/streams/cam/poses") as events:
             idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
             assert await open_files(served, http) <= before + 60 + 22
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 for _ in range(10):
                     assert await events.content.readline()
             ended = [reader.at_eof() or reader.exception() is not None for reader, _ in idle]

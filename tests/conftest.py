@@ -10,16 +10,17 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Set
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
+import streampose
 from streampose.skeletons import SKELETONS
+
+PACKAGE = Path(streampose.__file__).parent
 
 # Started in the background of a script, Python ignores Ctrl-C, and so would every program that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -111,25 +112,18 @@ def no_leaked_threads() -> Iterator[None]:
 @pytest_asyncio.fixture
 async def no_leaked_tasks() -> AsyncIterator[None]:
     """Fail an asynchronous test that leaves a task running."""
-    with tasks_watched():
-        yield
+    # The loop's remarks on what took 0.1 s tell how busy the machine is, among what a test asks to be logged.
+    asyncio.get_running_loop().slow_callback_duration = math.inf
+    yield
+    leaked = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+    if leaked:
+        pytest.fail(f"leaked tasks: {leaked}")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def no_tasks_leaked_in_a_shared_loop() -> AsyncIterator[None]:
-    """The same where the tests of a file share a loop: what was there before may stay, as a browser does."""
-    before = asyncio.all_tasks()
-    with tasks_watched(before):
-        yield
-        # A browser's word that something is closed may still be on its way.
-        if others := asyncio.all_tasks() - before - {asyncio.current_task()}:
-            await asyncio.wait(others, timeout=2)
-
-
-@contextmanager
-def tasks_watched(before: Set[asyncio.Task[Any]] = frozenset()) -> Iterator[None]:
-    # The loop's remarks on what took 0.1 s tell how busy the machine is, among what a test asks to be logged.
+    """The same where the tests of a file share a loop, for tasks of the package: those of the browser may stay."""
     asyncio.get_running_loop().slow_callback_duration = math.inf
     yield
-    if leaked := asyncio.all_tasks() - before - {asyncio.current_task()}:
+    if leaked := [task for task in asyncio.all_tasks() if f"running at {PACKAGE}" in repr(task)]:
         pytest.fail(f"leaked tasks: {leaked}")

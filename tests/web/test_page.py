@@ -40,7 +40,7 @@ def clip(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def serve(assets: Path) -> Iterator[Serve]:
     other = str(assets / "models" / "movenet_lightning_192_from_int8.onnx")
-    with Serve("synthetic:?size=320x240&fps=2", "--next-model", other, "--budget", "400ms", port=free_port()) as serve:
+    with Serve("synthetic:?size=320x240&fps=2", "--next-model", other, "--budget", "2s", port=free_port()) as serve:
         yield serve
 
 

@@ -105,7 +105,7 @@ class Conversion:
             picture.colorspace = _BT709
         colours = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
         kind = (picture.format.name, width, height, orientation, picture.interlaced_frame, colours)
-        convert = partial(_bgr, picture, orientation, size, woven=picture.interlaced_frame and self.are_woven)
+        convert = partial(_bgr, picture, orientation, size, picture.interlaced_frame and self.are_woven)
         if _later.get() and kind == self._kind:
             return Latent(convert, (width, height))
         image = convert()
@@ -187,7 +187,7 @@ class Conversion:
         return width if self.pixel_aspect == 1 else max(1, round(width * self.pixel_aspect / 2) * 2 - width % 2)
 
 
-def _bgr(picture: VideoFrame, orientation: Orientation, size: tuple[int, int], *, woven: bool) -> Image:
+def _bgr(picture: VideoFrame, orientation: Orientation, size: tuple[int, int], woven: bool) -> Image:
     wide = is_wide(picture.color_trc, picture.color_primaries)
     # More threads would be started and ended for each picture: of 1080p 1.3 ms instead of 1.0, by hand.
     pixels = picture.to_ndarray(format="bgr48le" if wide else "bgr24", width=size[0], height=size[1], threads=1)

@@ -8,6 +8,7 @@ import pickle
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,8 +133,8 @@ class Decoder(ScriptedSource):
         self._convert = Conversion()
         bgr = conversion._bgr
 
-        def noting(shown: VideoFrame, turns: int, size: tuple[int, int]) -> Image:
-            image = bgr(shown, turns, size)
+        def noting(shown: VideoFrame, *how: Any) -> Image:
+            image = bgr(shown, *how)
             self.made.append(int(image[0, 0, 0]))
             self.by.append(threading.get_ident())
             return image
